@@ -1,0 +1,42 @@
+# Every third-party package in one place. A missing one stops the configure step with the name under which
+# Debian/Ubuntu and Spack know it (jobs/setup.sh installs all of them).
+
+set(MPI_CXX_SKIP_MPICXX ON)
+find_package(MPI REQUIRED COMPONENTS CXX)
+
+# A serial HDF5 would compile and then lose data silently when several ranks write.
+set(HDF5_PREFER_PARALLEL ON)
+find_package(HDF5 1.10 REQUIRED COMPONENTS C)
+if(NOT HDF5_IS_PARALLEL)
+  message(FATAL_ERROR "HDF5 at ${HDF5_C_LIBRARIES} is serial. Install libhdf5-openmpi-dev (Debian/Ubuntu) or hdf5+mpi (Spack).")
+endif()
+
+find_package(OpenMP REQUIRED COMPONENTS CXX)
+find_package(Threads REQUIRED)
+find_package(CLI11 REQUIRED)
+find_package(nlohmann_json 3.11 REQUIRED)
+find_package(fmt REQUIRED)
+
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
+pkg_check_modules(HIGHWAY REQUIRED IMPORTED_TARGET libhwy)
+
+# OpenBLAS brings LAPACK; LAPACKE is a part of it in Spack and a library of its own in Debian.
+find_library(HACK_OPENBLAS_LIBRARY NAMES openblas REQUIRED)
+find_path(HACK_OPENBLAS_INCLUDE NAMES openblas_config.h PATH_SUFFIXES openblas x86_64-linux-gnu aarch64-linux-gnu REQUIRED)
+find_path(HACK_LAPACKE_INCLUDE NAMES lapacke.h PATH_SUFFIXES openblas REQUIRED)
+find_library(HACK_LAPACKE_LIBRARY NAMES lapacke openblas REQUIRED)
+add_library(hack_lapack INTERFACE)
+target_link_libraries(hack_lapack INTERFACE ${HACK_LAPACKE_LIBRARY} ${HACK_OPENBLAS_LIBRARY})
+target_include_directories(hack_lapack SYSTEM INTERFACE ${HACK_OPENBLAS_INCLUDE} ${HACK_LAPACKE_INCLUDE})
+
+# Device code is compiled only where asked for, or where both the toolkit and a GPU are present.
+set(HACK_CUDA_ENABLED 0)
+if(HACK_WITH_CUDA STREQUAL "ON")
+  set(HACK_CUDA_ENABLED 1)
+elseif(HACK_WITH_CUDA STREQUAL "AUTO" AND EXISTS /proc/driver/nvidia/version)
+  find_package(CUDAToolkit QUIET)
+  if(CUDAToolkit_FOUND)
+    set(HACK_CUDA_ENABLED 1)
+  endif()
+endif()

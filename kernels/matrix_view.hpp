@@ -1,0 +1,76 @@
+#pragma once
+
+#include <type_traits>
+
+#include "kernels/buffer.hpp"
+
+namespace hack {
+
+/// A matrix somebody else owns: element (i, j) at data[i * ld + j]. Row-major; ld >= cols.
+template <class T, Device D = Device::cpu>
+struct MatrixView {
+  T* data = nullptr;
+  index_t rows = 0;
+  index_t cols = 0;
+  index_t ld = 0;
+
+  MatrixView() = default;
+  MatrixView(T* data_, index_t rows_, index_t cols_, index_t ld_)
+      : data(data_), rows(rows_), cols(cols_), ld(ld_) {}
+  MatrixView(T* data_, index_t rows_, index_t cols_) : MatrixView(data_, rows_, cols_, cols_) {}
+
+  T& operator()(index_t i, index_t j) const { return data[i * ld + j]; }
+  T* row(index_t i) const { return data + i * ld; }
+
+  /// Rows [i, i + m) and columns [j, j + n).
+  MatrixView block(index_t i, index_t j, index_t m, index_t n) const {
+    return {data + i * ld + j, m, n, ld};
+  }
+  MatrixView rows_from(index_t i, index_t m) const { return block(i, 0, m, cols); }
+
+  /// The same matrix, not to be written through.
+  operator MatrixView<const T, D>() const
+    requires(!std::is_const_v<T>)
+  {
+    return {data, rows, cols, ld};
+  }
+};
+
+/// A weight matrix somebody else owns, in the type it is held in.
+template <Device D = Device::cpu>
+struct WeightView {
+  const void* data = nullptr;
+  DType type = DType::f32;
+  index_t rows = 0;
+  index_t cols = 0;
+  index_t ld = 0;  ///< numbers from one row to the next
+
+  const std::byte* row(index_t i) const {
+    return static_cast<const std::byte*>(data) + i * ld * size_of(type);
+  }
+  WeightView rows_from(index_t i, index_t m) const { return {row(i), type, m, cols, ld}; }
+};
+
+/// Owns a weight matrix (rows, cols), row-major and contiguous, in one of the number types.
+template <Device D = Device::cpu>
+class WeightMatrix {
+ public:
+  WeightMatrix() = default;
+  WeightMatrix(index_t rows, index_t cols, DType type)
+      : storage_(rows * cols * size_of(type)), rows_(rows), cols_(cols), type_(type) {}
+
+  index_t rows() const { return rows_; }
+  index_t cols() const { return cols_; }
+  DType type() const { return type_; }
+  index_t bytes() const { return storage_.bytes(); }
+  std::byte* data() { return storage_.data(); }
+  WeightView<D> view() const { return {storage_.data(), type_, rows_, cols_, cols_}; }
+
+ private:
+  Buffer<std::byte, D> storage_;
+  index_t rows_ = 0;
+  index_t cols_ = 0;
+  DType type_ = DType::f32;
+};
+
+}  // namespace hack

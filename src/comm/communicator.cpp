@@ -1,0 +1,64 @@
+#include "comm/communicator.hpp"
+
+#include <utility>
+
+#include "comm/deadline.hpp"
+#include "comm/error.hpp"
+
+namespace hack::comm {
+namespace {
+
+MPI_Comm duplicate(MPI_Comm comm) {
+  MPI_Comm copy = MPI_COMM_NULL;
+  HACK_MPI(MPI_Comm_dup(comm, &copy));
+  return copy;
+}
+
+}  // namespace
+
+Communicator::Communicator(MPI_Comm owned) : comm_(owned) {
+  HACK_MPI(MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN));
+  HACK_MPI(MPI_Comm_rank(comm_, &rank_));
+  HACK_MPI(MPI_Comm_size(comm_, &size_));
+}
+
+Communicator Communicator::world() { return Communicator(duplicate(MPI_COMM_WORLD)); }
+
+Communicator Communicator::self() { return Communicator(duplicate(MPI_COMM_SELF)); }
+
+Communicator::Communicator(Communicator&& other) noexcept
+    : comm_(std::exchange(other.comm_, MPI_COMM_NULL)), rank_(other.rank_), size_(other.size_) {}
+
+Communicator& Communicator::operator=(Communicator&& other) noexcept {
+  std::swap(comm_, other.comm_);
+  std::swap(rank_, other.rank_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+Communicator::~Communicator() {
+  int finalized = 0;
+  MPI_Finalized(&finalized);
+  if (comm_ != MPI_COMM_NULL && !finalized) MPI_Comm_free(&comm_);
+}
+
+Communicator Communicator::split(int color, int key) const {
+  const Deadline::Wait wait("MPI_Comm_split");
+  MPI_Comm part = MPI_COMM_NULL;
+  HACK_MPI(MPI_Comm_split(comm_, color, key, &part));
+  return Communicator(part);
+}
+
+Communicator Communicator::split_by_node() const {
+  const Deadline::Wait wait("MPI_Comm_split_type");
+  MPI_Comm part = MPI_COMM_NULL;
+  HACK_MPI(MPI_Comm_split_type(comm_, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &part));
+  return Communicator(part);
+}
+
+void Communicator::barrier() const {
+  const Deadline::Wait wait("MPI_Barrier");
+  HACK_MPI(MPI_Barrier(comm_));
+}
+
+}  // namespace hack::comm

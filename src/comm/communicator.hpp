@@ -1,0 +1,41 @@
+#pragma once
+
+#include <mpi.h>
+
+namespace hack::comm {
+
+/// A group of MPI ranks. Owns its MPI_Comm (a duplicate or a split), so that its messages meet nobody else's; moves.
+class Communicator {
+ public:
+  /// All ranks of the run.
+  static Communicator world();
+  /// This rank alone.
+  static Communicator self();
+
+  Communicator(Communicator&& other) noexcept;
+  Communicator& operator=(Communicator&& other) noexcept;
+  Communicator(const Communicator&) = delete;
+  Communicator& operator=(const Communicator&) = delete;
+  ~Communicator();
+
+  int rank() const { return rank_; }
+  int size() const { return size_; }
+  bool is_root() const { return rank_ == 0; }
+  MPI_Comm native() const { return comm_; }
+
+  /// Ranks with the same color form one group each, ordered by key. Collective.
+  Communicator split(int color, int key) const;
+  /// The ranks that share this rank's memory (its node). Collective.
+  Communicator split_by_node() const;
+
+  void barrier() const;
+
+ private:
+  explicit Communicator(MPI_Comm owned);
+
+  MPI_Comm comm_ = MPI_COMM_NULL;
+  int rank_ = 0;
+  int size_ = 1;
+};
+
+}  // namespace hack::comm

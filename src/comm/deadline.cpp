@@ -1,0 +1,77 @@
+#include "comm/deadline.hpp"
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <thread>
+
+#include <fmt/format.h>
+
+#include "comm/environment.hpp"
+
+namespace hack::comm {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+std::atomic<const char*> waiting_in{nullptr};
+std::atomic<std::int64_t> waiting_since{0};  // Clock ticks; valid while waiting_in is set
+
+class Watchdog {
+ public:
+  explicit Watchdog(double seconds) : seconds_(seconds), thread_([this] { watch(); }) {}
+  ~Watchdog() {
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    wake_.notify_all();
+    thread_.join();
+  }
+
+ private:
+  void watch() {
+    std::unique_lock lock(mutex_);
+    while (!wake_.wait_for(lock, std::chrono::milliseconds(100), [this] { return stopping_; })) {
+      const char* operation = waiting_in.load();
+      if (operation == nullptr) continue;
+      const auto waited = Clock::now() - Clock::time_point(Clock::duration(waiting_since.load()));
+      if (std::chrono::duration<double>(waited).count() > seconds_) {
+        Environment::abort(fmt::format(
+            "waited {} s in {} (another rank has stopped or is far behind); look at the other ranks, or raise --deadline",
+            seconds_, operation));
+      }
+    }
+  }
+
+  double seconds_;
+  bool stopping_ = false;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::thread thread_;
+};
+
+Watchdog* watchdog = nullptr;
+
+}  // namespace
+
+void Deadline::start(double seconds) {
+  stop();
+  if (seconds > 0) watchdog = new Watchdog(seconds);
+}
+
+void Deadline::stop() {
+  delete watchdog;
+  watchdog = nullptr;
+}
+
+Deadline::Wait::Wait(const char* operation) {
+  waiting_since = Clock::now().time_since_epoch().count();
+  waiting_in = operation;
+}
+
+Deadline::Wait::~Wait() { waiting_in = nullptr; }
+
+}  // namespace hack::comm

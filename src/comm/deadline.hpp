@@ -1,0 +1,22 @@
+#pragma once
+
+namespace hack::comm {
+
+/// Ends the run when one collective takes longer than the deadline: MPI itself never notices a peer that hangs.
+class Deadline {
+ public:
+  /// Watches from now on; a thread looks every 100 ms. 0 or less seconds: waits forever.
+  static void start(double seconds);
+  static void stop();
+
+  /// Marks the time during which this rank waits for others in `operation` (a literal).
+  class Wait {
+   public:
+    explicit Wait(const char* operation);
+    ~Wait();
+    Wait(const Wait&) = delete;
+    Wait& operator=(const Wait&) = delete;
+  };
+};
+
+}  // namespace hack::comm

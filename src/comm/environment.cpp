@@ -1,0 +1,58 @@
+#include "comm/environment.hpp"
+
+#include <mpi.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <thread>
+
+#include <fmt/format.h>
+
+#include "comm/deadline.hpp"
+#include "comm/error.hpp"
+#include "comm/temporary_file.hpp"
+#include "kernels/error.hpp"
+
+namespace hack::comm {
+
+void check_mpi(int code, const char* call, std::source_location at) {
+  if (code == MPI_SUCCESS) return;
+  char text[MPI_MAX_ERROR_STRING] = {};
+  int length = 0;
+  MPI_Error_string(code, text, &length);
+  fail("{} failed: {} ({}:{})", call, text, at.file_name(), at.line());
+}
+
+Environment::Environment(int& argc, char**& argv) {
+  int provided = 0;
+  // The main thread alone calls MPI; only the deadline's thread may call MPI_Abort beside it.
+  HACK_MPI(MPI_Init_thread(&argc, &argv, MPI_THREAD_SERIALIZED, &provided));
+  validate(provided >= MPI_THREAD_FUNNELED, "MPI offers thread level {} (MPI_THREAD_FUNNELED is needed); use another MPI", provided);
+  HACK_MPI(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
+  HACK_MPI(MPI_Comm_set_errhandler(MPI_COMM_SELF, MPI_ERRORS_RETURN));
+}
+
+Environment::~Environment() {
+  Deadline::stop();
+  int finalized = 0;
+  MPI_Finalized(&finalized);
+  if (!finalized) MPI_Finalize();
+}
+
+void Environment::abort(std::string_view message) {
+  int rank = 0;
+  int size = 1;
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  MPI_Comm_size(MPI_COMM_WORLD, &size);
+  if (rank > 0) std::this_thread::sleep_for(std::chrono::milliseconds(400));
+  const std::string who = size > 1 ? fmt::format("hack: rank {}: ", rank) : std::string("hack: ");
+  fmt::print(stderr, "{}{}\n", who, message);
+  std::fflush(stderr);
+  TemporaryFile::remove_all();
+  if (size == 1) std::_Exit(1);  // alone there is nobody to end, and MPI_Abort would bury the message
+  MPI_Abort(MPI_COMM_WORLD, 1);
+  std::_Exit(1);
+}
+
+}  // namespace hack::comm
