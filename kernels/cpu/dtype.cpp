@@ -1,8 +1,10 @@
 #include "kernels/dtype.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
+#include "kernels/cpu/row_math.hpp"
 #include "kernels/error.hpp"
 
 namespace hack {
@@ -56,36 +58,27 @@ f16 to_f16(float x) {
   return {static_cast<std::uint16_t>(sign | ((rounded - (112u << 23)) >> 13))};
 }
 
-namespace {
-
-/// Calls f with a value of the C++ type that `type` names.
-template <class F>
-void with_type(DType type, F f) {
-  switch (type) {
-    case DType::f32: return f(float{});
-    case DType::bf16: return f(bf16{});
-    case DType::f16: return f(f16{});
-  }
-}
-
-void store(float x, float& out) { out = x; }
-void store(float x, bf16& out) { out = to_bf16(x); }
-void store(float x, f16& out) { out = to_f16(x); }
-
-}  // namespace
-
 void convert(const void* from, DType from_type, void* to, DType to_type, index_t n) {
   if (from_type == to_type) {
     std::memcpy(to, from, static_cast<std::size_t>(n * size_of(to_type)));
     return;
   }
-  with_type(from_type, [&](auto in) {
-    with_type(to_type, [&](auto out) {
-      const auto* source = static_cast<const decltype(in)*>(from);
-      auto* target = static_cast<decltype(out)*>(to);
-      for (index_t i = 0; i < n; ++i) store(to_float(source[i]), target[i]);
-    });
-  });
+  // By way of f32, which holds every bf16 and f16; pieces of it stay in L1.
+  constexpr index_t piece = 1024;
+  float buffer[piece];
+  for (index_t first = 0; first < n; first += piece) {
+    const index_t count = std::min(piece, n - first);
+    const std::byte* source = static_cast<const std::byte*>(from) + first * size_of(from_type);
+    std::byte* target = static_cast<std::byte*>(to) + first * size_of(to_type);
+    const float* wide = buffer;
+    if (from_type == DType::f32) {
+      wide = reinterpret_cast<const float*>(source);
+    } else {
+      kernels::widen(source, from_type, to_type == DType::f32 ? reinterpret_cast<float*>(target) : buffer, count);
+    }
+    if (to_type == DType::bf16) kernels::narrow(wide, reinterpret_cast<bf16*>(target), count);
+    if (to_type == DType::f16) kernels::narrow(wide, reinterpret_cast<f16*>(target), count);
+  }
 }
 
 }  // namespace hack

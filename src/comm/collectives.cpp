@@ -2,6 +2,7 @@
 
 #include "comm/deadline.hpp"
 #include "comm/error.hpp"
+#include "kernels/device.hpp"
 
 namespace hack::comm {
 namespace {
@@ -25,6 +26,11 @@ template <>
 void all_reduce_sum<Device::cpu>(const Communicator& comm, MatrixView<float, Device::cpu> x) {
   HACK_EXPECT(x.ld == x.cols || x.rows <= 1);
   all_reduce(comm, x.data, x.rows * x.cols, MPI_FLOAT, MPI_SUM);
+}
+
+template <>
+void all_reduce_sum<Device::cuda>(const Communicator&, MatrixView<float, Device::cuda>) {
+  fail("{}", kernels::why_unavailable(Device::cuda));
 }
 
 void all_reduce_sum(const Communicator& comm, std::span<float> x) {

@@ -1,0 +1,143 @@
+#include <algorithm>
+#include <chrono>
+#include <numeric>
+
+#include "comm/collectives.hpp"
+#include "jobs/commands.hpp"
+#include "jobs/model_files.hpp"
+#include "kernels/error.hpp"
+#include "model/generate.hpp"
+#include "model/perplexity.hpp"
+
+namespace hack::jobs {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+/// Bytes a second that this rank's threads read from memory, summed over the ranks: what decoding is bound by.
+double measure_read_bandwidth(const comm::Communicator& world, int threads) {
+  constexpr index_t numbers = index_t{1} << 26;  // 256 MiB, above every cache share worth having
+  constexpr int repeats = 5;
+  const index_t own = numbers / world.size();
+  Buffer<float> data(own);
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (index_t i = 0; i < own; ++i) data.data()[i] = 1.0f;
+  std::vector<double> rates;
+  float sum = 0;
+  for (int r = 0; r < repeats; ++r) {
+    world.barrier();
+    const Clock::time_point start = Clock::now();
+#pragma omp parallel for simd num_threads(threads) schedule(static) reduction(+ : sum)
+    for (index_t i = 0; i < own; ++i) sum += data.data()[i];
+    rates.push_back(static_cast<double>(own) * 4 * world.size() / comm::all_reduce_max(world, seconds_since(start)));
+  }
+  HACK_EXPECT(sum > 0);
+  std::nth_element(rates.begin(), rates.begin() + repeats / 2, rates.end());
+  return rates[repeats / 2];
+}
+
+class BenchCommand : public Command {
+ public:
+  explicit BenchCommand(CLI::App& parent)
+      : app_(*parent.add_subcommand("bench", "Time one part, with what the hardware would allow beside it")) {
+    app_.add_option("PART", part_, "decode: one token after another; prefill: one prompt")
+        ->required()->check(CLI::IsMember({"decode", "prefill"}));
+    app_.add_option("MODEL", model_, "Hugging Face directory or .gguf file")->required();
+    app_.add_option("--archive", archive_, "Take the matrices it holds from this factor archive");
+    app_.add_option("--tokens", tokens_, "Tokens decoded (64) or of the prompt (512)")->check(CLI::PositiveNumber);
+    app_.add_option("--repeats", repeats_, "Timed runs, after one that is not counted")
+        ->check(CLI::Range(1, 1000))->capture_default_str();
+    common_.add_to(app_);
+  }
+
+  const CLI::App& app() const override { return app_; }
+  const CommonOptions& common() const override { return common_; }
+
+  nlohmann::json run(Session& session) override {
+    return with_device(session.device(), [&]<Device D>() { return run_on<D>(session); });
+  }
+
+ private:
+  template <Device D>
+  nlohmann::json run_on(Session& session) {
+    const ModelFiles files(model_, archive_);
+    Queue<D> queue(session.threads());
+    const DType type = common_.chosen_dtype(files.checkpoint().exact_type());
+    model::Llama<D> llama(files.source(type), session.world(), queue);
+    const bool decode = part_ == "decode";
+    const index_t tokens = tokens_ > 0 ? tokens_ : (decode ? 64 : 512);
+    std::vector<double> seconds;
+    for (int r = -1; r < repeats_; ++r) {
+      session.world().barrier();
+      const double once = decode ? time_decode(llama, tokens) : time_prefill(llama, tokens);
+      if (r >= 0) seconds.push_back(comm::all_reduce_max(session.world(), once));
+    }
+    const double bandwidth = decode ? measure_read_bandwidth(session.world(), session.threads()) : 0;
+    const double bytes = comm::all_reduce_sum(session.world(), static_cast<double>(llama.bytes_per_token()));
+    std::sort(seconds.begin(), seconds.end());
+    const double median = seconds[seconds.size() / 2];
+    const double rate = static_cast<double>(tokens) / median;
+    nlohmann::json row = {{"part", part_},   {"tokens", tokens},          {"type", to_string(type)},
+                          {"threads", session.threads()}, {"ranks", session.world().size()}, {"seconds", median},
+                          {"seconds_min", seconds.front()}, {"seconds_max", seconds.back()}, {"tokens_per_second", rate}};
+    if (decode) {
+      row["gigabytes_per_second"] = bytes * rate * 1e-9;
+      row["limit"] = bandwidth / bytes;
+    }
+    if (session.world().is_root()) print(row);
+    return {{"rows", {row}}, {"tokens_per_second", rate}};
+  }
+
+  /// A 16-token prompt, then `tokens` single ones; spread ids, as real text would touch spread embedding rows.
+  template <Device D>
+  double time_decode(model::Llama<D>& llama, index_t tokens) {
+    constexpr index_t prompt = 16;
+    model::KvCache<D> cache = llama.make_cache(prompt + tokens);
+    llama.forward(spread_ids(llama, prompt), cache);
+    const std::vector<int> ids = spread_ids(llama, tokens);
+    const Clock::time_point start = Clock::now();
+    for (index_t t = 0; t < tokens; ++t) llama.logits(llama.forward(std::span(ids).subspan(t, 1), cache));
+    return seconds_since(start);
+  }
+
+  template <Device D>
+  double time_prefill(model::Llama<D>& llama, index_t tokens) {
+    model::KvCache<D> cache = llama.make_cache(tokens);
+    const std::vector<int> ids = spread_ids(llama, tokens);
+    const Clock::time_point start = Clock::now();
+    const MatrixView<const float, D> states = llama.forward(ids, cache);
+    llama.logits(states.rows_from(tokens - 1, 1));
+    return seconds_since(start);
+  }
+
+  template <Device D>
+  static std::vector<int> spread_ids(const model::Llama<D>& llama, index_t n) {
+    std::vector<int> ids(n);
+    for (index_t i = 0; i < n; ++i) ids[i] = static_cast<int>(i * 7919 % llama.config().vocab_size);
+    return ids;
+  }
+
+  static void print(const nlohmann::json& row) {
+    fmt::print("{}: {:.1f} tokens/s (median of runs between {:.3f} and {:.3f} s)", row["part"].get<std::string>(),
+               row["tokens_per_second"].get<double>(), row["seconds_min"].get<double>(), row["seconds_max"].get<double>());
+    if (row.contains("limit")) {
+      fmt::print(", {:.1f} GB/s of weights; memory would allow {:.1f} tokens/s", row["gigabytes_per_second"].get<double>(),
+                 row["limit"].get<double>());
+    }
+    fmt::print("\n");
+  }
+
+  CLI::App& app_;
+  CommonOptions common_;
+  std::string part_, model_, archive_;
+  long tokens_ = 0;
+  int repeats_ = 5;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_bench(CLI::App& app) { return std::make_unique<BenchCommand>(app); }
+
+}  // namespace hack::jobs

@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# The whole path on a real model, from a bare machine (Debian 12, Ubuntu 24.04): installs what is missing, builds, gets
+# SmolLM2-135M-Instruct, compresses it, compares dense and compressed perplexity and text. Ends with one table.
+# Run it again as often as you like: packages, build and model are reused.
+#
+#   bash jobs/demo.sh [--ranks N] [--keep R] [--text FILE] [--prompt TEXT] [--max-tokens N]
+#
+#   --ranks N       MPI ranks on this machine (default 2)
+#   --keep R        share of the MLP's bytes to keep, 0 to 1 (default 0.9)
+#   --text FILE     text for the perplexity, UTF-8 (default tests/data/lighthouse.txt)
+#   --prompt TEXT   start of the generated text
+#   --max-tokens N  how much to generate (default 40)
+set -euo pipefail
+
+program=demo
+# shellcheck source=jobs/steps.sh
+. "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
+# shellcheck source=jobs/environment.sh
+. "$root/jobs/environment.sh"
+# shellcheck source=jobs/model.sh
+. "$root/jobs/model.sh"
+
+ranks=2
+keep=0.9
+text=$root/tests/data/lighthouse.txt
+prompt='The lighthouse keeper climbed the stairs and'
+max_tokens=40
+
+while [ $# -gt 0 ]; do
+  case $1 in
+    -h | --help) help_of "${BASH_SOURCE[0]}"; exit 0 ;;
+    --ranks | --keep | --text | --prompt | --max-tokens) [ $# -ge 2 ] || die "$1 needs a value" ;;
+    *) die "unknown option $1 (see --help)" ;;
+  esac
+  case $1 in
+    --ranks) ranks=$2 ;;
+    --keep) keep=$2 ;;
+    --text) text=$2 ;;
+    --prompt) prompt=$2 ;;
+    --max-tokens) max_tokens=$2 ;;
+  esac
+  shift 2
+done
+[[ $ranks =~ ^[1-9][0-9]*$ ]] || die "--ranks $ranks is not a number of ranks. Give 1 or more"
+[[ $max_tokens =~ ^[1-9][0-9]*$ ]] || die "--max-tokens $max_tokens is not a number of tokens. Give 1 or more"
+[[ $keep =~ ^(0?\.[0-9]*[1-9][0-9]*|1(\.0*)?)$ ]] || die "--keep $keep is not a share. Give a number above 0, up to 1"
+[ -f "$text" ] || die "--text $text is no file"
+text=$(cd "$(dirname "$text")" && pwd)/$(basename "$text")
+
+cd "$root"
+output=$root/runs/demo
+archive=$output/smollm2.h5
+logs=$output/logs
+mkdir -p "$logs"
+# Figures and logs of an earlier run must not be taken for this one's.
+rm -f "$output"/*.json "$output"/*.h5 "$logs"/*.log
+
+# hack_run NAME COMMAND ARGUMENT…: one subcommand under mpirun, its report and its log named after the step's part.
+hack_run() {
+  local name=$1
+  shift
+  logged "$logs/$name.log" mpirun -n "$ranks" "$root/build/bin/hack" "$@" --report "$output/$name.json"
+}
+
+step "Packages"
+logged "$logs/setup.log" bash "$root/jobs/setup.sh" --model
+
+step "Build"
+configure release "$root/build" "$logs/configure.log" OFF
+logged "$logs/build.log" cmake --build --preset release --parallel "$(build_jobs)" --target hack
+
+step "Model"
+logged "$logs/model.log" fetch_model
+
+step "Compress the MLP to $keep of its bytes on $ranks ranks"
+hack_run compress compress "$model_file" --output "$archive" --keep "$keep"
+
+step "Perplexity of the original model"
+hack_run perplexity_dense perplexity "$model_file" --text "$text"
+
+step "Perplexity on the compressed tiles"
+hack_run perplexity_compressed perplexity "$model_file" --archive "$archive" --text "$text"
+
+step "Text from the original model"
+hack_run generate_dense generate "$model_file" --prompt "$prompt" --max-tokens "$max_tokens"
+
+step "Text from the compressed tiles"
+hack_run generate_compressed generate "$model_file" --archive "$archive" --prompt "$prompt" --max-tokens "$max_tokens"
+
+step "Result"
+"$(python_with json)" "$root/jobs/demo_table.py" "$output" || die "cannot make the table (see above). The reports are in $output"
+end_step
+printf 'demo finished in %s\n' "$(duration "$SECONDS")"

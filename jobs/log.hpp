@@ -1,0 +1,54 @@
+#pragma once
+
+#include <chrono>
+#include <string>
+
+#include <fmt/format.h>
+
+namespace hack::jobs {
+
+/// Messages of a run: to stderr, from rank 0 alone.
+class Log {
+ public:
+  explicit Log(bool speaks) : speaks_(speaks) {}
+  bool speaks() const { return speaks_; }
+
+  template <class... Args>
+  void info(fmt::format_string<Args...> text, Args&&... args) const {
+    if (speaks_) fmt::print(stderr, "{}\n", fmt::format(text, std::forward<Args>(args)...));
+  }
+
+ private:
+  bool speaks_;
+};
+
+/// How far a loop is, its rate and the time left: a line that redraws itself on a terminal, a plain line every ten
+/// seconds in a log.
+class Progress {
+ public:
+  Progress(const Log& log, std::string what, std::string unit);
+  ~Progress();
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+
+  void update(long done, long total);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  const Log& log_;
+  std::string what_;
+  std::string unit_;
+  bool terminal_;
+  bool drawn_ = false;
+  Clock::time_point start_ = Clock::now();
+  Clock::time_point last_ = start_;
+};
+
+/// 1536 -> "1.5 KiB".
+std::string format_bytes(double bytes);
+
+/// 75 -> "1 min 15 s".
+std::string format_seconds(double seconds);
+
+}  // namespace hack::jobs

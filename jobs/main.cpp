@@ -1,0 +1,53 @@
+// The program `hack`: parses the command line on every rank, runs one subcommand, ends all ranks together.
+
+#include <exception>
+#include <memory>
+#include <new>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "comm/environment.hpp"
+#include "jobs/commands.hpp"
+#include "jobs/session.hpp"
+#include "kernels/config.hpp"
+#include "kernels/error.hpp"
+
+namespace {
+
+constexpr int usage_error = 2;
+
+int run(int argc, char** argv) {
+  using namespace hack::jobs;
+  CLI::App app("Compresses Llama models tile by tile and runs them on the factors.", "hack");
+  app.set_version_flag("--version", "hack " HACK_VERSION);
+  app.require_subcommand(1);
+  const std::vector<std::unique_ptr<Command>> commands = make_commands(app);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    // All ranks see the same command line; one of them speaks.
+    const bool speaks = hack::comm::Communicator::world().is_root();
+    const int code = speaks ? app.exit(error) : error.get_exit_code();
+    return code == 0 ? 0 : usage_error;
+  }
+  for (const std::unique_ptr<Command>& command : commands) {
+    if (!command->app().parsed()) continue;
+    Session session(command->common());
+    session.finish(command->app(), command->run(session));
+  }
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  hack::comm::Environment environment(argc, argv);
+  try {
+    return run(argc, argv);
+  } catch (const std::bad_alloc&) {
+    hack::comm::Environment::abort("out of memory; use more ranks or a narrower --dtype");
+  } catch (const std::exception& error) {
+    hack::comm::Environment::abort(error.what());
+  }
+}

@@ -1,0 +1,54 @@
+#include "jobs/model_files.hpp"
+
+#include <fstream>
+#include <iterator>
+
+#include "comm/collectives.hpp"
+#include "kernels/error.hpp"
+#include "model/tokenizer.hpp"
+
+namespace hack::jobs {
+
+ModelFiles::ModelFiles(const std::string& model, const std::string& archive) : checkpoint_(model::Checkpoint::open(model)) {
+  if (archive.empty()) return;
+  archive_.emplace(archive);
+  const std::string& made_from = archive_->info().header.model_fingerprint;
+  validate(made_from == checkpoint_->fingerprint(),
+           "--archive {}: made from another model (its fingerprint is {}, that of {} is {}); give the model it was made from, or compress this one",
+           archive, made_from, model, checkpoint_->fingerprint());
+}
+
+std::pair<double, double> ModelFiles::model_bytes(DType type) const {
+  double dense = 0, stored = 0;
+  for (const std::string& name : checkpoint_->names()) {
+    const model::TensorInfo info = checkpoint_->info(name);
+    const double bytes = static_cast<double>(info.rows) * static_cast<double>(info.cols) * static_cast<double>(size_of(type));
+    dense += bytes;
+    const bool compressed = archive_ && archive_->contains(name);
+    stored += compressed ? static_cast<double>(archive_->matrix(name).bytes_factors) : bytes;
+  }
+  return {dense, stored};
+}
+
+std::string read_text(const std::string& option, const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  validate(file.good(), "{} {}: cannot be read (no such file, or no permission)", option, path);
+  std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  validate(!file.bad(), "{} {}: cannot be read to its end", option, path);
+  return text;
+}
+
+Encoded encode_on_root(const comm::Communicator& world, const model::Checkpoint& checkpoint, const std::string& text) {
+  std::vector<int> ids;
+  std::vector<int> bos;
+  if (world.is_root()) {
+    const model::Tokenizer tokenizer = checkpoint.tokenizer();
+    ids = tokenizer.encode(text, model::AddSpecial::yes);
+    if (tokenizer.bos()) bos.push_back(*tokenizer.bos());
+  }
+  comm::broadcast(world, ids);
+  comm::broadcast(world, bos);
+  return {std::move(ids), bos.empty() ? std::nullopt : std::optional(bos.front())};
+}
+
+}  // namespace hack::jobs

@@ -1,0 +1,47 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "comm/communicator.hpp"
+#include "jobs/log.hpp"
+#include "model/checkpoint.hpp"
+#include "model/linear_layer.hpp"
+#include "svd/factor_archive.hpp"
+
+namespace hack::jobs {
+
+/// A model as named on the command line: the checkpoint, and with --archive the factors of its compressed matrices.
+class ModelFiles {
+ public:
+  /// Opens both on this rank. An Error if the archive was made from another model.
+  ModelFiles(const std::string& model, const std::string& archive);
+
+  const model::Checkpoint& checkpoint() const { return *checkpoint_; }
+  const svd::FactorArchive* archive() const { return archive_ ? &*archive_ : nullptr; }
+  model::WeightSource source(DType type) const { return {*checkpoint_, archive(), type}; }
+
+  /// Bytes of all weights of the model in `type`, as they would be stored dense and as they are: compressed matrices at
+  /// their stored size, everything else dense.
+  std::pair<double, double> model_bytes(DType type) const;
+
+ private:
+  std::unique_ptr<model::Checkpoint> checkpoint_;
+  std::optional<svd::FactorArchive> archive_;
+};
+
+/// The text of a file. An Error if it cannot be read.
+std::string read_text(const std::string& option, const std::string& path);
+
+/// Tokens of a text, with the BOS rule of the model; rank 0 encodes, all ranks get them.
+struct Encoded {
+  std::vector<int> ids;
+  std::optional<int> bos;
+};
+Encoded encode_on_root(const comm::Communicator& world, const model::Checkpoint& checkpoint, const std::string& text);
+
+}  // namespace hack::jobs

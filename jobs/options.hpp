@@ -1,0 +1,33 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "kernels/device.hpp"
+#include "kernels/dtype.hpp"
+
+namespace hack::jobs {
+
+/// What every subcommand takes.
+struct CommonOptions {
+  std::string device = "auto";
+  std::string dtype;  ///< empty: the narrowest type that holds the checkpoint's weights exactly
+  int threads = 0;    ///< 0: this rank's share of the cores it may use
+  double deadline = 600;
+  std::string report;
+  bool quiet = false;
+
+  void add_to(CLI::App& app);
+  /// The device to use. Throws where it was asked for by name and is not there.
+  Device chosen_device() const;
+  DType chosen_dtype(DType exact) const { return dtype.empty() ? exact : parse_dtype(dtype); }
+};
+
+/// Every option of a subcommand with its value after defaults, numbers and flags as such.
+nlohmann::json describe_options(const CLI::App& app);
+
+}  // namespace hack::jobs

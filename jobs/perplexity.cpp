@@ -1,0 +1,138 @@
+#include <fstream>
+#include <optional>
+
+#include "comm/process_grid.hpp"
+#include "comm/temporary_file.hpp"
+#include "jobs/commands.hpp"
+#include "jobs/model_files.hpp"
+#include "kernels/error.hpp"
+#include "model/perplexity.hpp"
+
+namespace hack::jobs {
+namespace {
+
+using Losses = std::vector<std::vector<float>>;  // window × scored token
+
+struct PerplexityOptions {
+  std::string model, archive, text, per_token;
+  std::string protocol = "2048";
+  std::optional<long> context, stride, windows;
+  int tensor_parallel = 0;
+};
+
+void write_per_token(const std::string& path, const model::WindowPlan& plan, const Losses& losses, const std::vector<int>& ids) {
+  comm::TemporaryFile file(path);
+  {
+    std::ofstream out(file.path());
+    out << "window,position,token,nll\n";
+    for (std::size_t w = 0; w < losses.size(); ++w) {
+      const model::Window& window = plan.windows[w];
+      for (index_t t = 0; t < std::ssize(losses[w]); ++t) {
+        const index_t position = window.first_scored + t;
+        out << fmt::format("{},{},{},{:.9g}\n", w, position, ids[window.begin + position], losses[w][t]);
+      }
+    }
+    out.flush();
+    validate(out.good(), "--per-token {}: cannot be written", path);
+  }
+  file.rename_to_final();
+}
+
+class PerplexityCommand : public Command {
+ public:
+  explicit PerplexityCommand(CLI::App& parent)
+      : app_(*parent.add_subcommand("perplexity", "Evaluate a model, dense or compressed, on a text")) {
+    app_.add_option("MODEL", options_.model, "Hugging Face directory or .gguf file")->required();
+    app_.add_option("--archive", options_.archive, "Take the matrices it holds from this factor archive");
+    app_.add_option("--text", options_.text, "UTF-8 text to score")->required();
+    app_.add_option("--protocol", options_.protocol, "How windows are cut and tokens counted: 2048, hack, llama.cpp, stride")
+        ->check(CLI::IsMember({"2048", "hack", "llama.cpp", "stride"}))->capture_default_str();
+    app_.add_option("--context", options_.context, "Tokens of a window (2048, 512, 512, 1024 by protocol)");
+    app_.add_option("--stride", options_.stride, "Distance of windows with --protocol stride (512)");
+    app_.add_option("--windows", options_.windows, "Score at most so many windows");
+    app_.add_option("--per-token", options_.per_token, "Write window,position,token,nll of every scored token");
+    app_.add_option("--tensor-parallel", options_.tensor_parallel,
+                    "Ranks that share one copy of the model; the other ranks take windows. 0: all share one")
+        ->check(CLI::NonNegativeNumber)->capture_default_str();
+    common_.add_to(app_);
+  }
+
+  const CLI::App& app() const override { return app_; }
+  const CommonOptions& common() const override { return common_; }
+
+  nlohmann::json run(Session& session) override {
+    return with_device(session.device(), [&]<Device D>() { return run_on<D>(session); });
+  }
+
+ private:
+  template <Device D>
+  nlohmann::json run_on(Session& session) {
+    const model::Protocol protocol = model::parse_protocol(options_.protocol);
+    const ModelFiles files(options_.model, options_.archive);
+    const std::string text = read_text("--text", options_.text);
+    const Encoded encoded = encode_on_root(session.world(), files.checkpoint(), text);
+    const model::WindowPlan plan =
+        model::plan_windows(protocol, std::ssize(encoded.ids), options_.context, options_.stride, options_.windows);
+    const index_t trained = files.checkpoint().config().context_length;
+    if (plan.context > trained) {
+      session.log().info("warning: --context {} is longer than the {} tokens the model was made for", plan.context, trained);
+    }
+
+    const comm::ProcessGrid grid(session.world(), options_.tensor_parallel);
+    Queue<D> queue(session.threads());
+    const DType type = common_.chosen_dtype(files.checkpoint().exact_type());
+    model::Llama<D> llama(files.source(type), grid.tensor(), queue);
+    // llama.cpp starts each window anew where the model wants a BOS; the other protocols have it once, in the text.
+    const std::optional<int> first = protocol == model::Protocol::llama_cpp ? encoded.bos : std::nullopt;
+    const auto start = std::chrono::steady_clock::now();
+    Losses losses;
+    {
+      Progress progress(session.log(), "perplexity", grid.data().size() > 1 ? "windows of this copy" : "windows");
+      losses = model::window_losses(llama, grid, encoded.ids, plan, first,
+                                    [&](index_t done, index_t all) { progress.update(done, all); });
+    }
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    if (!session.world().is_root()) return {};
+    if (!options_.per_token.empty()) write_per_token(options_.per_token, plan, losses, encoded.ids);
+    return answer(plan, losses, encoded, type, seconds, grid, llama.bytes_held());
+  }
+
+  nlohmann::json answer(const model::WindowPlan& plan, const Losses& losses, const Encoded& encoded, DType type,
+                        double seconds, const comm::ProcessGrid& grid, index_t bytes_held) const {
+    const model::Perplexity result = model::score(plan, losses);
+    const std::string bos = encoded.bos ? std::to_string(*encoded.bos) : "none";
+    index_t run_tokens = 0;
+    for (const model::Window& window : plan.windows) run_tokens += window.size();
+    fmt::print("perplexity {:.6f} ± {:.4f}   protocol {}, context {}, {} windows, {} tokens scored, BOS {}, {}\n",
+               result.perplexity, result.standard_error, to_string(plan.protocol), plan.context, plan.windows.size(),
+               result.tokens_scored, bos, to_string(type));
+    return {
+        {"perplexity", result.perplexity},
+        {"stderr", result.standard_error},
+        {"nll_sum", result.nll_sum},
+        {"tokens_scored", result.tokens_scored},
+        {"windows", plan.windows.size()},
+        {"protocol", to_string(plan.protocol)},
+        {"context", plan.context},
+        {"stride", plan.stride},
+        {"tokens_in_text", encoded.ids.size()},
+        {"bos", encoded.bos ? nlohmann::json(*encoded.bos) : nlohmann::json()},
+        {"dtype", to_string(type)},
+        {"tensor_parallel", grid.tensor().size()},
+        {"data_parallel", grid.data().size()},
+        {"weight_bytes_on_rank_0", bytes_held},
+        {"seconds", seconds},
+        {"tokens_per_second", static_cast<double>(run_tokens) / seconds},
+    };
+  }
+
+  CLI::App& app_;
+  CommonOptions common_;
+  PerplexityOptions options_;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_perplexity(CLI::App& app) { return std::make_unique<PerplexityCommand>(app); }
+
+}  // namespace hack::jobs

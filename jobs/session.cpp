@@ -1,0 +1,49 @@
+#include "jobs/session.hpp"
+
+#include <fstream>
+#include <vector>
+
+#include "comm/collectives.hpp"
+#include "comm/deadline.hpp"
+#include "comm/temporary_file.hpp"
+#include "jobs/system_info.hpp"
+#include "kernels/config.hpp"
+#include "kernels/error.hpp"
+
+namespace hack::jobs {
+
+Session::Session(const CommonOptions& options)
+    : options_(options),
+      world_(comm::Communicator::world()),
+      device_(options.chosen_device()),
+      log_(!options.quiet && world_.is_root()),
+      threads_(options.threads > 0 ? options.threads : usable_cores(world_)) {
+  comm::Deadline::start(options.deadline);
+  if (!options.report.empty()) comm::TemporaryFile probe(options.report);  // an unwritable place is an error now, not at the end
+  const std::string warning = performance_warning(world_, threads_);
+  if (!warning.empty()) log_.info("warning: {}", warning);
+}
+
+void Session::finish(const CLI::App& command, nlohmann::json results) {
+  const double memory = peak_memory_bytes();
+  const std::vector<double> per_rank = comm::gather<double>(world_, std::span(&memory, 1));
+  nlohmann::json environment = describe_environment(world_, threads_, to_string(device_).data());
+  if (!world_.is_root() || options_.report.empty()) return;
+  results["peak_memory_bytes"] = per_rank;
+  results["total_seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  const nlohmann::json report = {{"command", command.get_name()},
+                                 {"version", HACK_VERSION},
+                                 {"config", describe_options(command)},
+                                 {"environment", std::move(environment)},
+                                 {"results", std::move(results)}};
+  comm::TemporaryFile file(options_.report);
+  {
+    std::ofstream out(file.path());
+    out << report.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) << '\n';
+    out.flush();
+    validate(out.good(), "--report: cannot write {} (is the disk full?)", file.path().string());
+  }
+  file.rename_to_final();
+}
+
+}  // namespace hack::jobs

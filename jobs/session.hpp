@@ -1,0 +1,55 @@
+#pragma once
+
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+#include "comm/communicator.hpp"
+#include "jobs/log.hpp"
+#include "jobs/options.hpp"
+
+namespace hack::jobs {
+
+/// One run of a subcommand: its ranks, threads, messages, and the report at its end.
+class Session {
+ public:
+  explicit Session(const CommonOptions& options);
+
+  const comm::Communicator& world() const { return world_; }
+  const CommonOptions& options() const { return options_; }
+  const Log& log() const { return log_; }
+  int threads() const { return threads_; }
+  Device device() const { return device_; }
+
+  /// Adds to `results` what every report has: seconds of the whole run and peak memory. Writes the file of --report on
+  /// rank 0, whole or not at all. Collective.
+  void finish(const CLI::App& command, nlohmann::json results);
+
+ private:
+  const CommonOptions& options_;
+  comm::Communicator world_;
+  Device device_;
+  Log log_;
+  int threads_;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+/// A subcommand: binds its options when made, works in run().
+class Command {
+ public:
+  virtual ~Command() = default;
+  virtual const CLI::App& app() const = 0;
+  virtual const CommonOptions& common() const = 0;
+  /// Does the work on all ranks, prints the answer on rank 0, returns the report's `results`.
+  virtual nlohmann::json run(Session& session) = 0;
+};
+
+/// Calls body.template operator()<D>() with the device chosen at run time as template argument: the one place where the
+/// option becomes a type.
+template <class Body>
+auto with_device(Device device, Body&& body) {
+  if (device == Device::cuda) return body.template operator()<Device::cuda>();
+  return body.template operator()<Device::cpu>();
+}
+
+}  // namespace hack::jobs

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include "comm/communicator.hpp"
+
+namespace hack::jobs {
+
+/// Cores this rank may use: what it is bound to, or its share of a node that it has not to itself. Collective.
+int usable_cores(const comm::Communicator& world);
+
+/// Host, CPU, cores, and names and versions of the libraries at work. Collective; the same on every rank.
+nlohmann::json describe_environment(const comm::Communicator& world, int threads, const char* device);
+
+/// Largest resident memory of this process so far, in bytes.
+double peak_memory_bytes();
+
+/// Warns about set-ups that cost speed without a word: a BLAS tuned for an older CPU, a rank bound to one of many cores.
+/// Empty where all is well.
+std::string performance_warning(const comm::Communicator& world, int threads);
+
+}  // namespace hack::jobs

@@ -1,0 +1,226 @@
+// One-thread matrix products. OpenBLAS is not used for them: where it does not know the CPU (0.3.21 on Sapphire and
+// Emerald Rapids takes it for a Prescott) it runs at a fifth of the speed, it cannot widen bf16 while it packs, and
+// the bits of its results depend on the shape of the block.
+
+#include "kernels/cpu/gemm.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <utility>
+
+#include "kernels/cpu/scratch.hpp"
+#include "kernels/cpu/simd.hpp"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/gemm.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "kernels/cpu/widen-inl.hpp"
+
+HWY_BEFORE_NAMESPACE();
+namespace hack::kernels::HWY_NAMESPACE {
+
+using Floats = hn::ScalableTag<float>;
+using Vector = hn::Vec<Floats>;
+
+constexpr index_t lanes = hn::MaxLanes(Floats());
+constexpr index_t tile_cols = 2 * lanes;
+// Accumulators, two vectors of the packed operand and one broadcast fill the 32 or 16 registers.
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
+constexpr index_t tile_rows = 14;
+#else
+constexpr index_t tile_rows = 6;
+#endif
+constexpr index_t row_stride = gemm_depth + 16;  // not a power of two: rows must not share a set of the cache
+static_assert(gemm_panel % tile_cols == 0);
+
+/// c (R, tile_cols) = or += a (R, k) b (k, tile_cols); a with row_stride, b packed.
+template <index_t R>
+void multiply_tile(const float* HWY_RESTRICT a, const float* HWY_RESTRICT b, index_t k, float* HWY_RESTRICT c,
+                   index_t ldc, bool add) {
+  const Floats d;
+  Vector sums[R][2];
+#pragma GCC unroll 16
+  for (index_t r = 0; r < R; ++r) sums[r][0] = sums[r][1] = hn::Zero(d);
+  for (index_t p = 0; p < k; ++p) {
+    const Vector left = hn::Load(d, b + p * tile_cols);
+    const Vector right = hn::Load(d, b + p * tile_cols + lanes);
+#pragma GCC unroll 16
+    for (index_t r = 0; r < R; ++r) {
+      const Vector factor = hn::Set(d, a[r * row_stride + p]);
+      sums[r][0] = hn::MulAdd(factor, left, sums[r][0]);
+      sums[r][1] = hn::MulAdd(factor, right, sums[r][1]);
+    }
+  }
+#pragma GCC unroll 16
+  for (index_t r = 0; r < R; ++r) {
+    float* row = c + r * ldc;
+    if (add) {
+      sums[r][0] = hn::Add(hn::LoadU(d, row), sums[r][0]);
+      sums[r][1] = hn::Add(hn::LoadU(d, row + lanes), sums[r][1]);
+    }
+    hn::StoreU(sums[r][0], d, row);
+    hn::StoreU(sums[r][1], d, row + lanes);
+  }
+}
+
+using TileFunction = void (*)(const float*, const float*, index_t, float*, index_t, bool);
+
+template <std::size_t... R>
+constexpr std::array<TileFunction, tile_rows> tile_functions(std::index_sequence<R...>) {
+  return {&multiply_tile<static_cast<index_t>(R) + 1>...};
+}
+constexpr auto multiply_rows = tile_functions(std::make_index_sequence<tile_rows>());  // [R - 1]
+
+/// packed[p][i] = rows[i][p] for i < n, zero up to tile_cols; rows (n, k) with leading dimension ld.
+template <class T>
+void pack_rows(const T* rows, index_t ld, index_t n, index_t k, float* HWY_RESTRICT packed) {
+  index_t i = 0;
+#if HWY_TARGET != HWY_SCALAR
+  for (; i + 4 <= n; i += 4) {  // blocks of 4 x 4 are transposed in registers
+    const hn::Full128<float> d;
+    const hn::Repartition<double, decltype(d)> pairs;
+    index_t p = 0;
+    for (; p + 4 <= k; p += 4) {
+      const auto r0 = load(d, rows + i * ld + p);
+      const auto r1 = load(d, rows + (i + 1) * ld + p);
+      const auto r2 = load(d, rows + (i + 2) * ld + p);
+      const auto r3 = load(d, rows + (i + 3) * ld + p);
+      const auto low01 = hn::BitCast(pairs, hn::InterleaveLower(d, r0, r1));
+      const auto low23 = hn::BitCast(pairs, hn::InterleaveLower(d, r2, r3));
+      const auto high01 = hn::BitCast(pairs, hn::InterleaveUpper(d, r0, r1));
+      const auto high23 = hn::BitCast(pairs, hn::InterleaveUpper(d, r2, r3));
+      float* to = packed + p * tile_cols + i;
+      hn::StoreU(hn::BitCast(d, hn::InterleaveLower(pairs, low01, low23)), d, to);
+      hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(pairs, low01, low23)), d, to + tile_cols);
+      hn::StoreU(hn::BitCast(d, hn::InterleaveLower(pairs, high01, high23)), d, to + 2 * tile_cols);
+      hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(pairs, high01, high23)), d, to + 3 * tile_cols);
+    }
+    for (; p < k; ++p) {
+      for (index_t r = 0; r < 4; ++r) packed[p * tile_cols + i + r] = to_float(rows[(i + r) * ld + p]);
+    }
+  }
+#endif
+  for (; i < n; ++i) {
+    for (index_t p = 0; p < k; ++p) packed[p * tile_cols + i] = to_float(rows[i * ld + p]);
+  }
+  for (; i < tile_cols; ++i) {
+    for (index_t p = 0; p < k; ++p) packed[p * tile_cols + i] = 0;
+  }
+}
+
+/// packed[p][i] = rows[p][i] for i < n, zero up to tile_cols; rows (k, n) with leading dimension ld.
+void pack_cols(const float* rows, index_t ld, index_t n, index_t k, float* HWY_RESTRICT packed) {
+  for (index_t p = 0; p < k; ++p) {
+    std::copy_n(rows + p * ld, n, packed + p * tile_cols);
+    std::fill_n(packed + p * tile_cols + n, tile_cols - n, 0.0f);
+  }
+}
+
+/// y (rows, cols <= gemm_panel) = or += x packed, where x (rows, k) and packed holds tiles of (k, tile_cols).
+void multiply_panel(MatrixView<const float> x, const float* packed, MatrixView<float> y, bool add) {
+  alignas(64) float left[tile_rows * row_stride];
+  alignas(64) float edge[tile_rows * tile_cols];
+  const index_t k = x.cols;
+  for (index_t i = 0; i < x.rows; i += tile_rows) {
+    const index_t rows = std::min(tile_rows, x.rows - i);
+    for (index_t r = 0; r < rows; ++r) std::memcpy(left + r * row_stride, x.row(i + r), sizeof(float) * k);
+    for (index_t j = 0; j < y.cols; j += tile_cols) {
+      const index_t cols = std::min(tile_cols, y.cols - j);
+      const float* right = packed + j * k;
+      if (cols == tile_cols) {
+        multiply_rows[rows - 1](left, right, k, &y(i, j), y.ld, add);
+        continue;
+      }
+      multiply_rows[rows - 1](left, right, k, edge, tile_cols, false);
+      for (index_t r = 0; r < rows; ++r) {
+        for (index_t c = 0; c < cols; ++c) {
+          const float sum = edge[r * tile_cols + c];
+          y(i + r, j + c) = add ? y(i + r, j + c) + sum : sum;
+        }
+      }
+    }
+  }
+}
+
+/// Walks over panels of y's columns and passes over k; pack(j, n, p, k, to) packs columns j … of rows p ….
+template <class Pack>
+void multiply_packed(MatrixView<const float> x, MatrixView<float> y, Write write, float* packed, const Pack& pack) {
+  const index_t passes = (x.cols + gemm_depth - 1) / gemm_depth;
+  const index_t depth = passes == 0 ? 0 : ((x.cols + passes - 1) / passes + 15) / 16 * 16;
+  for (index_t j = 0; j < y.cols; j += gemm_panel) {
+    const index_t cols = std::min(gemm_panel, y.cols - j);
+    for (index_t p = 0; p < x.cols; p += depth) {
+      const index_t k = std::min(depth, x.cols - p);
+      for (index_t c = 0; c < cols; c += tile_cols) {
+        pack(j + c, std::min(tile_cols, cols - c), p, k, packed + c * k);
+      }
+      multiply_panel(x.block(0, p, x.rows, k), packed, y.block(0, j, y.rows, cols), write == Write::add || p > 0);
+    }
+  }
+}
+
+void transposed_product(MatrixView<const float> x, WeightView<> w, MatrixView<float> y, Write write, float* packed) {
+  with_pointer(w.data, w.type, [&](const auto* data) HWY_ATTR {
+    multiply_packed(x, y, write, packed, [&](index_t j, index_t n, index_t p, index_t k, float* to) HWY_ATTR {
+      pack_rows(data + j * w.ld + p, w.ld, n, k, to);
+    });
+  });
+}
+
+void plain_product(MatrixView<const float> x, MatrixView<const float> b, MatrixView<float> y, Write write,
+                   float* packed) {
+  multiply_packed(x, y, write, packed, [&](index_t j, index_t n, index_t p, index_t k, float* to) HWY_ATTR {
+    pack_cols(b.data + p * b.ld + j, b.ld, n, k, to);
+  });
+}
+
+}  // namespace hack::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace hack::kernels {
+namespace {
+
+HWY_EXPORT(transposed_product);
+HWY_EXPORT(plain_product);
+
+thread_local Scratch packed_panel;  // (gemm_panel / tile_cols, gemm_depth, tile_cols)
+
+/// What a sum of nothing leaves in y; true if there is nothing more to do.
+bool finish_empty(index_t depth, MatrixView<float> y, Write write) {
+  if (depth > 0 && y.rows > 0 && y.cols > 0) return false;
+  if (write == Write::replace) {
+    for (index_t i = 0; i < y.rows; ++i) std::fill_n(y.row(i), y.cols, 0.0f);
+  }
+  return true;
+}
+
+}  // namespace
+
+void multiply_transposed(MatrixView<const float> x, WeightView<> w, MatrixView<float> y, Write write) {
+  if (finish_empty(x.cols, y, write)) return;
+  HWY_DYNAMIC_DISPATCH(transposed_product)(x, w, y, write, packed_panel.get(gemm_panel * gemm_depth));
+}
+
+void multiply(MatrixView<const float> x, MatrixView<const float> b, MatrixView<float> y, Write write) {
+  if (finish_empty(x.cols, y, write)) return;
+  HWY_DYNAMIC_DISPATCH(plain_product)(x, b, y, write, packed_panel.get(gemm_panel * gemm_depth));
+}
+
+TaskShape task_shape(index_t tokens, index_t outputs, int threads) {
+  constexpr index_t tasks_per_thread = 4;
+  TaskShape shape{512, gemm_panel};
+  const auto tasks = [&] {
+    return ((tokens + shape.tokens - 1) / shape.tokens) * ((outputs + shape.outputs - 1) / shape.outputs);
+  };
+  if (threads == 1) return shape;
+  while (shape.tokens > 128 && tasks() < tasks_per_thread * threads) shape.tokens /= 2;
+  while (shape.outputs > gemm_panel / 6 && tasks() < tasks_per_thread * threads) shape.outputs -= gemm_panel / 6;
+  return shape;
+}
+
+}  // namespace hack::kernels
+#endif

@@ -1,0 +1,65 @@
+#include "kernels/linear.hpp"
+
+#include <algorithm>
+
+#include "kernels/cpu/gemm.hpp"
+#include "kernels/cpu/matvec.hpp"
+#include "kernels/cpu/team.hpp"
+
+namespace hack::kernels {
+
+namespace {
+
+using X = MatrixView<const float>;
+using Y = MatrixView<float>;
+
+/// Rows of w go over the threads in contiguous shares.
+void linear_few(Queue<Device::cpu>& queue, X x, WeightView<> w, Y y, Write write) {
+  constexpr index_t block = 16;  // one cache line of y
+  const index_t blocks = (w.rows + block - 1) / block;
+#pragma omp parallel for schedule(static) num_threads(team_size(queue, w.rows * w.cols * size_of(w.type)))
+  for (index_t b = 0; b < blocks; ++b) {
+    const index_t first = b * block;
+    const index_t rows = std::min(block, w.rows - first);
+    multiply_few(x, w.rows_from(first, rows), y.block(0, first, y.rows, rows), write);
+  }
+}
+
+void linear_many(Queue<Device::cpu>& queue, X x, WeightView<> w, Y y, Write write) {
+  const TaskShape shape = task_shape(x.rows, w.rows, queue.threads());
+  const index_t panels = (w.rows + shape.outputs - 1) / shape.outputs;
+  const index_t tasks = panels * ((x.rows + shape.tokens - 1) / shape.tokens);
+#pragma omp parallel for schedule(dynamic) num_threads(queue.threads())
+  for (index_t task = 0; task < tasks; ++task) {
+    const index_t token = task / panels * shape.tokens;
+    const index_t first = task % panels * shape.outputs;
+    const index_t tokens = std::min(shape.tokens, x.rows - token);
+    const index_t rows = std::min(shape.outputs, w.rows - first);
+    multiply_transposed(x.rows_from(token, tokens), w.rows_from(first, rows), y.block(token, first, tokens, rows),
+                        write);
+  }
+}
+
+}  // namespace
+
+template <>
+void linear<Device::cpu>(Queue<Device::cpu>& queue, X x, WeightView<> w, Y y, Write write) {
+  HACK_EXPECT(x.cols == w.cols && y.rows == x.rows && y.cols == w.rows);
+  if (y.rows == 0 || y.cols == 0) return;
+  if (x.rows <= few_tokens) {
+    linear_few(queue, x, w, y, write);
+  } else {
+    linear_many(queue, x, w, y, write);
+  }
+}
+
+template <>
+void add_bias<Device::cpu>(Queue<Device::cpu>& queue, const float* bias, Y y) {
+#pragma omp parallel for schedule(static) num_threads(team_size(queue, y.rows * y.cols * 4))
+  for (index_t i = 0; i < y.rows; ++i) {
+    float* row = y.row(i);
+    for (index_t j = 0; j < y.cols; ++j) row[j] += bias[j];
+  }
+}
+
+}  // namespace hack::kernels

@@ -1,0 +1,5 @@
+#pragma once
+
+// To be included before anything of Highway: which instruction sets the kernels are compiled for. Vectors of scalable
+// sets cannot be kept in arrays, as the register tiles are; such CPUs (Grace, Graviton) run the NEON code.
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)

@@ -1,0 +1,64 @@
+#include "model/generate.hpp"
+
+#include <algorithm>
+#include <chrono>
+
+#include "comm/collectives.hpp"
+
+namespace hack::model {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+template <Device D>
+int next_id(Llama<D>& llama, MatrixView<const float, D> states, Sampler& sampler, std::span<const int> seen) {
+  std::vector<float> logits = llama.logits(states.rows_from(states.rows - 1, 1));
+  std::vector<int> id(1, -1);
+  if (llama.tensor().is_root()) id[0] = sampler.choose(logits, seen);
+  comm::broadcast(llama.tensor(), id);
+  return id[0];
+}
+
+}  // namespace
+
+template <Device D>
+Generated generate(Llama<D>& llama, std::span<const int> prompt, const GenerateOptions& options, Sampler& sampler,
+                   const std::function<void(int)>& on_token) {
+  validate(!prompt.empty(), "the prompt has no tokens; give --prompt some text");
+  constexpr index_t chunk_tokens = 512;
+  const index_t prompt_tokens = std::ssize(prompt);
+  KvCache<D> cache = llama.make_cache(prompt_tokens + options.max_tokens);
+  Generated result{{}, 0, 0};
+  if (options.max_tokens <= 0) return result;
+
+  Clock::time_point start = Clock::now();
+  MatrixView<const float, D> states;
+  for (index_t begin = 0; begin < prompt_tokens; begin += chunk_tokens) {
+    states = llama.forward(prompt.subspan(begin, std::min(chunk_tokens, prompt_tokens - begin)), cache);
+  }
+  std::vector<int> seen(prompt.begin(), prompt.end());
+  for (index_t i = 0; i < options.max_tokens; ++i) {
+    if (i > 0) states = llama.forward(std::span<const int>(seen).last(1), cache);
+    const int id = next_id(llama, states, sampler, seen);
+    if (i == 0) {
+      result.prefill_seconds = seconds_since(start);
+      start = Clock::now();
+    }
+    seen.push_back(id);
+    result.ids.push_back(id);
+    on_token(id);
+    if (std::find(options.stop_ids.begin(), options.stop_ids.end(), id) != options.stop_ids.end()) break;
+  }
+  result.decode_seconds = seconds_since(start);
+  return result;
+}
+
+#define HACK_INSTANTIATE(D)                                                                              \
+  template Generated generate(Llama<D>&, std::span<const int>, const GenerateOptions&, Sampler&, \
+                              const std::function<void(int)>&);
+HACK_INSTANTIATE(Device::cpu)
+HACK_INSTANTIATE(Device::cuda)
+
+}  // namespace hack::model

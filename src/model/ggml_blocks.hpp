@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+#include "kernels/dtype.hpp"
+
+namespace hack::model {
+
+/// Number formats of weights in files, with the numbers that GGUF gives them. The quantized ones keep `block_size`
+/// neighbours of a row together in one block of `block_bytes`.
+enum class GgmlType : std::uint32_t {
+  f32 = 0,
+  f16 = 1,
+  q4_0 = 2,
+  q4_1 = 3,
+  q8_0 = 8,
+  q4_k = 12,
+  q5_k = 13,
+  q6_k = 14,
+  bf16 = 30,
+};
+
+/// The format that GGUF numbers `code`, if it is one that `dequantize` knows.
+std::optional<GgmlType> ggml_type(std::uint32_t code);
+
+/// GGUF's name: "F32", "Q4_K", …
+std::string_view to_string(GgmlType type);
+
+/// Names of all known formats, for messages.
+std::string_view known_ggml_types();
+
+index_t block_size(GgmlType type);   ///< numbers in a block
+index_t block_bytes(GgmlType type);  ///< bytes of a block
+
+/// Bytes of a row of `cols` numbers; cols is a multiple of block_size(type).
+inline index_t row_bytes(GgmlType type, index_t cols) { return cols / block_size(type) * block_bytes(type); }
+
+/// Decodes numbers [first, first + count) of the row at `row` into out (count); only blocks that hold one of them are
+/// read. Bit-equal to the reference decoder of the gguf Python package. `row` needs no alignment.
+void dequantize(GgmlType type, const std::byte* row, index_t first, index_t count, float* out);
+
+}  // namespace hack::model

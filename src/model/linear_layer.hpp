@@ -1,0 +1,51 @@
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "kernels/linear.hpp"
+#include "model/checkpoint.hpp"
+#include "svd/factored_matrix.hpp"
+
+namespace hack::model {
+
+/// Where weights come from: the checkpoint, and for compressed matrices the archive (may be null).
+struct WeightSource {
+  const Checkpoint& checkpoint;
+  const svd::FactorArchive* archive;
+  DType type;  ///< what weights are held in
+};
+
+/// Reads rows × cols of a matrix of the checkpoint and holds them in `type`; a few hundred rows at a time, so that no
+/// second copy of the matrix is ever in memory.
+template <Device D>
+WeightMatrix<D> read_weights(const Checkpoint& checkpoint, const std::string& name, svd::Range rows, svd::Range cols,
+                             DType type);
+
+/// Reads a vector of n numbers (a norm's weights, a bias), or a part of it.
+template <Device D>
+Buffer<float, D> read_vector(const Checkpoint& checkpoint, const std::string& name, svd::Range part);
+
+/// One rank's block of a linear layer y = W x + b: dense, or as factors where the archive has the matrix.
+template <Device D>
+class LinearLayer {
+ public:
+  /// `name` without ".weight" / ".bias". `has_bias`: whether this rank adds the bias (of a layer whose input columns are
+  /// split only one rank does).
+  LinearLayer(const WeightSource& source, const std::string& name, svd::Range rows, svd::Range cols, bool has_bias);
+
+  /// y = W x + b over this rank's block; x (tokens, cols), y (tokens, rows).
+  void apply(Queue<D>& queue, MatrixView<const float, D> x, MatrixView<float, D> y) const;
+
+  index_t rows() const { return rows_; }
+  /// Bytes of weights read by one decoded token.
+  index_t bytes() const;
+
+ private:
+  index_t rows_;
+  WeightMatrix<D> dense_;
+  std::optional<svd::FactoredMatrix<D>> factored_;
+  Buffer<float, D> bias_;
+};
+
+}  // namespace hack::model

@@ -1,0 +1,88 @@
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "comm/communicator.hpp"
+#include "model/kv_cache.hpp"
+#include "model/linear_layer.hpp"
+#include "model/shard_plan.hpp"
+
+namespace hack::model {
+
+/// One rank's shard of a decoder layer.
+template <Device D>
+struct LlamaLayer {
+  Buffer<float, D> input_norm;           // (hidden)
+  LinearLayer<D> q;                      // (own heads * head_dim, hidden)
+  LinearLayer<D> k;                      // (own kv_heads * head_dim, hidden)
+  LinearLayer<D> v;                      // (own kv_heads * head_dim, hidden)
+  LinearLayer<D> o;                      // (hidden, own heads * head_dim)
+  Buffer<float, D> post_attention_norm;  // (hidden)
+  LinearLayer<D> gate;                   // (own intermediate, hidden)
+  LinearLayer<D> up;                     // (own intermediate, hidden)
+  LinearLayer<D> down;                   // (hidden, own intermediate)
+};
+
+/// A Llama whose layers are shared out to the ranks of one communicator. All ranks call every function together, with
+/// the same ids. Per layer two all-reduces of (tokens, hidden): after the attention's output projection and after down.
+///
+///     ids ─ embed ─ Σ ─┬─ norm ─ q,k,v ─ attention ─ o ─ Σ ─ + ─┬─ norm ─ gate,up ─ swiglu ─ down ─ Σ ─ + ─ … ─ norm
+///                      └──────────────────────────────────────┘└──────────────────────────────────────┘
+template <Device D>
+class Llama {
+ public:
+  /// Reads this rank's share of the weights, and nothing else.
+  Llama(const WeightSource& source, const comm::Communicator& tensor, Queue<D>& queue);
+
+  const LlamaConfig& config() const { return config_; }
+  const comm::Communicator& tensor() const { return tensor_; }
+  KvCache<D> make_cache(index_t capacity) const;
+
+  /// Runs ids at positions cache.length()… through all layers and appends them to the cache.
+  /// Returns the final normed states (tokens, hidden), valid until the next call; the same on every rank.
+  MatrixView<const float, D> forward(std::span<const int> ids, KvCache<D>& cache);
+
+  /// Negative log-likelihoods, in nats, of targets[t] after state t; the same on every rank.
+  std::vector<float> losses(MatrixView<const float, D> states, std::span<const int> targets);
+
+  /// Logits (vocabulary) of one state (1, hidden), gathered on rank 0; empty elsewhere.
+  std::vector<float> logits(MatrixView<const float, D> state);
+
+  /// Bytes of weights this rank reads for one decoded token.
+  index_t bytes_per_token() const;
+  /// Bytes of weights this rank holds.
+  index_t bytes_held() const;
+
+ private:
+  struct Workspace {
+    index_t tokens = 0;
+    Buffer<float, D> x;       // (tokens, hidden) residual stream
+    Buffer<float, D> normed;  // (tokens, hidden)
+    Buffer<float, D> y;       // (tokens, hidden) what a block adds, before and after its all-reduce
+    Buffer<float, D> q;       // (tokens, own heads * head_dim)
+    Buffer<float, D> k;       // (tokens, own kv_heads * head_dim)
+    Buffer<float, D> v;       // (tokens, own kv_heads * head_dim)
+    Buffer<float, D> mixed;   // (tokens, own heads * head_dim)
+    Buffer<float, D> gate;    // (tokens, largest own intermediate)
+    Buffer<float, D> up;      // (tokens, largest own intermediate)
+  };
+
+  void reserve(index_t tokens);
+  void attend(index_t layer, index_t tokens, KvCache<D>& cache);
+  void feed_forward(index_t layer, index_t tokens);
+  WeightView<D> head() const { return config_.tied_embeddings ? embedding_.view() : head_.view(); }
+
+  LlamaConfig config_;
+  const comm::Communicator& tensor_;
+  Queue<D>& queue_;
+  ShardPlan plan_;
+  WeightMatrix<D> embedding_;             // (own vocabulary, hidden)
+  WeightMatrix<D> head_;                  // (own vocabulary, hidden); empty where tied
+  std::vector<LlamaLayer<D>> layers_;
+  Buffer<float, D> final_norm_;           // (hidden)
+  Buffer<float, D> inverse_frequencies_;  // (head_dim / 2)
+  Workspace work_;
+};
+
+}  // namespace hack::model

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "kernels/dtype.hpp"
+
+namespace hack::model {
+
+class GgufFile;
+class JsonObject;
+
+enum class RopeType { none, linear, llama3 };
+
+/// How the frequencies of the rotary embedding follow from theta. `factor` counts for linear and llama3, the rest for
+/// llama3.
+struct RopeScaling {
+  RopeType type = RopeType::none;
+  double theta = 10000.0;
+  double factor = 1.0;
+  double low_freq_factor = 1.0;
+  double high_freq_factor = 4.0;
+  index_t original_context = 8192;
+};
+
+/// The shape of a Llama and what else its forward pass needs to know.
+struct LlamaConfig {
+  index_t hidden_size = 0;
+  index_t intermediate_size = 0;
+  index_t layers = 0;
+  index_t heads = 0;
+  index_t kv_heads = 0;
+  index_t head_dim = 0;
+  index_t vocab_size = 0;
+  index_t context_length = 0;
+  float rms_norm_eps = 1e-6f;
+  bool tied_embeddings = false;  ///< logits come from the embedding table; there is no lm_head.weight
+  bool attention_bias = false;   ///< q, k, v and o have biases
+  bool mlp_bias = false;         ///< gate, up and down have biases
+  RopeScaling rope;
+  std::vector<float> rope_factors;  ///< (head_dim / 2) divisors of the frequencies that a GGUF file brings; else empty
+  std::vector<int> eos_ids;         ///< tokens that end a text
+};
+
+/// Frequencies of the rotary embedding (head_dim / 2), in f32 and in the order of operations of transformers 5:
+/// f_i = 1 / theta^(2i / head_dim); linear: f_i / factor; llama3: wavelengths 2π / f_i above original_context /
+/// low_freq_factor are slowed down by factor, those below original_context / high_freq_factor stay, the ones between
+/// are blended. Where rope_factors are given, f_i / rope_factors[i] instead.
+std::vector<float> inverse_frequencies(const LlamaConfig& config);
+
+/// Checks that sizes are positive and fit each other; an Error says what of `where` is wrong.
+void check(const LlamaConfig& config, const std::string& where);
+
+/// Reads a Hugging Face config.json (old and new spelling of the rotary embedding); an Error names what is missing,
+/// wrong or not supported.
+LlamaConfig llama_config_from_hf(const JsonObject& json);
+
+/// Reads the llama.* metadata of a GGUF file, rope_freqs.weight, and from the tensors what it does not say otherwise.
+LlamaConfig llama_config_from_gguf(const GgufFile& file);
+
+/// For archives: every field under its own name. from_json checks what it reads.
+void to_json(nlohmann::json& json, const LlamaConfig& config);
+void from_json(const nlohmann::json& json, LlamaConfig& config);
+
+}  // namespace hack::model

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <cstdint>
+#include <random>
+#include <span>
+#include <vector>
+
+namespace hack::model {
+
+/// How the next token is chosen.
+struct SamplerOptions {
+  double temperature = 0;         ///< 0: the likeliest token
+  double top_p = 1;               ///< keep the likeliest tokens that together hold this much probability
+  double repetition_penalty = 1;  ///< logits of tokens already seen are divided (if > 0) or multiplied (if < 0) by it
+  std::uint64_t seed = 0;
+};
+
+/// Chooses tokens from logits; the same options and logits give the same tokens on every machine.
+class Sampler {
+ public:
+  explicit Sampler(const SamplerOptions& options);
+
+  /// `seen`: prompt and text so far. logits (vocabulary) are changed. Of equal logits the lowest id wins.
+  int choose(std::vector<float>& logits, std::span<const int> seen);
+
+ private:
+  double uniform();
+
+  SamplerOptions options_;
+  std::mt19937_64 random_;
+};
+
+}  // namespace hack::model

@@ -1,0 +1,90 @@
+#include "model/shard_plan.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <string>
+
+#include "model/names.hpp"
+#include "svd/storage.hpp"
+
+namespace hack::model {
+namespace {
+
+using svd::Range;
+
+/// Adds what each slab of the intermediate dimension stores of one matrix: its tile rows (gate, up) or columns (down).
+void add_slab_bytes(const svd::FactorArchive& archive, const std::string& name, bool by_columns,
+                    std::vector<double>& bytes) {
+  const svd::MatrixEntry& entry = archive.matrix(name);
+  for (index_t number = 0; number < entry.grid.size(); ++number) {
+    const svd::Tile tile = entry.grid.tile(number);
+    bytes[by_columns ? tile.j : tile.i] += static_cast<double>(svd::stored_bytes(
+        entry.kinds[number], tile.height, tile.width, entry.ranks[number], archive.info().compression.factor_type));
+  }
+}
+
+/// The cuts of one layer's intermediate dimension.
+std::vector<index_t> intermediate_cuts(const LlamaConfig& config, const svd::FactorArchive* archive, index_t layer, int parts) {
+  const std::string mlp = layer_prefix(layer) + "mlp.";
+  const std::string gate = mlp + "gate_proj.weight", up = mlp + "up_proj.weight", down = mlp + "down_proj.weight";
+  std::vector<index_t> offsets;
+  std::vector<double> bytes;
+  for (const auto& [name, by_columns] : {std::pair{gate, false}, std::pair{up, false}, std::pair{down, true}}) {
+    if (archive == nullptr || !archive->contains(name)) continue;
+    const svd::TileGrid& grid = archive->matrix(name).grid;
+    const std::vector<index_t> slabs = by_columns ? grid.col_offsets() : grid.row_offsets();
+    if (offsets.empty()) {
+      offsets = slabs;
+      bytes.assign(offsets.size() - 1, 0.0);
+    }
+    if (offsets == slabs) add_slab_bytes(*archive, name, by_columns, bytes);
+  }
+  if (offsets.empty()) {
+    offsets = {0, config.intermediate_size};
+    bytes = {1.0};
+  }
+  return cut_by_weight(offsets, bytes, parts);
+}
+
+}  // namespace
+
+std::vector<index_t> cut_by_weight(std::span<const index_t> offsets, std::span<const double> weights, int parts) {
+  const index_t tiles = std::ssize(weights);
+  std::vector<double> before(tiles + 1, 0.0);  // weight of the tiles before each offset
+  // A tile of rank 0 still has rows: a small weight keeps cuts from piling up.
+  for (index_t t = 0; t < tiles; ++t) before[t + 1] = before[t] + weights[t] + 1.0;
+  std::vector<index_t> cuts = {offsets.front()};
+  index_t t = 0;
+  for (int p = 1; p < parts; ++p) {
+    const double target = before[tiles] * p / parts;
+    while (t < tiles && before[t + 1] <= target) ++t;
+    if (tiles < parts) {  // within tile t
+      const double share = (target - before[t]) / (before[t + 1] - before[t]);
+      cuts.push_back(offsets[t] + static_cast<index_t>(std::lround(share * static_cast<double>(offsets[t + 1] - offsets[t]))));
+    } else {  // at the nearer end of tile t
+      const bool nearer_end = t < tiles && target - before[t] > before[t + 1] - target;
+      cuts.push_back(std::max(cuts.back(), offsets[nearer_end ? t + 1 : t]));
+    }
+  }
+  cuts.push_back(offsets.back());
+  return cuts;
+}
+
+ShardPlan ShardPlan::make(const LlamaConfig& config, const svd::FactorArchive* archive, int parts, int rank) {
+  ShardPlan plan;
+  plan.heads = svd::even_part(config.heads, parts, rank);
+  plan.vocabulary = svd::even_part(config.vocab_size, parts, rank);
+  const index_t group = config.heads / config.kv_heads;
+  if (plan.heads.size() > 0) plan.kv_heads = {plan.heads.begin / group, (plan.heads.end - 1) / group + 1};
+  for (index_t h = plan.heads.begin; h < plan.heads.end; ++h) {
+    plan.kv_of_head.push_back(static_cast<int>(h / group - plan.kv_heads.begin));
+  }
+  for (index_t layer = 0; layer < config.layers; ++layer) {
+    const std::vector<index_t> cuts = intermediate_cuts(config, archive, layer, parts);
+    plan.intermediate.push_back({cuts[rank], cuts[rank + 1]});
+  }
+  return plan;
+}
+
+}  // namespace hack::model

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "model/llama_config.hpp"
+#include "svd/factor_archive.hpp"
+#include "svd/range.hpp"
+
+namespace hack::model {
+
+/// What one of P tensor-parallel ranks holds. Each layer's MLP is cut along the intermediate dimension (rows of gate and
+/// up, columns of down), so one all-reduce after down completes it; attention is cut by heads, the vocabulary by rows.
+struct ShardPlan {
+  svd::Range heads;                      ///< query heads
+  svd::Range kv_heads;                   ///< key/value heads those query heads read; neighbours may hold the same ones
+  std::vector<int> kv_of_head;           ///< for each own query head the index of its key/value head among kv_heads
+  svd::Range vocabulary;                 ///< token ids
+  std::vector<svd::Range> intermediate;  ///< one per layer
+
+  /// Rank `rank` of `parts`. Dense MLPs are cut evenly, compressed ones so that every rank holds about the same bytes.
+  static ShardPlan make(const LlamaConfig& config, const svd::FactorArchive* archive, int parts, int rank);
+};
+
+/// Cuts tiles of the given weights (bytes) into `parts` consecutive runs of about equal weight; returns parts + 1 cuts.
+/// offsets (tiles + 1) are the first indices of the tiles. Cuts fall between tiles; where there are fewer tiles than
+/// parts, within them.
+std::vector<index_t> cut_by_weight(std::span<const index_t> offsets, std::span<const double> weights, int parts);
+
+}  // namespace hack::model

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "kernels/dtype.hpp"
+#include "svd/rank_policy.hpp"
+#include "svd/tile_grid.hpp"
+
+namespace hack::svd {
+
+/// What is factorized: tiles, or whole matrices (one tile each).
+enum class TileMode : std::uint8_t { tile, full };
+
+constexpr std::string_view to_string(TileMode mode) { return mode == TileMode::tile ? "tile" : "full"; }
+
+/// Reads "tile" or "full"; anything else is an Error.
+TileMode parse_tile_mode(std::string_view name);
+
+/// How matrices become stored tiles.
+struct CompressOptions {
+  TileMode mode = TileMode::tile;
+  index_t tile = 128;  ///< height and width of tiles; unused in mode full
+  RankRule rule;
+  DType factor_type = DType::bf16;
+
+  TileGrid grid(index_t rows, index_t cols) const {
+    return mode == TileMode::full ? TileGrid(rows, cols, rows, cols) : TileGrid(rows, cols, tile, tile);
+  }
+};
+
+/// Where an archive comes from. The archive stores these texts and does not look into them.
+struct ArchiveHeader {
+  std::string program_version;
+  std::string model_fingerprint;
+  std::string model;    ///< the model's config, JSON
+  std::string method;   ///< "plain", …
+  std::string options;  ///< every option of the run, JSON
+};
+
+/// What an archive says of itself.
+struct ArchiveInfo {
+  ArchiveHeader header;
+  CompressOptions compression;
+};
+
+/// First attribute of every archive, and the newest layout this program knows.
+constexpr const char* archive_format = "hack-factors";
+constexpr std::int64_t archive_format_version = 1;
+
+}  // namespace hack::svd

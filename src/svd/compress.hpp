@@ -1,0 +1,75 @@
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "comm/communicator.hpp"
+#include "kernels/matrix_view.hpp"
+#include "kernels/queue.hpp"
+#include "svd/archive_info.hpp"
+
+namespace hack::svd {
+
+/// A matrix to compress. `read` fills `out` with the block that starts at (row, col); called on one thread, for the
+/// tiles of this rank only.
+struct MatrixSource {
+  std::string name;
+  index_t rows = 0;
+  index_t cols = 0;
+  std::function<void(index_t row, index_t col, MatrixView<float> out)> read;
+};
+
+/// What became of one matrix, or of all together.
+struct CompressionSummary {
+  std::string name;
+  index_t bytes_factors = 0;
+  index_t bytes_dense = 0;
+  double energy = 0;     ///< Σ σ², tile after tile
+  double discarded = 0;  ///< of it left out by the ranks
+  index_t tiles = 0;
+  index_t dense_tiles = 0;
+  index_t min_rank = 0;
+  index_t max_rank = 0;
+  double mean_rank = 0;
+
+  /// bytes_factors / bytes_dense
+  double keep() const;
+  /// ‖W - W_k‖ / ‖W‖ in the Frobenius norm, before rounding to the factor type; 0 for a matrix of zeros.
+  double relative_error() const;
+};
+
+struct CompressReport {
+  std::vector<CompressionSummary> matrices;  ///< as given
+  CompressionSummary total;
+  double seconds_reading = 0;  ///< these three: of the rank that took longest
+  double seconds_factorizing = 0;
+  double seconds_writing = 0;
+};
+
+/// Told of progress on every rank: tiles done, an estimate from this rank's share, out of all tiles.
+using Progress = std::function<void(index_t done, index_t total)>;
+
+/// Compresses matrices into a factor archive at `output`. Collective; every rank gives the same arguments. Archive and
+/// report (but for the seconds) are the same to the byte for any number of ranks and threads.
+///
+/// Matrices go in batches: consecutive ones as long as they have at most 2^26 numbers together, at least one. The tiles
+/// of a batch are dealt as contiguous ranges of about equal cost h w min(h, w):
+///
+///     batch    | matrix 0: tiles 0 1 2 3 4 5 | matrix 1: tiles 0 1 2 |
+///     rank     | 0 0 0 0 1 1                 | 1 1 2                 |   …
+///
+/// Each rank reads, factorizes and encodes its own; the ranks' tables are gathered (and under `keep` the spectra, so that
+/// all compute the same allocation), then all write. Memory of all ranks together: at most four f32 copies of a batch
+/// (tiles, both factors, what is written), that is 1 GiB or four times the largest matrix. In mode full one rank
+/// holds a matrix.
+///
+/// An Error on every rank, naming tensor and tile, where a tile holds NaN or infinity, does not converge or does not fit
+/// the factor type; nothing is left behind then.
+CompressReport compress(const comm::Communicator& comm, Queue<Device::cpu>& queue,
+                        std::span<const MatrixSource> sources, const CompressOptions& options,
+                        const ArchiveHeader& header, const std::filesystem::path& output, const Progress& progress = {});
+
+}  // namespace hack::svd

@@ -1,0 +1,238 @@
+#include "svd/factor_archive.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <numeric>
+
+#include "kernels/error.hpp"
+#include "svd/storage.hpp"
+
+namespace hack::svd {
+namespace {
+
+using kernels::TileKind;
+
+/// Runs `read` and puts in front of its errors what they are about.
+template <class F>
+auto naming(const std::string& subject, F read) {
+  try {
+    return read();
+  } catch (const std::exception& error) {
+    fail("{}: {}", subject, error.what());
+  }
+}
+
+ArchiveInfo read_info(const Hdf5Id& root) {
+  validate(H5Aexists(root.get(), "format") > 0 && read_string(root, "format") == archive_format,
+           "this is not a factor archive (its format is not '{}')", archive_format);
+  const std::int64_t version = read_integer(root, "format_version");
+  validate(version >= 1 && version <= archive_format_version,
+           "its format version is {} (this program reads versions up to {}); use a newer program", version,
+           archive_format_version);
+  ArchiveInfo info;
+  info.header.program_version = read_string(root, "program_version");
+  info.header.model_fingerprint = read_string(root, "model_fingerprint");
+  info.header.model = read_string(root, "model");
+  info.header.method = read_string(root, "method");
+  info.header.options = read_string(root, "options");
+  info.compression.mode = parse_tile_mode(read_string(root, "mode"));
+  info.compression.tile = read_integer(root, "tile");
+  info.compression.rule.kind = parse_rank_rule(read_string(root, "rank_rule"));
+  info.compression.rule.value = read_double(root, "rank_value");
+  info.compression.factor_type = parse_dtype(read_string(root, "factor_type"));
+  check_rank_rule(info.compression.rule);
+  return info;
+}
+
+herr_t add_name(hid_t, const char* name, const H5L_info_t*, void* names) {
+  // Exceptions cannot cross HDF5's C frames.
+  try {
+    static_cast<std::vector<std::string>*>(names)->emplace_back(name);
+    return 0;
+  } catch (...) {
+    return -1;
+  }
+}
+
+std::vector<std::string> read_names(const Hdf5Id& file) {
+  validate(H5Lexists(file.get(), "matrices", H5P_DEFAULT) > 0, "the group 'matrices' is missing");
+  const Hdf5Id group(HACK_HDF5(H5Gopen2(file.get(), "matrices", H5P_DEFAULT)));
+  std::vector<std::string> names;
+  HACK_HDF5(H5Literate(group.get(), H5_INDEX_NAME, H5_ITER_INC, nullptr, add_name, &names));
+  return names;
+}
+
+Hdf5Id open_group(const Hdf5Id& file, std::string_view name) {
+  return Hdf5Id(HACK_HDF5(H5Gopen2(file.get(), fmt::format("matrices/{}", name).c_str(), H5P_DEFAULT)));
+}
+
+TileGrid read_grid(const Hdf5Id& group) {
+  constexpr std::int64_t largest = std::numeric_limits<std::int32_t>::max();
+  std::int64_t sizes[4] = {};
+  const char* names[4] = {"rows", "cols", "tile_rows", "tile_cols"};
+  for (int i = 0; i < 4; ++i) {
+    sizes[i] = read_integer(group, names[i]);
+    validate(sizes[i] >= 1 && sizes[i] <= largest, "{} is {}, which is impossible", names[i], sizes[i]);
+  }
+  validate(sizes[2] <= sizes[0] && sizes[3] <= sizes[1], "its tiles ({} x {}) are larger than the matrix ({} x {})",
+           sizes[2], sizes[3], sizes[0], sizes[1]);
+  return {sizes[0], sizes[1], sizes[2], sizes[3]};
+}
+
+/// Derives the offsets from the ranks; an Error where rank or kind is impossible or byte counts disagree.
+void set_offsets(MatrixEntry& entry, DType type) {
+  entry.u_offsets = {0};
+  entry.v_offsets = {0};
+  index_t bytes = 0;
+  for (index_t t = 0; t < entry.grid.size(); ++t) {
+    const Tile tile = entry.grid.tile(t);
+    const auto at = static_cast<std::size_t>(t);
+    const index_t k = entry.ranks[at];
+    const TileKind kind = entry.kinds[at];
+    validate(k >= 0 && k <= tile.full_rank(), "tile ({}, {}) has rank {} (it is {} x {})", tile.i, tile.j, k,
+             tile.height, tile.width);
+    validate(kind == TileKind::factors || kind == TileKind::dense, "tile ({}, {}) is of the unknown kind {}", tile.i,
+             tile.j, static_cast<int>(kind));
+    validate(std::isfinite(entry.energies[at]) && entry.energies[at] >= 0 && entry.discarded[at] >= 0 &&
+                 entry.discarded[at] <= entry.energies[at],
+             "tile ({}, {}) discards {} of the energy {}", tile.i, tile.j, entry.discarded[at], entry.energies[at]);
+    entry.u_offsets.push_back(entry.u_offsets.back() + u_size(kind, tile.height, tile.width, k));
+    entry.v_offsets.push_back(entry.v_offsets.back() + v_size(kind, tile.width, k));
+    bytes += stored_bytes(kind, tile.height, tile.width, k, type);
+  }
+  const index_t dense = dense_bytes(entry.grid.rows(), entry.grid.cols(), type);
+  validate(entry.bytes_factors == bytes && entry.bytes_dense == dense,
+           "it claims {} and {} bytes (its ranks say {} and {})", entry.bytes_factors, entry.bytes_dense, bytes, dense);
+}
+
+std::string listed(const std::vector<index_t>& shape) { return fmt::format("({})", fmt::join(shape, ", ")); }
+
+std::vector<std::byte> slice(const std::vector<std::byte>& bytes, index_t first, index_t last) {
+  return {bytes.begin() + first, bytes.begin() + last};
+}
+
+}  // namespace
+
+FactorArchive::FactorArchive(const std::filesystem::path& path) : path_(path) {
+  std::error_code missing;
+  const auto size = std::filesystem::file_size(path_, missing);
+  validate(!missing, "cannot read {} ({})", path_.string(), missing.message());
+  file_size_ = static_cast<index_t>(size);
+  naming(path_.string(), [&] {
+    file_ = open_file(path_);
+    info_ = read_info(file_);
+    number_type_ = file_type(info_.compression.factor_type);
+    names_ = read_names(file_);
+  });
+  for (const std::string& name : names_) {
+    naming(fmt::format("{}: matrix {}", path_.string(), name), [&] { entries_.emplace(name, read_entry(name)); });
+  }
+}
+
+Hdf5Id FactorArchive::open_dataset(const Hdf5Id& group, const char* name, hid_t expected_type,
+                                   const std::vector<index_t>& expected_shape) const {
+  validate(H5Lexists(group.get(), name, H5P_DEFAULT) > 0, "the dataset '{}' is missing", name);
+  Hdf5Id dataset(HACK_HDF5(H5Dopen2(group.get(), name, H5P_DEFAULT)));
+  const Hdf5Id type(HACK_HDF5(H5Dget_type(dataset.get())));
+  validate(H5Tequal(type.get(), expected_type) > 0, "the numbers of '{}' are not of the type expected", name);
+  const std::vector<index_t> shape = shape_of(dataset);
+  validate(shape == expected_shape, "'{}' has the shape {} (expected {})", name, listed(shape), listed(expected_shape));
+  // Contiguous data within this file: then no claim of a shape can ask for more memory than the file has bytes.
+  const Hdf5Id creation(HACK_HDF5(H5Dget_create_plist(dataset.get())));
+  validate(H5Pget_layout(creation.get()) == H5D_CONTIGUOUS && H5Pget_external_count(creation.get()) == 0,
+           "'{}' is not stored in one piece", name);
+  index_t room = file_size_ / static_cast<index_t>(H5Tget_size(expected_type));
+  if (!std::count(shape.begin(), shape.end(), 0)) {
+    for (index_t extent : shape) room /= extent;
+    validate(room >= 1, "'{}' of shape {} is larger than the file", name, listed(shape));
+  }
+  return dataset;
+}
+
+MatrixEntry FactorArchive::read_entry(const std::string& name) const {
+  const Hdf5Id group = open_group(file_, name);
+  MatrixEntry entry{.grid = read_grid(group)};
+  entry.bytes_factors = read_integer(group, "bytes_factors");
+  entry.bytes_dense = read_integer(group, "bytes_dense");
+  const index_t tiles = entry.grid.size();
+  const std::vector<index_t> table = {entry.grid.tile_rows(), entry.grid.tile_cols()};
+  const auto read_column = [&](const char* column, hid_t type, auto& out) {
+    const Hdf5Id dataset = open_dataset(group, column, type, table);
+    out.resize(static_cast<std::size_t>(tiles));
+    read_range(dataset, type, 0, tiles, out.data());
+  };
+  read_column("rank", H5T_STD_I32LE, entry.ranks);
+  read_column("kind", H5T_STD_U8LE, entry.kinds);
+  read_column("energy", H5T_IEEE_F64LE, entry.energies);
+  read_column("discarded", H5T_IEEE_F64LE, entry.discarded);
+  set_offsets(entry, info_.compression.factor_type);
+  open_dataset(group, "spectrum", H5T_IEEE_F32LE,
+               {entry.grid.tile_rows(), entry.grid.tile_cols(), entry.grid.max_rank()});
+  open_dataset(group, "u", number_type_.get(), {entry.u_offsets.back()});
+  open_dataset(group, "v", number_type_.get(), {entry.v_offsets.back()});
+  return entry;
+}
+
+const MatrixEntry& FactorArchive::matrix(std::string_view name) const {
+  const auto entry = entries_.find(name);
+  validate(entry != entries_.end(), "{}: there is no matrix '{}' in this archive", path_.string(), name);
+  return entry->second;
+}
+
+Hdf5Id FactorArchive::open_matrix_dataset(std::string_view matrix, const char* name) const {
+  const Hdf5Id group = open_group(file_, matrix);
+  return Hdf5Id(HACK_HDF5(H5Dopen2(group.get(), name, H5P_DEFAULT)));
+}
+
+std::vector<StoredTile> FactorArchive::read_tiles(std::string_view name, index_t i, index_t first_col,
+                                                  index_t last_col) const {
+  const MatrixEntry& entry = matrix(name);
+  const TileGrid& grid = entry.grid;
+  HACK_EXPECT(i >= 0 && i < grid.tile_rows() && 0 <= first_col && first_col <= last_col && last_col <= grid.tile_cols());
+  const index_t first = i * grid.tile_cols() + first_col;
+  const index_t last = first + last_col - first_col;
+  const index_t item = size_of(info_.compression.factor_type);
+  const index_t r = grid.max_rank();
+  const auto offset = [](const std::vector<index_t>& offsets, index_t t) {
+    return offsets[static_cast<std::size_t>(t)];
+  };
+  const auto read_numbers = [&](const char* array, const std::vector<index_t>& offsets) {
+    const index_t begin = offset(offsets, first);
+    const index_t count = offset(offsets, last) - begin;
+    std::vector<std::byte> bytes(static_cast<std::size_t>(count * item));
+    read_range(open_matrix_dataset(name, array), number_type_.get(), begin, count, bytes.data());
+    return bytes;
+  };
+  return naming(fmt::format("{}: matrix {}", path_.string(), name), [&] {
+    const std::vector<std::byte> u = read_numbers("u", entry.u_offsets);
+    const std::vector<std::byte> v = read_numbers("v", entry.v_offsets);
+    std::vector<float> spectra(static_cast<std::size_t>((last - first) * r));  // (tiles, r)
+    read_range(open_matrix_dataset(name, "spectrum"), H5T_NATIVE_FLOAT, first * r, std::ssize(spectra), spectra.data());
+    std::vector<StoredTile> tiles;
+    const index_t u_begin = offset(entry.u_offsets, first);
+    const index_t v_begin = offset(entry.v_offsets, first);
+    for (index_t t = first; t < last; ++t) {
+      StoredTile tile{entry.kinds[static_cast<std::size_t>(t)], entry.ranks[static_cast<std::size_t>(t)], {}, {}, {}};
+      tile.u = slice(u, (offset(entry.u_offsets, t) - u_begin) * item, (offset(entry.u_offsets, t + 1) - u_begin) * item);
+      tile.v = slice(v, (offset(entry.v_offsets, t) - v_begin) * item, (offset(entry.v_offsets, t + 1) - v_begin) * item);
+      const auto sigma = spectra.begin() + (t - first) * r;
+      tile.sigma.assign(sigma, sigma + tile.rank);
+      for (float s : tile.sigma) validate(std::isfinite(s) && s >= 0, "a singular value of tile {} is {}", t, s);
+      tiles.push_back(std::move(tile));
+    }
+    return tiles;
+  });
+}
+
+std::vector<float> FactorArchive::spectrum(std::string_view name) const {
+  const TileGrid& grid = matrix(name).grid;
+  return naming(fmt::format("{}: matrix {}", path_.string(), name), [&] {
+    std::vector<float> out(static_cast<std::size_t>(grid.size() * grid.max_rank()));
+    read_range(open_matrix_dataset(name, "spectrum"), H5T_NATIVE_FLOAT, 0, std::ssize(out), out.data());
+    return out;
+  });
+}
+
+}  // namespace hack::svd

@@ -1,0 +1,127 @@
+#include "svd/factor_archive_writer.hpp"
+
+#include <array>
+
+#include "comm/collectives.hpp"
+#include "comm/deadline.hpp"
+#include "kernels/error.hpp"
+#include "svd/storage.hpp"
+
+namespace hack::svd {
+namespace {
+
+void write_header(const Hdf5Id& root, const ArchiveInfo& info) {
+  const CompressOptions& compression = info.compression;
+  write_attribute(root, "format", std::string(archive_format));
+  write_attribute(root, "format_version", archive_format_version);
+  write_attribute(root, "program_version", info.header.program_version);
+  write_attribute(root, "model_fingerprint", info.header.model_fingerprint);
+  write_attribute(root, "model", info.header.model);
+  write_attribute(root, "method", info.header.method);
+  write_attribute(root, "mode", std::string(to_string(compression.mode)));
+  write_attribute(root, "tile", std::int64_t{compression.tile});
+  write_attribute(root, "rank_rule", std::string(to_string(compression.rule.kind)));
+  write_attribute(root, "rank_value", compression.rule.value);
+  write_attribute(root, "factor_type", std::string(to_string(compression.factor_type)));
+  write_attribute(root, "options", info.header.options);
+}
+
+index_t bytes_of(const MatrixPart& part, DType type) {
+  index_t bytes = 0;
+  for (std::size_t t = 0; t < part.tiles.size(); ++t) {
+    const Tile tile = part.grid.tile(part.first_tile + static_cast<index_t>(t));
+    bytes += stored_bytes(part.tiles[t].kind, tile.height, tile.width, part.tiles[t].rank, type);
+  }
+  return bytes;
+}
+
+/// One field of the ranks' choices, as a column of the tile table.
+template <class T, class F>
+void write_column(const comm::Communicator& comm, const Hdf5Id& group, const char* name, hid_t type,
+                  const MatrixPart& part, F field) {
+  std::vector<T> column;  // (tiles of this rank)
+  for (const TileChoice& choice : part.tiles) column.push_back(static_cast<T>(field(choice)));
+  const Hdf5Id dataset = create_dataset(group, name, type, std::array{part.grid.tile_rows(), part.grid.tile_cols()});
+  write_range(comm, dataset, type, part.first_tile, std::ssize(column), column.data());
+}
+
+void write_tables(const comm::Communicator& comm, const Hdf5Id& group, const MatrixPart& part) {
+  write_column<std::int32_t>(comm, group, "rank", H5T_STD_I32LE, part, [](const TileChoice& c) { return c.rank; });
+  write_column<std::uint8_t>(comm, group, "kind", H5T_STD_U8LE, part, [](const TileChoice& c) { return c.kind; });
+  write_column<double>(comm, group, "energy", H5T_IEEE_F64LE, part, [](const TileChoice& c) { return c.energy; });
+  write_column<double>(comm, group, "discarded", H5T_IEEE_F64LE, part,
+                       [](const TileChoice& c) { return c.discarded; });
+  const index_t r = part.grid.max_rank();
+  const Hdf5Id spectrum = create_dataset(group, "spectrum", H5T_IEEE_F32LE,
+                                         std::array{part.grid.tile_rows(), part.grid.tile_cols(), r});
+  write_range(comm, spectrum, H5T_IEEE_F32LE, part.first_tile * r, std::ssize(part.spectra), part.spectra.data());
+}
+
+/// Concatenates the ranks' numbers into a dataset of one dimension.
+void write_array(const comm::Communicator& comm, const Hdf5Id& group, const char* name, DType type,
+                 const std::vector<std::byte>& mine) {
+  std::int64_t total[] = {std::ssize(mine) / size_of(type)};
+  const std::int64_t count = total[0];
+  const std::int64_t first = comm::exclusive_sum(comm, count);
+  comm::all_reduce_sum(comm, std::span<std::int64_t>(total));
+  const Hdf5Id number = file_type(type);
+  const Hdf5Id dataset = create_dataset(group, name, number.get(), std::array{index_t{total[0]}});
+  write_range(comm, dataset, number.get(), first, count, mine.data());
+}
+
+}  // namespace
+
+FactorArchiveWriter::FactorArchiveWriter(const comm::Communicator& comm, const std::filesystem::path& path,
+                                         const ArchiveInfo& info)
+    : comm_(comm), factor_type_(info.compression.factor_type), temporary_(path) {
+  const comm::Deadline::Wait wait("H5Fcreate");
+  file_ = create_parallel_file(comm_, temporary_.path());
+  write_header(file_, info);
+  matrices_ = create_group(file_, "matrices");
+}
+
+FactorArchiveWriter::~FactorArchiveWriter() {
+  // To close the file takes all ranks. An error brought this one here, and what the others do is unknown: the file stays
+  // open, its name goes, and the error reaches main, which ends them all.
+  if (comm_.size() > 1) {
+    matrices_.release();
+    file_.release();
+  }
+}
+
+void FactorArchiveWriter::write(const MatrixPart& part) {
+  HACK_EXPECT(std::ssize(part.spectra) == std::ssize(part.tiles) * part.grid.max_rank());
+  validate(!part.name.empty() && part.name.find('/') == std::string::npos,
+           "'{}' cannot name a matrix in an archive (it is empty or has a '/')", part.name);
+  std::int64_t bytes[] = {bytes_of(part, factor_type_)};
+  comm::all_reduce_sum(comm_, std::span<std::int64_t>(bytes));
+
+  const Hdf5Id group = create_group(matrices_, part.name);
+  write_attribute(group, "rows", std::int64_t{part.grid.rows()});
+  write_attribute(group, "cols", std::int64_t{part.grid.cols()});
+  write_attribute(group, "tile_rows", std::int64_t{part.grid.tile_height()});
+  write_attribute(group, "tile_cols", std::int64_t{part.grid.tile_width()});
+  write_attribute(group, "bytes_factors", bytes[0]);
+  write_attribute(group, "bytes_dense", std::int64_t{dense_bytes(part.grid.rows(), part.grid.cols(), factor_type_)});
+  write_tables(comm_, group, part);
+  write_array(comm_, group, "u", factor_type_, part.u);
+  write_array(comm_, group, "v", factor_type_, part.v);
+}
+
+void FactorArchiveWriter::finish() {
+  {
+    const comm::Deadline::Wait wait("H5Fclose");
+    HACK_HDF5(H5Fflush(file_.get(), H5F_SCOPE_GLOBAL));
+    HACK_HDF5(H5Gclose(matrices_.release()));
+    HACK_HDF5(H5Fclose(file_.release()));
+  }
+  comm_.barrier();
+  if (comm_.is_root()) {
+    temporary_.rename_to_final();
+  } else {
+    temporary_.release();
+  }
+  comm_.barrier();
+}
+
+}  // namespace hack::svd

@@ -1,0 +1,69 @@
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "comm/communicator.hpp"
+#include "comm/temporary_file.hpp"
+#include "svd/archive_info.hpp"
+#include "svd/hdf5.hpp"
+#include "svd/rank_policy.hpp"
+#include "svd/tile_grid.hpp"
+
+namespace hack::svd {
+
+/// One rank's tiles of a matrix, ready to be written: those with numbers first_tile, first_tile + 1, …
+struct MatrixPart {
+  std::string name;
+  TileGrid grid;
+  index_t first_tile = 0;
+  std::vector<TileChoice> tiles;  // (tiles of this rank)
+  std::vector<float> spectra;     // (tiles of this rank, grid.max_rank()) whole spectra, then zeros
+  std::vector<std::byte> u;       // tile after tile, (h, k) row-major in the factor type; (h, w) of a dense tile
+  std::vector<std::byte> v;       // tile after tile, (k, w) row-major in the factor type; nothing of a dense tile
+};
+
+/// Writes a factor archive, all ranks together. Layout, version 1:
+///
+///     /                   attributes format, format_version, program_version, model_fingerprint, model, method, mode,
+///                         tile, rank_rule, rank_value, factor_type, options
+///     /matrices/NAME      attributes rows, cols, tile_rows, tile_cols (sizes of an unclipped tile), bytes_factors,
+///                         bytes_dense
+///         rank            (I, J) int32
+///         kind            (I, J) uint8, a kernels::TileKind
+///         spectrum        (I, J, r) f32, all singular values; zeros at the end for clipped tiles
+///         energy          (I, J) f64, Σ σ²
+///         discarded       (I, J) f64, what the rank leaves out of it
+///         u               factor type: tiles row by row, U (h, k) of each, row-major; (h, w) of a dense tile
+///         v               factor type: likewise Vᵀ (k, w); nothing of a dense tile
+///
+/// U and V are orthonormal: a tile is U diag(first k of its spectrum) Vᵀ. The bytes of the file depend on what is
+/// written, not on the number of ranks or who holds which tile.
+///
+/// The file stands under a temporary name until finish(). Where a writer is destroyed before that, nothing is left.
+class FactorArchiveWriter {
+ public:
+  /// Collective, as all functions here; every rank gives the same info. `comm` outlives the writer.
+  FactorArchiveWriter(const comm::Communicator& comm, const std::filesystem::path& path, const ArchiveInfo& info);
+  ~FactorArchiveWriter();
+  FactorArchiveWriter(const FactorArchiveWriter&) = delete;
+  FactorArchiveWriter& operator=(const FactorArchiveWriter&) = delete;
+
+  /// Adds a matrix. Name and grid are the same on every rank; the ranks' tiles follow each other in rank order and are
+  /// together all tiles. Names are unique, not empty and free of '/'.
+  void write(const MatrixPart& part);
+
+  /// Flushes, closes and puts the archive in its place.
+  void finish();
+
+ private:
+  const comm::Communicator& comm_;
+  DType factor_type_;
+  comm::TemporaryFile temporary_;
+  Hdf5Id file_;
+  Hdf5Id matrices_;
+};
+
+}  // namespace hack::svd

@@ -1,0 +1,194 @@
+#include "svd/tile_batch.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "comm/collectives.hpp"
+#include "kernels/error.hpp"
+#include "svd/storage.hpp"
+
+namespace hack::svd {
+namespace {
+
+using kernels::SvdStatus;
+using kernels::TileKind;
+using kernels::TileSvd;
+
+double cost(const Tile& tile) {
+  return static_cast<double>(tile.height) * static_cast<double>(tile.width) * static_cast<double>(tile.full_rank());
+}
+
+/// Appends count f32 numbers, converted.
+void append_numbers(std::vector<std::byte>& to, const float* from, index_t count, DType type) {
+  const std::size_t begin = to.size();
+  to.resize(begin + static_cast<std::size_t>(count * size_of(type)));
+  convert(from, DType::f32, to.data() + begin, type, count);
+}
+
+/// Whether every number is still finite in `type`.
+bool fits(MatrixView<const float> x, DType type) {
+  const float limit = type == DType::f16 ? 65504.0f : 0x1.fep127f;  // largest f16; largest bf16
+  if (type == DType::f32) return true;
+  for (index_t i = 0; i < x.rows; ++i) {
+    for (index_t j = 0; j < x.cols; ++j) {
+      if (std::fabs(x(i, j)) > limit) return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
+TileSvd<Device::cpu> TileBatch::LocalTile::svd_view() {
+  const index_t r = at.full_rank();
+  return {{u.data(), at.height, r}, sigma.data(), {vt.data(), r, at.width}, SvdStatus::ok};
+}
+
+TileBatch::TileBatch(const comm::Communicator& comm, std::span<const MatrixSource> sources,
+                     const CompressOptions& options)
+    : sources_(sources), options_(options), first_tiles_{0} {
+  for (const MatrixSource& source : sources_) {
+    grids_.push_back(options_.grid(source.rows, source.cols));
+    first_tiles_.push_back(first_tiles_.back() + grids_.back().size());
+  }
+  deal(comm);
+}
+
+void TileBatch::deal(const comm::Communicator& comm) {
+  // The sums are of integers below 2^53: exact, so every rank sees the same borders.
+  double total = 0;
+  for (const TileGrid& grid : grids_) {
+    for (index_t t = 0; t < grid.size(); ++t) total += cost(grid.tile(t));
+  }
+  double before = 0;
+  index_t number = 0;
+  for (std::size_t m = 0; m < grids_.size(); ++m) {
+    for (index_t t = 0; t < grids_[m].size(); ++t, ++number) {
+      const Tile tile = grids_[m].tile(t);
+      const double middle = before + cost(tile) / 2;
+      const int owner = std::min(static_cast<int>(middle / total * comm.size()), comm.size() - 1);
+      before += cost(tile);
+      if (owner < comm.rank()) first_local_ = number + 1;
+      if (owner == comm.rank()) tiles_.push_back({m, tile, {}, {}, {}, {}});
+    }
+  }
+}
+
+void TileBatch::read() {
+  for (LocalTile& tile : tiles_) {
+    tile.values = Buffer<float>(tile.at.height * tile.at.width);
+    sources_[tile.matrix].read(tile.at.row, tile.at.col, tile.values_view());
+  }
+}
+
+void TileBatch::factorize(Queue<Device::cpu>& queue, const std::function<void(double share)>& progress) {
+  const std::size_t step = 64 * static_cast<std::size_t>(queue.threads());
+  for (std::size_t first = 0; first < tiles_.size(); first += step) {
+    const std::size_t last = std::min(first + step, tiles_.size());
+    std::vector<MatrixView<const float>> in;
+    std::vector<TileSvd<Device::cpu>> out;
+    for (std::size_t t = first; t < last; ++t) {
+      LocalTile& tile = tiles_[t];
+      const index_t r = tile.at.full_rank();
+      tile.u = Buffer<float>(tile.at.height * r);
+      tile.sigma = Buffer<float>(r);
+      tile.vt = Buffer<float>(r * tile.at.width);
+      in.push_back(tile.values_view());
+      out.push_back(tile.svd_view());
+    }
+    kernels::tile_svd<Device::cpu>(queue, in, out);
+    for (std::size_t t = first; t < last; ++t) {
+      const SvdStatus status = out[t - first].status;
+      if (status == SvdStatus::ok) continue;
+      const LocalTile& tile = tiles_[t];
+      fail("tensor {}, tile ({}, {}) cannot be factorized ({}); check the checkpoint", sources_[tile.matrix].name,
+           tile.at.i, tile.at.j,
+           status == SvdStatus::not_finite ? "it holds NaN or infinity" : "its singular values did not converge");
+    }
+    progress(static_cast<double>(last) / static_cast<double>(tiles_.size()));
+  }
+}
+
+void TileBatch::choose(const comm::Communicator& comm) {
+  const bool by_budget = options_.rule.kind == RankRule::Kind::keep;
+  std::vector<float> sigmas;  // spectra of this rank's tiles, then of all tiles of the batch
+  std::vector<TileSpectrum> spectra;
+  if (!by_budget) {
+    for (const LocalTile& tile : tiles_) {
+      const std::span<const float> sigma(tile.sigma.data(), static_cast<std::size_t>(tile.sigma.size()));
+      spectra.push_back({tile.at.height, tile.at.width, sigma});
+    }
+    const std::vector<TileChoice> mine = choose_ranks(options_.rule, spectra, options_.factor_type);
+    choices_ = comm::all_gather(comm, std::span<const TileChoice>(mine));
+    return;
+  }
+  for (const LocalTile& tile : tiles_) sigmas.insert(sigmas.end(), tile.sigma.data(), tile.sigma.data() + tile.sigma.size());
+  sigmas = comm::all_gather(comm, std::span<const float>(sigmas));
+  std::size_t at = 0;
+  for (const TileGrid& grid : grids_) {
+    spectra.clear();
+    for (index_t t = 0; t < grid.size(); ++t) {
+      const Tile tile = grid.tile(t);
+      const auto r = static_cast<std::size_t>(tile.full_rank());
+      spectra.push_back({tile.height, tile.width, std::span<const float>(sigmas).subspan(at, r)});
+      at += r;
+    }
+    const std::vector<TileChoice> chosen = choose_ranks(options_.rule, spectra, options_.factor_type);
+    choices_.insert(choices_.end(), chosen.begin(), chosen.end());
+  }
+}
+
+void TileBatch::rebuild_truncated(Queue<Device::cpu>& queue) {
+  std::vector<TileSvd<Device::cpu>> svds;
+  std::vector<index_t> ranks;
+  std::vector<MatrixView<float>> out;
+  for (std::size_t t = 0; t < tiles_.size(); ++t) {
+    const TileChoice& choice = choice_of(t);
+    if (choice.kind != TileKind::dense || choice.rank == tiles_[t].at.full_rank()) continue;
+    svds.push_back(tiles_[t].svd_view());
+    ranks.push_back(choice.rank);
+    out.push_back(tiles_[t].values_view());
+  }
+  kernels::tile_product<Device::cpu>(queue, svds, ranks, out);
+}
+
+void TileBatch::append(MatrixPart& part, LocalTile& tile, const TileChoice& choice) {
+  const DType type = options_.factor_type;
+  const index_t k = choice.rank;
+  const index_t r = tile.at.full_rank();
+  part.tiles.push_back(choice);
+  part.spectra.insert(part.spectra.end(), tile.sigma.data(), tile.sigma.data() + r);
+  part.spectra.resize(part.tiles.size() * static_cast<std::size_t>(part.grid.max_rank()), 0.0f);
+  if (choice.kind == TileKind::dense) {
+    validate(fits(tile.values_view(), type), "tensor {}, tile ({}, {}) does not fit {} (a number is too large); use "
+             "--factor-type bf16 or f32", part.name, tile.at.i, tile.at.j, to_string(type));
+    append_numbers(part.u, tile.values.data(), tile.values.size(), type);
+    return;
+  }
+  for (index_t i = 0; i < tile.at.height; ++i) append_numbers(part.u, tile.u.data() + i * r, k, type);
+  append_numbers(part.v, tile.vt.data(), k * tile.at.width, type);
+}
+
+std::vector<MatrixPart> TileBatch::encode(Queue<Device::cpu>& queue) {
+  rebuild_truncated(queue);
+  std::vector<MatrixPart> parts;
+  std::size_t t = 0;
+  for (std::size_t m = 0; m < grids_.size(); ++m) {
+    // A rank without tiles of this matrix starts at its end: nothing to write there.
+    const index_t first = first_local_ + static_cast<index_t>(t) - first_tiles_[m];
+    MatrixPart part{.name = sources_[m].name, .grid = grids_[m],
+                    .first_tile = std::clamp<index_t>(first, 0, grids_[m].size())};
+    for (; t < tiles_.size() && tiles_[t].matrix == m; ++t) append(part, tiles_[t], choice_of(t));
+    parts.push_back(std::move(part));
+  }
+  tiles_.clear();
+  return parts;
+}
+
+std::span<const TileChoice> TileBatch::choices(std::size_t m) const {
+  const auto first = static_cast<std::size_t>(first_tiles_[m]);
+  const auto count = static_cast<std::size_t>(first_tiles_[m + 1]) - first;
+  return std::span<const TileChoice>(choices_).subspan(first, count);
+}
+
+}  // namespace hack::svd

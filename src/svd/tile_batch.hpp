@@ -1,0 +1,68 @@
+#pragma once
+
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "comm/communicator.hpp"
+#include "kernels/buffer.hpp"
+#include "kernels/tile_svd.hpp"
+#include "svd/compress.hpp"
+#include "svd/factor_archive_writer.hpp"
+
+namespace hack::svd {
+
+/// A few matrices on their way through `compress`: which of their tiles are this rank's, and what is known of them.
+/// The steps are called once each, in the order they stand here.
+class TileBatch {
+ public:
+  /// Deals the tiles: rank p gets those whose middle lies in the p-th of equal shares of the cost.
+  TileBatch(const comm::Communicator& comm, std::span<const MatrixSource> sources, const CompressOptions& options);
+
+  /// Tiles of the batch on all ranks.
+  index_t size() const { return first_tiles_.back(); }
+
+  /// Reads this rank's tiles.
+  void read();
+
+  /// Factorizes this rank's tiles, a few hundred at a time; `progress` is told the share done. An Error names tensor
+  /// and tile.
+  void factorize(Queue<Device::cpu>& queue, const std::function<void(double share)>& progress);
+
+  /// Decides the ranks of all tiles. Collective.
+  void choose(const comm::Communicator& comm);
+
+  /// This rank's part of every matrix in the factor type; gives the memory of tiles and factors back.
+  std::vector<MatrixPart> encode(Queue<Device::cpu>& queue);
+
+  /// What all tiles of the m-th matrix became.
+  std::span<const TileChoice> choices(std::size_t m) const;
+
+ private:
+  struct LocalTile {
+    std::size_t matrix = 0;
+    Tile at;
+    Buffer<float> values;  // (h, w)
+    Buffer<float> u;       // (h, r)
+    Buffer<float> sigma;   // (r)
+    Buffer<float> vt;      // (r, w)
+
+    MatrixView<float> values_view() { return {values.data(), at.height, at.width}; }
+    kernels::TileSvd<Device::cpu> svd_view();
+  };
+
+  void deal(const comm::Communicator& comm);
+  void append(MatrixPart& part, LocalTile& tile, const TileChoice& choice);
+  void rebuild_truncated(Queue<Device::cpu>& queue);
+  TileChoice& choice_of(std::size_t local) { return choices_[static_cast<std::size_t>(first_local_) + local]; }
+
+  std::span<const MatrixSource> sources_;
+  CompressOptions options_;
+  std::vector<TileGrid> grids_;          // (matrices)
+  std::vector<index_t> first_tiles_;     // (matrices + 1) number in the batch of each matrix's first tile
+  index_t first_local_ = 0;              // number in the batch of this rank's first tile
+  std::vector<LocalTile> tiles_;         // (tiles of this rank)
+  std::vector<TileChoice> choices_;      // (tiles of the batch)
+};
+
+}  // namespace hack::svd

@@ -1,0 +1,95 @@
+#include "model/perplexity_protocol.hpp"
+
+#include <cmath>
+
+#include <gtest/gtest.h>
+
+#include "kernels/error.hpp"
+
+namespace hack::model {
+namespace {
+
+WindowPlan plan(Protocol protocol, index_t tokens, std::optional<index_t> context = {}, std::optional<index_t> stride = {},
+                std::optional<index_t> limit = {}) {
+  return plan_windows(protocol, tokens, context, stride, limit);
+}
+
+index_t scored(const WindowPlan& plan) {
+  index_t n = 0;
+  for (const Window& window : plan.windows) n += window.scored();
+  return n;
+}
+
+TEST(PlanWindows, DropsTheTailOf2048) {
+  const WindowPlan p = plan(Protocol::gptq_2048, 3 * 2048 + 5);
+  ASSERT_EQ(p.windows.size(), 3u);
+  EXPECT_EQ(p.windows[2].begin, 2 * 2048);
+  EXPECT_EQ(scored(p), 3 * 2047);
+}
+
+TEST(PlanWindows, CountsLlama3sWikiTextWindows) {
+  // 289,077 tokens with BOS: 141 windows of 2048 and 564 of 512, as published.
+  EXPECT_EQ(plan(Protocol::gptq_2048, 289077).windows.size(), 141u);
+  EXPECT_EQ(plan(Protocol::llama_cpp, 289077).windows.size(), 564u);
+}
+
+TEST(PlanWindows, KeepsTheShorterLastWindowOfHackButNotASingleToken) {
+  const WindowPlan p = plan(Protocol::hack, 512 + 10);
+  ASSERT_EQ(p.windows.size(), 2u);
+  EXPECT_EQ(p.windows[1].size(), 10);
+  EXPECT_EQ(p.windows[1].scored(), 9);
+  EXPECT_EQ(plan(Protocol::hack, 512 + 1).windows.size(), 1u);
+}
+
+TEST(PlanWindows, ScoresTheSecondHalfForLlamaCpp) {
+  const WindowPlan p = plan(Protocol::llama_cpp, 512);
+  EXPECT_EQ(p.windows[0].first_scored, 257);
+  EXPECT_EQ(p.windows[0].scored(), 255);
+}
+
+TEST(PlanWindows, ScoresOnlyWhatIsFreshWithAStride) {
+  const WindowPlan p = plan(Protocol::stride, 10, 6, 3);
+  // tokens 0-5, then 3-8 (scores 6-8), then 6-9 (scores 9)
+  ASSERT_EQ(p.windows.size(), 3u);
+  EXPECT_EQ(p.windows[0].scored(), 5);
+  EXPECT_EQ(p.windows[1].scored(), 3);
+  EXPECT_EQ(p.windows[2].begin, 6);
+  EXPECT_EQ(p.windows[2].scored(), 1);
+  EXPECT_EQ(scored(plan(Protocol::stride, 1024 + 3 * 512 + 100, {}, {}, 4)), 1023 + 3 * 512);
+}
+
+TEST(PlanWindows, StrideEqualToTheContextStillNeedsACauseForEachToken) {
+  const WindowPlan p = plan(Protocol::stride, 8, 4, 4);
+  ASSERT_EQ(p.windows.size(), 2u);
+  EXPECT_EQ(p.windows[1].first_scored, 1);
+}
+
+TEST(PlanWindows, RefusesWhatCannotBeScored) {
+  EXPECT_THROW(plan(Protocol::gptq_2048, 2047), Error);
+  EXPECT_THROW(plan(Protocol::hack, 1), Error);
+  EXPECT_THROW(plan(Protocol::hack, 100, 1), Error);
+  EXPECT_THROW(plan(Protocol::hack, 100, 10, 5), Error);
+  EXPECT_THROW(plan(Protocol::stride, 100, 10, 11), Error);
+  EXPECT_THROW(plan(Protocol::hack, 100, {}, {}, 0), Error);
+  EXPECT_THROW(parse_protocol("4096"), Error);
+}
+
+TEST(Score, TakesTheMeanOverTokens) {
+  const WindowPlan p = plan(Protocol::gptq_2048, 6, 3);
+  const Perplexity result = score(p, {{1.0f, 2.0f}, {3.0f, 4.0f}});
+  EXPECT_DOUBLE_EQ(result.perplexity, std::exp(2.5));
+  EXPECT_DOUBLE_EQ(result.nll_sum, 10.0);
+  EXPECT_EQ(result.tokens_scored, 4);
+  // variance of 1, 2, 3, 4 is 1.25; the error of the mean is sqrt(1.25 / 3)
+  EXPECT_NEAR(result.standard_error, std::exp(2.5) * std::sqrt(1.25 / 3), 1e-12);
+}
+
+TEST(Score, WeightsWindowsOfHackByTheirTokens) {
+  const WindowPlan p = plan(Protocol::hack, 5, 3);
+  const Perplexity result = score(p, {{1.0f, 2.0f}, {5.0f}});
+  EXPECT_DOUBLE_EQ(result.perplexity, std::exp((1.5 * 3 + 5.0 * 2) / 5));
+  EXPECT_EQ(result.tokens_scored, 3);
+}
+
+}  // namespace
+}  // namespace hack::model
