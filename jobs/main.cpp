@@ -9,6 +9,7 @@
 
 #include "comm/environment.hpp"
 #include "jobs/commands.hpp"
+#include "jobs/library_settings.hpp"
 #include "jobs/session.hpp"
 #include "kernels/config.hpp"
 #include "kernels/error.hpp"
@@ -42,6 +43,7 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  hack::jobs::apply_library_settings(argv);
   hack::comm::Environment environment(argc, argv);
   try {
     return run(argc, argv);

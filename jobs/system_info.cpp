@@ -15,6 +15,7 @@
 #include <fmt/format.h>
 
 #include "comm/collectives.hpp"
+#include "jobs/library_settings.hpp"
 #include "kernels/config.hpp"
 
 extern "C" char* openblas_get_corename(void);
@@ -86,11 +87,9 @@ double peak_memory_bytes() {
 }
 
 std::string performance_warning(const comm::Communicator& world, int threads) {
-  const bool has_avx512 = cpu_info("flags").find("avx512vl") != std::string::npos;
-  const std::string core = openblas_get_corename();
-  const bool knows_avx512 = core == "SkylakeX" || core == "Cooperlake" || core == "Sapphirerapids" || core == "Zen";
-  if (has_avx512 && !knows_avx512) {
-    return fmt::format("OpenBLAS uses its {} kernels on a CPU with AVX-512 (about half the speed); unset OPENBLAS_CORETYPE", core);
+  const std::string core = outdated_blas_core();
+  if (!core.empty()) {
+    return fmt::format("OpenBLAS uses its {} kernels, older than this CPU (matrix products are 2 to 3 times slower); unset OPENBLAS_CORETYPE", core);
   }
   const int online = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
   if (world.size() == 1 && threads == 1 && cores_in_mask() < online) {

@@ -59,6 +59,7 @@ f16 to_f16(float x) {
 }
 
 void convert(const void* from, DType from_type, void* to, DType to_type, index_t n) {
+  if (n == 0) return;
   if (from_type == to_type) {
     std::memcpy(to, from, static_cast<std::size_t>(n * size_of(to_type)));
     return;

@@ -1,6 +1,9 @@
 #include "kernels/cpu/matvec.hpp"
 
 #include <algorithm>
+#include <cstdint>
+
+#include <hwy/cache_control.h>
 
 #include "kernels/cpu/simd.hpp"
 
@@ -26,6 +29,18 @@ struct Tokens {
   index_t k;
 };
 
+/// Asks for the part of the next R rows that takes as many bytes as one step over these. R rows read side by side look
+/// random to the hardware's prefetcher, and rows of a few kilobytes end before it has learnt them.
+template <index_t R, class W>
+HWY_INLINE void prefetch_next_rows(const W* w, index_t ldw, index_t p) {
+  constexpr index_t line = 64;
+  const auto from = reinterpret_cast<std::uintptr_t>(w) + (R * ldw + R * p) * sizeof(W);
+#pragma GCC unroll 8
+  for (index_t byte = 0; byte < R * lanes * static_cast<index_t>(sizeof(W)); byte += line) {
+    hwy::Prefetch(reinterpret_cast<const void*>(from + byte));
+  }
+}
+
 /// y (T, R) = or += x (T, k) w (R, k)ᵀ. One chain of sums for each element: R * T chains hide the latency.
 template <index_t R, index_t T, class W>
 void dot_rows(const Tokens<T>& x, const W* HWY_RESTRICT w, index_t ldw, float* HWY_RESTRICT y, index_t ldy, bool add) {
@@ -36,6 +51,7 @@ void dot_rows(const Tokens<T>& x, const W* HWY_RESTRICT w, index_t ldw, float* H
   }
   index_t p = 0;
   for (; p + lanes <= x.k; p += lanes) {
+    if constexpr (R > 1) prefetch_next_rows<R>(w, ldw, p);
     Vector factors[T];
 #pragma GCC unroll 4
     for (index_t t = 0; t < T; ++t) factors[t] = hn::LoadU(d, x.rows[t] + p);

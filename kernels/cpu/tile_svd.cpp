@@ -40,8 +40,7 @@ WorkLengths work_lengths(Shape shape) {
   float a = 0, s = 0, u = 0, vt = 0, length = 0;
   lapack_int iwork = 0;
   WorkLengths out;
-  lapack_int info =
-      LAPACKE_sgesdd_work(LAPACK_COL_MAJOR, 'S', m, n, &a, m, &s, &u, m, &vt, r, &length, -1, &iwork);
+  lapack_int info = LAPACKE_sgesdd_work(LAPACK_COL_MAJOR, 'S', m, n, &a, m, &s, &u, m, &vt, r, &length, -1, &iwork);
   HACK_EXPECT(info == 0);
   out.divide_and_conquer = rounded_up(length);
   info = LAPACKE_sgesvd_work(LAPACK_COL_MAJOR, 'S', 'S', m, n, &a, m, &s, &u, m, &vt, r, &length, -1);
@@ -50,7 +49,8 @@ WorkLengths work_lengths(Shape shape) {
   return out;
 }
 
-/// What one thread needs for the largest tile of a batch. Aligned, so that bits do not depend on where callers' tiles lie.
+/// What one thread needs for the largest tile of a batch. Aligned, so that bits do not depend on where callers' tiles
+/// lie.
 struct Workspace {
   Buffer<float> a;           // (h, w)
   Buffer<float> sigma;       // (r)
@@ -105,9 +105,9 @@ bool factorize(MatrixView<const float> tile, double scale, WorkLengths lengths, 
   const auto n = static_cast<lapack_int>(tile.rows);
   const lapack_int r = std::min(m, n);
   copy_scaled(tile, scale, space.a.data());
-  lapack_int info = LAPACKE_sgesdd_work(LAPACK_COL_MAJOR, 'S', m, n, space.a.data(), m, space.sigma.data(),
-                                        space.vt.data(), m, space.u.data(), r, space.work.data(),
-                                        lengths.divide_and_conquer, space.iwork.data());
+  lapack_int info =
+      LAPACKE_sgesdd_work(LAPACK_COL_MAJOR, 'S', m, n, space.a.data(), m, space.sigma.data(), space.vt.data(), m,
+                          space.u.data(), r, space.work.data(), lengths.divide_and_conquer, space.iwork.data());
   if (info == 0) return true;
   copy_scaled(tile, scale, space.a.data());
   info = LAPACKE_sgesvd_work(LAPACK_COL_MAJOR, 'S', 'S', m, n, space.a.data(), m, space.sigma.data(), space.vt.data(),

@@ -54,7 +54,8 @@ std::unique_ptr<Checkpoint> Checkpoint::open(const fs::path& model) {
   validate(fs::exists(status), "cannot open model {} (there is no such file or directory)", model.string());
   if (fs::is_directory(status)) return std::make_unique<HfCheckpoint>(model);
   validate(model.extension() == ".gguf",
-           "cannot open model {} (neither a directory nor a .gguf file) give the directory with config.json, or a .gguf file",
+           "cannot open model {} (neither a directory nor a .gguf file) give the directory with config.json, or a "
+           ".gguf file",
            model.string());
   return std::make_unique<GgufCheckpoint>(model);
 }
@@ -67,9 +68,9 @@ std::vector<std::string> Checkpoint::names() const {
 
 std::string Checkpoint::fingerprint() const {
   Hash hash;
-  for (const index_t number :
-       {config_.hidden_size, config_.intermediate_size, config_.layers, config_.heads, config_.kv_heads, config_.head_dim,
-        config_.vocab_size, index_t{config_.tied_embeddings}, index_t{config_.attention_bias}, index_t{config_.mlp_bias}}) {
+  for (const index_t number : {config_.hidden_size, config_.intermediate_size, config_.layers, config_.heads,
+                               config_.kv_heads, config_.head_dim, config_.vocab_size, index_t{config_.tied_embeddings},
+                               index_t{config_.attention_bias}, index_t{config_.mlp_bias}}) {
     hash.add(number);
   }
   hash.add(config_.rms_norm_eps);
@@ -82,7 +83,8 @@ std::string Checkpoint::fingerprint() const {
     const index_t rows = std::min(sample_rows, spec.rows);
     const index_t cols = std::min(sample_cols, spec.cols);
     for (index_t i = 0; i < rows; ++i) {
-      read(spec.name, sample_start(i, rows, spec.rows, 1), sample_start(i, rows, spec.cols, cols), {sample.data(), 1, cols});
+      read(spec.name, sample_start(i, rows, spec.rows, 1), sample_start(i, rows, spec.cols, cols),
+           {sample.data(), 1, cols});
       hash.add(std::as_bytes(std::span(sample.data(), static_cast<std::size_t>(cols))));
     }
   }

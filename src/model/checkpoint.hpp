@@ -48,10 +48,10 @@ class Checkpoint {
   std::vector<std::string> names() const;
 
   /// 32 hex digits that tell models apart, independent of the file format: the same weights give the same digits as
-  /// GGUF and as f32 safetensors. A hash of the config's sizes, flags, epsilon and theta and of a sample of every tensor:
-  /// its name, its shape and, from up to 8 rows spread evenly over it, up to 256 neighbouring numbers each, as f32. It
-  /// notices another model, a fine-tuned or differently rounded one; it does not notice changes of single numbers
-  /// outside the sample, of rope scaling, the context length, end tokens or the tokenizer.
+  /// GGUF and as f32 safetensors. A hash of the config's sizes, flags, epsilon and theta and of a sample of every
+  /// tensor: its name, its shape and, from up to 8 rows spread evenly over it, up to 256 neighbouring numbers each, as
+  /// f32. It notices another model, a fine-tuned or differently rounded one; it does not notice changes of single
+  /// numbers outside the sample, of rope scaling, the context length, end tokens or the tokenizer.
   std::string fingerprint() const;
 
  protected:

@@ -77,9 +77,9 @@ struct GroupScales {
   std::array<float, 8> minimum;
 };
 
-/// 2 bytes scale of scales, 2 bytes scale of minima, 12 bytes with 8 + 8 numbers of 6 bits: groups 0 to 3 have theirs in
-/// the low bits of bytes 0-3 (scale) and 4-7 (minimum), whose top two bits are the top bits of groups 4 to 7; the low
-/// four bits of those are in bytes 8-11, scale below minimum.
+/// 2 bytes scale of scales, 2 bytes scale of minima, 12 bytes with 8 + 8 numbers of 6 bits: groups 0 to 3 have theirs
+/// in the low bits of bytes 0-3 (scale) and 4-7 (minimum), whose top two bits are the top bits of groups 4 to 7; the
+/// low four bits of those are in bytes 8-11, scale below minimum.
 GroupScales decode_group_scales(const std::byte* block) {
   const float scale = load_half(block);
   const float minimum = load_half(block + 2);
@@ -146,13 +146,20 @@ using Decoder = void (*)(const std::byte*, float*);
 
 Decoder decoder_of(GgmlType type) {
   switch (type) {
-    case GgmlType::q8_0: return decode_q8_0;
-    case GgmlType::q4_0: return decode_q4_0;
-    case GgmlType::q4_1: return decode_q4_1;
-    case GgmlType::q4_k: return decode_q4_k;
-    case GgmlType::q5_k: return decode_q5_k;
-    case GgmlType::q6_k: return decode_q6_k;
-    default: break;
+    case GgmlType::q8_0:
+      return decode_q8_0;
+    case GgmlType::q4_0:
+      return decode_q4_0;
+    case GgmlType::q4_1:
+      return decode_q4_1;
+    case GgmlType::q4_k:
+      return decode_q4_k;
+    case GgmlType::q5_k:
+      return decode_q5_k;
+    case GgmlType::q6_k:
+      return decode_q6_k;
+    default:
+      break;
   }
   return nullptr;
 }
@@ -210,10 +217,14 @@ index_t block_bytes(GgmlType type) { return format_of(type).bytes; }
 
 void dequantize(GgmlType type, const std::byte* row, index_t first, index_t count, float* out) {
   switch (type) {
-    case GgmlType::f32: return decode_plain(DType::f32, row + first * 4, count, out);
-    case GgmlType::f16: return decode_plain(DType::f16, row + first * 2, count, out);
-    case GgmlType::bf16: return decode_plain(DType::bf16, row + first * 2, count, out);
-    default: return decode_blocks(type, row, first, count, out);
+    case GgmlType::f32:
+      return decode_plain(DType::f32, row + first * 4, count, out);
+    case GgmlType::f16:
+      return decode_plain(DType::f16, row + first * 2, count, out);
+    case GgmlType::bf16:
+      return decode_plain(DType::bf16, row + first * 2, count, out);
+    default:
+      return decode_blocks(type, row, first, count, out);
   }
 }
 

@@ -5,8 +5,8 @@
 
 namespace hack::model {
 
-/// A GGUF file of a Llama. Its tensors go by Hugging Face's names, and the rows of q and k, which GGUF keeps with rotary
-/// pairs side by side, are read in Hugging Face's order.
+/// A GGUF file of a Llama. Its tensors go by Hugging Face's names, and the rows of q and k, which GGUF keeps with
+/// rotary pairs side by side, are read in Hugging Face's order.
 class GgufCheckpoint final : public Checkpoint {
  public:
   explicit GgufCheckpoint(const std::filesystem::path& path);

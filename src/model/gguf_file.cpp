@@ -37,16 +37,21 @@ std::uint64_t kind_bytes(std::uint32_t kind) {
   switch (kind) {
     case u8_kind:
     case i8_kind:
-    case bool_kind: return 1;
+    case bool_kind:
+      return 1;
     case u16_kind:
-    case i16_kind: return 2;
+    case i16_kind:
+      return 2;
     case u32_kind:
     case i32_kind:
-    case f32_kind: return 4;
+    case f32_kind:
+      return 4;
     case u64_kind:
     case i64_kind:
-    case f64_kind: return 8;
-    default: return 0;
+    case f64_kind:
+      return 8;
+    default:
+      return 0;
   }
 }
 
@@ -60,17 +65,26 @@ T load(const std::byte* from) {
 /// The integer at `from`; unsigned 64-bit values are kept apart by the caller.
 std::int64_t load_integer(std::uint32_t kind, const std::byte* from) {
   switch (kind) {
-    case u8_kind: return load<std::uint8_t>(from);
-    case i8_kind: return load<std::int8_t>(from);
-    case u16_kind: return load<std::uint16_t>(from);
-    case i16_kind: return load<std::int16_t>(from);
-    case u32_kind: return load<std::uint32_t>(from);
-    case i32_kind: return load<std::int32_t>(from);
-    default: return load<std::int64_t>(from);
+    case u8_kind:
+      return load<std::uint8_t>(from);
+    case i8_kind:
+      return load<std::int8_t>(from);
+    case u16_kind:
+      return load<std::uint16_t>(from);
+    case i16_kind:
+      return load<std::int16_t>(from);
+    case u32_kind:
+      return load<std::uint32_t>(from);
+    case i32_kind:
+      return load<std::int32_t>(from);
+    default:
+      return load<std::int64_t>(from);
   }
 }
 
-bool is_integer(std::uint32_t kind) { return kind_bytes(kind) > 0 && kind != f32_kind && kind != f64_kind && kind != bool_kind; }
+bool is_integer(std::uint32_t kind) {
+  return kind_bytes(kind) > 0 && kind != f32_kind && kind != f64_kind && kind != bool_kind;
+}
 
 constexpr std::uint64_t largest_integer = std::numeric_limits<std::int64_t>::max();
 constexpr std::uint64_t longest_name = 1024;
@@ -115,10 +129,11 @@ class GgufFile::Reader {
 
 GgufFile::GgufFile(const std::filesystem::path& path) : file_(path) {
   Reader reader(file_, 0);
-  validate(std::memcmp(reader.take(4), "GGUF", 4) == 0, "{} is not a GGUF file (it does not start with GGUF)", path.string());
+  validate(std::memcmp(reader.take(4), "GGUF", 4) == 0, "{} is not a GGUF file (it does not start with GGUF)",
+           path.string());
   const auto version = reader.number<std::uint32_t>();
-  validate(version == 2 || version == 3, "cannot read {} (GGUF version {}; versions 2 and 3, little-endian, are supported)",
-           path.string(), version);
+  validate(version == 2 || version == 3,
+           "cannot read {} (GGUF version {}; versions 2 and 3, little-endian, are supported)", path.string(), version);
   const auto tensor_count = reader.number<std::uint64_t>();
   const auto value_count = reader.number<std::uint64_t>();
   read_values(reader, value_count);
@@ -154,8 +169,9 @@ GgufFile::Value GgufFile::read_value(Reader& reader, std::uint32_t type, const s
     } else {
       validate(size > 0, "{} is damaged (metadata key '{}' is an array of type {}, not a known one)", path(), key,
                array.element_type);
-      validate(array.count <= file_.size() / size, "{} is damaged (metadata key '{}' has {} elements, more than the file can hold)",
-               path(), key, array.count);
+      validate(array.count <= file_.size() / size,
+               "{} is damaged (metadata key '{}' has {} elements, more than the file can hold)", path(), key,
+               array.count);
       reader.take(array.count * size);
     }
     return array;
@@ -175,7 +191,8 @@ void GgufFile::read_tensors(Reader& reader, std::uint64_t count) {
     std::string name = reader.name(longest_name, "tensor");
     GgufTensor tensor;
     const auto dims = reader.number<std::uint32_t>();
-    validate(dims >= 1 && dims <= 4, "{} is damaged (tensor '{}' has {} dimensions, 1 to 4 expected)", path(), name, dims);
+    validate(dims >= 1 && dims <= 4, "{} is damaged (tensor '{}' has {} dimensions, 1 to 4 expected)", path(), name,
+             dims);
     std::uint64_t numbers = 1;
     for (std::uint32_t d = 0; d < dims; ++d) {
       const auto extent = reader.number<std::uint64_t>();
@@ -186,11 +203,12 @@ void GgufFile::read_tensors(Reader& reader, std::uint64_t count) {
     }
     const auto code = reader.number<std::uint32_t>();
     const std::optional<GgmlType> type = ggml_type(code);
-    validate(type.has_value(), "cannot read tensor '{}' of {} (it is of GGML type {}; supported are {})", name, path(), code,
-             known_ggml_types());
+    validate(type.has_value(), "cannot read tensor '{}' of {} (it is of GGML type {}; supported are {})", name, path(),
+             code, known_ggml_types());
     tensor.type = *type;
-    validate(tensor.dims[0] % block_size(*type) == 0, "{} is damaged (tensor '{}' has rows of {}, not a multiple of {}'s block of {})",
-             path(), name, tensor.dims[0], to_string(*type), block_size(*type));
+    validate(tensor.dims[0] % block_size(*type) == 0,
+             "{} is damaged (tensor '{}' has rows of {}, not a multiple of {}'s block of {})", path(), name,
+             tensor.dims[0], to_string(*type), block_size(*type));
     tensor.offset = reader.number<std::uint64_t>();
     tensor.bytes = static_cast<std::uint64_t>(row_bytes(*type, static_cast<index_t>(numbers)));
     validate(tensors_.find(name) == tensors_.end(), "{} is damaged (tensor '{}' appears twice)", path(), name);
@@ -202,11 +220,13 @@ void GgufFile::read_tensors(Reader& reader, std::uint64_t count) {
 void GgufFile::place_tensors(std::uint64_t data_start, std::uint64_t alignment) {
   std::vector<std::pair<std::uint64_t, const std::string*>> order;
   for (auto& [name, tensor] : tensors_) {
-    validate(tensor.offset % alignment == 0, "{} is damaged (tensor '{}' starts at {}, not a multiple of the alignment {})",
-             path(), name, tensor.offset, alignment);
+    validate(tensor.offset % alignment == 0,
+             "{} is damaged (tensor '{}' starts at {}, not a multiple of the alignment {})", path(), name,
+             tensor.offset, alignment);
     validate(data_start <= file_.size() && tensor.offset <= file_.size() - data_start &&
                  tensor.bytes <= file_.size() - data_start - tensor.offset,
-             "{} is cut short or damaged (tensor '{}' needs {} bytes at {} of the data, the file has {} in all) fetch it again",
+             "{} is cut short or damaged (tensor '{}' needs {} bytes at {} of the data, the file has {} in all) fetch "
+             "it again",
              path(), name, tensor.bytes, tensor.offset, file_.size());
     tensor.offset += data_start;
     order.emplace_back(tensor.offset, &name);
@@ -283,7 +303,8 @@ std::vector<std::int64_t> GgufFile::integers(std::string_view key) const {
   std::vector<std::int64_t> out(static_cast<std::size_t>(from.count));
   for (std::int64_t& x : out) {
     x = load_integer(from.element_type, reader.take(kind_bytes(from.element_type)));
-    validate(from.element_type != u64_kind || x >= 0, "{} is damaged (metadata key '{}' holds a number above 2^63)", path(), key);
+    validate(from.element_type != u64_kind || x >= 0, "{} is damaged (metadata key '{}' holds a number above 2^63)",
+             path(), key);
   }
   return out;
 }

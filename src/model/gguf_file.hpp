@@ -40,7 +40,8 @@ class GgufFile {
   std::optional<bool> find_bool(std::string_view key) const;
   std::optional<std::string> find_string(std::string_view key) const;
 
-  /// The array of a key; an Error if the file does not have it or it holds something else. `numbers` takes integers too.
+  /// The array of a key; an Error if the file does not have it or it holds something else. `numbers` takes integers
+  /// too.
   std::vector<std::string> strings(std::string_view key) const;
   std::vector<std::int64_t> integers(std::string_view key) const;
   std::vector<double> numbers(std::string_view key) const;

@@ -29,7 +29,8 @@ std::map<std::string, std::string> read_index(const fs::path& path) {
   for (const auto& [name, file] : json["weight_map"].items()) {
     const std::string shard = map.string(name);
     validate(!shard.empty() && fs::path(shard).filename() == shard && shard != "..",
-             "cannot use {} (shard '{}' of tensor '{}' is not the name of a file beside it)", path.string(), shard, name);
+             "cannot use {} (shard '{}' of tensor '{}' is not the name of a file beside it)", path.string(), shard,
+             name);
     out.emplace(name, shard);
   }
   return out;
@@ -77,8 +78,9 @@ void HfCheckpoint::open_shards() {
   for (const auto& [name, shard] : read_index(index)) {
     const SafetensorsFile*& file = opened[shard];
     if (file == nullptr) {
-      validate(fs::exists(path_ / shard), "{} is incomplete (shard {}, which holds tensor '{}', is missing) fetch it again",
-               path_.string(), shard, name);
+      validate(fs::exists(path_ / shard),
+               "{} is incomplete (shard {}, which holds tensor '{}', is missing) fetch it again", path_.string(), shard,
+               name);
       file = shards_.emplace_back(std::make_unique<SafetensorsFile>(path_ / shard)).get();
     }
     add_weights(*file, name);

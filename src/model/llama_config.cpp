@@ -63,15 +63,15 @@ void check(const LlamaConfig& config, const std::string& where) {
   size(config.head_dim, "the head dimension", 1 << 14);
   size(config.vocab_size, "the vocabulary", largest_size);
   size(config.context_length, "the context length", largest_size);
-  validate(config.heads % config.kv_heads == 0, "cannot use {} ({} heads are not a multiple of {} key/value heads)", where,
-           config.heads, config.kv_heads);
-  validate(config.head_dim % 2 == 0, "cannot use {} (head dimension {} is odd; the rotary embedding turns pairs)", where,
-           config.head_dim);
+  validate(config.heads % config.kv_heads == 0, "cannot use {} ({} heads are not a multiple of {} key/value heads)",
+           where, config.heads, config.kv_heads);
+  validate(config.head_dim % 2 == 0, "cannot use {} (head dimension {} is odd; the rotary embedding turns pairs)",
+           where, config.head_dim);
   validate(std::isfinite(config.rms_norm_eps) && config.rms_norm_eps >= 0, "cannot use {} (epsilon of the norms is {})",
            where, config.rms_norm_eps);
   for (const int id : config.eos_ids) {
-    validate(id >= 0 && id < config.vocab_size, "cannot use {} (end token {} is outside the vocabulary of {})", where, id,
-             config.vocab_size);
+    validate(id >= 0 && id < config.vocab_size, "cannot use {} (end token {} is outside the vocabulary of {})", where,
+             id, config.vocab_size);
   }
   check_rope(config, where);
 }
@@ -159,7 +159,8 @@ void from_json(const nlohmann::json& json, LlamaConfig& config) {
   out.rope.original_context = rope.integer("original_context");
   for (const double factor : from.numbers("rope_factors")) out.rope_factors.push_back(static_cast<float>(factor));
   for (const std::int64_t id : from.integers("eos_ids")) {
-    validate(id >= 0 && id < out.vocab_size, "cannot use {} (end token {} is outside the vocabulary)", from.where(), id);
+    validate(id >= 0 && id < out.vocab_size, "cannot use {} (end token {} is outside the vocabulary)", from.where(),
+             id);
     out.eos_ids.push_back(static_cast<int>(id));
   }
   check(out, from.where());

@@ -74,22 +74,24 @@ LlamaConfig llama_config_from_gguf(const GgufFile& file) {
            file.path());
   out.rms_norm_eps = static_cast<float>(*epsilon);
   const std::optional<std::int64_t> head_dim = file.find_integer("llama.attention.key_length");
-  validate(head_dim || (out.heads >= 1 && out.hidden_size % out.heads == 0),
-           "cannot use {} (llama.embedding_length {} is not a multiple of llama.attention.head_count {}, and there is no "
-           "llama.attention.key_length)",
-           file.path(), out.hidden_size, out.heads);
+  validate(
+      head_dim || (out.heads >= 1 && out.hidden_size % out.heads == 0),
+      "cannot use {} (llama.embedding_length {} is not a multiple of llama.attention.head_count {}, and there is no "
+      "llama.attention.key_length)",
+      file.path(), out.hidden_size, out.heads);
   out.head_dim = head_dim ? *head_dim : out.hidden_size / out.heads;
   for (const char* key : {"llama.attention.value_length", "llama.rope.dimension_count"}) {
     const index_t length = file.find_integer(key).value_or(out.head_dim);
-    validate(length == out.head_dim, "cannot use {} ({} is {}, the head dimension {} expected)", file.path(), key, length,
-             out.head_dim);
+    validate(length == out.head_dim, "cannot use {} ({} is {}, the head dimension {} expected)", file.path(), key,
+             length, out.head_dim);
   }
   out.vocab_size = vocabulary(file);
   out.tied_embeddings = file.find_tensor("output.weight") == nullptr;
   out.attention_bias = file.find_tensor("blk.0.attn_q.bias") != nullptr;
   out.mlp_bias = file.find_tensor("blk.0.ffn_gate.bias") != nullptr;
   out.rope = read_rope(file);
-  for (const char* key : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"}) {
+  for (const char* key :
+       {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"}) {
     const std::optional<std::int64_t> id = file.find_integer(key);
     if (!id) continue;
     validate(*id >= 0 && *id < out.vocab_size && *id <= std::numeric_limits<int>::max(),

@@ -31,9 +31,12 @@ std::vector<TensorSpec> llama_tensors(const LlamaConfig& config) {
            "key/value heads · head dimension × hidden size");
     linear(prefix + "self_attn.o_proj", hidden, queries, config.attention_bias, "hidden size × heads · head dimension");
     vector(prefix + "post_attention_layernorm.weight", hidden, "hidden size");
-    linear(prefix + "mlp.gate_proj", config.intermediate_size, hidden, config.mlp_bias, "intermediate size × hidden size");
-    linear(prefix + "mlp.up_proj", config.intermediate_size, hidden, config.mlp_bias, "intermediate size × hidden size");
-    linear(prefix + "mlp.down_proj", hidden, config.intermediate_size, config.mlp_bias, "hidden size × intermediate size");
+    linear(prefix + "mlp.gate_proj", config.intermediate_size, hidden, config.mlp_bias,
+           "intermediate size × hidden size");
+    linear(prefix + "mlp.up_proj", config.intermediate_size, hidden, config.mlp_bias,
+           "intermediate size × hidden size");
+    linear(prefix + "mlp.down_proj", hidden, config.intermediate_size, config.mlp_bias,
+           "hidden size × intermediate size");
   }
   vector(final_norm_name, hidden, "hidden size");
   if (!config.tied_embeddings) matrix(head_name, config.vocab_size, hidden, "vocabulary × hidden size");

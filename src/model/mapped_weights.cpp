@@ -25,7 +25,8 @@ bool all_finite(const float* x, index_t n) {
   return bad == 0;
 }
 
-/// Where number or row r of Hugging Face's order stands in a file that keeps rotary pairs (i, i + head / 2) side by side.
+/// Where number or row r of Hugging Face's order stands in a file that keeps rotary pairs (i, i + head / 2) side by
+/// side.
 index_t stored_index(index_t r, index_t head) {
   if (head == 0) return r;
   const index_t within = r % head;
@@ -78,7 +79,8 @@ void MappedWeights::keep_implied(const LlamaConfig& config) {
       fail("cannot read tensor '{}' of {} ({})", spec.name, path_, at->second);
     }
     const auto at = weights_.find(spec.name);
-    validate(at != weights_.end(), "{} is incomplete (it has no tensor '{}', which its config implies)", path_, spec.name);
+    validate(at != weights_.end(), "{} is incomplete (it has no tensor '{}', which its config implies)", path_,
+             spec.name);
     const StoredWeight& w = at->second;
     const std::vector<index_t> expected =
         spec.is_vector ? std::vector<index_t>{spec.cols} : std::vector<index_t>{spec.rows, spec.cols};
@@ -118,7 +120,8 @@ void MappedWeights::read(const std::string& name, index_t row, index_t col, Matr
     }
     validate(all_finite(out.row(i), out.cols), "tensor '{}' of {} holds NaN or infinity (row {}) fetch the model again",
              name, w.file->path(), row + i);
-    touched.add(from + col / block * block_bytes(w.type), from + row_bytes(w.type, (col + out.cols + block - 1) / block * block));
+    touched.add(from + col / block * block_bytes(w.type),
+                from + row_bytes(w.type, (col + out.cols + block - 1) / block * block));
   }
 }
 

@@ -14,9 +14,9 @@ namespace {
 
 /// Bytes of one number of the types whose sizes are known; 0 for others.
 std::uint64_t type_bytes(std::string_view type) {
-  constexpr std::pair<std::string_view, std::uint64_t> sizes[] = {
-      {"F32", 4}, {"F16", 2}, {"BF16", 2}, {"F64", 8}, {"I64", 8}, {"I32", 4},
-      {"I16", 2}, {"I8", 1},  {"U8", 1},   {"BOOL", 1}};
+  constexpr std::pair<std::string_view, std::uint64_t> sizes[] = {{"F32", 4}, {"F16", 2}, {"BF16", 2}, {"F64", 8},
+                                                                  {"I64", 8}, {"I32", 4}, {"I16", 2},  {"I8", 1},
+                                                                  {"U8", 1},  {"BOOL", 1}};
   for (const auto& [name, bytes] : sizes) {
     if (name == type) return bytes;
   }

@@ -66,13 +66,13 @@ class Reader {
       const Json& affix = member(model, key);
       expect(affix.is_null() || affix == "", "model with a", key, "only byte-level BPE without affixes is");
     }
-    for (const char* key : {"fuse_unk", "byte_fallback"}) {
-      expect(!flag(model, key, false), "model with", key, "only byte-level BPE without it is");
-    }
+    expect(!flag(model, "byte_fallback", false), "model with", "byte_fallback", "only byte-level BPE without it is");
     const Json& dropout = member(model, "dropout");
     expect(dropout.is_null() || dropout == 0.0, "model with", "dropout", "only the same ids every time are");
     const Json& unknown = member(model, "unk_token");
     if (!unknown.is_null() && unknown != "") description_.unknown_token = unknown.get<std::string>();
+    expect(!description_.unknown_token || !flag(model, "fuse_unk", false), "model with unk_token and", "fuse_unk",
+           "one unknown token a byte is");
     description_.ignore_merges = flag(model, "ignore_merges", false);
 
     for (const auto& [text, id] : model.at("vocab").get_ref<const Json::object_t&>()) {
@@ -169,7 +169,8 @@ class Reader {
         auto& side = text_seen ? description_.suffix : before;
         for (const Json& id : ids) side.push_back(integer(id));
       } else {
-        expect(!text_seen && member(piece, "Sequence").value("id", "") == "A", "template piece", "of another kind",
+        const Json& text = member(piece, "Sequence");
+        expect(!text_seen && text.is_object() && member(text, "id") == "A", "template piece", "of another kind",
                "only special tokens around one text A are");
         text_seen = true;
       }

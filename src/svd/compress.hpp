@@ -61,15 +61,16 @@ using Progress = std::function<void(index_t done, index_t total)>;
 ///     batch    | matrix 0: tiles 0 1 2 3 4 5 | matrix 1: tiles 0 1 2 |
 ///     rank     | 0 0 0 0 1 1                 | 1 1 2                 |   …
 ///
-/// Each rank reads, factorizes and encodes its own; the ranks' tables are gathered (and under `keep` the spectra, so that
-/// all compute the same allocation), then all write. Memory of all ranks together: at most four f32 copies of a batch
-/// (tiles, both factors, what is written), that is 1 GiB or four times the largest matrix. In mode full one rank
+/// Each rank reads, factorizes and encodes its own; the ranks' tables are gathered (and under `keep` the spectra, so
+/// that all compute the same allocation), then all write. Memory of all ranks together: at most four f32 copies of a
+/// batch (tiles, both factors, what is written), that is 1 GiB or four times the largest matrix. In mode full one rank
 /// holds a matrix.
 ///
-/// An Error on every rank, naming tensor and tile, where a tile holds NaN or infinity, does not converge or does not fit
-/// the factor type; nothing is left behind then.
+/// An Error on every rank, naming tensor and tile, where a tile holds NaN or infinity, does not converge or does not
+/// fit the factor type; nothing is left behind then.
 CompressReport compress(const comm::Communicator& comm, Queue<Device::cpu>& queue,
                         std::span<const MatrixSource> sources, const CompressOptions& options,
-                        const ArchiveHeader& header, const std::filesystem::path& output, const Progress& progress = {});
+                        const ArchiveHeader& header, const std::filesystem::path& output,
+                        const Progress& progress = {});
 
 }  // namespace hack::svd

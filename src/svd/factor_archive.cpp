@@ -190,7 +190,8 @@ std::vector<StoredTile> FactorArchive::read_tiles(std::string_view name, index_t
                                                   index_t last_col) const {
   const MatrixEntry& entry = matrix(name);
   const TileGrid& grid = entry.grid;
-  HACK_EXPECT(i >= 0 && i < grid.tile_rows() && 0 <= first_col && first_col <= last_col && last_col <= grid.tile_cols());
+  HACK_EXPECT(i >= 0 && i < grid.tile_rows() && 0 <= first_col && first_col <= last_col &&
+              last_col <= grid.tile_cols());
   const index_t first = i * grid.tile_cols() + first_col;
   const index_t last = first + last_col - first_col;
   const index_t item = size_of(info_.compression.factor_type);
@@ -215,8 +216,10 @@ std::vector<StoredTile> FactorArchive::read_tiles(std::string_view name, index_t
     const index_t v_begin = offset(entry.v_offsets, first);
     for (index_t t = first; t < last; ++t) {
       StoredTile tile{entry.kinds[static_cast<std::size_t>(t)], entry.ranks[static_cast<std::size_t>(t)], {}, {}, {}};
-      tile.u = slice(u, (offset(entry.u_offsets, t) - u_begin) * item, (offset(entry.u_offsets, t + 1) - u_begin) * item);
-      tile.v = slice(v, (offset(entry.v_offsets, t) - v_begin) * item, (offset(entry.v_offsets, t + 1) - v_begin) * item);
+      tile.u =
+          slice(u, (offset(entry.u_offsets, t) - u_begin) * item, (offset(entry.u_offsets, t + 1) - u_begin) * item);
+      tile.v =
+          slice(v, (offset(entry.v_offsets, t) - v_begin) * item, (offset(entry.v_offsets, t + 1) - v_begin) * item);
       const auto sigma = spectra.begin() + (t - first) * r;
       tile.sigma.assign(sigma, sigma + tile.rank);
       for (float s : tile.sigma) validate(std::isfinite(s) && s >= 0, "a singular value of tile {} is {}", t, s);

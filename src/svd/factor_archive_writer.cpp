@@ -49,11 +49,10 @@ void write_tables(const comm::Communicator& comm, const Hdf5Id& group, const Mat
   write_column<std::int32_t>(comm, group, "rank", H5T_STD_I32LE, part, [](const TileChoice& c) { return c.rank; });
   write_column<std::uint8_t>(comm, group, "kind", H5T_STD_U8LE, part, [](const TileChoice& c) { return c.kind; });
   write_column<double>(comm, group, "energy", H5T_IEEE_F64LE, part, [](const TileChoice& c) { return c.energy; });
-  write_column<double>(comm, group, "discarded", H5T_IEEE_F64LE, part,
-                       [](const TileChoice& c) { return c.discarded; });
+  write_column<double>(comm, group, "discarded", H5T_IEEE_F64LE, part, [](const TileChoice& c) { return c.discarded; });
   const index_t r = part.grid.max_rank();
-  const Hdf5Id spectrum = create_dataset(group, "spectrum", H5T_IEEE_F32LE,
-                                         std::array{part.grid.tile_rows(), part.grid.tile_cols(), r});
+  const Hdf5Id spectrum =
+      create_dataset(group, "spectrum", H5T_IEEE_F32LE, std::array{part.grid.tile_rows(), part.grid.tile_cols(), r});
   write_range(comm, spectrum, H5T_IEEE_F32LE, part.first_tile * r, std::ssize(part.spectra), part.spectra.data());
 }
 
@@ -69,6 +68,16 @@ void write_array(const comm::Communicator& comm, const Hdf5Id& group, const char
   write_range(comm, dataset, number.get(), first, count, mine.data());
 }
 
+/// Does a part of the writing; its errors name the file.
+template <class F>
+void naming(const std::filesystem::path& path, F work) {
+  try {
+    work();
+  } catch (const Error& error) {
+    fail("cannot write {} ({}); look at the space left on its disk", path.string(), error.what());
+  }
+}
+
 }  // namespace
 
 FactorArchiveWriter::FactorArchiveWriter(const comm::Communicator& comm, const std::filesystem::path& path,
@@ -81,8 +90,8 @@ FactorArchiveWriter::FactorArchiveWriter(const comm::Communicator& comm, const s
 }
 
 FactorArchiveWriter::~FactorArchiveWriter() {
-  // To close the file takes all ranks. An error brought this one here, and what the others do is unknown: the file stays
-  // open, its name goes, and the error reaches main, which ends them all.
+  // To close the file takes all ranks. An error brought this one here, and what the others do is unknown: the file
+  // stays open, its name goes, and the error reaches main, which ends them all.
   if (comm_.size() > 1) {
     matrices_.release();
     file_.release();
@@ -93,6 +102,10 @@ void FactorArchiveWriter::write(const MatrixPart& part) {
   HACK_EXPECT(std::ssize(part.spectra) == std::ssize(part.tiles) * part.grid.max_rank());
   validate(!part.name.empty() && part.name.find('/') == std::string::npos,
            "'{}' cannot name a matrix in an archive (it is empty or has a '/')", part.name);
+  naming(temporary_.path(), [&] { write_group(part); });
+}
+
+void FactorArchiveWriter::write_group(const MatrixPart& part) {
   std::int64_t bytes[] = {bytes_of(part, factor_type_)};
   comm::all_reduce_sum(comm_, std::span<std::int64_t>(bytes));
 
@@ -109,12 +122,12 @@ void FactorArchiveWriter::write(const MatrixPart& part) {
 }
 
 void FactorArchiveWriter::finish() {
-  {
+  naming(temporary_.path(), [&] {
     const comm::Deadline::Wait wait("H5Fclose");
     HACK_HDF5(H5Fflush(file_.get(), H5F_SCOPE_GLOBAL));
     HACK_HDF5(H5Gclose(matrices_.release()));
     HACK_HDF5(H5Fclose(file_.release()));
-  }
+  });
   comm_.barrier();
   if (comm_.is_root()) {
     temporary_.rename_to_final();

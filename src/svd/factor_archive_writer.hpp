@@ -59,6 +59,8 @@ class FactorArchiveWriter {
   void finish();
 
  private:
+  void write_group(const MatrixPart& part);
+
   const comm::Communicator& comm_;
   DType factor_type_;
   comm::TemporaryFile temporary_;

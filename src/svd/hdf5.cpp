@@ -119,8 +119,7 @@ Hdf5Id create_dataset(const Hdf5Id& parent, const char* name, hid_t type, std::s
   const Hdf5Id creation(HACK_HDF5(H5Pcreate(H5P_DATASET_CREATE)));
   HACK_HDF5(H5Pset_obj_track_times(creation.get(), false));
   HACK_HDF5(H5Pset_fill_time(creation.get(), H5D_FILL_TIME_NEVER));
-  return Hdf5Id(HACK_HDF5(
-      H5Dcreate2(parent.get(), name, type, space.get(), H5P_DEFAULT, creation.get(), H5P_DEFAULT)));
+  return Hdf5Id(HACK_HDF5(H5Dcreate2(parent.get(), name, type, space.get(), H5P_DEFAULT, creation.get(), H5P_DEFAULT)));
 }
 
 Hdf5Id file_type(DType type) {
@@ -191,7 +190,8 @@ void write_range(const comm::Communicator& comm, const Hdf5Id& dataset, hid_t ty
   transfer_contract(shape, first, count);
   const auto item = static_cast<index_t>(H5Tget_size(type));
   const index_t per_call = std::max<index_t>(bytes_per_call / item, 1);
-  const auto calls = static_cast<index_t>(comm::all_reduce_max(comm, static_cast<double>((count + per_call - 1) / per_call)));
+  const auto calls =
+      static_cast<index_t>(comm::all_reduce_max(comm, static_cast<double>((count + per_call - 1) / per_call)));
   const Hdf5Id transfer(HACK_HDF5(H5Pcreate(H5P_DATASET_XFER)));
   HACK_HDF5(H5Pset_dxpl_mpio(transfer.get(), H5FD_MPIO_COLLECTIVE));
   const Hdf5Id space(HACK_HDF5(H5Dget_space(dataset.get())));

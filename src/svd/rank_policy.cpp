@@ -57,9 +57,9 @@ std::vector<Option> storage_options(const TileSpectrum& tile, DType type) {
   for (index_t k = 0; k <= r; ++k) {
     const index_t bytes = stored_bytes(TileKind::factors, tile.height, tile.width, k, type);
     if (bytes >= dense) break;
-    options.push_back({bytes,
-                       {TileKind::factors, static_cast<std::int32_t>(k), discarded.front(),
-                        discarded[static_cast<std::size_t>(k)]}});
+    options.push_back(
+        {bytes,
+         {TileKind::factors, static_cast<std::int32_t>(k), discarded.front(), discarded[static_cast<std::size_t>(k)]}});
   }
   options.push_back({dense, {TileKind::dense, static_cast<std::int32_t>(r), discarded.front(), 0.0}});
   return options;
@@ -75,8 +75,8 @@ std::vector<std::size_t> lower_hull(const std::vector<Option>& options) {
   std::vector<std::size_t> hull = {0};
   for (std::size_t next = 1; next < options.size(); ++next) {
     if (options[next].choice.discarded >= options[hull.back()].choice.discarded) continue;
-    while (hull.size() >= 2 && gain(options[hull.back()], options[next]) >=
-                                   gain(options[hull[hull.size() - 2]], options[hull.back()])) {
+    while (hull.size() >= 2 &&
+           gain(options[hull.back()], options[next]) >= gain(options[hull[hull.size() - 2]], options[hull.back()])) {
       hull.pop_back();
     }
     hull.push_back(next);
@@ -175,9 +175,12 @@ std::vector<TileChoice> choose_by_budget(double keep, std::span<const TileSpectr
 
 std::string_view to_string(RankRule::Kind kind) {
   switch (kind) {
-    case RankRule::Kind::topk: return "topk";
-    case RankRule::Kind::keep: return "keep";
-    case RankRule::Kind::tolerance: return "tolerance";
+    case RankRule::Kind::topk:
+      return "topk";
+    case RankRule::Kind::keep:
+      return "keep";
+    case RankRule::Kind::tolerance:
+      return "tolerance";
   }
   return "?";
 }
@@ -192,7 +195,7 @@ RankRule::Kind parse_rank_rule(std::string_view name) {
 void check_rank_rule(const RankRule& rule) {
   const double limit = rule.kind == RankRule::Kind::tolerance ? HUGE_VAL : 1.0;
   validate(rule.value >= 0 && rule.value <= limit, "{} {} is impossible; use a number {}", to_string(rule.kind),
-                 rule.value, limit == 1.0 ? "from 0 to 1" : "of at least 0");
+           rule.value, limit == 1.0 ? "from 0 to 1" : "of at least 0");
 }
 
 std::vector<TileChoice> choose_ranks(const RankRule& rule, std::span<const TileSpectrum> tiles, DType type) {

@@ -17,9 +17,9 @@ namespace hack::svd {
 ///     keep q        ranks that discard the least energy of a matrix while its stored bytes are at most q times its
 ///                   bytes as dense numbers of the same type; 0 <= q <= 1
 ///
-/// The budget of `keep` is one of each matrix by itself. Ranks dealt across matrices by energy alone ruin the model: what
-/// a lost unit of energy costs differs by orders of magnitude between matrices, so measured perplexity was worse by
-/// orders of magnitude than with equal budgets.
+/// The budget of `keep` is one of each matrix by itself. Ranks dealt across matrices by energy alone ruin the model:
+/// what a lost unit of energy costs differs by orders of magnitude between matrices, so measured perplexity was worse
+/// by orders of magnitude than with equal budgets.
 struct RankRule {
   enum class Kind : std::uint8_t { topk, keep, tolerance };
   Kind kind = Kind::topk;
@@ -54,13 +54,13 @@ struct TileChoice {
 
 /// Chooses rank and kind of every tile; factors will be stored as `type`.
 ///
-/// Under topk and tolerance the rank stands and the tile is stored in whichever form is smaller; any tiles may be given.
-/// Under keep the tiles must be all of one matrix. Each tile may be factors of rank 0, 1, … as long as they are smaller
-/// than its dense form, or dense with its original values; the steps along the lower convex hulls of (bytes, discarded
-/// energy) are taken in the order of energy per byte, those that no longer fit are replaced by single ranks. What is
-/// discarded never grows with the budget. The stored bytes stay below the budget by less than one rank of one tile,
-/// unless nothing is left to discard. The table of ranks is always stored, so a budget smaller than it leaves rank 0
-/// everywhere; a budget of 1 stores all tiles dense (the table then comes on top).
+/// Under topk and tolerance the rank stands and the tile is stored in whichever form is smaller; any tiles may be
+/// given. Under keep the tiles must be all of one matrix. Each tile may be factors of rank 0, 1, … as long as they are
+/// smaller than its dense form, or dense with its original values; the steps along the lower convex hulls of (bytes,
+/// discarded energy) are taken in the order of energy per byte, those that no longer fit are replaced by single ranks.
+/// What is discarded never grows with the budget. The stored bytes stay below the budget by less than one rank of one
+/// tile, unless nothing is left to discard. The table of ranks is always stored, so a budget smaller than it leaves
+/// rank 0 everywhere; a budget of 1 stores all tiles dense (the table then comes on top).
 std::vector<TileChoice> choose_ranks(const RankRule& rule, std::span<const TileSpectrum> tiles, DType type);
 
 }  // namespace hack::svd

@@ -20,6 +20,7 @@ double cost(const Tile& tile) {
 
 /// Appends count f32 numbers, converted.
 void append_numbers(std::vector<std::byte>& to, const float* from, index_t count, DType type) {
+  if (count == 0) return;
   const std::size_t begin = to.size();
   to.resize(begin + static_cast<std::size_t>(count * size_of(type)));
   convert(from, DType::f32, to.data() + begin, type, count);
@@ -122,7 +123,8 @@ void TileBatch::choose(const comm::Communicator& comm) {
     choices_ = comm::all_gather(comm, std::span<const TileChoice>(mine));
     return;
   }
-  for (const LocalTile& tile : tiles_) sigmas.insert(sigmas.end(), tile.sigma.data(), tile.sigma.data() + tile.sigma.size());
+  for (const LocalTile& tile : tiles_)
+    sigmas.insert(sigmas.end(), tile.sigma.data(), tile.sigma.data() + tile.sigma.size());
   sigmas = comm::all_gather(comm, std::span<const float>(sigmas));
   std::size_t at = 0;
   for (const TileGrid& grid : grids_) {
@@ -160,8 +162,10 @@ void TileBatch::append(MatrixPart& part, LocalTile& tile, const TileChoice& choi
   part.spectra.insert(part.spectra.end(), tile.sigma.data(), tile.sigma.data() + r);
   part.spectra.resize(part.tiles.size() * static_cast<std::size_t>(part.grid.max_rank()), 0.0f);
   if (choice.kind == TileKind::dense) {
-    validate(fits(tile.values_view(), type), "tensor {}, tile ({}, {}) does not fit {} (a number is too large); use "
-             "--factor-type bf16 or f32", part.name, tile.at.i, tile.at.j, to_string(type));
+    validate(fits(tile.values_view(), type),
+             "tensor {}, tile ({}, {}) does not fit {} (a number is too large); use "
+             "--factor-type bf16 or f32",
+             part.name, tile.at.i, tile.at.j, to_string(type));
     append_numbers(part.u, tile.values.data(), tile.values.size(), type);
     return;
   }
@@ -176,8 +180,8 @@ std::vector<MatrixPart> TileBatch::encode(Queue<Device::cpu>& queue) {
   for (std::size_t m = 0; m < grids_.size(); ++m) {
     // A rank without tiles of this matrix starts at its end: nothing to write there.
     const index_t first = first_local_ + static_cast<index_t>(t) - first_tiles_[m];
-    MatrixPart part{.name = sources_[m].name, .grid = grids_[m],
-                    .first_tile = std::clamp<index_t>(first, 0, grids_[m].size())};
+    MatrixPart part{
+        .name = sources_[m].name, .grid = grids_[m], .first_tile = std::clamp<index_t>(first, 0, grids_[m].size())};
     for (; t < tiles_.size() && tiles_[t].matrix == m; ++t) append(part, tiles_[t], choice_of(t));
     parts.push_back(std::move(part));
   }

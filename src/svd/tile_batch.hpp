@@ -58,11 +58,11 @@ class TileBatch {
 
   std::span<const MatrixSource> sources_;
   CompressOptions options_;
-  std::vector<TileGrid> grids_;          // (matrices)
-  std::vector<index_t> first_tiles_;     // (matrices + 1) number in the batch of each matrix's first tile
-  index_t first_local_ = 0;              // number in the batch of this rank's first tile
-  std::vector<LocalTile> tiles_;         // (tiles of this rank)
-  std::vector<TileChoice> choices_;      // (tiles of the batch)
+  std::vector<TileGrid> grids_;       // (matrices)
+  std::vector<index_t> first_tiles_;  // (matrices + 1) number in the batch of each matrix's first tile
+  index_t first_local_ = 0;           // number in the batch of this rank's first tile
+  std::vector<LocalTile> tiles_;      // (tiles of this rank)
+  std::vector<TileChoice> choices_;   // (tiles of the batch)
 };
 
 }  // namespace hack::svd

@@ -105,7 +105,7 @@ TEST(Tokenizer, GivesRepeatedWordsTheSameIds) { EXPECT_EQ(encode("abc abc abc"),
 
 TEST(Tokenizer, TakesMergesAsPairs) {
   Json root = small_json();
-  root["model"]["merges"] = {{"a", "b"}, {"ab", "c"}};
+  root["model"]["merges"] = Json::parse(R"([["a", "b"], ["ab", "c"]])");
   EXPECT_EQ(encode(root, "abcbc"), (Ids{5, 1, 2}));
 }
 
@@ -330,7 +330,8 @@ TEST(Tokenizer, RefusesDamagedAndUnknownFiles) {
          j["post_processor"] = {{"type", "BertProcessing"}};
        },
        "BertProcessing"},
-      {"template without text", [](Json& j) { j["post_processor"] = template_with({special("<s>")}); }, "template"},
+      {"template without text", [](Json& j) { j["post_processor"] = template_with(Json::array({special("<s>")})); },
+       "template"},
       {"template of a stranger",
        [](Json& j) {
          j["post_processor"] = template_with({special("<x>"), text_a});

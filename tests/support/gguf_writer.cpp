@@ -40,7 +40,8 @@ void GgufWriter::add_texts(const std::string& key, const std::vector<std::string
   for (const std::string& value : values) metadata_.add_text(value);
 }
 
-void GgufWriter::add_tensor(const std::string& name, const std::vector<index_t>& dims, GgmlType type, std::string bytes) {
+void GgufWriter::add_tensor(const std::string& name, const std::vector<index_t>& dims, GgmlType type,
+                            std::string bytes) {
   tensors_.push_back({name, dims, type, std::move(bytes)});
 }
 
@@ -143,7 +144,8 @@ std::string encode(GgmlType type, const float* x, index_t n, std::uint64_t seed)
     } else if (block == 32) {
       add_small_block(out, type, x);
     } else {
-      const float largest = std::fabs(*std::max_element(x, x + block, [](float a, float b) { return std::fabs(a) < std::fabs(b); }));
+      const float largest =
+          std::fabs(*std::max_element(x, x + block, [](float a, float b) { return std::fabs(a) < std::fabs(b); }));
       add_large_block(out, type, largest, random);
     }
   }

@@ -67,24 +67,37 @@ json tokenizer_json(const TinyModel& tiny) {
     if (id < tiny_end_id) {
       vocabulary[all[id]] = id;
     } else {
-      added.push_back({{"id", id}, {"content", all[id]}, {"single_word", false}, {"lstrip", false},
-                       {"rstrip", false}, {"normalized", false}, {"special", true}});
+      added.push_back({{"id", id},
+                       {"content", all[id]},
+                       {"single_word", false},
+                       {"lstrip", false},
+                       {"rstrip", false},
+                       {"normalized", false},
+                       {"special", true}});
     }
   }
   json pairs = json::array();
   for (const auto& [left, right] : merges()) pairs.push_back(left + " " + right);
-  json out = {{"version", "1.0"},
-              {"truncation", nullptr},
-              {"padding", nullptr},
-              {"added_tokens", added},
-              {"normalizer", nullptr},
-              {"pre_tokenizer", {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", true}}},
-              {"post_processor", nullptr},
-              {"decoder", {{"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", true}, {"use_regex", true}}},
-              {"model",
-               {{"type", "BPE"}, {"dropout", nullptr}, {"unk_token", nullptr}, {"continuing_subword_prefix", nullptr},
-                {"end_of_word_suffix", nullptr}, {"fuse_unk", false}, {"byte_fallback", false}, {"vocab", vocabulary},
-                {"merges", pairs}}}};
+  json out = {
+      {"version", "1.0"},
+      {"truncation", nullptr},
+      {"padding", nullptr},
+      {"added_tokens", added},
+      {"normalizer", nullptr},
+      {"pre_tokenizer",
+       {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", true}}},
+      {"post_processor", nullptr},
+      {"decoder", {{"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", true}, {"use_regex", true}}},
+      {"model",
+       {{"type", "BPE"},
+        {"dropout", nullptr},
+        {"unk_token", nullptr},
+        {"continuing_subword_prefix", nullptr},
+        {"end_of_word_suffix", nullptr},
+        {"fuse_unk", false},
+        {"byte_fallback", false},
+        {"vocab", vocabulary},
+        {"merges", pairs}}}};
   if (tiny.adds_bos) {
     const json bos = {{"SpecialToken", {{"id", end_token}, {"type_id", 0}}}};
     const json first = {{"Sequence", {{"id", "A"}, {"type_id", 0}}}};
@@ -144,7 +157,8 @@ std::string safetensors(const TinyModel& tiny, const std::vector<TensorSpec>& sp
     const std::size_t begin = data.size();
     data += encode(plain_type(tiny.dtype), values.data(), std::ssize(values), 0);
     const auto shape = spec.is_vector ? std::vector<index_t>{spec.cols} : std::vector<index_t>{spec.rows, spec.cols};
-    header[spec.name] = {{"dtype", to_string(plain_type(tiny.dtype))}, {"shape", shape},
+    header[spec.name] = {{"dtype", to_string(plain_type(tiny.dtype))},
+                         {"shape", shape},
                          {"data_offsets", std::vector<std::size_t>{begin, data.size()}}};
   }
   std::string text = header.dump();
@@ -156,9 +170,9 @@ std::string safetensors(const TinyModel& tiny, const std::vector<TensorSpec>& sp
 /// llama.cpp's names, and the order of q's and k's rows: pairs (i, i + head / 2) side by side.
 std::string gguf_name(const std::string& name) {
   static const std::map<std::string, std::string> parts = {
-      {"input_layernorm", "attn_norm"}, {"self_attn.q_proj", "attn_q"},       {"self_attn.k_proj", "attn_k"},
-      {"self_attn.v_proj", "attn_v"},   {"self_attn.o_proj", "attn_output"},  {"post_attention_layernorm", "ffn_norm"},
-      {"mlp.gate_proj", "ffn_gate"},    {"mlp.up_proj", "ffn_up"},            {"mlp.down_proj", "ffn_down"}};
+      {"input_layernorm", "attn_norm"}, {"self_attn.q_proj", "attn_q"},      {"self_attn.k_proj", "attn_k"},
+      {"self_attn.v_proj", "attn_v"},   {"self_attn.o_proj", "attn_output"}, {"post_attention_layernorm", "ffn_norm"},
+      {"mlp.gate_proj", "ffn_gate"},    {"mlp.up_proj", "ffn_up"},           {"mlp.down_proj", "ffn_down"}};
   if (name == "model.embed_tokens.weight") return "token_embd.weight";
   if (name == "model.norm.weight") return "output_norm.weight";
   if (name == "lm_head.weight") return "output.weight";
@@ -183,12 +197,16 @@ std::vector<float> interleave(const std::vector<float>& x, index_t rows, index_t
 void add_metadata(const TinyModel& tiny, GgufWriter& out) {
   out.add_text("general.architecture", "llama");
   out.add_text("general.name", "tiny");
-  const std::pair<const char*, index_t> integers[] = {
-      {"llama.block_count", tiny.layers},         {"llama.context_length", tiny.context},
-      {"llama.embedding_length", tiny.hidden},    {"llama.feed_forward_length", tiny.intermediate},
-      {"llama.attention.head_count", tiny.heads}, {"llama.attention.head_count_kv", tiny.kv_heads},
-      {"llama.attention.key_length", tiny.head_dim}, {"llama.attention.value_length", tiny.head_dim},
-      {"llama.rope.dimension_count", tiny.head_dim}, {"llama.vocab_size", tiny.vocab}};
+  const std::pair<const char*, index_t> integers[] = {{"llama.block_count", tiny.layers},
+                                                      {"llama.context_length", tiny.context},
+                                                      {"llama.embedding_length", tiny.hidden},
+                                                      {"llama.feed_forward_length", tiny.intermediate},
+                                                      {"llama.attention.head_count", tiny.heads},
+                                                      {"llama.attention.head_count_kv", tiny.kv_heads},
+                                                      {"llama.attention.key_length", tiny.head_dim},
+                                                      {"llama.attention.value_length", tiny.head_dim},
+                                                      {"llama.rope.dimension_count", tiny.head_dim},
+                                                      {"llama.vocab_size", tiny.vocab}};
   for (const auto& [key, value] : integers) out.add_integer(key, static_cast<std::uint32_t>(value));
   out.add_number("llama.attention.layer_norm_rms_epsilon", 1e-5f);
   out.add_number("llama.rope.freq_base", static_cast<float>(tiny.rope.theta));
@@ -216,7 +234,8 @@ std::vector<float> rope_factors(const TinyModel& tiny) {
   std::vector<float> out;
   const auto context = static_cast<double>(tiny.rope.original_context);
   for (index_t i = 0; i < tiny.head_dim / 2; ++i) {
-    const double frequency = std::pow(tiny.rope.theta, -2.0 * static_cast<double>(i) / static_cast<double>(tiny.head_dim));
+    const double frequency =
+        std::pow(tiny.rope.theta, -2.0 * static_cast<double>(i) / static_cast<double>(tiny.head_dim));
     const double turns = context * frequency / (2.0 * std::numbers::pi);
     const double kept = (turns - tiny.rope.low_freq_factor) / (tiny.rope.high_freq_factor - tiny.rope.low_freq_factor);
     const double blend = std::clamp(kept, 0.0, 1.0);
@@ -270,14 +289,16 @@ void write_hf(const TinyModel& tiny, const std::filesystem::path& directory) {
   write_file(directory / "config.json", config_json(tiny).dump(1));
   write_file(directory / "tokenizer.json", tokenizer_json(tiny).dump());
   write_file(directory / "tokenizer_config.json",
-             json({{"tokenizer_class", "PreTrainedTokenizerFast"}, {"bos_token", end_token}, {"eos_token", end_token}}).dump());
+             json({{"tokenizer_class", "PreTrainedTokenizerFast"}, {"bos_token", end_token}, {"eos_token", end_token}})
+                 .dump());
   const std::vector<TensorSpec> specs = model::llama_tensors(tiny_config(tiny));
   if (tiny.shards == 1) return write_file(directory / "model.safetensors", safetensors(tiny, specs));
   json weight_map = json::object();
   for (int shard = 0; shard < tiny.shards; ++shard) {
     std::vector<TensorSpec> part;
     const std::string name = fmt::format("model-{:05}-of-{:05}.safetensors", shard + 1, tiny.shards);
-    for (std::size_t i = static_cast<std::size_t>(shard); i < specs.size(); i += static_cast<std::size_t>(tiny.shards)) {
+    for (std::size_t i = static_cast<std::size_t>(shard); i < specs.size();
+         i += static_cast<std::size_t>(tiny.shards)) {
       part.push_back(specs[i]);
       weight_map[specs[i].name] = name;
     }
@@ -297,7 +318,8 @@ void write_gguf(const TinyModel& tiny, const std::filesystem::path& file, GgmlTy
   }
   for (const TensorSpec& spec : model::llama_tensors(tiny_config(tiny))) {
     std::vector<float> values = tiny_weight(tiny, spec.name);
-    const bool turned = spec.name.find(".q_proj.") != std::string::npos || spec.name.find(".k_proj.") != std::string::npos;
+    const bool turned =
+        spec.name.find(".q_proj.") != std::string::npos || spec.name.find(".k_proj.") != std::string::npos;
     if (turned) values = interleave(values, spec.is_vector ? spec.cols : spec.rows, tiny.head_dim);
     const bool fits = !spec.is_vector && spec.cols % model::block_size(type) == 0;
     const GgmlType stored = fits ? type : GgmlType::f32;

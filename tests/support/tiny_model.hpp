@@ -11,8 +11,8 @@
 namespace hack::testing {
 
 /// A small Llama with random weights, the same for the same options on every machine. Weights are uniform with
-/// variance 1 / columns (norms 1 ± 0.2), so that logits are of order 1. The sizes a test does not choose fit nothing: no
-/// multiple of 32 or 128, no even split of vocabulary, intermediate size or key/value heads over 2, 3 or 4 ranks,
+/// variance 1 / columns (norms 1 ± 0.2), so that logits are of order 1. The sizes a test does not choose fit nothing:
+/// no multiple of 32 or 128, no even split of vocabulary, intermediate size or key/value heads over 2, 3 or 4 ranks,
 /// heads · head_dim unlike the hidden size.
 struct TinyModel {
   index_t hidden = 70;
@@ -46,7 +46,8 @@ std::vector<float> tiny_weight(const TinyModel& tiny, const std::string& name);
 void write_hf(const TinyModel& tiny, const std::filesystem::path& directory);
 
 /// Writes a GGUF file. Matrices are of `type` where their rows are a multiple of its block, else F32; vectors are F32.
-/// Under F32 (or tiny.dtype's own type) the weights are exactly those of write_hf; the K-quants hold others, random too.
+/// Under F32 (or tiny.dtype's own type) the weights are exactly those of write_hf; the K-quants hold others, random
+/// too.
 void write_gguf(const TinyModel& tiny, const std::filesystem::path& file, model::GgmlType type);
 
 }  // namespace hack::testing

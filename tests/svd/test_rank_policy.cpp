@@ -45,7 +45,8 @@ struct Tiles {
 index_t bytes_of(const Tiles& tiles, const std::vector<TileChoice>& choices) {
   index_t bytes = 0;
   for (std::size_t t = 0; t < choices.size(); ++t) {
-    bytes += stored_bytes(choices[t].kind, tiles.spectra[t].height, tiles.spectra[t].width, choices[t].rank, DType::bf16);
+    bytes +=
+        stored_bytes(choices[t].kind, tiles.spectra[t].height, tiles.spectra[t].width, choices[t].rank, DType::bf16);
   }
   return bytes;
 }

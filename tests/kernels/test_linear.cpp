@@ -1,0 +1,130 @@
+#include "kernels/linear.hpp"
+
+#include <gtest/gtest.h>
+
+#include "tests/kernels/random_data.hpp"
+
+namespace hack::kernels {
+namespace {
+
+using tests::RandomWeights;
+using tests::random_floats;
+using tests::view_of;
+
+void run(int threads, const std::vector<float>& x, const WeightView<>& w, index_t tokens, std::vector<float>& y,
+         Write write) {
+  Queue<Device::cpu> queue(threads);
+  linear<Device::cpu>(queue, view_of(x, tokens, w.cols), w, view_of(y, tokens, w.rows), write);
+}
+
+/// Compares with sums in f64. An f32 sum of k products in any order is off by at most k · eps · Σ |x w|, the final
+/// addition to y by eps · |y| more.
+void check(index_t tokens, index_t in, index_t out, DType type) {
+  SCOPED_TRACE(testing::Message() << tokens << " tokens, " << out << " x " << in << " " << to_string(type));
+  const RandomWeights w(out, in, type, 1);
+  const std::vector<float> x = random_floats(tokens * in, 2);
+  const std::vector<float> before = random_floats(tokens * out, 3);
+  std::vector<float> replaced = before;
+  std::vector<float> added = before;
+  run(1, x, w.view, tokens, replaced, Write::replace);
+  run(1, x, w.view, tokens, added, Write::add);
+  for (index_t t = 0; t < tokens; ++t) {
+    for (index_t i = 0; i < out; ++i) {
+      double sum = 0;
+      double size = 0;
+      for (index_t p = 0; p < in; ++p) {
+        const double product = double{x[t * in + p]} * w.values[i * in + p];
+        sum += product;
+        size += std::fabs(product);
+      }
+      const index_t at = t * out + i;
+      const double bound = static_cast<double>(in) * tests::eps * size;
+      ASSERT_NEAR(replaced[at], sum, bound) << t << ", " << i;
+      ASSERT_NEAR(added[at], before[at] + sum, bound + tests::eps * (std::fabs(before[at]) + size)) << t << ", " << i;
+    }
+  }
+  for (int threads : {2, 3}) {
+    std::vector<float> again = before;
+    run(threads, x, w.view, tokens, again, Write::replace);
+    ASSERT_EQ(again, replaced) << threads << " threads";
+    again = before;
+    run(threads, x, w.view, tokens, again, Write::add);
+    ASSERT_EQ(again, added) << threads << " threads";
+  }
+}
+
+TEST(Linear, MatchesNaiveSumsAtOddSizes) {
+  for (DType type : tests::all_types) {
+    for (index_t tokens : {1, 2, 3, 4, 7, 8, 9, 15, 65}) {
+      for (index_t in : {1, 3, 17, 63, 64, 129, 330}) {
+        for (index_t out : {1, 3, 17, 65, 128, 193}) check(tokens, in, out, type);
+      }
+    }
+  }
+}
+
+TEST(Linear, MatchesNaiveSumsOverSeveralBlocks) {
+  for (DType type : tests::all_types) {
+    check(300, 641, 390, type);
+    check(1030, 65, 129, type);
+    check(1, 1536, 577, type);
+  }
+}
+
+TEST(Linear, ReadsAndWritesViewsWithALeadingDimension) {
+  for (index_t tokens : {1, 20}) {
+    const index_t in = 37;
+    const index_t out = 21;
+    const RandomWeights w(out, in + 5, DType::bf16, 1);
+    const std::vector<float> x = random_floats(tokens * (in + 3), 2);
+    std::vector<float> y(static_cast<std::size_t>(tokens * (out + 2)), 7.0f);
+    Queue<Device::cpu> queue(2);
+    linear<Device::cpu>(queue, {x.data(), tokens, in, in + 3}, {w.bytes.data(), DType::bf16, out, in, in + 5},
+                        {y.data(), tokens, out, out + 2});
+    for (index_t t = 0; t < tokens; ++t) {
+      for (index_t i = 0; i < out; ++i) {
+        double sum = 0;
+        for (index_t p = 0; p < in; ++p) sum += double{x[t * (in + 3) + p]} * w.values[i * (in + 5) + p];
+        ASSERT_NEAR(y[t * (out + 2) + i], sum, in * tests::eps * in);
+      }
+      EXPECT_EQ(y[t * (out + 2) + out], 7.0f);
+      EXPECT_EQ(y[t * (out + 2) + out + 1], 7.0f);
+    }
+  }
+}
+
+TEST(Linear, SumsOfNothingAreZero) {
+  Queue<Device::cpu> queue(2);
+  for (index_t tokens : {1, 12}) {
+    std::vector<float> y(static_cast<std::size_t>(tokens * 5), 3.0f);
+    linear<Device::cpu>(queue, {nullptr, tokens, 0}, {nullptr, DType::f32, 5, 0, 0}, view_of(y, tokens, 5), Write::add);
+    EXPECT_EQ(y, std::vector<float>(y.size(), 3.0f));
+    linear<Device::cpu>(queue, {nullptr, tokens, 0}, {nullptr, DType::f32, 5, 0, 0}, view_of(y, tokens, 5));
+    EXPECT_EQ(y, std::vector<float>(y.size(), 0.0f));
+  }
+  linear<Device::cpu>(queue, {nullptr, 0, 4}, {nullptr, DType::f32, 5, 4, 4}, {nullptr, 0, 5});
+}
+
+TEST(Linear, RefusesShapesThatDoNotFit) {
+  Queue<Device::cpu> queue(1);
+  const RandomWeights w(3, 4, DType::f32, 1);
+  std::vector<float> x(10), y(6);
+  EXPECT_THROW(linear<Device::cpu>(queue, view_of(x, 2, 5), w.view, view_of(y, 2, 3)), Error);
+}
+
+TEST(AddBias, AddsToEveryRow) {
+  Queue<Device::cpu> queue(2);
+  std::vector<float> y = {1, 2, 3, 4, 5, 6};
+  const std::vector<float> bias = {10, 20, 30};
+  add_bias<Device::cpu>(queue, bias.data(), view_of(y, 2, 3));
+  EXPECT_EQ(y, (std::vector<float>{11, 22, 33, 14, 25, 36}));
+}
+
+TEST(CudaStub, SaysWhyThereIsNoCuda) {
+  if (is_available(Device::cuda)) GTEST_SKIP() << "this build has CUDA";
+  EXPECT_THROW((Buffer<float, Device::cuda>(4)), Error);
+  EXPECT_THROW(Queue<Device::cuda>(1), Error);
+}
+
+}  // namespace
+}  // namespace hack::kernels
