@@ -157,7 +157,7 @@ void append_to_cache<Device::cpu>(Queue<Device::cpu>& queue, MatrixView<const fl
                                   CacheView<Device::cpu> cache) {
   HACK_EXPECT(rows.cols == cache.kv_heads * cache.head_dim);
   HACK_EXPECT(first_position >= 0 && first_position + rows.rows <= cache.capacity);
-#pragma omp parallel for schedule(static) num_threads(team_size(queue, rows.rows * rows.cols * 8))
+#pragma omp parallel for schedule(static) num_threads(team_size(queue, rows.rows* rows.cols * 8))
   for (index_t t = 0; t < rows.rows; ++t) {
     for (index_t h = 0; h < cache.kv_heads; ++h) {
       std::copy_n(rows.row(t) + h * cache.head_dim, cache.head_dim,

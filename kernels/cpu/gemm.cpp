@@ -1,6 +1,6 @@
-// One-thread matrix products. OpenBLAS is not used for them: where it does not know the CPU (0.3.21 on Sapphire and
-// Emerald Rapids takes it for a Prescott) it runs at a fifth of the speed, it cannot widen bf16 while it packs, and
-// the bits of its results depend on the shape of the block.
+// One-thread matrix products. OpenBLAS is not used for them: 0.3.21 takes an Emerald Rapids (model 207) for a Prescott
+// and runs there at a fifth of its speed, it cannot widen bf16 while it packs, and it promises nothing about the bits
+// of a result when the shape of a block changes.
 
 #include "kernels/cpu/gemm.hpp"
 

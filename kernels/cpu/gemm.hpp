@@ -4,8 +4,8 @@
 
 namespace hack::kernels {
 
-/// Blocks of the products: columns of y packed at once, and the largest part of k in one pass. A packed panel (a quarter
-/// of a megabyte) stays in L2, a tile of x's rows in L1.
+/// Blocks of the products: columns of y packed at once, and the largest part of k in one pass. A packed panel (a
+/// quarter of a megabyte) stays in L2, a tile of x's rows in L1.
 constexpr index_t gemm_panel = 192;
 constexpr index_t gemm_depth = 320;
 

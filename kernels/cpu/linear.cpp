@@ -17,7 +17,7 @@ using Y = MatrixView<float>;
 void linear_few(Queue<Device::cpu>& queue, X x, WeightView<> w, Y y, Write write) {
   constexpr index_t block = 16;  // one cache line of y
   const index_t blocks = (w.rows + block - 1) / block;
-#pragma omp parallel for schedule(static) num_threads(team_size(queue, w.rows * w.cols * size_of(w.type)))
+#pragma omp parallel for schedule(static) num_threads(team_size(queue, w.rows* w.cols* size_of(w.type)))
   for (index_t b = 0; b < blocks; ++b) {
     const index_t first = b * block;
     const index_t rows = std::min(block, w.rows - first);
@@ -55,7 +55,7 @@ void linear<Device::cpu>(Queue<Device::cpu>& queue, X x, WeightView<> w, Y y, Wr
 
 template <>
 void add_bias<Device::cpu>(Queue<Device::cpu>& queue, const float* bias, Y y) {
-#pragma omp parallel for schedule(static) num_threads(team_size(queue, y.rows * y.cols * 4))
+#pragma omp parallel for schedule(static) num_threads(team_size(queue, y.rows* y.cols * 4))
   for (index_t i = 0; i < y.rows; ++i) {
     float* row = y.row(i);
     for (index_t j = 0; j < y.cols; ++j) row[j] += bias[j];

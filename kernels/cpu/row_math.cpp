@@ -124,7 +124,8 @@ void weighted_rows(const float* weights, const float* rows, index_t ld, index_t 
     for (index_t j = 0; j < n; ++j) {
       const Vector weight = hn::Set(d, weights[j]);
 #pragma GCC unroll 4
-      for (index_t c = 0; c < 4; ++c) sums[c] = hn::MulAdd(weight, hn::LoadU(d, rows + j * ld + i + c * lanes), sums[c]);
+      for (index_t c = 0; c < 4; ++c)
+        sums[c] = hn::MulAdd(weight, hn::LoadU(d, rows + j * ld + i + c * lanes), sums[c]);
     }
     for (index_t c = 0; c < 4; ++c) hn::StoreU(sums[c], d, y + i + c * lanes);
   }
@@ -215,9 +216,7 @@ void weighted_sum(const float* weights, const float* rows, index_t ld, index_t n
   HWY_DYNAMIC_DISPATCH(weighted_rows)(weights, rows, ld, n, y, cols);
 }
 
-void widen(const void* from, DType type, float* to, index_t n) {
-  HWY_DYNAMIC_DISPATCH(widen_row)(from, type, to, n);
-}
+void widen(const void* from, DType type, float* to, index_t n) { HWY_DYNAMIC_DISPATCH(widen_row)(from, type, to, n); }
 
 void narrow(const float* from, bf16* to, index_t n) { HWY_DYNAMIC_DISPATCH(narrow_to_bf16)(from, to, n); }
 void narrow(const float* from, f16* to, index_t n) { HWY_DYNAMIC_DISPATCH(narrow_to_f16)(from, to, n); }

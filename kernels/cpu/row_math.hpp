@@ -9,8 +9,8 @@ namespace hack::kernels {
 /// The largest of n numbers; -infinity for n = 0.
 float maximum(const float* x, index_t n);
 
-/// x[i] = exp(scale * x[i] - shift), and their sum. Relative error of an exp at most 2e-7 (1 ulp and the rounding of the
-/// argument's product aside); 0 below exp(-104).
+/// x[i] = exp(scale * x[i] - shift), and their sum. Relative error of an exp at most 2e-7 (1 ulp and the rounding of
+/// the argument's product aside); 0 below exp(-104).
 float exp_and_sum(float* x, index_t n, float scale, float shift);
 
 /// Σ x[i]².

@@ -44,9 +44,12 @@ HWY_INLINE hn::Vec<D> load(D d, const f16* from) {
 template <class F>
 HWY_INLINE void with_pointer(const void* data, DType type, const F& f) {
   switch (type) {
-    case DType::f32: return f(static_cast<const float*>(data));
-    case DType::bf16: return f(static_cast<const bf16*>(data));
-    case DType::f16: return f(static_cast<const f16*>(data));
+    case DType::f32:
+      return f(static_cast<const float*>(data));
+    case DType::bf16:
+      return f(static_cast<const bf16*>(data));
+    case DType::f16:
+      return f(static_cast<const f16*>(data));
   }
 }
 

@@ -49,9 +49,9 @@ struct Problem {
     return out;
   }
 
-  /// The out is a mean of values within [-1, 1]. A score is off by (dim + 2) eps |q||k| / sqrt(dim) <= (dim + 2) sqrt(dim)
-  /// eps at worst; random roundings add as roots, so an eighth of it holds amply. It moves a weight, and so the mean, by
-  /// the same relative amount; the weighted sum of up to 2000 positions adds sqrt(2000) ≈ 45 eps.
+  /// The out is a mean of values within [-1, 1]. A score is off by (dim + 2) eps |q||k| / sqrt(dim) <= (dim + 2)
+  /// sqrt(dim) eps at worst; random roundings add as roots, so an eighth of it holds amply. It moves a weight, and so
+  /// the mean, by the same relative amount; the weighted sum of up to 2000 positions adds sqrt(2000) ≈ 45 eps.
   void check() {
     SCOPED_TRACE(testing::Message() << tokens << " tokens at " << first_position << ", dim " << dim);
     const std::vector<float> out = run(1);
@@ -123,7 +123,7 @@ TEST(AppendToCache, PutsHeadsAfterHeads) {
   Queue<Device::cpu> queue(2);
   const CacheView<Device::cpu> cache{data.data(), heads, capacity, dim};
   append_to_cache<Device::cpu>(queue, view_of(rows, 2, heads * dim), 3, cache);
-  EXPECT_EQ(data, (std::vector<float>{-1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 1, 2, 6, 7, 8,
+  EXPECT_EQ(data, (std::vector<float>{-1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 1, 2, 6, 7,  8,
                                       -1, -1, -1, -1, -1, -1, -1, -1, -1, 3, 4, 5, 9, 10, 11}));
   EXPECT_THROW(append_to_cache<Device::cpu>(queue, view_of(rows, 2, heads * dim), 4, cache), Error);
 }

@@ -8,8 +8,8 @@ namespace hack::kernels {
 namespace {
 
 using tests::eps;
-using tests::RandomWeights;
 using tests::random_floats;
+using tests::RandomWeights;
 using tests::view_of;
 
 constexpr index_t odd_sizes[] = {1, 3, 17, 63, 64, 65, 127, 128, 129, 300};
@@ -39,7 +39,8 @@ TEST(RmsNorm, MatchesTheFormulaInF64) {
       const double scale = 1 / std::sqrt(squares / static_cast<double>(n) + 1e-5);
       for (index_t i = 0; i < n; ++i) {
         const double expected = x[t * n + i] * scale * weight[i];
-        // All terms are positive: the mean is off by at most n/2 eps (its root by half of that), and 6 roundings follow.
+        // All terms are positive: the mean is off by at most n/2 eps (its root by half of that), and 6 roundings
+        // follow.
         ASSERT_NEAR(y[t * n + i], expected, (static_cast<double>(n) / 4 + 6) * eps * std::fabs(expected));
       }
     }

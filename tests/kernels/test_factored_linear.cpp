@@ -52,8 +52,8 @@ struct RandomFactors {
         scale[r] = kinds[index] == TileKind::dense ? 1.0f : std::fabs(scale[r]);
       }
     }
-    view = {rows,   cols,           type,      row_offsets,    col_offsets, block_offsets, kinds,
-            u_bytes.data(), u_offsets, v_bytes.data(), v_offsets,   scale.data()};
+    view = {rows,  cols,           type,      row_offsets,    col_offsets, block_offsets,
+            kinds, u_bytes.data(), u_offsets, v_bytes.data(), v_offsets,   scale.data()};
     rebuild();
   }
 

@@ -7,8 +7,8 @@
 namespace hack::kernels {
 namespace {
 
-using tests::RandomWeights;
 using tests::random_floats;
+using tests::RandomWeights;
 using tests::view_of;
 
 void run(int threads, const std::vector<float>& x, const WeightView<>& w, index_t tokens, std::vector<float>& y,

@@ -7,8 +7,8 @@
 namespace hack::kernels {
 namespace {
 
-using tests::RandomWeights;
 using tests::random_floats;
+using tests::RandomWeights;
 using tests::view_of;
 
 std::vector<PartialLoss> run(int threads, const std::vector<float>& hidden, index_t tokens, WeightView<> head,
@@ -27,8 +27,9 @@ void expect_same_bits(std::span<const PartialLoss> a, std::span<const PartialLos
   }
 }
 
-/// Logits and the loss m + log s - logit against f64. A logit of k terms is off by at most k · eps · Σ |h w|; the loss by
-/// twice that, by the relative error of the sum (exp 2 eps, ~24 lane additions, the merge) and by a few roundings of m.
+/// Logits and the loss m + log s - logit against f64. A logit of k terms is off by at most k · eps · Σ |h w|; the loss
+/// by twice that, by the relative error of the sum (exp 2 eps, ~24 lane additions, the merge) and by a few roundings of
+/// m.
 void check(index_t tokens, index_t vocabulary, index_t hidden_size, DType type) {
   SCOPED_TRACE(testing::Message() << tokens << " x " << vocabulary << " x " << hidden_size << to_string(type));
   const RandomWeights head(vocabulary, hidden_size, type, 1);

@@ -1,0 +1,207 @@
+#include "model/llama.hpp"
+
+#include <cmath>
+#include <optional>
+
+#include <gtest/gtest.h>
+
+#include "comm/collectives.hpp"
+#include "model/generate.hpp"
+#include "model/perplexity.hpp"
+#include "svd/compress.hpp"
+#include "tests/support/reference_llama.hpp"
+#include "tests/support/temporary_directory.hpp"
+#include "tests/support/tiny_model.hpp"
+
+namespace hack::model {
+namespace {
+
+using hack::testing::ReferenceLlama;
+using hack::testing::TemporaryDirectory;
+using hack::testing::TinyModel;
+
+/// A tiny model on disk, made by rank 0 and seen by all.
+class TinyCheckpoint {
+ public:
+  explicit TinyCheckpoint(const TinyModel& tiny) {
+    if (world_.is_root()) {
+      folder_.emplace();
+      hack::testing::write_hf(tiny, *folder_ / "model");
+      path_ = (*folder_ / "model").string();
+    }
+    comm::broadcast(world_, path_);
+    checkpoint_ = Checkpoint::open(path_);
+  }
+  ~TinyCheckpoint() { world_.barrier(); }
+
+  const comm::Communicator& world() const { return world_; }
+  const Checkpoint& operator*() const { return *checkpoint_; }
+  std::string archive_path() const { return path_ + "/factors.h5"; }
+
+ private:
+  comm::Communicator world_ = comm::Communicator::world();
+  std::optional<TemporaryDirectory> folder_;
+  std::string path_;
+  std::unique_ptr<Checkpoint> checkpoint_;
+};
+
+std::vector<int> some_ids(index_t n) {
+  std::vector<int> ids(n);
+  for (index_t i = 0; i < n; ++i) ids[i] = static_cast<int>(i * 37 % 261);
+  return ids;
+}
+
+std::vector<float> window(Llama<Device::cpu>& llama, const std::vector<int>& ids) {
+  KvCache<Device::cpu> cache = llama.make_cache(std::ssize(ids));
+  return llama.losses(llama.forward(std::span(ids).first(ids.size() - 1), cache), std::span(ids).subspan(1));
+}
+
+struct NamedTiny {
+  const char* name;
+  TinyModel tiny;
+};
+
+class LlamaTest : public ::testing::TestWithParam<NamedTiny> {};
+
+TEST_P(LlamaTest, LosesWhatTheReferenceInDoubleLoses) {
+  const TinyCheckpoint files(GetParam().tiny);
+  Queue<Device::cpu> queue(2);
+  Llama<Device::cpu> llama({*files, nullptr, DType::f32}, files.world(), queue);
+  const std::vector<int> ids = some_ids(70);
+  const std::vector<float> losses = window(llama, ids);
+  const std::vector<double> expected = ReferenceLlama(*files).losses(ids);
+  ASSERT_EQ(losses.size(), expected.size());
+  // Logits of order 1 from sums of some hundred f32 terms, through four blocks: 1e-5 is ten times what is seen.
+  for (std::size_t t = 0; t < losses.size(); ++t) EXPECT_NEAR(losses[t], expected[t], 1e-5) << "token " << t;
+}
+
+TEST_P(LlamaTest, DecodesTokenByTokenWhatItPrefillsAtOnce) {
+  const TinyCheckpoint files(GetParam().tiny);
+  Queue<Device::cpu> queue(1);
+  Llama<Device::cpu> llama({*files, nullptr, DType::f32}, files.world(), queue);
+  const std::vector<int> ids = some_ids(24);
+  const std::vector<float> at_once = window(llama, ids);
+  KvCache<Device::cpu> cache = llama.make_cache(24);
+  for (std::size_t t = 0; t + 1 < ids.size(); ++t) {
+    const auto state = llama.forward(std::span(ids).subspan(t, 1), cache);
+    EXPECT_NEAR(llama.losses(state, std::span(ids).subspan(t + 1, 1))[0], at_once[t], 1e-5);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Shapes, LlamaTest,
+    ::testing::Values(NamedTiny{"Default", {}}, NamedTiny{"Tied", {.tied = true}},
+                    NamedTiny{"Biases", {.attention_bias = true, .mlp_bias = true}},
+                    NamedTiny{"OneKeyValueHead", {.heads = 3, .kv_heads = 1, .head_dim = 8}},
+                    NamedTiny{"FewerHeadsThanRanks", {.heads = 1, .kv_heads = 1, .head_dim = 4}},
+                    NamedTiny{"Llama3Rope", {.rope = {.type = RopeType::llama3, .theta = 500, .factor = 8, .original_context = 16}}},
+                    NamedTiny{"NarrowIntermediate", {.intermediate = 3}}),
+    [](const auto& info) { return std::string(info.param.name); });
+
+/// Compresses every linear layer of the checkpoint. Collective.
+void compress_all(const TinyCheckpoint& files, const svd::CompressOptions& options) {
+  std::vector<svd::MatrixSource> sources;
+  for (const std::string& name : (*files).names()) {
+    const TensorInfo info = (*files).info(name);
+    if (name.find("_proj.weight") == std::string::npos) continue;
+    sources.push_back({name, info.rows, info.cols, [&files, name](index_t row, index_t col, MatrixView<float> out) {
+                         (*files).read(name, row, col, out);
+                       }});
+  }
+  Queue<Device::cpu> queue(1);
+  svd::compress(files.world(), queue, sources, options, {"0", (*files).fingerprint(), "{}", "plain", "{}"}, files.archive_path());
+}
+
+/// Replaces the reference's weights by what the archive holds.
+void rebuild(ReferenceLlama& reference, const svd::FactorArchive& archive) {
+  for (const std::string& name : archive.matrices()) {
+    hack::testing::Dense w = reference.weight(name);
+    const svd::TileGrid& grid = archive.matrix(name).grid;
+    for (index_t number = 0; number < grid.size(); ++number) {
+      const svd::Tile place = grid.tile(number);
+      const svd::StoredTile tile = archive.read_tiles(name, place.i, place.j, place.j + 1)[0];
+      const auto* u = reinterpret_cast<const float*>(tile.u.data());
+      const auto* v = reinterpret_cast<const float*>(tile.v.data());
+      const bool dense = tile.kind == kernels::TileKind::dense;
+      for (index_t r = 0; r < place.height; ++r) {
+        for (index_t c = 0; c < place.width; ++c) {
+          double x = dense ? u[r * place.width + c] : 0;
+          for (index_t k = 0; k < tile.rank && !dense; ++k) x += static_cast<double>(u[r * tile.rank + k]) * tile.sigma[k] * v[k * place.width + c];
+          w.data[(place.row + r) * w.cols + place.col + c] = x;
+        }
+      }
+    }
+    reference.set(name, std::move(w));
+  }
+}
+
+TEST(CompressedLlama, RunsOnFactorsWhatTheReferenceRunsRebuilt) {
+  using Kind = svd::RankRule::Kind;
+  for (const svd::CompressOptions& options :
+       {svd::CompressOptions{svd::TileMode::tile, 32, {Kind::topk, 0.4}, DType::f32},
+        svd::CompressOptions{svd::TileMode::tile, 50, {Kind::keep, 0.8}, DType::f32},
+        svd::CompressOptions{svd::TileMode::full, 1, {Kind::topk, 0.3}, DType::f32}}) {
+    const TinyCheckpoint files({.attention_bias = true});
+    compress_all(files, options);
+    const svd::FactorArchive archive(files.archive_path());
+    Queue<Device::cpu> queue(1);
+    Llama<Device::cpu> llama({*files, &archive, DType::f32}, files.world(), queue);
+    ReferenceLlama reference(*files);
+    rebuild(reference, archive);
+    const std::vector<int> ids = some_ids(40);
+    const std::vector<float> losses = window(llama, ids);
+    const std::vector<double> expected = reference.losses(ids);
+    for (std::size_t t = 0; t < losses.size(); ++t) EXPECT_NEAR(losses[t], expected[t], 2e-5);
+  }
+}
+
+TEST(WindowLosses, AreTheSameBitsForEveryNumberOfCopies) {
+  const TinyCheckpoint files({});
+  Queue<Device::cpu> queue(1);
+  const std::vector<int> ids = some_ids(230);
+  const WindowPlan plan = plan_windows(Protocol::hack, 230, 40, {}, {});
+  const comm::Communicator self = comm::Communicator::self();
+  const comm::ProcessGrid alone(self, 1);
+  Llama<Device::cpu> one({*files, nullptr, DType::f32}, alone.tensor(), queue);
+  const auto expected = window_losses(one, alone, ids, plan, {}, [](index_t, index_t) {});
+
+  const comm::ProcessGrid copies(files.world(), 1);
+  Llama<Device::cpu> mine({*files, nullptr, DType::f32}, copies.tensor(), queue);
+  const auto losses = window_losses(mine, copies, ids, plan, {}, [](index_t, index_t) {});
+  if (files.world().is_root()) {
+    EXPECT_EQ(losses, expected);
+  } else {
+    EXPECT_TRUE(losses.empty());
+  }
+}
+
+TEST(Generate, ContinuesLikeTheReferenceAndAlikeOnAllRanks) {
+  const TinyCheckpoint files({});
+  Queue<Device::cpu> queue(1);
+  Llama<Device::cpu> llama({*files, nullptr, DType::f32}, files.world(), queue);
+  Sampler greedy({});
+  const std::vector<int> prompt = some_ids(7);
+  const Generated generated = generate(llama, std::span<const int>(prompt), {12, {}}, greedy, [](int) {});
+  ASSERT_EQ(generated.ids.size(), 12u);
+  const ReferenceLlama reference(*files);
+  std::vector<int> ids = prompt;
+  for (int id : generated.ids) {
+    const std::vector<double> logits = reference.logits(ids).back();
+    EXPECT_EQ(id, std::max_element(logits.begin(), logits.end()) - logits.begin());
+    ids.push_back(id);
+  }
+  Sampler again({});
+  const Generated stopped = generate(llama, std::span<const int>(prompt), {12, {generated.ids[2]}}, again, [](int) {});
+  EXPECT_LE(stopped.ids.size(), 3u);
+}
+
+TEST(Llama, RefusesIdsOutsideTheVocabulary) {
+  const TinyCheckpoint files({});
+  Queue<Device::cpu> queue(1);
+  Llama<Device::cpu> llama({*files, nullptr, DType::f32}, files.world(), queue);
+  KvCache<Device::cpu> cache = llama.make_cache(4);
+  EXPECT_THROW(llama.forward(std::vector<int>{263}, cache), Error);
+}
+
+}  // namespace
+}  // namespace hack::model
