@@ -96,7 +96,7 @@ INSTANTIATE_TEST_SUITE_P(
                     NamedTiny{"FewerHeadsThanRanks", {.heads = 1, .kv_heads = 1, .head_dim = 4}},
                     NamedTiny{"Llama3Rope", {.rope = {.type = RopeType::llama3, .theta = 500, .factor = 8, .original_context = 16}}},
                     NamedTiny{"NarrowIntermediate", {.intermediate = 3}}),
-    [](const auto& info) { return std::string(info.param.name); });
+    [](const auto& shape) { return std::string(shape.param.name); });
 
 /// Compresses every linear layer of the checkpoint. Collective.
 void compress_all(const TinyCheckpoint& files, const svd::CompressOptions& options) {
