@@ -25,7 +25,8 @@ nlohmann::json describe(const svd::CompressionSummary& summary) {
 }
 
 /// The linear layers that a list like "gate,up,down" names, of every layer in order.
-std::vector<svd::MatrixSource> select_matrices(const model::Checkpoint& checkpoint, const std::vector<std::string>& wanted) {
+std::vector<svd::MatrixSource> select_matrices(const model::Checkpoint& checkpoint,
+                                               const std::vector<std::string>& wanted) {
   for (const std::string& name : wanted) {
     const bool known = std::any_of(model::linear_names.begin(), model::linear_names.end(),
                                    [&](const model::LinearName& linear) { return linear.short_name == name; });
@@ -37,9 +38,10 @@ std::vector<svd::MatrixSource> select_matrices(const model::Checkpoint& checkpoi
       if (std::find(wanted.begin(), wanted.end(), linear.short_name) == wanted.end()) continue;
       const std::string name = model::layer_prefix(layer) + std::string(linear.path) + ".weight";
       const model::TensorInfo info = checkpoint.info(name);
-      sources.push_back({name, info.rows, info.cols, [&checkpoint, name](index_t row, index_t col, MatrixView<float> out) {
-                           checkpoint.read(name, row, col, out);
-                         }});
+      sources.push_back(
+          {name, info.rows, info.cols, [&checkpoint, name](index_t row, index_t col, MatrixView<float> out) {
+             checkpoint.read(name, row, col, out);
+           }});
     }
   }
   return sources;
@@ -52,19 +54,28 @@ class CompressCommand : public Command {
     app_.add_option("MODEL", model_, "Hugging Face directory or .gguf file")->required();
     app_.add_option("--output", output_, "The archive to write (HDF5)")->required();
     app_.add_option("--mode", mode_, "tile, or full: one SVD for each whole matrix")
-        ->check(CLI::IsMember({"tile", "full"}))->capture_default_str();
-    app_.add_option("--tile", tile_, "Rows and columns of a tile")->check(CLI::Range(1L, 1L << 20))->capture_default_str();
+        ->check(CLI::IsMember({"tile", "full"}))
+        ->capture_default_str();
+    app_.add_option("--tile", tile_, "Rows and columns of a tile")
+        ->check(CLI::Range(1L, 1L << 20))
+        ->capture_default_str();
     app_.add_option("--method", method_, "plain: the SVD of the weights themselves")
-        ->check(CLI::IsMember({"plain"}))->capture_default_str();
-    app_.add_option("--matrices", matrices_, "Which ones: a list of q, k, v, o, gate, up, down")->delimiter(',')->capture_default_str();
+        ->check(CLI::IsMember({"plain"}))
+        ->capture_default_str();
+    app_.add_option("--matrices", matrices_, "Which ones: a list of q, k, v, o, gate, up, down")
+        ->delimiter(',')
+        ->capture_default_str();
     auto* rule = app_.add_option_group("rank rule", "How many singular values a tile keeps; one of");
     topk_ = rule->add_option("--topk", rule_value_, "This share of its singular values")->check(CLI::Range(0.0, 1.0));
-    keep_ = rule->add_option("--keep", rule_value_, "What a matrix may spend: this share of its dense bytes")->check(CLI::Range(0.0, 1.0));
-    tolerance_ = rule->add_option("--tolerance", rule_value_, "As few as leave out at most this share of the tile's norm")
-                     ->check(CLI::NonNegativeNumber);
+    keep_ = rule->add_option("--keep", rule_value_, "What a matrix may spend: this share of its dense bytes")
+                ->check(CLI::Range(0.0, 1.0));
+    tolerance_ =
+        rule->add_option("--tolerance", rule_value_, "As few as leave out at most this share of the tile's norm")
+            ->check(CLI::NonNegativeNumber);
     rule->require_option(1);
     app_.add_option("--factor-type", factor_type_, "Number type the factors are stored in")
-        ->check(CLI::IsMember({"f32", "bf16", "f16"}))->capture_default_str();
+        ->check(CLI::IsMember({"f32", "bf16", "f16"}))
+        ->capture_default_str();
     common_.add_to(app_);
   }
 
@@ -77,10 +88,16 @@ class CompressCommand : public Command {
     const std::vector<svd::MatrixSource> sources = select_matrices(checkpoint, matrices_);
     const svd::CompressOptions options{svd::parse_tile_mode(mode_), tile_, rule(), parse_dtype(factor_type_)};
     // The archive must not depend on how many ranks or threads made it, nor on where its model lay.
-    const nlohmann::json how = {{"method", method_}, {"mode", mode_}, {"tile", tile_}, {"matrices", matrices_},
-                                {std::string(to_string(options.rule.kind)), rule_value_}, {"factor-type", factor_type_}};
-    const svd::ArchiveHeader header{HACK_VERSION, checkpoint.fingerprint(), nlohmann::json(checkpoint.config()).dump(), method_, how.dump()};
-    validate(session.device() == Device::cpu || session.options().device == "auto", "compress runs on the CPU only; use --device cpu");
+    const nlohmann::json how = {{"method", method_},
+                                {"mode", mode_},
+                                {"tile", tile_},
+                                {"matrices", matrices_},
+                                {std::string(to_string(options.rule.kind)), rule_value_},
+                                {"factor-type", factor_type_}};
+    const svd::ArchiveHeader header{HACK_VERSION, checkpoint.fingerprint(), nlohmann::json(checkpoint.config()).dump(),
+                                    method_, how.dump()};
+    validate(session.device() == Device::cpu || session.options().device == "auto",
+             "compress runs on the CPU only; use --device cpu");
 
     Queue<Device::cpu> queue(session.threads());
     const auto start = std::chrono::steady_clock::now();
@@ -100,7 +117,8 @@ class CompressCommand : public Command {
     return {topk_->count() > 0 ? Kind::topk : keep_->count() > 0 ? Kind::keep : Kind::tolerance, rule_value_};
   }
 
-  nlohmann::json answer(const Session& session, const svd::CompressReport& report, const svd::CompressOptions& options, double seconds) const {
+  nlohmann::json answer(const Session& session, const svd::CompressReport& report, const svd::CompressOptions& options,
+                        double seconds) const {
     const ModelFiles compressed(model_, output_);
     const auto [model_dense, model_stored] = compressed.model_bytes(options.factor_type);
     const svd::CompressionSummary& total = report.total;
@@ -108,9 +126,11 @@ class CompressCommand : public Command {
                report.matrices.size(), total.tiles, total.dense_tiles, total.min_rank, total.max_rank, total.mean_rank,
                total.relative_error());
     fmt::print("  selected matrices: {} in place of {} ({:.2f} %); whole model: {} in place of {} ({:.2f} %)\n",
-               format_bytes(static_cast<double>(total.bytes_factors)), format_bytes(static_cast<double>(total.bytes_dense)),
-               100 * total.keep(), format_bytes(model_stored), format_bytes(model_dense), 100 * model_stored / model_dense);
-    if (total.keep() >= 1) session.log().info("warning: the archive is not smaller than the dense matrices; keep fewer singular values");
+               format_bytes(static_cast<double>(total.bytes_factors)),
+               format_bytes(static_cast<double>(total.bytes_dense)), 100 * total.keep(), format_bytes(model_stored),
+               format_bytes(model_dense), 100 * model_stored / model_dense);
+    if (total.keep() >= 1)
+      session.log().info("warning: the archive is not smaller than the dense matrices; keep fewer singular values");
     nlohmann::json results = describe(total);
     results["archive"] = output_;
     results["model_bytes_factored"] = model_stored;

@@ -5,7 +5,7 @@
 #include "jobs/commands.hpp"
 #include "jobs/model_files.hpp"
 #include "kernels/error.hpp"
-#include "model/tokenizer.hpp"
+#include "model/tokenizer/tokenizer.hpp"
 
 namespace hack::jobs {
 namespace {
@@ -18,11 +18,15 @@ class GenerateCommand : public Command {
     app_.add_option("--prompt", prompt_, "Text to continue")->required();
     app_.add_option("--max-tokens", max_tokens_, "New tokens")->check(CLI::Range(1L, 1L << 24))->capture_default_str();
     app_.add_option("--temperature", sampler_.temperature, "0: always the likeliest token")
-        ->check(CLI::NonNegativeNumber)->capture_default_str();
+        ->check(CLI::NonNegativeNumber)
+        ->capture_default_str();
     app_.add_option("--top-p", sampler_.top_p, "Draw from the likeliest tokens that together hold this probability")
-        ->check(CLI::Range(0.0, 1.0))->capture_default_str();
-    app_.add_option("--repetition-penalty", sampler_.repetition_penalty, "Above 1: tokens already seen become less likely")
-        ->check(CLI::PositiveNumber)->capture_default_str();
+        ->check(CLI::Range(0.0, 1.0))
+        ->capture_default_str();
+    app_.add_option("--repetition-penalty", sampler_.repetition_penalty,
+                    "Above 1: tokens already seen become less likely")
+        ->check(CLI::PositiveNumber)
+        ->capture_default_str();
     app_.add_option("--seed", sampler_.seed, "Of the draws")->capture_default_str();
     app_.add_flag("--stop-at-eos", stop_at_eos_, "End at the model's end-of-text token instead of at --max-tokens");
     common_.add_to(app_);
@@ -40,12 +44,13 @@ class GenerateCommand : public Command {
   nlohmann::json run_on(Session& session) {
     model::Sampler sampler(sampler_);
     const ModelFiles files(model_, archive_);
-    const Encoded prompt = encode_on_root(session.world(), files.checkpoint(), prompt_);
+    const Encoded prompt = encode_on_root(session.world(), files.checkpoint(), "--prompt", prompt_);
     Queue<D> queue(session.threads());
     const DType type = common_.chosen_dtype(files.checkpoint().exact_type());
     model::Llama<D> llama(files.source(type), session.world(), queue);
     session.log().info("{} weights in {} on {} rank(s), prompt of {} tokens", to_string(type),
-                       format_bytes(static_cast<double>(llama.bytes_held())), session.world().size(), prompt.ids.size());
+                       format_bytes(static_cast<double>(llama.bytes_held())), session.world().size(),
+                       prompt.ids.size());
 
     std::optional<model::Tokenizer> tokenizer;
     if (session.world().is_root()) tokenizer.emplace(files.checkpoint().tokenizer());
@@ -54,8 +59,10 @@ class GenerateCommand : public Command {
       fmt::print("{}", tokenizer->decode(std::span(&id, 1)));
       std::fflush(stdout);
     };
-    const model::GenerateOptions options{max_tokens_, stop_at_eos_ ? files.checkpoint().config().eos_ids : std::vector<int>{}};
-    const model::Generated generated = model::generate(llama, std::span<const int>(prompt.ids), options, sampler, print);
+    const model::GenerateOptions options{max_tokens_,
+                                         stop_at_eos_ ? files.checkpoint().config().eos_ids : std::vector<int>{}};
+    const model::Generated generated =
+        model::generate(llama, std::span<const int>(prompt.ids), options, sampler, print);
     if (!session.world().is_root()) return {};
     fmt::print("\n");
     const auto decoded = static_cast<double>(generated.ids.size()) - 1;

@@ -37,21 +37,29 @@ nlohmann::json inspect_model(const std::string& path) {
     parameters += n;
     bytes += static_cast<double>(info.bytes);
     if (name.find(".mlp.") != std::string::npos) mlp += n;
-    tensors.push_back({{"name", name}, {"rows", info.rows}, {"cols", info.cols}, {"type", info.type}, {"bytes", info.bytes}});
+    tensors.push_back(
+        {{"name", name}, {"rows", info.rows}, {"cols", info.cols}, {"type", info.type}, {"bytes", info.bytes}});
   }
   fmt::print("{}\n", path);
-  fmt::print("  Llama: {} layers, hidden {}, intermediate {}, {} heads of {} ({} key/value), vocabulary {}, context {}{}\n",
-             config.layers, config.hidden_size, config.intermediate_size, config.heads, config.head_dim, config.kv_heads,
-             config.vocab_size, config.context_length, config.tied_embeddings ? ", head tied to the embedding" : "");
+  fmt::print(
+      "  Llama: {} layers, hidden {}, intermediate {}, {} heads of {} ({} key/value), vocabulary {}, context {}{}\n",
+      config.layers, config.hidden_size, config.intermediate_size, config.heads, config.head_dim, config.kv_heads,
+      config.vocab_size, config.context_length, config.tied_embeddings ? ", head tied to the embedding" : "");
   fmt::print("  {:.1f} M parameters, {:.1f} M of them in MLPs ({:.0f} %), {} on disk\n", parameters * 1e-6, mlp * 1e-6,
              100 * mlp / parameters, format_bytes(bytes));
   for (const auto& [type, kind] : kinds) {
-    fmt::print("  {:<6} {:>5} tensors {:>10.1f} M parameters {:>12}\n", type, kind.tensors, kind.parameters * 1e-6, format_bytes(kind.bytes));
+    fmt::print("  {:<6} {:>5} tensors {:>10.1f} M parameters {:>12}\n", type, kind.tensors, kind.parameters * 1e-6,
+               format_bytes(kind.bytes));
   }
   fmt::print("  runs exactly in {}; fingerprint {}\n", to_string(checkpoint->exact_type()), checkpoint->fingerprint());
-  return {{"kind", "model"},         {"config", nlohmann::json(config)}, {"parameters", parameters},
-          {"mlp_parameters", mlp},   {"bytes", bytes},                   {"exact_type", to_string(checkpoint->exact_type())},
-          {"fingerprint", checkpoint->fingerprint()}, {"tensors", tensors}};
+  return {{"kind", "model"},
+          {"config", nlohmann::json(config)},
+          {"parameters", parameters},
+          {"mlp_parameters", mlp},
+          {"bytes", bytes},
+          {"exact_type", to_string(checkpoint->exact_type())},
+          {"fingerprint", checkpoint->fingerprint()},
+          {"tensors", tensors}};
 }
 
 nlohmann::json describe_matrix(const std::string& name, const svd::MatrixEntry& entry) {
@@ -83,23 +91,28 @@ nlohmann::json inspect_archive(const std::string& path) {
   const svd::ArchiveInfo& info = archive.info();
   const svd::CompressOptions& how = info.compression;
   fmt::print("{}\n", path);
-  fmt::print("  {} matrices, method {}, mode {}{}, {} {}, factors in {}\n", archive.matrices().size(), info.header.method,
-             to_string(how.mode), how.mode == svd::TileMode::tile ? fmt::format(" of {} × {}", how.tile, how.tile) : "",
+  fmt::print("  {} matrices, method {}, mode {}{}, {} {}, factors in {}\n", archive.matrices().size(),
+             info.header.method, to_string(how.mode),
+             how.mode == svd::TileMode::tile ? fmt::format(" of {} × {}", how.tile, how.tile) : "",
              to_string(how.rule.kind), how.rule.value, to_string(how.factor_type));
-  fmt::print("  made by hack {} from the model with fingerprint {}\n", info.header.program_version, info.header.model_fingerprint);
-  fmt::print("  {:<44} {:>13} {:>6} {:>6} {:>15} {:>8} {:>7}\n", "matrix", "shape", "tiles", "dense", "rank min-mean-max", "error", "bytes");
+  fmt::print("  made by hack {} from the model with fingerprint {}\n", info.header.program_version,
+             info.header.model_fingerprint);
+  fmt::print("  {:<44} {:>13} {:>6} {:>6} {:>15} {:>8} {:>7}\n", "matrix", "shape", "tiles", "dense",
+             "rank min-mean-max", "error", "bytes");
   double stored = 0, dense = 0;
   nlohmann::json matrices = nlohmann::json::array();
   for (const std::string& name : archive.matrices()) {
     const nlohmann::json m = describe_matrix(name, archive.matrix(name));
     fmt::print("  {:<44} {:>6}×{:<6} {:>6} {:>6} {:>5}-{:.1f}-{:<5} {:>8.4f} {:>6.1f}%\n", name, m["rows"].get<long>(),
                m["cols"].get<long>(), m["tiles"].get<long>(), m["dense_tiles"].get<long>(), m["rank_min"].get<long>(),
-               m["rank_mean"].get<double>(), m["rank_max"].get<long>(), m["relative_error"].get<double>(), 100 * m["keep"].get<double>());
+               m["rank_mean"].get<double>(), m["rank_max"].get<long>(), m["relative_error"].get<double>(),
+               100 * m["keep"].get<double>());
     stored += m["bytes_factors"].get<double>();
     dense += m["bytes_dense"].get<double>();
     matrices.push_back(m);
   }
-  fmt::print("  {} of factors in place of {} dense: {:.2f} %\n", format_bytes(stored), format_bytes(dense), 100 * stored / dense);
+  fmt::print("  {} of factors in place of {} dense: {:.2f} %\n", format_bytes(stored), format_bytes(dense),
+             100 * stored / dense);
   return {{"kind", "archive"},
           {"method", info.header.method},
           {"mode", to_string(how.mode)},

@@ -24,8 +24,9 @@ void Progress::update(long done, long total) {
   const double seconds = std::chrono::duration<double>(now - start_).count();
   const double rate = seconds > 0 ? static_cast<double>(done) / seconds : 0;
   const double left = rate > 0 ? static_cast<double>(total - done) / rate : 0;
-  const std::string line = fmt::format("{}: {} of {} {} ({:.3g} a second{})", what_, done, total, unit_, rate,
-                                       finished ? ", " + format_seconds(seconds) : ", " + format_seconds(left) + " left");
+  const std::string line =
+      fmt::format("{}: {} of {} {} ({:.3g} a second{})", what_, done, total, unit_, rate,
+                  finished ? ", " + format_seconds(seconds) : ", " + format_seconds(left) + " left");
   fmt::print(stderr, "{}{}{}", terminal_ ? "\r" : "", line, terminal_ ? "\033[K" : "\n");
   std::fflush(stderr);
   drawn_ = true;

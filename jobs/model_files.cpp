@@ -5,16 +5,18 @@
 
 #include "comm/collectives.hpp"
 #include "kernels/error.hpp"
-#include "model/tokenizer.hpp"
+#include "model/tokenizer/tokenizer.hpp"
 
 namespace hack::jobs {
 
-ModelFiles::ModelFiles(const std::string& model, const std::string& archive) : checkpoint_(model::Checkpoint::open(model)) {
+ModelFiles::ModelFiles(const std::string& model, const std::string& archive)
+    : checkpoint_(model::Checkpoint::open(model)) {
   if (archive.empty()) return;
   archive_.emplace(archive);
   const std::string& made_from = archive_->info().header.model_fingerprint;
   validate(made_from == checkpoint_->fingerprint(),
-           "--archive {}: made from another model (its fingerprint is {}, that of {} is {}); give the model it was made from, or compress this one",
+           "--archive {}: made from another model (its fingerprint is {}, that of {} is {}); give the model it was "
+           "made from, or compress this one",
            archive, made_from, model, checkpoint_->fingerprint());
 }
 
@@ -22,7 +24,8 @@ std::pair<double, double> ModelFiles::model_bytes(DType type) const {
   double dense = 0, stored = 0;
   for (const std::string& name : checkpoint_->names()) {
     const model::TensorInfo info = checkpoint_->info(name);
-    const double bytes = static_cast<double>(info.rows) * static_cast<double>(info.cols) * static_cast<double>(size_of(type));
+    const double bytes =
+        static_cast<double>(info.rows) * static_cast<double>(info.cols) * static_cast<double>(size_of(type));
     dense += bytes;
     const bool compressed = archive_ && archive_->contains(name);
     stored += compressed ? static_cast<double>(archive_->matrix(name).bytes_factors) : bytes;
@@ -38,12 +41,17 @@ std::string read_text(const std::string& option, const std::string& path) {
   return text;
 }
 
-Encoded encode_on_root(const comm::Communicator& world, const model::Checkpoint& checkpoint, const std::string& text) {
+Encoded encode_on_root(const comm::Communicator& world, const model::Checkpoint& checkpoint, const std::string& origin,
+                       const std::string& text) {
   std::vector<int> ids;
   std::vector<int> bos;
   if (world.is_root()) {
     const model::Tokenizer tokenizer = checkpoint.tokenizer();
-    ids = tokenizer.encode(text, model::AddSpecial::yes);
+    try {
+      ids = tokenizer.encode(text, model::AddSpecial::yes);
+    } catch (const Error& error) {
+      fail("{}: {}", origin, error.what());
+    }
     if (tokenizer.bos()) bos.push_back(*tokenizer.bos());
   }
   comm::broadcast(world, ids);

@@ -9,7 +9,7 @@
 
 #include "comm/communicator.hpp"
 #include "jobs/log.hpp"
-#include "model/checkpoint.hpp"
+#include "model/checkpoint/checkpoint.hpp"
 #include "model/linear_layer.hpp"
 #include "svd/factor_archive.hpp"
 
@@ -37,11 +37,15 @@ class ModelFiles {
 /// The text of a file. An Error if it cannot be read.
 std::string read_text(const std::string& option, const std::string& path);
 
-/// Tokens of a text, with the BOS rule of the model; rank 0 encodes, all ranks get them.
+/// Tokens of a text, with the BOS rule of the model.
 struct Encoded {
   std::vector<int> ids;
   std::optional<int> bos;
 };
-Encoded encode_on_root(const comm::Communicator& world, const model::Checkpoint& checkpoint, const std::string& text);
+
+/// Encodes on rank 0; all ranks get the ids. `origin` (an option and its value) begins the Error where the text is not
+/// UTF-8.
+Encoded encode_on_root(const comm::Communicator& world, const model::Checkpoint& checkpoint, const std::string& origin,
+                       const std::string& text);
 
 }  // namespace hack::jobs

@@ -5,17 +5,18 @@
 namespace hack::jobs {
 namespace {
 
-nlohmann::json typed(const std::string& text) {
-  const nlohmann::json value = nlohmann::json::parse(text, nullptr, false);
-  return value.is_number() || value.is_boolean() ? value : nlohmann::json(text);
+/// Text as the type that the option is declared with.
+nlohmann::json typed(const CLI::Option& option, const std::string& text) {
+  if (option.get_type_name().rfind("TEXT", 0) == 0) return text;
+  return nlohmann::json::parse(text, nullptr, false);
 }
 
 nlohmann::json value_of(const CLI::Option& option) {
   if (option.get_items_expected_max() == 0) return option.count() > 0;  // a flag
   const std::vector<std::string>& given = option.results();
   if (given.size() > 1) return given;
-  if (given.size() == 1) return typed(given.front());
-  return option.get_default_str().empty() ? nlohmann::json() : typed(option.get_default_str());
+  if (given.size() == 1) return typed(option, given.front());
+  return option.get_default_str().empty() ? nlohmann::json() : typed(option, option.get_default_str());
 }
 
 }  // namespace
@@ -23,14 +24,23 @@ nlohmann::json value_of(const CLI::Option& option) {
 void CommonOptions::add_to(CLI::App& app) {
   const std::string group = "Options of every subcommand";
   app.add_option("--device", device, "cpu, cuda, or auto: cuda where it is there")
-      ->check(CLI::IsMember({"cpu", "cuda", "auto"}))->capture_default_str()->group(group);
-  app.add_option("--dtype", dtype, "Type weights are held in while running; by default the narrowest that holds the checkpoint's exactly")
-      ->check(CLI::IsMember({"f32", "bf16", "f16"}))->group(group);
+      ->check(CLI::IsMember({"cpu", "cuda", "auto"}))
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--dtype", dtype,
+                 "Type weights are held in while running; by default the narrowest that holds the checkpoint's exactly")
+      ->check(CLI::IsMember({"f32", "bf16", "f16"}))
+      ->group(group);
   app.add_option("--threads", threads, "Threads of each rank; 0: its share of the cores")
-      ->check(CLI::Range(0, 4096))->capture_default_str()->group(group);
+      ->check(CLI::Range(0, 4096))
+      ->capture_default_str()
+      ->group(group);
   app.add_option("--deadline", deadline, "Seconds a rank waits for the others before it ends the run; 0: forever")
-      ->check(CLI::NonNegativeNumber)->capture_default_str()->group(group);
-  app.add_option("--report", report, "Write one JSON object: command, version, config, environment, results")->group(group);
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--report", report, "Write one JSON object: command, version, config, environment, results")
+      ->group(group);
   app.add_flag("--quiet", quiet, "No progress and no messages but errors")->group(group);
 }
 

@@ -20,7 +20,8 @@ struct PerplexityOptions {
   int tensor_parallel = 0;
 };
 
-void write_per_token(const std::string& path, const model::WindowPlan& plan, const Losses& losses, const std::vector<int>& ids) {
+void write_per_token(const std::string& path, const model::WindowPlan& plan, const Losses& losses,
+                     const std::vector<int>& ids) {
   comm::TemporaryFile file(path);
   {
     std::ofstream out(file.path());
@@ -45,15 +46,18 @@ class PerplexityCommand : public Command {
     app_.add_option("MODEL", options_.model, "Hugging Face directory or .gguf file")->required();
     app_.add_option("--archive", options_.archive, "Take the matrices it holds from this factor archive");
     app_.add_option("--text", options_.text, "UTF-8 text to score")->required();
-    app_.add_option("--protocol", options_.protocol, "How windows are cut and tokens counted: 2048, hack, llama.cpp, stride")
-        ->check(CLI::IsMember({"2048", "hack", "llama.cpp", "stride"}))->capture_default_str();
+    app_.add_option("--protocol", options_.protocol,
+                    "How windows are cut and tokens counted: 2048, hack, llama.cpp, stride")
+        ->check(CLI::IsMember({"2048", "hack", "llama.cpp", "stride"}))
+        ->capture_default_str();
     app_.add_option("--context", options_.context, "Tokens of a window (2048, 512, 512, 1024 by protocol)");
     app_.add_option("--stride", options_.stride, "Distance of windows with --protocol stride (512)");
     app_.add_option("--windows", options_.windows, "Score at most so many windows");
     app_.add_option("--per-token", options_.per_token, "Write window,position,token,nll of every scored token");
     app_.add_option("--tensor-parallel", options_.tensor_parallel,
                     "Ranks that share one copy of the model; the other ranks take windows. 0: all share one")
-        ->check(CLI::NonNegativeNumber)->capture_default_str();
+        ->check(CLI::NonNegativeNumber)
+        ->capture_default_str();
     common_.add_to(app_);
   }
 
@@ -70,12 +74,13 @@ class PerplexityCommand : public Command {
     const model::Protocol protocol = model::parse_protocol(options_.protocol);
     const ModelFiles files(options_.model, options_.archive);
     const std::string text = read_text("--text", options_.text);
-    const Encoded encoded = encode_on_root(session.world(), files.checkpoint(), text);
+    const Encoded encoded = encode_on_root(session.world(), files.checkpoint(), "--text " + options_.text, text);
     const model::WindowPlan plan =
         model::plan_windows(protocol, std::ssize(encoded.ids), options_.context, options_.stride, options_.windows);
     const index_t trained = files.checkpoint().config().context_length;
     if (plan.context > trained) {
-      session.log().info("warning: --context {} is longer than the {} tokens the model was made for", plan.context, trained);
+      session.log().info("warning: --context {} is longer than the {} tokens the model was made for", plan.context,
+                         trained);
     }
 
     const comm::ProcessGrid grid(session.world(), options_.tensor_parallel);

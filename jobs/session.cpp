@@ -19,7 +19,8 @@ Session::Session(const CommonOptions& options)
       log_(!options.quiet && world_.is_root()),
       threads_(options.threads > 0 ? options.threads : usable_cores(world_)) {
   comm::Deadline::start(options.deadline);
-  if (!options.report.empty()) comm::TemporaryFile probe(options.report);  // an unwritable place is an error now, not at the end
+  if (!options.report.empty())
+    comm::TemporaryFile probe(options.report);  // an unwritable place is an error now, not at the end
   const std::string warning = performance_warning(world_, threads_);
   if (!warning.empty()) log_.info("warning: {}", warning);
 }

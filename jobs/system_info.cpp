@@ -89,11 +89,15 @@ double peak_memory_bytes() {
 std::string performance_warning(const comm::Communicator& world, int threads) {
   const std::string core = outdated_blas_core();
   if (!core.empty()) {
-    return fmt::format("OpenBLAS uses its {} kernels, older than this CPU (matrix products are 2 to 3 times slower); unset OPENBLAS_CORETYPE", core);
+    return fmt::format(
+        "OpenBLAS uses its {} kernels, older than this CPU (matrix products are 2 to 3 times slower); unset "
+        "OPENBLAS_CORETYPE",
+        core);
   }
   const int online = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
   if (world.size() == 1 && threads == 1 && cores_in_mask() < online) {
-    return fmt::format("this one rank is bound to {} of {} cores; start it with mpirun --bind-to none", cores_in_mask(), online);
+    return fmt::format("this one rank is bound to {} of {} cores; start it with mpirun --bind-to none", cores_in_mask(),
+                       online);
   }
   return {};
 }

@@ -15,8 +15,8 @@ nlohmann::json describe_environment(const comm::Communicator& world, int threads
 /// Largest resident memory of this process so far, in bytes.
 double peak_memory_bytes();
 
-/// Warns about set-ups that cost speed without a word: a BLAS tuned for an older CPU, a rank bound to one of many cores.
-/// Empty where all is well.
+/// Warns about set-ups that cost speed without a word: a BLAS tuned for an older CPU, a rank bound to one of many
+/// cores. Empty where all is well.
 std::string performance_warning(const comm::Communicator& world, int threads);
 
 }  // namespace hack::jobs

@@ -5,7 +5,7 @@
 #include "jobs/commands.hpp"
 #include "jobs/model_files.hpp"
 #include "kernels/error.hpp"
-#include "model/open_tokenizer.hpp"
+#include "model/tokenizer/open_tokenizer.hpp"
 
 namespace hack::jobs {
 namespace {
@@ -18,8 +18,8 @@ std::vector<int> parse_ids(const std::string& path, const std::string& text) {
     const std::size_t end = std::min(text.find_first_of(space, begin), text.size());
     int id = 0;
     const auto [stop, code] = std::from_chars(text.data() + begin, text.data() + end, id);
-    validate(code == std::errc() && stop == text.data() + end, "--text {}: '{}' is no token id (--decode reads one id a line)",
-             path, text.substr(begin, end - begin));
+    validate(code == std::errc() && stop == text.data() + end,
+             "--text {}: '{}' is no token id (--decode reads one id a line)", path, text.substr(begin, end - begin));
     ids.push_back(id);
     begin = text.find_first_not_of(space, end);
   }
@@ -28,7 +28,8 @@ std::vector<int> parse_ids(const std::string& path, const std::string& text) {
 
 class TokenizeCommand : public Command {
  public:
-  explicit TokenizeCommand(CLI::App& parent) : app_(*parent.add_subcommand("tokenize", "Token ids of a text, one a line")) {
+  explicit TokenizeCommand(CLI::App& parent)
+      : app_(*parent.add_subcommand("tokenize", "Token ids of a text, one a line")) {
     app_.add_option("MODEL", model_, "Hugging Face directory, tokenizer.json or .gguf file")->required();
     app_.add_option("--text", text_, "UTF-8 text, or ids with --decode")->required();
     app_.add_flag("--decode", decode_, "The other way: ids in, text out");

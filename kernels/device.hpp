@@ -8,17 +8,24 @@ namespace hack {
 /// handing a host view to a GPU routine does not compile.
 enum class Device { cpu, cuda };
 
-constexpr std::string_view to_string(Device device) {
-  return device == Device::cpu ? "cpu" : "cuda";
-}
+constexpr std::string_view to_string(Device device) { return device == Device::cpu ? "cpu" : "cuda"; }
 
 namespace kernels {
 
-/// Whether this build has code for `device` and this machine has such a device.
-bool is_available(Device device);
+/// Explains why D cannot be used by this build on this machine and what to do; empty where it can.
+template <Device D>
+std::string_view why_unavailable();
+template <>
+std::string_view why_unavailable<Device::cpu>();
+template <>
+std::string_view why_unavailable<Device::cuda>();
 
-/// Explains why `device` cannot be used here and what to do; empty where it can.
-std::string_view why_unavailable(Device device);
+/// The same for a device known at run time.
+inline std::string_view why_unavailable(Device device) {
+  return device == Device::cpu ? why_unavailable<Device::cpu>() : why_unavailable<Device::cuda>();
+}
+
+inline bool is_available(Device device) { return why_unavailable(device).empty(); }
 
 }  // namespace kernels
 }  // namespace hack

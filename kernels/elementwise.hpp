@@ -13,7 +13,8 @@ void add(Queue<D>& queue, MatrixView<const float, D> x, MatrixView<float, D> y);
 
 /// y = x / sqrt(mean(x²) + epsilon) * weight, row by row; x and y (tokens, n), weight (n). y may be x.
 template <Device D>
-void rms_norm(Queue<D>& queue, MatrixView<const float, D> x, const float* weight, float epsilon, MatrixView<float, D> y);
+void rms_norm(Queue<D>& queue, MatrixView<const float, D> x, const float* weight, float epsilon,
+              MatrixView<float, D> y);
 
 /// gate = silu(gate) * up with silu(a) = a / (1 + exp(-a)); both (tokens, n).
 template <Device D>

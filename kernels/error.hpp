@@ -30,8 +30,7 @@ void validate(bool holds, fmt::format_string<Args...> text, Args&&... args) {
 /// Throws an Error that names a broken precondition and where it stands.
 [[noreturn]] inline void fail_contract(const char* condition,
                                        std::source_location at = std::source_location::current()) {
-  fail("internal error: {} does not hold ({}:{}); please report it", condition, at.file_name(),
-       at.line());
+  fail("internal error: {} does not hold ({}:{}); please report it", condition, at.file_name(), at.line());
 }
 
 }  // namespace hack

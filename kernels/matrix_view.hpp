@@ -15,25 +15,18 @@ struct MatrixView {
   index_t ld = 0;
 
   MatrixView() = default;
-  MatrixView(T* data_, index_t rows_, index_t cols_, index_t ld_)
-      : data(data_), rows(rows_), cols(cols_), ld(ld_) {}
+  MatrixView(T* data_, index_t rows_, index_t cols_, index_t ld_) : data(data_), rows(rows_), cols(cols_), ld(ld_) {}
   MatrixView(T* data_, index_t rows_, index_t cols_) : MatrixView(data_, rows_, cols_, cols_) {}
 
   T& operator()(index_t i, index_t j) const { return data[i * ld + j]; }
   T* row(index_t i) const { return data + i * ld; }
 
   /// Rows [i, i + m) and columns [j, j + n).
-  MatrixView block(index_t i, index_t j, index_t m, index_t n) const {
-    return {data + i * ld + j, m, n, ld};
-  }
+  MatrixView block(index_t i, index_t j, index_t m, index_t n) const { return {data + i * ld + j, m, n, ld}; }
   MatrixView rows_from(index_t i, index_t m) const { return block(i, 0, m, cols); }
 
   /// The same matrix, not to be written through.
-  operator MatrixView<const T, D>() const
-    requires(!std::is_const_v<T>)
-  {
-    return {data, rows, cols, ld};
-  }
+  operator MatrixView<const T, D>() const requires(!std::is_const_v<T>) { return {data, rows, cols, ld}; }
 };
 
 /// A weight matrix somebody else owns, in the type it is held in.
@@ -45,9 +38,7 @@ struct WeightView {
   index_t cols = 0;
   index_t ld = 0;  ///< numbers from one row to the next
 
-  const std::byte* row(index_t i) const {
-    return static_cast<const std::byte*>(data) + i * ld * size_of(type);
-  }
+  const std::byte* row(index_t i) const { return static_cast<const std::byte*>(data) + i * ld * size_of(type); }
   WeightView rows_from(index_t i, index_t m) const { return {row(i), type, m, cols, ld}; }
 };
 

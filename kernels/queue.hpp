@@ -22,12 +22,19 @@ class Queue<Device::cpu> {
   int threads_;
 };
 
-/// Throws why_unavailable() in a build without CUDA.
+/// A stream of the current GPU. Throws why_unavailable() in a build without CUDA.
 template <>
 class Queue<Device::cuda> {
  public:
+  /// threads: of the host, for what is staged there.
   explicit Queue(int threads);
+  ~Queue();
+  Queue(const Queue&) = delete;
+  Queue& operator=(const Queue&) = delete;
   void wait();
+
+ private:
+  void* stream_ = nullptr;  // cudaStream_t, whose header only kernels/cuda sees
 };
 
 }  // namespace hack

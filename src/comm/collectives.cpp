@@ -76,9 +76,11 @@ std::vector<std::byte> gather_bytes(const Communicator& comm, std::span<const st
   const bool receives = receivers == Receivers::all || comm.is_root();
   std::vector<std::byte> all(receives ? total : 0);
   if (receivers == Receivers::all) {
-    HACK_MPI(MPI_Allgatherv(mine.data(), count, MPI_BYTE, all.data(), counts.data(), offsets.data(), MPI_BYTE, comm.native()));
+    HACK_MPI(MPI_Allgatherv(mine.data(), count, MPI_BYTE, all.data(), counts.data(), offsets.data(), MPI_BYTE,
+                            comm.native()));
   } else {
-    HACK_MPI(MPI_Gatherv(mine.data(), count, MPI_BYTE, all.data(), counts.data(), offsets.data(), MPI_BYTE, 0, comm.native()));
+    HACK_MPI(MPI_Gatherv(mine.data(), count, MPI_BYTE, all.data(), counts.data(), offsets.data(), MPI_BYTE, 0,
+                         comm.native()));
   }
   return all;
 }

@@ -39,9 +39,10 @@ class Watchdog {
       if (operation == nullptr) continue;
       const auto waited = Clock::now() - Clock::time_point(Clock::duration(waiting_since.load()));
       if (std::chrono::duration<double>(waited).count() > seconds_) {
-        Environment::abort(fmt::format(
-            "waited {} s in {} (another rank has stopped or is far behind); look at the other ranks, or raise --deadline",
-            seconds_, operation));
+        Environment::abort(
+            fmt::format("waited {} s in {} (another rank has stopped or is far behind); look at the other ranks, or "
+                        "raise --deadline",
+                        seconds_, operation));
       }
     }
   }

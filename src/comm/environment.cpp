@@ -28,7 +28,8 @@ Environment::Environment(int& argc, char**& argv) {
   int provided = 0;
   // The main thread alone calls MPI; only the deadline's thread may call MPI_Abort beside it.
   HACK_MPI(MPI_Init_thread(&argc, &argv, MPI_THREAD_SERIALIZED, &provided));
-  validate(provided >= MPI_THREAD_FUNNELED, "MPI offers thread level {} (MPI_THREAD_FUNNELED is needed); use another MPI", provided);
+  validate(provided >= MPI_THREAD_FUNNELED,
+           "MPI offers thread level {} (MPI_THREAD_FUNNELED is needed); use another MPI", provided);
   HACK_MPI(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
   HACK_MPI(MPI_Comm_set_errhandler(MPI_COMM_SELF, MPI_ERRORS_RETURN));
 }

@@ -8,7 +8,8 @@ namespace {
 int checked_tensor_size(int ranks, int tensor_size) {
   if (tensor_size == 0) return ranks;
   validate(tensor_size > 0 && ranks % tensor_size == 0,
-           "--tensor-parallel {} does not fit {} ranks (it must divide them); use a divisor of {}", tensor_size, ranks, ranks);
+           "--tensor-parallel {} does not fit {} ranks (it must divide them); use a divisor of {}", tensor_size, ranks,
+           ranks);
   return tensor_size;
 }
 

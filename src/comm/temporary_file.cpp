@@ -41,7 +41,8 @@ TemporaryFile::TemporaryFile(std::filesystem::path final_path)
            final_path_.string(), folder.string());
   validate(access(folder.c_str(), W_OK) == 0, "cannot write {} (the folder {} is not writable)", final_path_.string(),
            folder.string());
-  validate(!std::filesystem::is_directory(final_path_), "cannot write {} (it is a folder); name a file", final_path_.string());
+  validate(!std::filesystem::is_directory(final_path_), "cannot write {} (it is a folder); name a file",
+           final_path_.string());
   validate(path_.string().size() < max_path, "the path {} is too long", path_.string());
   install_handlers_once();
   for (int slot = 0; slot < slots && slot_ < 0; ++slot) {

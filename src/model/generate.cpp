@@ -55,7 +55,7 @@ Generated generate(Llama<D>& llama, std::span<const int> prompt, const GenerateO
   return result;
 }
 
-#define HACK_INSTANTIATE(D)                                                                              \
+#define HACK_INSTANTIATE(D)                                                                      \
   template Generated generate(Llama<D>&, std::span<const int>, const GenerateOptions&, Sampler&, \
                               const std::function<void(int)>&);
 HACK_INSTANTIATE(Device::cpu)

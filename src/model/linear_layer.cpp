@@ -57,9 +57,9 @@ index_t LinearLayer<D>::bytes() const {
   return (factored_ ? factored_->bytes() : dense_.bytes()) + bias_.bytes();
 }
 
-#define HACK_INSTANTIATE(D)                                                                                      \
-  template WeightMatrix<D> read_weights(const Checkpoint&, const std::string&, svd::Range, svd::Range, DType);   \
-  template Buffer<float, D> read_vector(const Checkpoint&, const std::string&, svd::Range);                      \
+#define HACK_INSTANTIATE(D)                                                                                    \
+  template WeightMatrix<D> read_weights(const Checkpoint&, const std::string&, svd::Range, svd::Range, DType); \
+  template Buffer<float, D> read_vector(const Checkpoint&, const std::string&, svd::Range);                    \
   template class LinearLayer<D>;
 HACK_INSTANTIATE(Device::cpu)
 HACK_INSTANTIATE(Device::cuda)

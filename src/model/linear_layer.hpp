@@ -4,7 +4,7 @@
 #include <string>
 
 #include "kernels/linear.hpp"
-#include "model/checkpoint.hpp"
+#include "model/checkpoint/checkpoint.hpp"
 #include "svd/factored_matrix.hpp"
 
 namespace hack::model {
@@ -30,8 +30,8 @@ Buffer<float, D> read_vector(const Checkpoint& checkpoint, const std::string& na
 template <Device D>
 class LinearLayer {
  public:
-  /// `name` without ".weight" / ".bias". `has_bias`: whether this rank adds the bias (of a layer whose input columns are
-  /// split only one rank does).
+  /// `name` without ".weight" / ".bias". `has_bias`: whether this rank adds the bias (of a layer whose input columns
+  /// are split only one rank does).
   LinearLayer(const WeightSource& source, const std::string& name, svd::Range rows, svd::Range cols, bool has_bias);
 
   /// y = W x + b over this rank's block; x (tokens, cols), y (tokens, rows).

@@ -74,7 +74,8 @@ void Llama<D>::reserve(index_t tokens) {
   const index_t kv_size = plan_.kv_heads.size() * config_.head_dim;
   work_ = {};  // the old buffers go before the larger ones come
   work_.tokens = tokens;
-  for (Buffer<float, D>* buffer : {&work_.x, &work_.normed, &work_.y}) *buffer = Buffer<float, D>(tokens * config_.hidden_size);
+  for (Buffer<float, D>* buffer : {&work_.x, &work_.normed, &work_.y})
+    *buffer = Buffer<float, D>(tokens * config_.hidden_size);
   for (Buffer<float, D>* buffer : {&work_.q, &work_.mixed}) *buffer = Buffer<float, D>(tokens * q_size);
   for (Buffer<float, D>* buffer : {&work_.k, &work_.v}) *buffer = Buffer<float, D>(tokens * kv_size);
   for (Buffer<float, D>* buffer : {&work_.gate, &work_.up}) *buffer = Buffer<float, D>(tokens * inner);
@@ -85,7 +86,9 @@ MatrixView<const float, D> Llama<D>::forward(std::span<const int> ids, KvCache<D
   const index_t tokens = std::ssize(ids);
   HACK_EXPECT(tokens > 0 && cache.length() + tokens <= cache.capacity());
   for (int id : ids) {
-    validate(id >= 0 && id < config_.vocab_size, "token id {} is outside the vocabulary of {}; the tokenizer does not belong to this model", id, config_.vocab_size);
+    validate(id >= 0 && id < config_.vocab_size,
+             "token id {} is outside the vocabulary of {}; the tokenizer does not belong to this model", id,
+             config_.vocab_size);
   }
   reserve(tokens);
   const MatrixView<float, D> x(work_.x.data(), tokens, config_.hidden_size);

@@ -77,8 +77,8 @@ class Llama {
   const comm::Communicator& tensor_;
   Queue<D>& queue_;
   ShardPlan plan_;
-  WeightMatrix<D> embedding_;             // (own vocabulary, hidden)
-  WeightMatrix<D> head_;                  // (own vocabulary, hidden); empty where tied
+  WeightMatrix<D> embedding_;  // (own vocabulary, hidden)
+  WeightMatrix<D> head_;       // (own vocabulary, hidden); empty where tied
   std::vector<LlamaLayer<D>> layers_;
   Buffer<float, D> final_norm_;           // (hidden)
   Buffer<float, D> inverse_frequencies_;  // (head_dim / 2)

@@ -23,7 +23,8 @@ std::vector<float> one_window(Llama<D>& llama, KvCache<D>& cache, std::span<cons
     // State t predicts token t + 1, so the first state that counts is first_scored - 1.
     const index_t skip = std::clamp<index_t>(first_scored - 1 - begin, 0, n);
     if (skip == n) continue;
-    const std::vector<float> part = llama.losses(states.rows_from(skip, n - skip), ids.subspan(begin + skip + 1, n - skip));
+    const std::vector<float> part =
+        llama.losses(states.rows_from(skip, n - skip), ids.subspan(begin + skip + 1, n - skip));
     losses.insert(losses.end(), part.begin(), part.end());
   }
   return losses;
@@ -66,9 +67,9 @@ std::vector<std::vector<float>> window_losses(Llama<D>& llama, const comm::Proce
   return losses;
 }
 
-#define HACK_INSTANTIATE(D)                                                                                     \
+#define HACK_INSTANTIATE(D)                                                                                         \
   template std::vector<std::vector<float>> window_losses(Llama<D>&, const comm::ProcessGrid&, std::span<const int>, \
-                                                         const WindowPlan&, std::optional<int>,                 \
+                                                         const WindowPlan&, std::optional<int>,                     \
                                                          const std::function<void(index_t, index_t)>&);
 HACK_INSTANTIATE(Device::cpu)
 HACK_INSTANTIATE(Device::cuda)

@@ -12,10 +12,14 @@ constexpr Protocol protocols[] = {Protocol::gptq_2048, Protocol::hack, Protocol:
 
 index_t default_context(Protocol protocol) {
   switch (protocol) {
-    case Protocol::gptq_2048: return 2048;
-    case Protocol::hack: return 512;
-    case Protocol::llama_cpp: return 512;
-    case Protocol::stride: return 1024;
+    case Protocol::gptq_2048:
+      return 2048;
+    case Protocol::hack:
+      return 512;
+    case Protocol::llama_cpp:
+      return 512;
+    case Protocol::stride:
+      return 1024;
   }
   return 0;
 }
@@ -51,10 +55,14 @@ std::vector<Window> sliding_windows(index_t tokens, index_t context, index_t str
 
 std::vector<Window> make_windows(Protocol protocol, index_t tokens, index_t context, index_t stride) {
   switch (protocol) {
-    case Protocol::gptq_2048: return whole_windows(tokens, context, 1);
-    case Protocol::hack: return windows_with_tail(tokens, context);
-    case Protocol::llama_cpp: return whole_windows(tokens, context, context / 2 + 1);
-    case Protocol::stride: return sliding_windows(tokens, context, stride);
+    case Protocol::gptq_2048:
+      return whole_windows(tokens, context, 1);
+    case Protocol::hack:
+      return windows_with_tail(tokens, context);
+    case Protocol::llama_cpp:
+      return whole_windows(tokens, context, context / 2 + 1);
+    case Protocol::stride:
+      return sliding_windows(tokens, context, stride);
   }
   return {};
 }
@@ -63,10 +71,14 @@ std::vector<Window> make_windows(Protocol protocol, index_t tokens, index_t cont
 
 std::string_view to_string(Protocol protocol) {
   switch (protocol) {
-    case Protocol::gptq_2048: return "2048";
-    case Protocol::hack: return "hack";
-    case Protocol::llama_cpp: return "llama.cpp";
-    case Protocol::stride: return "stride";
+    case Protocol::gptq_2048:
+      return "2048";
+    case Protocol::hack:
+      return "hack";
+    case Protocol::llama_cpp:
+      return "llama.cpp";
+    case Protocol::stride:
+      return "stride";
   }
   return "?";
 }
@@ -78,20 +90,22 @@ Protocol parse_protocol(std::string_view name) {
   fail("--protocol: unknown protocol '{}' (known: 2048, hack, llama.cpp, stride)", name);
 }
 
-WindowPlan plan_windows(Protocol protocol, index_t tokens, std::optional<index_t> context, std::optional<index_t> stride,
-                        std::optional<index_t> limit) {
+WindowPlan plan_windows(Protocol protocol, index_t tokens, std::optional<index_t> context,
+                        std::optional<index_t> stride, std::optional<index_t> limit) {
   WindowPlan plan{protocol, context.value_or(default_context(protocol)), 0, {}};
   validate(plan.context >= 2, "--context {} is too short (a window needs at least 2 tokens)", plan.context);
-  validate(!stride || protocol == Protocol::stride, "--stride goes with --protocol stride only (protocol {} has windows side by side)",
-           to_string(protocol));
+  validate(!stride || protocol == Protocol::stride,
+           "--stride goes with --protocol stride only (protocol {} has windows side by side)", to_string(protocol));
   plan.stride = protocol == Protocol::stride ? stride.value_or(std::min<index_t>(512, plan.context)) : plan.context;
-  validate(plan.stride >= 1 && plan.stride <= plan.context, "--stride {} must lie between 1 and the context, {}", plan.stride, plan.context);
+  validate(plan.stride >= 1 && plan.stride <= plan.context, "--stride {} must lie between 1 and the context, {}",
+           plan.stride, plan.context);
   plan.windows = make_windows(protocol, tokens, plan.context, plan.stride);
   validate(!limit || *limit >= 1, "--windows {} must be at least 1", limit.value_or(0));
   if (limit && *limit < std::ssize(plan.windows)) plan.windows.resize(*limit);
   index_t scored = 0;
   for (const Window& window : plan.windows) scored += window.scored();
-  validate(scored > 0, "the text has {} tokens, not one window of {} (protocol {}); use a longer text or a smaller --context",
+  validate(scored > 0,
+           "the text has {} tokens, not one window of {} (protocol {}); use a longer text or a smaller --context",
            tokens, plan.context, to_string(protocol));
   return plan;
 }

@@ -36,8 +36,8 @@ struct WindowPlan {
 
 /// Cuts `tokens` tokens into windows. Defaults: context 2048, 512, 512, 1024; stride 512 (protocol stride only).
 /// `limit`: at most so many windows, from the start. An Error if not one window fits.
-WindowPlan plan_windows(Protocol protocol, index_t tokens, std::optional<index_t> context, std::optional<index_t> stride,
-                        std::optional<index_t> limit);
+WindowPlan plan_windows(Protocol protocol, index_t tokens, std::optional<index_t> context,
+                        std::optional<index_t> stride, std::optional<index_t> limit);
 
 /// Result of a plan: from the losses of every window's scored tokens, in window order.
 struct Perplexity {

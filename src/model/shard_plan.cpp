@@ -25,7 +25,8 @@ void add_slab_bytes(const svd::FactorArchive& archive, const std::string& name, 
 }
 
 /// The cuts of one layer's intermediate dimension.
-std::vector<index_t> intermediate_cuts(const LlamaConfig& config, const svd::FactorArchive* archive, index_t layer, int parts) {
+std::vector<index_t> intermediate_cuts(const LlamaConfig& config, const svd::FactorArchive* archive, index_t layer,
+                                       int parts) {
   const std::string mlp = layer_prefix(layer) + "mlp.";
   const std::string gate = mlp + "gate_proj.weight", up = mlp + "up_proj.weight", down = mlp + "down_proj.weight";
   std::vector<index_t> offsets;
@@ -61,7 +62,8 @@ std::vector<index_t> cut_by_weight(std::span<const index_t> offsets, std::span<c
     while (t < tiles && before[t + 1] <= target) ++t;
     if (tiles < parts) {  // within tile t
       const double share = (target - before[t]) / (before[t + 1] - before[t]);
-      cuts.push_back(offsets[t] + static_cast<index_t>(std::lround(share * static_cast<double>(offsets[t + 1] - offsets[t]))));
+      cuts.push_back(offsets[t] +
+                     static_cast<index_t>(std::lround(share * static_cast<double>(offsets[t + 1] - offsets[t]))));
     } else {  // at the nearer end of tile t
       const bool nearer_end = t < tiles && target - before[t] > before[t + 1] - target;
       cuts.push_back(std::max(cuts.back(), offsets[nearer_end ? t + 1 : t]));

@@ -3,14 +3,15 @@
 #include <span>
 #include <vector>
 
-#include "model/llama_config.hpp"
+#include "model/checkpoint/llama_config.hpp"
 #include "svd/factor_archive.hpp"
 #include "svd/range.hpp"
 
 namespace hack::model {
 
-/// What one of P tensor-parallel ranks holds. Each layer's MLP is cut along the intermediate dimension (rows of gate and
-/// up, columns of down), so one all-reduce after down completes it; attention is cut by heads, the vocabulary by rows.
+/// What one of P tensor-parallel ranks holds. Each layer's MLP is cut along the intermediate dimension (rows of gate
+/// and up, columns of down), so one all-reduce after down completes it; attention is cut by heads, the vocabulary by
+/// rows.
 struct ShardPlan {
   svd::Range heads;                      ///< query heads
   svd::Range kv_heads;                   ///< key/value heads those query heads read; neighbours may hold the same ones

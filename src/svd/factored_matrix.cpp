@@ -61,14 +61,17 @@ void FactoredMatrix<D>::lay_out(const MatrixEntry& entry, Range rows, Range cols
       block_offsets_.push_back(block_offsets_.back() + block);
       if (!is_dense) v_rows[j] += block;
     }
-    u_offsets_.push_back(u_offsets_.back() + (row_offsets_[i + 1] - row_offsets_[i]) * (block_offsets_.back() - row_begin));
+    u_offsets_.push_back(u_offsets_.back() +
+                         (row_offsets_[i + 1] - row_offsets_[i]) * (block_offsets_.back() - row_begin));
   }
   v_offsets_ = {0};
-  for (index_t j = 0; j < J; ++j) v_offsets_.push_back(v_offsets_.back() + v_rows[j] * (col_offsets_[j + 1] - col_offsets_[j]));
+  for (index_t j = 0; j < J; ++j)
+    v_offsets_.push_back(v_offsets_.back() + v_rows[j] * (col_offsets_[j + 1] - col_offsets_[j]));
 }
 
 template <Device D>
-FactoredMatrix<D>::FactoredMatrix(const FactorArchive& archive, const std::string& name, Range rows, Range cols, DType type)
+FactoredMatrix<D>::FactoredMatrix(const FactorArchive& archive, const std::string& name, Range rows, Range cols,
+                                  DType type)
     : type_(type) {
   const MatrixEntry& entry = archive.matrix(name);
   HACK_EXPECT(0 <= rows.begin && rows.begin <= rows.end && rows.end <= entry.grid.rows());
@@ -82,13 +85,17 @@ FactoredMatrix<D>::FactoredMatrix(const FactorArchive& archive, const std::strin
   const DType stored = archive.info().compression.factor_type;
   for (index_t i = 0; i < I && J > 0; ++i) {
     const index_t row_space = block_offsets_[(i + 1) * J] - block_offsets_[i * J];  // R_i
-    const std::vector<StoredTile> tiles = archive.read_tiles(name, tile_rows_.begin + i, tile_cols_.begin, tile_cols_.end);
+    const std::vector<StoredTile> tiles =
+        archive.read_tiles(name, tile_rows_.begin + i, tile_cols_.begin, tile_cols_.end);
     for (index_t j = 0; j < J; ++j) {
       const Tile place = entry.grid.tile(tile_rows_.begin + i, tile_cols_.begin + j);
       const Range in_rows = intersect({place.row, place.row + place.height}, rows);
       const Range in_cols = intersect({place.col, place.col + place.width}, cols);
-      const TilePart part{tiles[j], stored, {in_rows.begin - place.row, in_rows.end - place.row},
-                          {in_cols.begin - place.col, in_cols.end - place.col}, place.width};
+      const TilePart part{tiles[j],
+                          stored,
+                          {in_rows.begin - place.row, in_rows.end - place.row},
+                          {in_cols.begin - place.col, in_cols.end - place.col},
+                          place.width};
       const index_t begin = block_offsets_[i * J + j];
       const index_t block = block_offsets_[i * J + j + 1] - begin;
       for (index_t r = 0; r < in_rows.size(); ++r) {
@@ -114,8 +121,8 @@ FactoredMatrix<D>::FactoredMatrix(const FactorArchive& archive, const std::strin
 
 template <Device D>
 kernels::FactoredView<D> FactoredMatrix<D>::view() const {
-  return {rows(),     cols(),     type_,    row_offsets_, col_offsets_, block_offsets_, kinds_,
-          u_.data(),  u_offsets_, v_.data(), v_offsets_,   scale_.data()};
+  return {rows(), cols(),    type_,      row_offsets_, col_offsets_, block_offsets_,
+          kinds_, u_.data(), u_offsets_, v_.data(),    v_offsets_,   scale_.data()};
 }
 
 template class FactoredMatrix<Device::cpu>;

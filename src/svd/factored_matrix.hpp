@@ -12,7 +12,8 @@ namespace hack::svd {
 /// The rows × cols block of a compressed matrix that one rank multiplies with, as stacked factors on device D.
 ///
 /// The block may cut through tiles: rows of a tile need only these rows of its U, columns only these columns of its Vᵀ.
-/// That is how tensor-parallel inference takes its share of a matrix whatever the tile size, whole-matrix SVDs included.
+/// That is how tensor-parallel inference takes its share of a matrix whatever the tile size, whole-matrix SVDs
+/// included.
 template <Device D>
 class FactoredMatrix {
  public:

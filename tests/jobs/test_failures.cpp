@@ -1,0 +1,367 @@
+// Broken inputs and lost ranks: the run ends soon on all ranks, says why, and leaves nothing half-written.
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <sstream>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "tests/support/program.hpp"
+#include "tests/support/temporary_directory.hpp"
+#include "tests/support/tiny_model.hpp"
+
+namespace hack::testing {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr int failed = 1;
+constexpr int misused = 2;
+
+/// A command line that cannot be carried out. %M is the whole model, %T a text, %O the folder of results.
+struct Broken {
+  std::string name;
+  std::vector<std::string> arguments;
+  int status;
+  std::vector<std::string> says;  ///< all of it on stderr
+};
+
+void PrintTo(const Broken& broken, std::ostream* out) { *out << broken.name; }
+
+void cut_in_half(const fs::path& path) { fs::resize_file(path, fs::file_size(path) / 2); }
+
+void set_in_json(const fs::path& path, const std::string& key, const json& value) {
+  json object = json::parse(read_file(path));
+  object[key] = value;
+  write_file(path, object.dump());
+}
+
+/// Replaces the last number of a tensor in a safetensors file of f32.
+void set_last_number(const fs::path& path, const std::string& tensor, float value) {
+  std::string bytes = read_file(path);
+  std::uint64_t length = 0;
+  std::memcpy(&length, bytes.data(), sizeof(length));
+  const json header = json::parse(bytes.substr(sizeof(length), length));
+  const std::size_t end = sizeof(length) + length + header.at(tensor).at("data_offsets").at(1).get<std::size_t>();
+  std::memcpy(bytes.data() + end - sizeof(value), &value, sizeof(value));
+  write_file(path, bytes);
+}
+
+std::string replaced(std::string text, const std::string& from, const std::string& to) {
+  for (std::size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
+    text.replace(at, from.size(), to);
+  return text;
+}
+
+class Failures : public ::testing::TestWithParam<Broken> {
+ protected:
+  static void SetUpTestSuite() {
+    folder_ = new TemporaryDirectory;
+    const fs::path& at = folder_->path();
+    std::string text;
+    for (int i = 0; i < 20; ++i) text += fmt::format("Sentence {} of a text that is long enough.\n", i);
+    write_file(at / "text", text);
+    write_file(at / "short", "A");
+    write_file(at / "empty", "");
+    write_file(at / "latin1", "caf\xe9 " + text);
+    write_models(at);
+    write_archives(at);
+  }
+  static void TearDownTestSuite() {
+    delete folder_;
+    folder_ = nullptr;
+  }
+
+  static void write_models(const fs::path& at) {
+    const TinyModel tiny;
+    for (const char* name : {"model", "cut", "hidden", "intermediate", "heads", "no-weights", "no-config",
+                             "no-tokenizer", "bad-json", "nan", "inf"}) {
+      write_hf(tiny, at / name);
+    }
+    cut_in_half(at / "cut/model.safetensors");
+    set_in_json(at / "hidden/config.json", "hidden_size", tiny.hidden + 2);
+    set_in_json(at / "intermediate/config.json", "intermediate_size", tiny.intermediate - 1);
+    set_in_json(at / "heads/config.json", "num_key_value_heads", 4);
+    fs::remove(at / "no-weights/model.safetensors");
+    fs::remove(at / "no-config/config.json");
+    fs::remove(at / "no-tokenizer/tokenizer.json");
+    cut_in_half(at / "bad-json/config.json");
+    set_last_number(at / "nan/model.safetensors", "model.layers.1.mlp.down_proj.weight", std::nanf(""));
+    set_last_number(at / "inf/model.safetensors", "model.layers.0.self_attn.o_proj.weight",
+                    std::numeric_limits<float>::infinity());
+    TinyModel sharded = tiny;
+    sharded.shards = 2;
+    write_hf(sharded, at / "no-shard");
+    fs::remove(at / "no-shard/model-00002-of-00002.safetensors");
+    TinyModel other = tiny;
+    other.seed = 2;
+    write_hf(other, at / "other");
+    write_gguf(tiny, at / "cut.gguf", model::GgmlType::f32);
+    cut_in_half(at / "cut.gguf");
+  }
+
+  static void write_archives(const fs::path& at) {
+    const auto compress = [&](const char* model, const char* output) {
+      const ProgramResult made =
+          run_hack(0, {"compress", at / model, "--output", at / output, "--topk", "0.3", "--tile", "32"});
+      ASSERT_EQ(made.status, 0) << made.err;
+    };
+    compress("model", "whole.h5");
+    compress("other", "other.h5");
+    const std::string whole = read_file(at / "whole.h5");
+    write_file(at / "cut.h5", whole.substr(0, whole.size() / 2));
+    write_file(at / "start.h5", std::string(8, '\0') + whole.substr(8));
+    write_file(at / "tables.h5", whole.substr(0, 96) + std::string(512, '\xff') + whole.substr(608));
+    write_file(at / "text.h5", "no archive at all");
+  }
+
+  static TemporaryDirectory* folder_;
+};
+
+TemporaryDirectory* Failures::folder_ = nullptr;
+
+TEST_P(Failures, EndSoonSayWhyAndLeaveNothing) {
+  const Broken& broken = GetParam();
+  for (int ranks : {0, 3}) {
+    SCOPED_TRACE(ranks == 0 ? "alone" : "3 ranks");
+    const TemporaryDirectory results;
+    std::vector<std::string> arguments;
+    for (std::string argument : broken.arguments) {
+      argument = replaced(argument, "%O", results.path());
+      arguments.push_back(replaced(argument, "%", folder_->path().string() + "/"));
+    }
+    // 20 s is ample: what is broken is seen at the start, also on a busy machine.
+    const ProgramResult run = run_hack(ranks, arguments, 20);
+    EXPECT_EQ(run.status, broken.status) << run.err;
+    for (const std::string& word : broken.says)
+      EXPECT_NE(run.err.find(word), std::string::npos) << word << " is not in:\n" << run.err;
+    EXPECT_EQ(run.out, "");
+    EXPECT_TRUE(fs::is_empty(results.path())) << "left behind: " << fs::directory_iterator(results.path())->path();
+  }
+}
+
+std::string test_name(const ::testing::TestParamInfo<Broken>& info) { return info.param.name; }
+
+Broken evaluation(const std::string& name, const std::string& model, std::vector<std::string> says) {
+  return {name,
+          {"perplexity", "%" + model, "--text", "%text", "--context", "32", "--per-token", "%O/losses.csv", "--report",
+           "%O/report.json"},
+          failed,
+          std::move(says)};
+}
+
+Broken evaluation_of_archive(const std::string& name, const std::string& archive, std::vector<std::string> says = {}) {
+  Broken broken = evaluation(name, "model", std::move(says));
+  broken.arguments.insert(broken.arguments.end(), {"--archive", "%" + archive});
+  broken.says.push_back(archive);
+  return broken;
+}
+
+Broken evaluation_of_text(const std::string& name, const std::string& text, std::vector<std::string> says) {
+  return {name,
+          {"perplexity", "%model", "--text", "%" + text, "--context", "32", "--per-token", "%O/losses.csv"},
+          failed,
+          std::move(says)};
+}
+
+Broken compression(const std::string& name, const std::vector<std::string>& more, int status,
+                   std::vector<std::string> says, const std::string& model = "model") {
+  Broken broken{
+      name, {"compress", "%" + model, "--output", "%O/a.h5", "--report", "%O/report.json"}, status, std::move(says)};
+  broken.arguments.insert(broken.arguments.end(), more.begin(), more.end());
+  return broken;
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Models, Failures,
+    ::testing::Values(evaluation("TruncatedSafetensors", "cut", {"cut/model.safetensors"}),
+                      evaluation("TruncatedGguf", "cut.gguf", {"cut.gguf"}),
+                      evaluation("OtherHiddenSize", "hidden", {"hidden", "weight", "70", "72"}),
+                      evaluation("OtherIntermediateSize", "intermediate", {"intermediate", "mlp.", "150", "151"}),
+                      evaluation("OtherHeads", "heads", {"heads/config.json", "10", "4"}),
+                      evaluation("BrokenConfig", "bad-json", {"bad-json/config.json"}),
+                      evaluation("NoModel", "nowhere", {"nowhere"}),
+                      evaluation("NoConfig", "no-config", {"config.json"}),
+                      evaluation("NoWeights", "no-weights", {"model.safetensors"}),
+                      evaluation("NoShard", "no-shard", {"model-00002-of-00002.safetensors"}),
+                      evaluation("NoTokenizer", "no-tokenizer", {"tokenizer.json"}),
+                      evaluation("NanWeight", "nan", {"model.layers.1.mlp.down_proj.weight"}),
+                      evaluation("InfiniteWeight", "inf", {"model.layers.0.self_attn.o_proj.weight"}),
+                      Broken{"NoModelToInspect", {"inspect", "%nowhere"}, failed, {"nowhere"}},
+                      Broken{"NoModelToGenerate", {"generate", "%nowhere", "--prompt", "A"}, failed, {"nowhere"}}),
+    test_name);
+
+INSTANTIATE_TEST_SUITE_P(Archives, Failures,
+                         ::testing::Values(evaluation_of_archive("OfAnotherModel", "other.h5", {"another model"}),
+                                           evaluation_of_archive("Missing", "nowhere.h5"),
+                                           evaluation_of_archive("Truncated", "cut.h5"),
+                                           evaluation_of_archive("StartOverwritten", "start.h5"),
+                                           evaluation_of_archive("TablesOverwritten", "tables.h5"),
+                                           evaluation_of_archive("SomethingElse", "text.h5"),
+                                           Broken{"InspectTruncated", {"inspect", "%cut.h5"}, failed, {"cut.h5"}}),
+                         test_name);
+
+INSTANTIATE_TEST_SUITE_P(
+    Texts, Failures,
+    ::testing::Values(evaluation_of_text("Latin1", "latin1", {"latin1", "UTF-8"}),
+                      evaluation_of_text("TooShort", "short", {"text", "1 tokens", "--context"}),
+                      evaluation_of_text("Empty", "empty", {"text", "0 tokens", "--context"}),
+                      evaluation_of_text("Missing", "nowhere", {"--text", "nowhere"}),
+                      Broken{"Latin1Prompt", {"generate", "%model", "--prompt", "caf\xe9"}, failed, {"UTF-8"}},
+                      Broken{"NoIds", {"tokenize", "%model", "--decode", "--text", "%text"}, failed, {"Sentence"}}),
+    test_name);
+
+INSTANTIATE_TEST_SUITE_P(
+    Options, Failures,
+    ::testing::Values(
+        compression("TopkAboveOne", {"--topk", "1.5"}, misused, {"--topk", "1.5"}),
+        compression("TopkNoNumber", {"--topk", "half"}, misused, {"--topk", "half"}),
+        compression("NegativeKeep", {"--keep", "-0.1"}, misused, {"--keep"}),
+        compression("Unknown", {"--topk", "0.5", "--top-k", "3"}, misused, {"--top-k"}),
+        compression("TwoRankRules", {"--topk", "0.5", "--keep", "0.5"}, misused, {"--topk", "--keep"}),
+        compression("NoRankRule", {}, misused, {"--topk", "--keep", "--tolerance"}),
+        compression("UnknownMatrix", {"--topk", "0.5", "--matrices", "gate,side"}, failed, {"--matrices", "side"}),
+        compression("UnknownMode", {"--topk", "0.5", "--mode", "half"}, misused, {"--mode", "half"}),
+        compression("NoTile", {"--topk", "0.5", "--tile", "0"}, misused, {"--tile"}),
+        compression("NanWeight", {"--topk", "0.5"}, failed, {"model.layers.1.mlp.down_proj.weight"}, "nan"),
+        compression("TruncatedModel", {"--topk", "0.5"}, failed, {"model.safetensors"}, "cut"),
+        Broken{"OutputInMissingFolder",
+               {"compress", "%model", "--topk", "0.5", "--output", "%O/no/a.h5"},
+               failed,
+               {"no/a.h5"}},
+        Broken{"ReportInMissingFolder", {"inspect", "%model", "--report", "%O/no/r.json"}, failed, {"no/r.json"}},
+        Broken{"NoOutput", {"compress", "%model", "--topk", "0.5"}, misused, {"--output"}},
+        Broken{"NoSubcommand", {}, misused, {"subcommand"}},
+        Broken{"UnknownSubcommand", {"squeeze", "%model"}, misused, {}},
+        Broken{"TensorParallel",
+               {"perplexity", "%model", "--text", "%text", "--context", "32", "--tensor-parallel", "2"},
+               failed,
+               {"--tensor-parallel 2"}},
+        Broken{"UnknownProtocol",
+               {"perplexity", "%model", "--text", "%text", "--protocol", "4096"},
+               misused,
+               {"--protocol", "4096"}},
+        Broken{"UnknownDevice", {"inspect", "%model", "--device", "tpu"}, misused, {"--device", "tpu"}}),
+    test_name);
+
+/// A compression that takes some seconds, to be disturbed in the middle.
+class LostRank : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    folder_ = new TemporaryDirectory;
+    TinyModel wide;
+    wide.hidden = 640;
+    wide.intermediate = 6400;
+    write_hf(wide, folder_->path() / "wide");
+  }
+  static void TearDownTestSuite() {
+    delete folder_;
+    folder_ = nullptr;
+  }
+
+  struct Outcome {
+    bool sent;       ///< the signal met a running rank
+    int status;      ///< of mpirun
+    double seconds;  ///< from the signal to the end of mpirun
+    std::string err;
+    std::vector<std::string> left;  ///< processes that were still there a second later (they are ended then)
+  };
+
+  /// Starts a compression on three ranks and sends one of them a signal after `delay` seconds. Processes are known by
+  /// the path of the output, which is in no other command line.
+  static Outcome disturb(const fs::path& output, double delay, const std::string& signal, int victim,
+                         const std::string& more) {
+    const std::string script = R"SH(
+now() { date +%s.%N; }
+"$MPIRUN" -n 3 "$HACK" compress 'MODEL' --output 'OUTPUT' --topk 0.5 --threads 1 MORE &
+mpirun=$!
+sleep DELAY
+rank=$(pgrep -P $mpirun -f 'OUTPUT' | sed -n VICTIMp)
+start=$(now)
+[ -n "$rank" ] && kill -SIGNAL $rank && echo sent
+wait $mpirun
+status=$?
+echo "ended $status $start $(now)"
+sleep 1
+pgrep -f 'OUTPUT' | while read left; do echo "left $left"; kill -KILL $left; done
+true
+)SH";
+    std::string command = replaced(script, "MODEL", (folder_->path() / "wide").string());
+    command = replaced(replaced(command, "OUTPUT", output), "MORE", more);
+    command = replaced(replaced(command, "DELAY", fmt::format("{:.2f}", delay)), "VICTIM", std::to_string(victim));
+    const ProgramResult run = run_shell(replaced(command, "SIGNAL", signal), 90);
+    EXPECT_EQ(run.status, 0) << run.err;
+    Outcome outcome{false, -1, 0, run.err, {}};
+    std::istringstream lines(run.out);
+    for (std::string word; lines >> word;) {
+      if (word == "sent") outcome.sent = true;
+      if (word == "ended") {
+        double start = 0;
+        double end = 0;
+        lines >> outcome.status >> start >> end;
+        outcome.seconds = end - start;
+      }
+      if (word == "left" && lines >> word) outcome.left.push_back(word);
+    }
+    return outcome;
+  }
+
+  static double undisturbed_seconds() {
+    const fs::path output = folder_->path() / "undisturbed.h5";
+    const Outcome outcome = disturb(output, 0, "CONT", 1, "--quiet");  // a signal that does nothing
+    EXPECT_EQ(outcome.status, 0) << outcome.err;
+    return outcome.seconds;
+  }
+
+  static TemporaryDirectory* folder_;
+};
+
+TemporaryDirectory* LostRank::folder_ = nullptr;
+
+TEST_F(LostRank, KilledAtAnyMomentEndsTheRunAndLeavesNothing) {
+  const double whole = undisturbed_seconds();
+  int met = 0;
+  const double moments[] = {0.1, 0.3, 0.5, 0.7, 0.85, 0.95};
+  for (int i = 0; i < 6; ++i) {
+    SCOPED_TRACE(fmt::format("rank {} killed after {} of {:.1f} s", i % 3, moments[i], whole));
+    const TemporaryDirectory results;
+    const Outcome outcome = disturb(results / "killed.h5", moments[i] * whole, "KILL", i % 3 + 1, "--quiet");
+    EXPECT_TRUE(outcome.left.empty());
+    EXPECT_FALSE(fs::exists(results / "killed.h5.tmp"));
+    // A rank that dies after the last rename cannot take the archive back: it is whole then.
+    const bool written = fs::exists(results / "killed.h5");
+    if (written) {
+      EXPECT_EQ(run_hack(0, {"inspect", results / "killed.h5"}).status, 0);
+    }
+    if (!outcome.sent) continue;
+    EXPECT_NE(outcome.status, 0);
+    EXPECT_LT(outcome.seconds, 10);
+    met += !written;
+  }
+  EXPECT_GE(met, 3) << "the compression is over too soon to be disturbed";
+}
+
+TEST_F(LostRank, StoppedRankEndsTheRunAtTheDeadline) {
+  const double whole = undisturbed_seconds();
+  for (int victim : {1, 3}) {
+    SCOPED_TRACE(fmt::format("rank {} stopped in the middle of {:.1f} s", victim - 1, whole));
+    const TemporaryDirectory results;
+    const Outcome outcome = disturb(results / "stopped.h5", 0.5 * whole, "STOP", victim, "--quiet --deadline 3");
+    EXPECT_TRUE(outcome.sent);
+    EXPECT_NE(outcome.status, 0);
+    // The others' own work, then 3 s of waiting, then mpirun's patience with a process that does not answer.
+    EXPECT_LT(outcome.seconds, whole + 12);
+    EXPECT_NE(outcome.err.find("waited 3 s in "), std::string::npos) << outcome.err;
+    EXPECT_NE(outcome.err.find("--deadline"), std::string::npos) << outcome.err;
+    EXPECT_TRUE(outcome.left.empty()) << outcome.left.size() << " processes";
+    EXPECT_TRUE(fs::is_empty(results.path())) << "left behind: " << fs::directory_iterator(results.path())->path();
+  }
+}
+
+}  // namespace
+}  // namespace hack::testing

@@ -1,17 +1,16 @@
 // The program as its users start it: every subcommand on tiny models, alone and under mpirun.
 
+#include <algorithm>
 #include <cmath>
-#include <cstdlib>
-#include <map>
 #include <set>
 #include <sstream>
-#include <tuple>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "kernels/config.hpp"
+#include "kernels/device.hpp"
 #include "tests/support/program.hpp"
 #include "tests/support/temporary_directory.hpp"
 #include "tests/support/tiny_model.hpp"
@@ -28,7 +27,7 @@ Arguments operator+(Arguments left, const Arguments& right) {
 }
 
 /// A finished run and the `results` of its report.
-struct Run {
+struct Finished {
   ProgramResult program;
   json report;
   json results;
@@ -61,10 +60,10 @@ class Program : public ::testing::Test {
   static std::string file(const std::string& name) { return (*folder_ / name).string(); }
 
   /// Runs with --report; the test fails if the run does.
-  static Run run(int ranks, const Arguments& arguments) {
+  static Finished run(int ranks, const Arguments& arguments) {
     static int number = 0;
     const std::string path = file(fmt::format("report{}.json", number++));
-    Run run{run_hack(ranks, arguments + Arguments{"--report", path}), {}, {}};
+    Finished run{run_hack(ranks, arguments + Arguments{"--report", path}), {}, {}};
     EXPECT_EQ(run.program.status, 0) << fmt::format("{}", fmt::join(arguments, " ")) << "\n" << run.program.err;
     if (run.program.status != 0) return run;
     run.report = json::parse(read_file(path));
@@ -76,17 +75,18 @@ class Program : public ::testing::Test {
     return run(ranks, Arguments{"perplexity", file(model), "--text", file("text"), "--context", "96"} + more).results;
   }
 
-  static Run compress(int ranks, const std::string& model, const std::string& archive, const Arguments& more) {
+  static Finished compress(int ranks, const std::string& model, const std::string& archive, const Arguments& more) {
     return run(ranks, Arguments{"compress", file(model), "--output", file(archive)} + more);
   }
 
-  static Run generate(int ranks, const Arguments& more = {}) {
+  static Finished generate(int ranks, const Arguments& more = {}) {
     return run(ranks, Arguments{"generate", file("hf"), "--prompt", "The lamp in the", "--max-tokens", "24"} + more);
   }
 
   /// An archive of the model `hf` that several tests read: tiles of three kinds of edges, all seven matrices.
   static std::string shared_archive() {
-    const Arguments how = {"--tile", "32", "--topk", "0.4", "--factor-type", "f32", "--matrices", "q,k,v,o,gate,up,down"};
+    const Arguments how = {"--tile",        "32",  "--topk",     "0.4",
+                           "--factor-type", "f32", "--matrices", "q,k,v,o,gate,up,down"};
     if (!std::filesystem::exists(file("shared.h5"))) compress(2, "hf", "shared.h5", how);
     return file("shared.h5");
   }
@@ -101,7 +101,7 @@ double relative(const json& value, const json& reference) {
 }
 
 TEST_F(Program, TokenizesAndDecodesBack) {
-  const Run hf = run(0, {"tokenize", file("hf"), "--text", file("text")});
+  const Finished hf = run(0, {"tokenize", file("hf"), "--text", file("text")});
   EXPECT_EQ(count_lines(hf.program.out), hf.results["tokens"].get<long>());
   EXPECT_EQ(run_hack(3, {"tokenize", file("tiny.gguf"), "--text", file("text")}).out, hf.program.out);
   std::istringstream ids(hf.program.out);
@@ -117,7 +117,7 @@ TEST_F(Program, PutsTheModelsFirstTokenBeforeAText) {
   TinyModel tiny;
   tiny.adds_bos = true;
   write_hf(tiny, file("bos"));
-  const Run tokens = run(0, {"tokenize", file("bos"), "--text", file("text")});
+  const Finished tokens = run(0, {"tokenize", file("bos"), "--text", file("text")});
   EXPECT_TRUE(tokens.program.out.starts_with(fmt::format("{}\n", tiny_end_id))) << tokens.program.out.substr(0, 20);
   const json result = perplexity(2, "bos", {"--protocol", "llama.cpp", "--windows", "3"});
   EXPECT_EQ(result["bos"], tiny_end_id);
@@ -131,7 +131,7 @@ TEST_F(Program, InspectsModelsAndArchives) {
   EXPECT_EQ(hf["tensors"].size(), 3 + 2 * 9u);  // embedding, last norm, head; nine a layer
   EXPECT_EQ(run(0, {"inspect", file("tiny.gguf")}).results["parameters"], hf["parameters"]);
 
-  const Run archive = run(0, {"inspect", shared_archive()});
+  const Finished archive = run(0, {"inspect", shared_archive()});
   EXPECT_EQ(archive.results["kind"], "archive");
   EXPECT_EQ(archive.results["matrices"].size(), 2 * 7u);
   EXPECT_EQ(archive.results["tile"], 32);
@@ -146,7 +146,7 @@ class ArchiveOfAnyRankCount : public Program, public ::testing::WithParamInterfa
 TEST_P(ArchiveOfAnyRankCount, IsTheSameInEveryByte) {
   std::string first;
   for (int ranks = 1; ranks <= 4; ++ranks) {
-    const Run made = compress(ranks, "hf", "same.h5", GetParam());
+    const Finished made = compress(ranks, "hf", "same.h5", GetParam());
     const std::string bytes = read_file(file("same.h5"));
     if (first.empty()) first = bytes;
     EXPECT_TRUE(bytes == first) << ranks << " ranks write other bytes than one";
@@ -171,7 +171,8 @@ TEST_F(Program, ArchivesOpenInOtherPrograms) {
   const ProgramResult listed = run_shell(fmt::format("command -v h5ls >/dev/null || exit 77; h5ls -r '{}'", archive));
   if (listed.status == 77) GTEST_SKIP() << "h5ls is not installed";
   EXPECT_EQ(listed.status, 0) << listed.err;
-  EXPECT_NE(listed.out.find("/matrices/model.layers.0.mlp.gate_proj.weight/spectrum Dataset {5, 3, 32}"), std::string::npos)
+  EXPECT_NE(listed.out.find("/matrices/model.layers.0.mlp.gate_proj.weight/spectrum Dataset {5, 3, 32}"),
+            std::string::npos)
       << listed.out;
 
   const char* python = "/usr/bin/python3";
@@ -193,7 +194,7 @@ for i in range(kind.shape[0]):
         assert k == int(0.4 * min(h, w)), k
         assert np.allclose(spectrum[i, j, :min(h, w)], np.linalg.svd(tile, compute_uv=False), atol=1e-5)
         assert np.isclose(group["energy"][i, j], (tile ** 2).sum(), rtol=1e-5)
-        dense = kind[i, j] != kind[0, 0] or h * w <= k * (h + w)
+        dense = kind[i, j] == 1
         nu, nv = (h * w, 0) if dense else (h * k, k * w)
         u, v = group["u"][u_at:u_at + nu], group["v"][v_at:v_at + nv]
         u_at, v_at = u_at + nu, v_at + nv
@@ -282,10 +283,13 @@ TEST_F(Program, GeneratesTheSameTextOnAnyNumberOfRanks) {
   const std::vector<Arguments> ways = {{}, {"--repetition-penalty", "1.3"}, {"--archive", shared_archive()}};
   std::set<json> different;
   for (const Arguments& way : ways) {
-    const Run one = generate(1, way);
+    const Finished one = generate(1, way);
     EXPECT_EQ(one.results["ids"].size(), 24u);
-    EXPECT_EQ(one.program.out, one.results["text"].get<std::string>() + "\n");
-    for (int ranks = 2; ranks <= 4; ++ranks) EXPECT_EQ(generate(ranks, way).results["ids"], one.results["ids"]) << ranks;
+    // Random tokens are bytes that make no UTF-8, which JSON cannot hold: decoded again, they are what stdout has.
+    write_file(file("ids"), fmt::format("{}", fmt::join(one.results["ids"].get<std::vector<int>>(), "\n")));
+    EXPECT_EQ(one.program.out, run_hack(0, {"tokenize", file("hf"), "--decode", "--text", file("ids")}).out + "\n");
+    for (int ranks = 2; ranks <= 4; ++ranks)
+      EXPECT_EQ(generate(ranks, way).results["ids"], one.results["ids"]) << ranks;
     different.insert(one.results["ids"]);
   }
   EXPECT_EQ(different.size(), ways.size());
@@ -299,15 +303,18 @@ TEST_F(Program, DrawsTheSameTextFromTheSameSeed) {
 }
 
 TEST_F(Program, ReportsWhatTheContractSays) {
-  const Run evaluated = run(3, {"perplexity", file("hf"), "--text", file("text"), "--context", "64", "--threads", "1"});
-  for (const char* key : {"command", "version", "config", "environment", "results"}) EXPECT_TRUE(evaluated.report.contains(key)) << key;
+  const Finished evaluated =
+      run(3, {"perplexity", file("hf"), "--text", file("text"), "--context", "64", "--threads", "1"});
+  for (const char* key : {"command", "version", "config", "environment", "results"})
+    EXPECT_TRUE(evaluated.report.contains(key)) << key;
   EXPECT_EQ(evaluated.report["command"], "perplexity");
   EXPECT_EQ(evaluated.report["environment"]["ranks"], 3);
   const json& config = evaluated.report["config"];
   EXPECT_EQ(config.at("context"), 64);
   EXPECT_EQ(config.at("protocol"), "2048") << "defaults stand there too";
   EXPECT_EQ(config.at("quiet"), false);
-  for (const char* key : {"perplexity", "stderr", "nll_sum", "tokens_scored", "windows", "protocol", "context", "tokens_in_text", "bos"}) {
+  for (const char* key : {"perplexity", "stderr", "nll_sum", "tokens_scored", "windows", "protocol", "context",
+                          "tokens_in_text", "bos"}) {
     EXPECT_TRUE(evaluated.results.contains(key)) << key;
   }
   EXPECT_EQ(evaluated.results["peak_memory_bytes"].size(), 3u);
@@ -319,7 +326,8 @@ TEST_F(Program, ReportsWhatTheContractSays) {
     EXPECT_TRUE(compressed.contains(key)) << key;
     for (const json& matrix : compressed["matrices"]) EXPECT_TRUE(matrix.contains(key)) << key;
   }
-  EXPECT_DOUBLE_EQ(compressed["keep"].get<double>(), compressed["bytes_factors"].get<double>() / compressed["bytes_dense"].get<double>());
+  EXPECT_DOUBLE_EQ(compressed["keep"].get<double>(),
+                   compressed["bytes_factors"].get<double>() / compressed["bytes_dense"].get<double>());
   EXPECT_EQ(compressed["bytes_dense"], 2 * 3 * 70 * 151 * 2);  // layers · matrices · numbers · bytes of bf16
 }
 
@@ -332,7 +340,8 @@ TEST_F(Program, AnswersOnStdoutAndKeepsQuietWhenAsked) {
   const ProgramResult quiet = run_hack(2, evaluate + Arguments{"--quiet"});
   EXPECT_EQ(quiet.out, loud.out);
   EXPECT_EQ(quiet.err, "");
-  const ProgramResult archived = run_hack(2, {"compress", file("hf"), "--output", file("quiet.h5"), "--topk", "1", "--quiet"});
+  const ProgramResult archived =
+      run_hack(2, {"compress", file("hf"), "--output", file("quiet.h5"), "--topk", "1", "--quiet"});
   EXPECT_EQ(archived.status, 0);
   EXPECT_EQ(archived.err, "");
 }
@@ -365,19 +374,21 @@ TEST_F(Program, CompressedRunsAndMoreRanksNeedLessMemory) {
   TinyModel wide;
   wide.hidden = 512;
   wide.intermediate = 6000;
-  wide.layers = 3;
+  wide.layers = 2;
   write_hf(wide, file("wide"));
   compress(2, "wide", "wide.h5", {"--keep", "0.3", "--factor-type", "f32"});
-  const auto peak = [](int ranks, const Arguments& more) {
-    const json peaks = perplexity(ranks, "wide", Arguments{"--windows", "2"} + more)["peak_memory_bytes"];
-    return *std::max_element(peaks.begin(), peaks.end());
+  const auto peak_mib = [](int ranks, const Arguments& more) {
+    const auto results = perplexity(ranks, "wide", Arguments{"--windows", "2"} + more);
+    const auto peaks = results["peak_memory_bytes"].get<std::vector<double>>();
+    return *std::max_element(peaks.begin(), peaks.end()) / (1 << 20);
   };
-  const Arguments compressed = {"--archive", file("wide.h5")};
-  // 3 · 3 matrices of 512 × 6000 in f32 are 105 MiB, at 0.3 of it 32 MiB. What a run needs besides may vary by a few.
-  constexpr double mib = 1 << 20;
-  EXPECT_LT(peak(1, compressed).get<double>(), peak(1, {}).get<double>() - 50 * mib);
-  EXPECT_LT(peak(2, {}).get<double>(), peak(1, {}).get<double>() - 35 * mib);
-  EXPECT_LT(peak(2, compressed).get<double>(), peak(1, compressed).get<double>() - 8 * mib);
+  const Arguments archive = {"--archive", file("wide.h5")};
+  // 2 · 3 matrices of 512 × 6000 in f32 are 70 MiB, at 0.3 of it 21 MiB. What a run needs besides may vary by a few.
+  const double dense = peak_mib(1, {});
+  const double compressed = peak_mib(1, archive);
+  EXPECT_LT(compressed, dense - 35);
+  EXPECT_LT(peak_mib(2, {}), dense - 25);
+  EXPECT_LT(peak_mib(2, archive), compressed - 5);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "model/checkpoint.hpp"
+#include "model/checkpoint/checkpoint.hpp"
 
 #include <cmath>
 #include <cstring>
@@ -8,7 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/error.hpp"
-#include "model/json_object.hpp"
+#include "model/checkpoint/json_object.hpp"
 #include "tests/support/gguf_writer.hpp"
 #include "tests/support/temporary_directory.hpp"
 #include "tests/support/tiny_model.hpp"

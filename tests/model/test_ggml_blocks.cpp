@@ -1,4 +1,4 @@
-#include "model/ggml_blocks.hpp"
+#include "model/checkpoint/ggml_blocks.hpp"
 
 #include <algorithm>
 #include <cstdint>

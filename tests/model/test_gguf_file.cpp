@@ -1,4 +1,4 @@
-#include "model/gguf_file.hpp"
+#include "model/checkpoint/gguf_file.hpp"
 
 #include <gtest/gtest.h>
 

@@ -91,11 +91,13 @@ TEST_P(LlamaTest, DecodesTokenByTokenWhatItPrefillsAtOnce) {
 INSTANTIATE_TEST_SUITE_P(
     Shapes, LlamaTest,
     ::testing::Values(NamedTiny{"Default", {}}, NamedTiny{"Tied", {.tied = true}},
-                    NamedTiny{"Biases", {.attention_bias = true, .mlp_bias = true}},
-                    NamedTiny{"OneKeyValueHead", {.heads = 3, .kv_heads = 1, .head_dim = 8}},
-                    NamedTiny{"FewerHeadsThanRanks", {.heads = 1, .kv_heads = 1, .head_dim = 4}},
-                    NamedTiny{"Llama3Rope", {.rope = {.type = RopeType::llama3, .theta = 500, .factor = 8, .original_context = 16}}},
-                    NamedTiny{"NarrowIntermediate", {.intermediate = 3}}),
+                      NamedTiny{"Biases", {.attention_bias = true, .mlp_bias = true}},
+                      NamedTiny{"OneKeyValueHead", {.heads = 3, .kv_heads = 1, .head_dim = 8}},
+                      NamedTiny{"FewerHeadsThanRanks", {.heads = 1, .kv_heads = 1, .head_dim = 4}},
+                      NamedTiny{
+                          "Llama3Rope",
+                          {.rope = {.type = RopeType::llama3, .theta = 500, .factor = 8, .original_context = 16}}},
+                      NamedTiny{"NarrowIntermediate", {.intermediate = 3}}),
     [](const auto& shape) { return std::string(shape.param.name); });
 
 /// Compresses every linear layer of the checkpoint. Collective.
@@ -109,7 +111,8 @@ void compress_all(const TinyCheckpoint& files, const svd::CompressOptions& optio
                        }});
   }
   Queue<Device::cpu> queue(1);
-  svd::compress(files.world(), queue, sources, options, {"0", (*files).fingerprint(), "{}", "plain", "{}"}, files.archive_path());
+  svd::compress(files.world(), queue, sources, options, {"0", (*files).fingerprint(), "{}", "plain", "{}"},
+                files.archive_path());
 }
 
 /// Replaces the reference's weights by what the archive holds.
@@ -126,7 +129,8 @@ void rebuild(ReferenceLlama& reference, const svd::FactorArchive& archive) {
       for (index_t r = 0; r < place.height; ++r) {
         for (index_t c = 0; c < place.width; ++c) {
           double x = dense ? u[r * place.width + c] : 0;
-          for (index_t k = 0; k < tile.rank && !dense; ++k) x += static_cast<double>(u[r * tile.rank + k]) * tile.sigma[k] * v[k * place.width + c];
+          for (index_t k = 0; k < tile.rank && !dense; ++k)
+            x += static_cast<double>(u[r * tile.rank + k]) * tile.sigma[k] * v[k * place.width + c];
           w.data[(place.row + r) * w.cols + place.col + c] = x;
         }
       }

@@ -1,4 +1,4 @@
-#include "model/llama_config.hpp"
+#include "model/checkpoint/llama_config.hpp"
 
 #include <cmath>
 
@@ -6,8 +6,8 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/error.hpp"
-#include "model/gguf_file.hpp"
-#include "model/json_object.hpp"
+#include "model/checkpoint/gguf_file.hpp"
+#include "model/checkpoint/json_object.hpp"
 #include "tests/support/gguf_writer.hpp"
 #include "tests/support/temporary_directory.hpp"
 

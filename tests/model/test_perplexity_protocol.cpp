@@ -9,8 +9,8 @@
 namespace hack::model {
 namespace {
 
-WindowPlan plan(Protocol protocol, index_t tokens, std::optional<index_t> context = {}, std::optional<index_t> stride = {},
-                std::optional<index_t> limit = {}) {
+WindowPlan plan(Protocol protocol, index_t tokens, std::optional<index_t> context = {},
+                std::optional<index_t> stride = {}, std::optional<index_t> limit = {}) {
   return plan_windows(protocol, tokens, context, stride, limit);
 }
 

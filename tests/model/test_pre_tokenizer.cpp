@@ -1,4 +1,4 @@
-#include "model/pre_tokenizer.hpp"
+#include "model/tokenizer/pre_tokenizer.hpp"
 
 #include <string>
 #include <vector>
@@ -6,7 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "kernels/error.hpp"
-#include "model/unicode.hpp"
+#include "model/tokenizer/unicode.hpp"
 
 namespace hack::model {
 namespace {

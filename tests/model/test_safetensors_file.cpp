@@ -1,4 +1,4 @@
-#include "model/safetensors_file.hpp"
+#include "model/checkpoint/safetensors_file.hpp"
 
 #include <gtest/gtest.h>
 

@@ -25,7 +25,8 @@ TEST(CutByWeight, CutsBetweenTiles) {
 }
 
 TEST(CutByWeight, CutsWithinTilesWhereTheyAreFewerThanParts) {
-  EXPECT_EQ(cut_by_weight(std::vector<index_t>{0, 30}, std::vector<double>{5.0}, 3), (std::vector<index_t>{0, 10, 20, 30}));
+  EXPECT_EQ(cut_by_weight(std::vector<index_t>{0, 30}, std::vector<double>{5.0}, 3),
+            (std::vector<index_t>{0, 10, 20, 30}));
 }
 
 TEST(CutByWeight, CoversEverythingInOrderWhateverTheWeights) {

@@ -1,4 +1,4 @@
-#include "model/tokenizer.hpp"
+#include "model/tokenizer/tokenizer.hpp"
 
 #include <unistd.h>
 
@@ -14,7 +14,7 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/error.hpp"
-#include "model/gguf_file.hpp"
+#include "model/checkpoint/gguf_file.hpp"
 
 namespace hack::model {
 namespace {

@@ -9,8 +9,8 @@
 #include <gtest/gtest.h>
 
 #include "kernels/error.hpp"
-#include "model/gguf_file.hpp"
-#include "model/tokenizer.hpp"
+#include "model/checkpoint/gguf_file.hpp"
+#include "model/tokenizer/tokenizer.hpp"
 
 namespace hack::model {
 namespace {

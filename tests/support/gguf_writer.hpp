@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "model/ggml_blocks.hpp"
+#include "model/checkpoint/ggml_blocks.hpp"
 
 namespace hack::testing {
 

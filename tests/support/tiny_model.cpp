@@ -11,7 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/error.hpp"
-#include "model/llama_tensors.hpp"
+#include "model/checkpoint/llama_tensors.hpp"
 #include "tests/support/gguf_writer.hpp"
 #include "tests/support/temporary_directory.hpp"
 

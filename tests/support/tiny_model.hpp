@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "model/ggml_blocks.hpp"
-#include "model/llama_config.hpp"
+#include "model/checkpoint/ggml_blocks.hpp"
+#include "model/checkpoint/llama_config.hpp"
 
 namespace hack::testing {
 

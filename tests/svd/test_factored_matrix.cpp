@@ -27,7 +27,8 @@ class FactoredMatrixTest : public ::testing::TestWithParam<CompressOptions> {
                                 }
                               }};
     Queue<Device::cpu> queue(1);
-    compress(comm::Communicator::self(), queue, std::span(&source, 1), GetParam(), {"0", "0", "{}", "plain", "{}"}, folder_ / "a.h5");
+    compress(comm::Communicator::self(), queue, std::span(&source, 1), GetParam(), {"0", "0", "{}", "plain", "{}"},
+             folder_ / "a.h5");
   }
 
   /// The archive's matrix rebuilt in double: the slow twin.
@@ -62,7 +63,8 @@ TEST_P(FactoredMatrixTest, MultipliesWithAnyBlockAsTheRebuiltMatrixDoes) {
   const FactorArchive archive(folder_ / "a.h5");
   const std::vector<double> w = rebuild(archive);
   Queue<Device::cpu> queue(2);
-  const Range blocks[][2] = {{{0, m}, {0, n}}, {{0, 0}, {0, n}}, {{3, 41}, {0, n}}, {{16, 32}, {0, n}}, {{0, m}, {5, 6}}, {{0, m}, {0, 0}}, {{17, 49}, {9, 33}}};
+  const Range blocks[][2] = {{{0, m}, {0, n}}, {{0, 0}, {0, n}}, {{3, 41}, {0, n}},  {{16, 32}, {0, n}},
+                             {{0, m}, {5, 6}}, {{0, m}, {0, 0}}, {{17, 49}, {9, 33}}};
   for (const auto& [rows, cols] : blocks) {
     const FactoredMatrix<Device::cpu> matrix(archive, "w", rows, cols, DType::f32);
     ASSERT_EQ(matrix.rows(), rows.size());
@@ -70,12 +72,13 @@ TEST_P(FactoredMatrixTest, MultipliesWithAnyBlockAsTheRebuiltMatrixDoes) {
     for (index_t tokens : {1, 5}) {
       std::vector<float> x(tokens * cols.size()), y(tokens * rows.size(), NAN);
       for (std::size_t i = 0; i < x.size(); ++i) x[i] = std::sin(static_cast<float>(i));
-      kernels::factored_linear<Device::cpu>(queue, MatrixView<const float>(x.data(), tokens, cols.size()), matrix.view(),
-                                            MatrixView<float>(y.data(), tokens, rows.size()));
+      kernels::factored_linear<Device::cpu>(queue, MatrixView<const float>(x.data(), tokens, cols.size()),
+                                            matrix.view(), MatrixView<float>(y.data(), tokens, rows.size()));
       for (index_t t = 0; t < tokens; ++t) {
         for (index_t i = 0; i < rows.size(); ++i) {
           double expected = 0;
-          for (index_t j = 0; j < cols.size(); ++j) expected += w[(rows.begin + i) * n + cols.begin + j] * x[t * cols.size() + j];
+          for (index_t j = 0; j < cols.size(); ++j)
+            expected += w[(rows.begin + i) * n + cols.begin + j] * x[t * cols.size() + j];
           // 37 terms of size 1 through two products of up to 37 terms each: 2 * 37 * sqrt(37) * 6e-8 = 3e-5
           ASSERT_NEAR(y[t * rows.size() + i], expected, 3e-5);
         }
@@ -86,10 +89,11 @@ TEST_P(FactoredMatrixTest, MultipliesWithAnyBlockAsTheRebuiltMatrixDoes) {
 
 INSTANTIATE_TEST_SUITE_P(Rules, FactoredMatrixTest,
                          ::testing::Values(CompressOptions{TileMode::tile, 16, {RankRule::Kind::topk, 0.3}, DType::f32},
-                                         CompressOptions{TileMode::tile, 16, {RankRule::Kind::keep, 0.7}, DType::f32},
-                                         CompressOptions{TileMode::tile, 16, {RankRule::Kind::topk, 0}, DType::f32},
-                                         CompressOptions{TileMode::tile, 16, {RankRule::Kind::topk, 1}, DType::f32},
-                                         CompressOptions{TileMode::full, 1, {RankRule::Kind::topk, 0.4}, DType::f32}));
+                                           CompressOptions{TileMode::tile, 16, {RankRule::Kind::keep, 0.7}, DType::f32},
+                                           CompressOptions{TileMode::tile, 16, {RankRule::Kind::topk, 0}, DType::f32},
+                                           CompressOptions{TileMode::tile, 16, {RankRule::Kind::topk, 1}, DType::f32},
+                                           CompressOptions{
+                                               TileMode::full, 1, {RankRule::Kind::topk, 0.4}, DType::f32}));
 
 }  // namespace
 }  // namespace hack::svd

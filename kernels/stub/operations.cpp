@@ -1,0 +1,79 @@
+// Operations on the GPU, in a build that has none: each says why.
+
+#include "kernels/attention.hpp"
+#include "kernels/elementwise.hpp"
+#include "kernels/factored_linear.hpp"
+#include "kernels/linear.hpp"
+#include "kernels/vocabulary.hpp"
+
+namespace hack {
+
+namespace {
+
+constexpr Device D = Device::cuda;
+using X = MatrixView<const float, D>;
+using Y = MatrixView<float, D>;
+
+[[noreturn]] void refuse() { throw Error(std::string(kernels::why_unavailable(D))); }
+
+}  // namespace
+
+namespace kernels {
+
+template <>
+void linear<D>(Queue<D>&, X, WeightView<D>, Y, Write) {
+  refuse();
+}
+
+template <>
+void add_bias<D>(Queue<D>&, const float*, Y) {
+  refuse();
+}
+
+template <>
+void add<D>(Queue<D>&, X, Y) {
+  refuse();
+}
+
+template <>
+void rms_norm<D>(Queue<D>&, X, const float*, float, Y) {
+  refuse();
+}
+
+template <>
+void swiglu<D>(Queue<D>&, X, Y) {
+  refuse();
+}
+
+template <>
+void rope<D>(Queue<D>&, index_t, index_t, const float*, Y) {
+  refuse();
+}
+
+template <>
+void embed<D>(Queue<D>&, std::span<const int>, WeightView<D>, index_t, Y) {
+  refuse();
+}
+
+template <>
+void append_to_cache<D>(Queue<D>&, X, index_t, CacheView<D>) {
+  refuse();
+}
+
+template <>
+void attention<D>(Queue<D>&, X, CacheView<D>, CacheView<D>, std::span<const int>, index_t, Y) {
+  refuse();
+}
+
+template <>
+void partial_losses<D>(Queue<D>&, X, WeightView<D>, index_t, std::span<const int>, std::span<PartialLoss>) {
+  refuse();
+}
+
+template <>
+void factored_linear<D>(Queue<D>&, X, const FactoredView<D>&, Y) {
+  refuse();
+}
+
+}  // namespace kernels
+}  // namespace hack

@@ -1,0 +1,94 @@
+#include "model/checkpoint/checkpoint.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <span>
+
+#include <fmt/format.h>
+
+#include "kernels/error.hpp"
+#include "model/checkpoint/gguf_checkpoint.hpp"
+#include "model/checkpoint/hf_checkpoint.hpp"
+#include "model/checkpoint/llama_tensors.hpp"
+
+namespace hack::model {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/// FNV-1a with 64 bits, from two starting points.
+class Hash {
+ public:
+  void add(std::span<const std::byte> bytes) {
+    for (const std::byte byte : bytes) {
+      for (std::uint64_t& state : states_) state = (state ^ std::to_integer<std::uint64_t>(byte)) * 0x100000001b3u;
+    }
+  }
+  void add(const std::string& text) {
+    add(static_cast<index_t>(text.size()));
+    add(std::as_bytes(std::span(text)));
+  }
+  void add(index_t number) { add(std::as_bytes(std::span(&number, 1))); }
+  void add(float number) { add(std::as_bytes(std::span(&number, 1))); }
+  std::string digits() const { return fmt::format("{:016x}{:016x}", states_[0], states_[1]); }
+
+ private:
+  std::array<std::uint64_t, 2> states_ = {0xcbf29ce484222325u, 0x9e3779b97f4a7c15u};
+};
+
+constexpr index_t sample_rows = 8;
+constexpr index_t sample_cols = 256;
+
+/// Start of sample i of `count`, each `length` long, spread evenly over n.
+index_t sample_start(index_t i, index_t count, index_t n, index_t length) {
+  return count > 1 ? (n - length) * i / (count - 1) : 0;
+}
+
+}  // namespace
+
+std::unique_ptr<Checkpoint> Checkpoint::open(const fs::path& model) {
+  std::error_code error;
+  const fs::file_status status = fs::status(model, error);
+  validate(fs::exists(status), "cannot open model {} (there is no such file or directory)", model.string());
+  if (fs::is_directory(status)) return std::make_unique<HfCheckpoint>(model);
+  validate(model.extension() == ".gguf",
+           "cannot open model {} (neither a directory nor a .gguf file) give the directory with config.json, or a "
+           ".gguf file",
+           model.string());
+  return std::make_unique<GgufCheckpoint>(model);
+}
+
+std::vector<std::string> Checkpoint::names() const {
+  std::vector<std::string> out;
+  for (TensorSpec& spec : llama_tensors(config_)) out.push_back(std::move(spec.name));
+  return out;
+}
+
+std::string Checkpoint::fingerprint() const {
+  Hash hash;
+  for (const index_t number : {config_.hidden_size, config_.intermediate_size, config_.layers, config_.heads,
+                               config_.kv_heads, config_.head_dim, config_.vocab_size, index_t{config_.tied_embeddings},
+                               index_t{config_.attention_bias}, index_t{config_.mlp_bias}}) {
+    hash.add(number);
+  }
+  hash.add(config_.rms_norm_eps);
+  hash.add(static_cast<float>(config_.rope.theta));
+  std::array<float, sample_cols> sample;
+  for (const TensorSpec& spec : llama_tensors(config_)) {
+    hash.add(spec.name);
+    hash.add(spec.rows);
+    hash.add(spec.cols);
+    const index_t rows = std::min(sample_rows, spec.rows);
+    const index_t cols = std::min(sample_cols, spec.cols);
+    for (index_t i = 0; i < rows; ++i) {
+      read(spec.name, sample_start(i, rows, spec.rows, 1), sample_start(i, rows, spec.cols, cols),
+           {sample.data(), 1, cols});
+      hash.add(std::as_bytes(std::span(sample.data(), static_cast<std::size_t>(cols))));
+    }
+  }
+  return hash.digits();
+}
+
+}  // namespace hack::model

@@ -1,0 +1,64 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernels/matrix_view.hpp"
+#include "model/checkpoint/llama_config.hpp"
+#include "model/checkpoint/mapped_weights.hpp"
+#include "model/tokenizer/tokenizer.hpp"
+
+namespace hack::model {
+
+/// A model on disk: its config and its weights by Hugging Face's names ("model.layers.0.mlp.gate_proj.weight", …),
+/// whatever the format. Nothing is read before it is asked for. Reading is thread-safe.
+class Checkpoint {
+ public:
+  /// Opens a Hugging Face directory or a .gguf file. Afterwards every tensor that the config implies is known to exist
+  /// with the shape it implies; what is missing, damaged or not supported is an Error naming it.
+  static std::unique_ptr<Checkpoint> open(const std::filesystem::path& model);
+
+  virtual ~Checkpoint() = default;
+  Checkpoint(const Checkpoint&) = delete;
+  Checkpoint& operator=(const Checkpoint&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+  const LlamaConfig& config() const { return config_; }
+
+  virtual bool contains(const std::string& name) const = 0;
+
+  /// An Error if there is no such tensor.
+  virtual TensorInfo info(const std::string& name) const = 0;
+
+  /// Decodes the block of out.rows × out.cols numbers whose first is (row, col); a vector of n numbers is a (1, n)
+  /// matrix. Touches only the bytes of those numbers (of their blocks, where quantized) and gives the pages back.
+  /// Whole rows, many at a time, are cheapest. An Error naming the tensor if it is unknown or a number is NaN or
+  /// infinite.
+  virtual void read(const std::string& name, index_t row, index_t col, MatrixView<float> out) const = 0;
+
+  /// The tokenizer that comes with the model.
+  virtual Tokenizer tokenizer() const = 0;
+
+  /// The narrowest of bf16, f16 and f32 that holds every matrix exactly: f32 for quantized or mixed files.
+  virtual DType exact_type() const = 0;
+
+  /// Every tensor that the config implies, in the order of the forward pass.
+  std::vector<std::string> names() const;
+
+  /// 32 hex digits that tell models apart, independent of the file format: the same weights give the same digits as
+  /// GGUF and as f32 safetensors. A hash of the config's sizes, flags, epsilon and theta and of a sample of every
+  /// tensor: its name, its shape and, from up to 8 rows spread evenly over it, up to 256 neighbouring numbers each, as
+  /// f32. It notices another model, a fine-tuned or differently rounded one; it does not notice changes of single
+  /// numbers outside the sample, of rope scaling, the context length, end tokens or the tokenizer.
+  std::string fingerprint() const;
+
+ protected:
+  explicit Checkpoint(std::filesystem::path path) : path_(std::move(path)) {}
+
+  std::filesystem::path path_;
+  LlamaConfig config_;
+};
+
+}  // namespace hack::model

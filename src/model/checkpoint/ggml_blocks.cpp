@@ -1,0 +1,231 @@
+#include "model/checkpoint/ggml_blocks.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "kernels/error.hpp"
+
+namespace hack::model {
+
+namespace {
+
+/// What is to know of a format besides its decoder.
+struct Format {
+  GgmlType type;
+  std::string_view name;
+  index_t numbers;  // in a block
+  index_t bytes;    // of a block
+};
+
+constexpr std::array formats = {
+    Format{GgmlType::f32, "F32", 1, 4},       Format{GgmlType::f16, "F16", 1, 2},
+    Format{GgmlType::bf16, "BF16", 1, 2},     Format{GgmlType::q8_0, "Q8_0", 32, 34},
+    Format{GgmlType::q4_0, "Q4_0", 32, 18},   Format{GgmlType::q4_1, "Q4_1", 32, 20},
+    Format{GgmlType::q4_k, "Q4_K", 256, 144}, Format{GgmlType::q5_k, "Q5_K", 256, 176},
+    Format{GgmlType::q6_k, "Q6_K", 256, 210},
+};
+constexpr index_t largest_block = 256;
+
+const Format& format_of(GgmlType type) {
+  const auto at = std::find_if(formats.begin(), formats.end(), [&](const Format& f) { return f.type == type; });
+  HACK_EXPECT(at != formats.end());
+  return *at;
+}
+
+float load_half(const std::byte* from) {
+  f16 x;
+  std::memcpy(&x, from, sizeof x);
+  return to_float(x);
+}
+
+int low(std::byte b) { return std::to_integer<int>(b) & 15; }
+int high(std::byte b) { return std::to_integer<int>(b) >> 4; }
+
+// Every product below is of a half (11 bits) and small integers and fits a float's 24 bits, or is the only rounding of
+// its expression: results do not depend on whether the compiler fuses multiplications and additions.
+
+/// 2 bytes scale, 32 signed bytes.
+void decode_q8_0(const std::byte* block, float* out) {
+  const float scale = load_half(block);
+  const auto* q = reinterpret_cast<const std::int8_t*>(block + 2);
+  for (int i = 0; i < 32; ++i) out[i] = static_cast<float>(q[i]) * scale;
+}
+
+/// 2 bytes scale, 16 bytes: number i in the low half of byte i, number 16 + i in its high half; 8 means zero.
+void decode_q4_0(const std::byte* block, float* out) {
+  const float scale = load_half(block);
+  for (int i = 0; i < 16; ++i) {
+    out[i] = scale * static_cast<float>(low(block[2 + i]) - 8);
+    out[16 + i] = scale * static_cast<float>(high(block[2 + i]) - 8);
+  }
+}
+
+/// 2 bytes scale, 2 bytes minimum, 16 bytes as in Q4_0.
+void decode_q4_1(const std::byte* block, float* out) {
+  const float scale = load_half(block);
+  const float minimum = load_half(block + 2);
+  for (int i = 0; i < 16; ++i) {
+    out[i] = scale * static_cast<float>(low(block[4 + i])) + minimum;
+    out[16 + i] = scale * static_cast<float>(high(block[4 + i])) + minimum;
+  }
+}
+
+/// Scales and minima of the eight groups of 32 in a Q4_K or Q5_K block.
+struct GroupScales {
+  std::array<float, 8> scale;
+  std::array<float, 8> minimum;
+};
+
+/// 2 bytes scale of scales, 2 bytes scale of minima, 12 bytes with 8 + 8 numbers of 6 bits: groups 0 to 3 have theirs
+/// in the low bits of bytes 0-3 (scale) and 4-7 (minimum), whose top two bits are the top bits of groups 4 to 7; the
+/// low four bits of those are in bytes 8-11, scale below minimum.
+GroupScales decode_group_scales(const std::byte* block) {
+  const float scale = load_half(block);
+  const float minimum = load_half(block + 2);
+  const auto byte = [&](int i) { return std::to_integer<int>(block[4 + i]); };
+  GroupScales out{};
+  for (int i = 0; i < 4; ++i) {
+    out.scale[i] = scale * static_cast<float>(byte(i) & 63);
+    out.minimum[i] = minimum * static_cast<float>(byte(4 + i) & 63);
+    out.scale[4 + i] = scale * static_cast<float>((byte(8 + i) & 15) | (byte(i) >> 6) << 4);
+    out.minimum[4 + i] = minimum * static_cast<float>((byte(8 + i) >> 4) | (byte(4 + i) >> 6) << 4);
+  }
+  return out;
+}
+
+/// 16 bytes of scales, 128 bytes: groups 2p and 2p + 1 are the low and high halves of bytes 32p…
+void decode_q4_k(const std::byte* block, float* out) {
+  const GroupScales groups = decode_group_scales(block);
+  for (int p = 0; p < 4; ++p) {
+    const std::byte* q = block + 16 + 32 * p;
+    for (int i = 0; i < 32; ++i) {
+      out[64 * p + i] = groups.scale[2 * p] * static_cast<float>(low(q[i])) - groups.minimum[2 * p];
+      out[64 * p + 32 + i] = groups.scale[2 * p + 1] * static_cast<float>(high(q[i])) - groups.minimum[2 * p + 1];
+    }
+  }
+}
+
+/// 16 bytes of scales, 32 bytes whose bit g is the fifth bit of group g, 128 bytes as in Q4_K.
+void decode_q5_k(const std::byte* block, float* out) {
+  const GroupScales groups = decode_group_scales(block);
+  const std::byte* fifth = block + 16;
+  for (int p = 0; p < 4; ++p) {
+    const std::byte* q = block + 48 + 32 * p;
+    for (int i = 0; i < 32; ++i) {
+      const int bits = std::to_integer<int>(fifth[i]) >> (2 * p);
+      const int first = low(q[i]) | (bits & 1) << 4;
+      const int second = high(q[i]) | (bits >> 1 & 1) << 4;
+      out[64 * p + i] = groups.scale[2 * p] * static_cast<float>(first) - groups.minimum[2 * p];
+      out[64 * p + 32 + i] = groups.scale[2 * p + 1] * static_cast<float>(second) - groups.minimum[2 * p + 1];
+    }
+  }
+}
+
+/// 128 bytes low four bits, 64 bytes high two bits, 16 signed bytes of scales (one for 16 numbers), 2 bytes scale of
+/// scales; 32 means zero. Each half of the block: rows of 32 numbers r = 0…3 share 64 low and 32 high bytes.
+void decode_q6_k(const std::byte* block, float* out) {
+  const float scale = load_half(block + 208);
+  const auto* scales = reinterpret_cast<const std::int8_t*>(block + 192);
+  for (int half = 0; half < 2; ++half) {
+    const std::byte* lower = block + 64 * half;
+    const std::byte* upper = block + 128 + 32 * half;
+    for (int r = 0; r < 4; ++r) {
+      for (int i = 0; i < 32; ++i) {
+        const std::byte nibbles = lower[32 * (r % 2) + i];
+        const int four = r < 2 ? low(nibbles) : high(nibbles);
+        const int two = std::to_integer<int>(upper[i]) >> (2 * r) & 3;
+        const int at = 128 * half + 32 * r + i;
+        out[at] = scale * static_cast<float>(scales[at / 16]) * static_cast<float>((four | two << 4) - 32);
+      }
+    }
+  }
+}
+
+using Decoder = void (*)(const std::byte*, float*);
+
+Decoder decoder_of(GgmlType type) {
+  switch (type) {
+    case GgmlType::q8_0:
+      return decode_q8_0;
+    case GgmlType::q4_0:
+      return decode_q4_0;
+    case GgmlType::q4_1:
+      return decode_q4_1;
+    case GgmlType::q4_k:
+      return decode_q4_k;
+    case GgmlType::q5_k:
+      return decode_q5_k;
+    case GgmlType::q6_k:
+      return decode_q6_k;
+    default:
+      break;
+  }
+  return nullptr;
+}
+
+/// Numbers stored one by one.
+void decode_plain(DType type, const std::byte* from, index_t count, float* out) {
+  const index_t size = size_of(type);
+  if (reinterpret_cast<std::uintptr_t>(from) % static_cast<std::uintptr_t>(size) == 0) {
+    convert(from, type, out, DType::f32, count);
+    return;
+  }
+  constexpr index_t chunk = 1024;
+  alignas(float) std::array<std::byte, chunk * sizeof(float)> aligned;
+  for (index_t i = 0; i < count; i += chunk) {
+    const index_t n = std::min(chunk, count - i);
+    std::memcpy(aligned.data(), from + i * size, static_cast<std::size_t>(n * size));
+    convert(aligned.data(), type, out + i, DType::f32, n);
+  }
+}
+
+void decode_blocks(GgmlType type, const std::byte* row, index_t first, index_t count, float* out) {
+  const Decoder decode = decoder_of(type);
+  const index_t size = block_size(type);
+  const index_t bytes = block_bytes(type);
+  std::array<float, largest_block> whole;
+  for (index_t done = 0; done < count;) {
+    const index_t skip = (first + done) % size;
+    const index_t n = std::min(size - skip, count - done);
+    const std::byte* block = row + (first + done) / size * bytes;
+    if (n == size) {
+      decode(block, out + done);
+    } else {
+      decode(block, whole.data());
+      std::copy_n(whole.data() + skip, n, out + done);
+    }
+    done += n;
+  }
+}
+
+}  // namespace
+
+std::optional<GgmlType> ggml_type(std::uint32_t code) {
+  for (const Format& format : formats) {
+    if (static_cast<std::uint32_t>(format.type) == code) return format.type;
+  }
+  return {};
+}
+
+std::string_view to_string(GgmlType type) { return format_of(type).name; }
+
+std::string_view known_ggml_types() { return "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q4_K, Q5_K, Q6_K"; }
+
+index_t block_size(GgmlType type) { return format_of(type).numbers; }
+index_t block_bytes(GgmlType type) { return format_of(type).bytes; }
+
+void dequantize(GgmlType type, const std::byte* row, index_t first, index_t count, float* out) {
+  switch (type) {
+    case GgmlType::f32:
+      return decode_plain(DType::f32, row + first * 4, count, out);
+    case GgmlType::f16:
+      return decode_plain(DType::f16, row + first * 2, count, out);
+    case GgmlType::bf16:
+      return decode_plain(DType::bf16, row + first * 2, count, out);
+    default:
+      return decode_blocks(type, row, first, count, out);
+  }
+}
+
+}  // namespace hack::model

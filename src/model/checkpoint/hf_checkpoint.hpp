@@ -1,0 +1,35 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "model/checkpoint/checkpoint.hpp"
+#include "model/checkpoint/safetensors_file.hpp"
+
+namespace hack::model {
+
+/// A Hugging Face directory: config.json, tokenizer.json, and model.safetensors or the shards that
+/// model.safetensors.index.json lists (of both, the single file is read, as transformers does). End tokens are those of
+/// generation_config.json where it names any, else those of config.json.
+class HfCheckpoint final : public Checkpoint {
+ public:
+  explicit HfCheckpoint(const std::filesystem::path& directory);
+
+  bool contains(const std::string& name) const override { return weights_.contains(name); }
+  TensorInfo info(const std::string& name) const override { return weights_.info(name); }
+  void read(const std::string& name, index_t row, index_t col, MatrixView<float> out) const override {
+    weights_.read(name, row, col, out);
+  }
+  Tokenizer tokenizer() const override;
+  DType exact_type() const override { return weights_.exact_type(); }
+
+ private:
+  void read_config();
+  void open_shards();
+  void add_weights(const SafetensorsFile& file, const std::string& name);
+
+  std::vector<std::unique_ptr<SafetensorsFile>> shards_;
+  MappedWeights weights_;
+};
+
+}  // namespace hack::model

@@ -1,0 +1,139 @@
+#include "model/checkpoint/mapped_weights.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+#include <optional>
+
+#include "kernels/error.hpp"
+
+namespace hack::model {
+
+namespace {
+
+std::string to_text(const std::vector<index_t>& shape) {
+  std::string out;
+  for (const index_t extent : shape) out += (out.empty() ? "(" : ", ") + std::to_string(extent);
+  return out + ")";
+}
+
+/// Whether all numbers are finite; all ones in the exponent mean NaN or infinity. No branch, so that it vectorizes.
+bool all_finite(const float* x, index_t n) {
+  constexpr std::uint32_t exponent = 0x7f800000u;
+  std::uint32_t bad = 0;
+  for (index_t i = 0; i < n; ++i) bad |= (std::bit_cast<std::uint32_t>(x[i]) & exponent) == exponent ? 1u : 0u;
+  return bad == 0;
+}
+
+/// Where number or row r of Hugging Face's order stands in a file that keeps rotary pairs (i, i + head / 2) side by
+/// side.
+index_t stored_index(index_t r, index_t head) {
+  if (head == 0) return r;
+  const index_t within = r % head;
+  return r - within + within % (head / 2) * 2 + within / (head / 2);
+}
+
+index_t rows_of(const StoredWeight& w) { return w.shape.size() == 1 ? 1 : w.shape[0]; }
+index_t cols_of(const StoredWeight& w) { return w.shape.back(); }
+
+/// The part of a file that has been read since pages were last given back.
+class TouchedRange {
+ public:
+  explicit TouchedRange(const MappedFile& file) : file_(file) {}
+  ~TouchedRange() { release(); }
+  TouchedRange(const TouchedRange&) = delete;
+  TouchedRange& operator=(const TouchedRange&) = delete;
+
+  void add(const std::byte* begin, const std::byte* end) {
+    const bool first = begin_ == nullptr;
+    begin_ = first ? begin : std::min(begin_, begin);
+    end_ = first ? end : std::max(end_, end);
+    // Large enough for the system's read-ahead, small beside the tensors.
+    constexpr index_t most = 8 << 20;
+    if (end_ - begin_ >= most) release();
+  }
+
+ private:
+  void release() {
+    if (begin_ != nullptr) file_.release({begin_, end_});
+    begin_ = end_ = nullptr;
+  }
+
+  const MappedFile& file_;
+  const std::byte* begin_ = nullptr;
+  const std::byte* end_ = nullptr;
+};
+
+}  // namespace
+
+const StoredWeight& MappedWeights::find(const std::string& name) const {
+  const auto at = weights_.find(name);
+  validate(at != weights_.end(), "{} has no tensor '{}'", path_, name);
+  return at->second;
+}
+
+void MappedWeights::keep_implied(const LlamaConfig& config) {
+  std::map<std::string, StoredWeight> kept;
+  for (const TensorSpec& spec : llama_tensors(config)) {
+    if (const auto at = unreadable_.find(spec.name); at != unreadable_.end()) {
+      fail("cannot read tensor '{}' of {} ({})", spec.name, path_, at->second);
+    }
+    const auto at = weights_.find(spec.name);
+    validate(at != weights_.end(), "{} is incomplete (it has no tensor '{}', which its config implies)", path_,
+             spec.name);
+    const StoredWeight& w = at->second;
+    const std::vector<index_t> expected =
+        spec.is_vector ? std::vector<index_t>{spec.cols} : std::vector<index_t>{spec.rows, spec.cols};
+    validate(w.shape == expected, "tensor '{}' of {} has shape {}, its config implies {} ({})", spec.name,
+             w.file->path(), to_text(w.shape), to_text(expected), spec.shape_from);
+    kept.insert(*at);
+  }
+  weights_ = std::move(kept);
+}
+
+TensorInfo MappedWeights::info(const std::string& name) const {
+  const StoredWeight& w = find(name);
+  return {rows_of(w), cols_of(w), std::string(to_string(w.type)), rows_of(w) * row_bytes(w.type, cols_of(w))};
+}
+
+void MappedWeights::read(const std::string& name, index_t row, index_t col, MatrixView<float> out) const {
+  const StoredWeight& w = find(name);
+  const index_t rows = rows_of(w);
+  const index_t cols = cols_of(w);
+  HACK_EXPECT(row >= 0 && out.rows >= 0 && row <= rows - out.rows);
+  HACK_EXPECT(col >= 0 && out.cols >= 0 && col <= cols - out.cols);
+  if (out.rows == 0 || out.cols == 0) return;
+
+  const index_t stride = row_bytes(w.type, cols);
+  const std::byte* data = w.file->bytes(w.offset, static_cast<std::uint64_t>(rows * stride)).data();
+  const index_t block = block_size(w.type);
+  const bool is_vector = w.shape.size() == 1;
+  TouchedRange touched(*w.file);
+  for (index_t i = 0; i < out.rows; ++i) {
+    const std::byte* from = data + (is_vector ? 0 : stored_index(row + i, w.interleaved_head)) * stride;
+    if (is_vector && w.interleaved_head > 0) {
+      for (index_t j = 0; j < out.cols; ++j) {
+        dequantize(w.type, from, stored_index(col + j, w.interleaved_head), 1, &out(i, j));
+      }
+    } else {
+      dequantize(w.type, from, col, out.cols, out.row(i));
+    }
+    validate(all_finite(out.row(i), out.cols), "tensor '{}' of {} holds NaN or infinity (row {}) fetch the model again",
+             name, w.file->path(), row + i);
+    touched.add(from + col / block * block_bytes(w.type),
+                from + row_bytes(w.type, (col + out.cols + block - 1) / block * block));
+  }
+}
+
+DType MappedWeights::exact_type() const {
+  std::optional<DType> common;
+  for (const auto& [name, w] : weights_) {
+    if (w.shape.size() == 1) continue;
+    const DType type = w.type == GgmlType::bf16 ? DType::bf16 : w.type == GgmlType::f16 ? DType::f16 : DType::f32;
+    if (common.value_or(type) != type) return DType::f32;
+    common = type;
+  }
+  return common.value_or(DType::f32);
+}
+
+}  // namespace hack::model

@@ -1,0 +1,173 @@
+#include "model/tokenizer/tokenizer.hpp"
+
+#include <algorithm>
+#include <cstdint>
+#include <unordered_map>
+#include <utility>
+
+#include "kernels/error.hpp"
+#include "model/tokenizer/byte_alphabet.hpp"
+#include "model/tokenizer/unicode.hpp"
+
+namespace hack::model {
+namespace {
+
+/// Keeps a small file with one huge id from asking for gigabytes; the largest vocabularies have 2^18 entries.
+constexpr std::int64_t id_limit = std::int64_t{1} << 22;
+
+/// Id → bytes of every token. Two tokens with one id, or one text with two ids, are an Error.
+class ByteTable {
+ public:
+  explicit ByteTable(const TokenizerDescription& description) : source_(description.source) {
+    for (const auto& [text, id] : description.vocabulary) {
+      validate(ids_.emplace(text, id).second, "{}: token '{}' is in the vocabulary twice; repair the file", source_,
+               text);
+      claim(text, id);
+      bytes_[id] = bytes_of(text).value_or(text);
+    }
+    std::unordered_map<std::string_view, std::int64_t> added;
+    for (const AddedToken& token : description.added_tokens) {
+      validate(!token.text.empty(), "{}: added token {} is empty; repair the file", source_, token.id);
+      validate(added.emplace(token.text, token.id).second, "{}: added token '{}' is listed twice; repair the file",
+               source_, token.text);
+      const auto known = ids_.find(token.text);
+      if (known == ids_.end()) {
+        claim(token.text, token.id);
+      } else {
+        validate(known->second == token.id,
+                 "{}: token '{}' has two ids ({} in the vocabulary, {} among the added tokens); repair the file",
+                 source_, token.text, known->second, token.id);
+      }
+      bytes_[token.id] = token.text;
+    }
+    validate(!bytes_.empty(), "{}: the vocabulary is empty (no tokens); repair the file", source_);
+  }
+
+  std::vector<std::string> take() { return std::move(bytes_); }
+
+ private:
+  void claim(const std::string& text, std::int64_t id) {
+    validate(id >= 0 && id < id_limit, "{}: token '{}' has the impossible id {} (below 0 or above {}); repair the file",
+             source_, text, id, id_limit - 1);
+    const auto index = static_cast<std::size_t>(id);
+    if (index >= bytes_.size()) {
+      bytes_.resize(index + 1);
+      taken_.resize(index + 1);
+    }
+    validate(!taken_[index], "{}: token '{}' has the id {} of another token; repair the file", source_, text, id);
+    taken_[index] = true;
+  }
+
+  const std::string& source_;
+  std::vector<std::string> bytes_;
+  std::vector<bool> taken_;
+  std::unordered_map<std::string_view, std::int64_t> ids_;
+};
+
+int checked_id(const TokenizerDescription& description, std::int64_t id, std::size_t size) {
+  validate(id >= 0 && id < static_cast<std::int64_t>(size),
+           "{}: special token id {} is outside the vocabulary of {}; repair the file", description.source, id, size);
+  return static_cast<int>(id);
+}
+
+std::vector<int> checked_ids(const TokenizerDescription& description, const std::vector<std::int64_t>& ids,
+                             std::size_t size) {
+  std::vector<int> checked;
+  for (const std::int64_t id : ids) checked.push_back(checked_id(description, id, size));
+  return checked;
+}
+
+std::vector<AddedToken> tokens_where(const TokenizerDescription& description, bool normalized) {
+  std::vector<AddedToken> tokens;
+  std::copy_if(description.added_tokens.begin(), description.added_tokens.end(), std::back_inserter(tokens),
+               [&](const AddedToken& token) { return token.normalized == normalized; });
+  return tokens;
+}
+
+}  // namespace
+
+/// The ids of one text as they grow, and where those of words that came before stand among them.
+class Tokenizer::Encoding {
+ public:
+  Encoding(const BytePairEncoder& encoder, std::size_t bytes) : encoder_(encoder) { ids_.reserve(bytes / 4 + 2); }
+
+  void add(int id) { ids_.push_back(id); }
+  void add(std::span<const int> ids) { ids_.insert(ids_.end(), ids.begin(), ids.end()); }
+
+  void add_word(std::string_view word) {
+    const auto seen = seen_.find(word);
+    if (seen == seen_.end()) {
+      const std::size_t begin = ids_.size();
+      encoder_.encode(word, ids_);
+      if (word.size() <= longest_kept && seen_.size() < most_kept) seen_.emplace(word, Range{begin, ids_.size()});
+      return;
+    }
+    for (std::size_t i = seen->second.begin; i < seen->second.end; ++i) ids_.push_back(ids_[i]);
+  }
+
+  std::vector<int> take() { return std::move(ids_); }
+
+ private:
+  static constexpr std::size_t longest_kept = 64;
+  static constexpr std::size_t most_kept = std::size_t{1} << 18;
+  struct Range {
+    std::size_t begin;
+    std::size_t end;
+  };
+
+  const BytePairEncoder& encoder_;
+  std::vector<int> ids_;
+  std::unordered_map<std::string_view, Range> seen_;
+};
+
+Tokenizer::Tokenizer(const TokenizerDescription& description)
+    : bytes_(ByteTable(description).take()),
+      prefix_(checked_ids(description, description.prefix, bytes_.size())),
+      suffix_(checked_ids(description, description.suffix, bytes_.size())),
+      raw_tokens_(tokens_where(description, false)),
+      normalized_tokens_(tokens_where(description, true)),
+      pre_tokenizer_(description.patterns, description.source),
+      encoder_(description) {
+  if (description.eos) eos_ = checked_id(description, *description.eos, bytes_.size());
+}
+
+std::vector<int> Tokenizer::encode(std::string_view utf8, AddSpecial add_special) const {
+  validate_utf8(utf8, "the text");
+  Encoding encoding(encoder_, utf8.size());
+  if (add_special == AddSpecial::yes) encoding.add(prefix_);
+
+  const auto add_word = [&](std::string_view word) { encoding.add_word(word); };
+  const auto add_ordinary = [&](std::string_view piece, std::optional<int> id) {
+    if (id) {
+      encoding.add(*id);
+    } else {
+      pre_tokenizer_.split(piece, add_word);
+    }
+  };
+  raw_tokens_.split(utf8, [&](std::string_view piece, std::optional<int> id) {
+    if (id) {
+      encoding.add(*id);
+    } else {
+      normalized_tokens_.split(piece, add_ordinary);
+    }
+  });
+
+  if (add_special == AddSpecial::yes) encoding.add(suffix_);
+  return encoding.take();
+}
+
+std::string Tokenizer::decode(std::span<const int> ids) const {
+  std::string bytes;
+  for (const int id : ids) bytes += text(id);
+  return bytes;
+}
+
+std::string_view Tokenizer::text(int id) const {
+  validate(id >= 0 && id < size(),
+           "token id {} is outside the vocabulary of {} (ids start at 0); use ids of this tokenizer", id, size());
+  return bytes_[static_cast<std::size_t>(id)];
+}
+
+std::optional<int> Tokenizer::bos() const { return prefix_.empty() ? std::nullopt : std::optional(prefix_.front()); }
+
+}  // namespace hack::model

@@ -1,0 +1,71 @@
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kernels/dtype.hpp"
+#include "model/tokenizer/added_tokens.hpp"
+#include "model/tokenizer/byte_pair_encoder.hpp"
+#include "model/tokenizer/pre_tokenizer.hpp"
+#include "model/tokenizer/tokenizer_description.hpp"
+
+namespace hack::model {
+
+class GgufFile;
+
+/// Whether the ids that the tokenizer's template puts around a text (BOS, in some files EOS too) are put.
+enum class AddSpecial { no, yes };
+
+/// Byte-level BPE as Hugging Face tokenizers does it, for the tokenizers of Llama-3, SmolLM2 and GPT-2. Added tokens
+/// written out in the text are tokens, whatever AddSpecial says. Immutable: threads may share one.
+class Tokenizer {
+ public:
+  /// Reads a Hugging Face tokenizer.json, and eos_token from the tokenizer_config.json beside it if there is one. An
+  /// Error names the file and what in it is damaged or of a kind that is not known.
+  static Tokenizer from_json(const std::filesystem::path& tokenizer_json);
+
+  /// Reads the metadata tokenizer.ggml.*. Words are cut as llama.cpp does for the tokenizer.ggml.pre smollm, llama-bpe
+  /// (llama3, llama-v3), gpt-2 and default; a file without that key counts as default. BOS is put where add_bos_token
+  /// says so, by default only for llama-bpe; EOS where add_eos_token does.
+  static Tokenizer from_gguf(const GgufFile& file);
+
+  /// Checks everything a description says: ids, merges, patterns.
+  explicit Tokenizer(const TokenizerDescription& description);
+
+  /// The ids of a text. An Error with the byte offset if it is not UTF-8.
+  std::vector<int> encode(std::string_view utf8, AddSpecial add_special) const;
+
+  /// The bytes that ids stand for, one after another, special tokens written out; cut anywhere, they need not be UTF-8.
+  /// An Error if an id is not in [0, size()).
+  std::string decode(std::span<const int> ids) const;
+
+  /// The bytes one id stands for; empty for an id below size() that no token has.
+  std::string_view text(int id) const;
+
+  /// One more than the largest id.
+  index_t size() const { return static_cast<index_t>(bytes_.size()); }
+
+  /// The first id put before a text; none if the tokenizer puts nothing there.
+  std::optional<int> bos() const;
+
+  /// The id that ends a text by the file's word, if it has one.
+  std::optional<int> eos() const { return eos_; }
+
+ private:
+  class Encoding;
+
+  std::vector<std::string> bytes_;  // id → bytes
+  std::vector<int> prefix_;
+  std::vector<int> suffix_;
+  std::optional<int> eos_;
+  AddedTokens raw_tokens_;
+  AddedTokens normalized_tokens_;
+  PreTokenizer pre_tokenizer_;
+  BytePairEncoder encoder_;
+};
+
+}  // namespace hack::model
