@@ -6,7 +6,7 @@
 #   bash jobs/demo.sh [--ranks N] [--keep R] [--text FILE] [--prompt TEXT] [--max-tokens N]
 #
 #   --ranks N       MPI ranks on this machine (default 2)
-#   --keep R        share of the MLP's bytes to keep, 0 to 1 (default 0.9)
+#   --keep R        share of the MLP's bytes to keep, 0 to 1 (default 0.98)
 #   --text FILE     text for the perplexity, UTF-8 (default tests/data/lighthouse.txt)
 #   --prompt TEXT   start of the generated text
 #   --max-tokens N  how much to generate (default 40)
@@ -21,7 +21,7 @@ program=demo
 . "$root/jobs/model.sh"
 
 ranks=2
-keep=0.9
+keep=0.98
 text=$root/tests/data/lighthouse.txt
 prompt='The lighthouse keeper climbed the stairs and'
 max_tokens=40
