@@ -4,11 +4,30 @@
 set(MPI_CXX_SKIP_MPICXX ON)
 find_package(MPI REQUIRED COMPONENTS CXX)
 
-# A serial HDF5 would compile and then lose data silently when several ranks write.
-set(HDF5_PREFER_PARALLEL ON)
-find_package(HDF5 1.10 REQUIRED COMPONENTS C)
-if(NOT HDF5_IS_PARALLEL)
-  message(FATAL_ERROR "HDF5 at ${HDF5_C_LIBRARIES} is serial. Install libhdf5-openmpi-dev (Debian/Ubuntu) or hdf5+mpi (Spack).")
+find_package(PkgConfig REQUIRED)
+
+# Parallel HDF5, as hack_hdf5. pkg-config first: CMake's own search compiles through a wrapper that fails where the path of
+# the build has a space. A serial HDF5 would compile and then lose data silently when several ranks write.
+pkg_search_module(HDF5_PKG IMPORTED_TARGET hdf5-openmpi>=1.10 hdf5-mpich>=1.10 hdf5>=1.10)
+add_library(hack_hdf5 INTERFACE)
+if(HDF5_PKG_FOUND)
+  target_link_libraries(hack_hdf5 INTERFACE PkgConfig::HDF5_PKG)
+  set(HACK_HDF5_INCLUDE ${HDF5_PKG_INCLUDE_DIRS})
+  set(HACK_HDF5_VERSION ${HDF5_PKG_VERSION})
+else()
+  set(HDF5_PREFER_PARALLEL ON)
+  find_package(HDF5 1.10 REQUIRED COMPONENTS C)
+  target_link_libraries(hack_hdf5 INTERFACE hdf5::hdf5)
+  set(HACK_HDF5_INCLUDE ${HDF5_INCLUDE_DIRS})
+  set(HACK_HDF5_VERSION ${HDF5_VERSION})
+endif()
+find_file(HACK_HDF5_CONFIG NAMES H5pubconf.h PATHS ${HACK_HDF5_INCLUDE} NO_DEFAULT_PATH)
+set(hdf5_is_parallel "")
+if(HACK_HDF5_CONFIG)
+  file(STRINGS "${HACK_HDF5_CONFIG}" hdf5_is_parallel REGEX "^#define H5_HAVE_PARALLEL 1")
+endif()
+if(NOT hdf5_is_parallel)
+  message(FATAL_ERROR "HDF5 in ${HACK_HDF5_INCLUDE} is serial. Install libhdf5-openmpi-dev (Debian/Ubuntu) or hdf5+mpi (Spack).")
 endif()
 
 find_package(OpenMP REQUIRED COMPONENTS CXX)
@@ -17,7 +36,6 @@ find_package(CLI11 REQUIRED)
 find_package(nlohmann_json 3.11 REQUIRED)
 find_package(fmt REQUIRED)
 
-find_package(PkgConfig REQUIRED)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 pkg_check_modules(HIGHWAY REQUIRED IMPORTED_TARGET libhwy)
 
