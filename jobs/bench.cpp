@@ -41,21 +41,17 @@ double measure_read_bandwidth(const comm::Communicator& world, int threads) {
 class BenchCommand : public Command {
  public:
   explicit BenchCommand(CLI::App& parent)
-      : app_(*parent.add_subcommand("bench", "Time one part, with what the hardware would allow beside it")) {
+      : Command(parent, "bench", "Time one part, with what the hardware would allow beside it") {
     app_.add_option("PART", part_, "decode: one token after another; prefill: one prompt")
         ->required()
         ->check(CLI::IsMember({"decode", "prefill"}));
-    app_.add_option("MODEL", model_, "Hugging Face directory or .gguf file")->required();
-    app_.add_option("--archive", archive_, "Take the matrices it holds from this factor archive");
+    add_model_options(app_, model_, archive_);
     app_.add_option("--tokens", tokens_, "Tokens decoded (64) or of the prompt (512)")->check(CLI::PositiveNumber);
     app_.add_option("--repeats", repeats_, "Timed runs, after one that is not counted")
         ->check(CLI::Range(1, 1000))
         ->capture_default_str();
     common_.add_to(app_);
   }
-
-  const CLI::App& app() const override { return app_; }
-  const CommonOptions& common() const override { return common_; }
 
   nlohmann::json run(Session& session) override {
     return with_device(session.device(), [&]<Device D>() { return run_on<D>(session); });
@@ -138,8 +134,6 @@ class BenchCommand : public Command {
     fmt::print("\n");
   }
 
-  CLI::App& app_;
-  CommonOptions common_;
   std::string part_, model_, archive_;
   long tokens_ = 0;
   int repeats_ = 5;

@@ -50,7 +50,7 @@ std::vector<svd::MatrixSource> select_matrices(const model::Checkpoint& checkpoi
 class CompressCommand : public Command {
  public:
   explicit CompressCommand(CLI::App& parent)
-      : app_(*parent.add_subcommand("compress", "Factorize a model's matrices tile by tile into a factor archive")) {
+      : Command(parent, "compress", "Factorize a model's matrices tile by tile into a factor archive") {
     app_.add_option("MODEL", model_, "Hugging Face directory or .gguf file")->required();
     app_.add_option("--output", output_, "The archive to write (HDF5)")->required();
     app_.add_option("--mode", mode_, "tile, or full: one SVD for each whole matrix")
@@ -78,9 +78,6 @@ class CompressCommand : public Command {
         ->capture_default_str();
     common_.add_to(app_);
   }
-
-  const CLI::App& app() const override { return app_; }
-  const CommonOptions& common() const override { return common_; }
 
   nlohmann::json run(Session& session) override {
     const ModelFiles files(model_, "");
@@ -151,8 +148,6 @@ class CompressCommand : public Command {
     return results;
   }
 
-  CLI::App& app_;
-  CommonOptions common_;
   std::string model_, output_;
   std::string mode_ = "tile", method_ = "plain", factor_type_ = "bf16";
   long tile_ = 128;

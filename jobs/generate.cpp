@@ -12,9 +12,8 @@ namespace {
 
 class GenerateCommand : public Command {
  public:
-  explicit GenerateCommand(CLI::App& parent) : app_(*parent.add_subcommand("generate", "Continue a prompt")) {
-    app_.add_option("MODEL", model_, "Hugging Face directory or .gguf file")->required();
-    app_.add_option("--archive", archive_, "Take the matrices it holds from this factor archive");
+  explicit GenerateCommand(CLI::App& parent) : Command(parent, "generate", "Continue a prompt") {
+    add_model_options(app_, model_, archive_);
     app_.add_option("--prompt", prompt_, "Text to continue")->required();
     app_.add_option("--max-tokens", max_tokens_, "New tokens")->check(CLI::Range(1L, 1L << 24))->capture_default_str();
     app_.add_option("--temperature", sampler_.temperature, "0: always the likeliest token")
@@ -31,9 +30,6 @@ class GenerateCommand : public Command {
     app_.add_flag("--stop-at-eos", stop_at_eos_, "End at the model's end-of-text token instead of at --max-tokens");
     common_.add_to(app_);
   }
-
-  const CLI::App& app() const override { return app_; }
-  const CommonOptions& common() const override { return common_; }
 
   nlohmann::json run(Session& session) override {
     return with_device(session.device(), [&]<Device D>() { return run_on<D>(session); });
@@ -82,8 +78,6 @@ class GenerateCommand : public Command {
     };
   }
 
-  CLI::App& app_;
-  CommonOptions common_;
   std::string model_, archive_, prompt_;
   long max_tokens_ = 100;
   model::SamplerOptions sampler_;

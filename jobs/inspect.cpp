@@ -132,13 +132,10 @@ nlohmann::json inspect_archive(const std::string& path) {
 class InspectCommand : public Command {
  public:
   explicit InspectCommand(CLI::App& parent)
-      : app_(*parent.add_subcommand("inspect", "Say what is in a model or a factor archive, and how it was made")) {
+      : Command(parent, "inspect", "Say what is in a model or a factor archive, and how it was made") {
     app_.add_option("PATH", path_, "Hugging Face directory, .gguf file or factor archive")->required();
     common_.add_to(app_);
   }
-
-  const CLI::App& app() const override { return app_; }
-  const CommonOptions& common() const override { return common_; }
 
   nlohmann::json run(Session& session) override {
     if (!session.world().is_root()) return {};
@@ -146,8 +143,6 @@ class InspectCommand : public Command {
   }
 
  private:
-  CLI::App& app_;
-  CommonOptions common_;
   std::string path_;
 };
 

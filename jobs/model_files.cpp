@@ -33,6 +33,11 @@ std::pair<double, double> ModelFiles::model_bytes(DType type) const {
   return {dense, stored};
 }
 
+void add_model_options(CLI::App& app, std::string& model, std::string& archive) {
+  app.add_option("MODEL", model, "Hugging Face directory or .gguf file")->required();
+  app.add_option("--archive", archive, "Take the matrices it holds from this factor archive");
+}
+
 std::string read_text(const std::string& option, const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   validate(file.good(), "{} {}: cannot be read (no such file, or no permission)", option, path);

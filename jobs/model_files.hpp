@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include <nlohmann/json.hpp>
+#include <CLI/CLI.hpp>
 
 #include "comm/communicator.hpp"
 #include "jobs/log.hpp"
@@ -33,6 +33,9 @@ class ModelFiles {
   std::unique_ptr<model::Checkpoint> checkpoint_;
   std::optional<svd::FactorArchive> archive_;
 };
+
+/// Adds the options MODEL and --archive.
+void add_model_options(CLI::App& app, std::string& model, std::string& archive);
 
 /// The text of a file. An Error if it cannot be read.
 std::string read_text(const std::string& option, const std::string& path);

@@ -42,9 +42,8 @@ void write_per_token(const std::string& path, const model::WindowPlan& plan, con
 class PerplexityCommand : public Command {
  public:
   explicit PerplexityCommand(CLI::App& parent)
-      : app_(*parent.add_subcommand("perplexity", "Evaluate a model, dense or compressed, on a text")) {
-    app_.add_option("MODEL", options_.model, "Hugging Face directory or .gguf file")->required();
-    app_.add_option("--archive", options_.archive, "Take the matrices it holds from this factor archive");
+      : Command(parent, "perplexity", "Evaluate a model, dense or compressed, on a text") {
+    add_model_options(app_, options_.model, options_.archive);
     app_.add_option("--text", options_.text, "UTF-8 text to score")->required();
     app_.add_option("--protocol", options_.protocol,
                     "How windows are cut and tokens counted: 2048, hack, llama.cpp, stride")
@@ -60,9 +59,6 @@ class PerplexityCommand : public Command {
         ->capture_default_str();
     common_.add_to(app_);
   }
-
-  const CLI::App& app() const override { return app_; }
-  const CommonOptions& common() const override { return common_; }
 
   nlohmann::json run(Session& session) override {
     return with_device(session.device(), [&]<Device D>() { return run_on<D>(session); });
@@ -131,8 +127,6 @@ class PerplexityCommand : public Command {
     };
   }
 
-  CLI::App& app_;
-  CommonOptions common_;
   PerplexityOptions options_;
 };
 

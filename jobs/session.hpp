@@ -37,11 +37,20 @@ class Session {
 /// A subcommand: binds its options when made, works in run().
 class Command {
  public:
+  Command(CLI::App& parent, const char* name, const char* description)
+      : app_(*parent.add_subcommand(name, description)) {}
   virtual ~Command() = default;
-  virtual const CLI::App& app() const = 0;
-  virtual const CommonOptions& common() const = 0;
+  Command(const Command&) = delete;
+  Command& operator=(const Command&) = delete;
+
+  const CLI::App& app() const { return app_; }
+  const CommonOptions& common() const { return common_; }
   /// Does the work on all ranks, prints the answer on rank 0, returns the report's `results`.
   virtual nlohmann::json run(Session& session) = 0;
+
+ protected:
+  CLI::App& app_;
+  CommonOptions common_;
 };
 
 /// Calls body.template operator()<D>() with the device chosen at run time as template argument: the one place where the

@@ -28,16 +28,12 @@ std::vector<int> parse_ids(const std::string& path, const std::string& text) {
 
 class TokenizeCommand : public Command {
  public:
-  explicit TokenizeCommand(CLI::App& parent)
-      : app_(*parent.add_subcommand("tokenize", "Token ids of a text, one a line")) {
+  explicit TokenizeCommand(CLI::App& parent) : Command(parent, "tokenize", "Token ids of a text, one a line") {
     app_.add_option("MODEL", model_, "Hugging Face directory, tokenizer.json or .gguf file")->required();
     app_.add_option("--text", text_, "UTF-8 text, or ids with --decode")->required();
     app_.add_flag("--decode", decode_, "The other way: ids in, text out");
     common_.add_to(app_);
   }
-
-  const CLI::App& app() const override { return app_; }
-  const CommonOptions& common() const override { return common_; }
 
   nlohmann::json run(Session& session) override {
     if (!session.world().is_root()) return {};
@@ -61,8 +57,6 @@ class TokenizeCommand : public Command {
   }
 
  private:
-  CLI::App& app_;
-  CommonOptions common_;
   std::string model_, text_;
   bool decode_ = false;
 };
