@@ -272,14 +272,16 @@ class LostRank : public ::testing::Test {
     std::vector<std::string> left;  ///< processes that were still there a second later (they are ended then)
   };
 
-  /// Starts a compression on three ranks and sends one of them a signal after `delay` seconds. Processes are known by
-  /// the path of the output, which is in no other command line.
+  /// Starts a compression on three ranks and sends one of them a signal `delay` seconds after the archive was begun, so
+  /// that the moment does not depend on how busy the machine is. Processes are known by the path of the output, which
+  /// is in no other command line.
   static Outcome disturb(const fs::path& output, double delay, const std::string& signal, int victim,
                          const std::string& more) {
     const std::string script = R"SH(
 now() { date +%s.%N; }
 "$MPIRUN" -n 3 "$HACK" compress 'MODEL' --output 'OUTPUT' --topk 0.5 --threads 1 MORE &
 mpirun=$!
+while kill -0 $mpirun 2>/dev/null && [ ! -e 'OUTPUT.tmp' ]; do sleep 0.02; done
 sleep DELAY
 rank=$(pgrep -P $mpirun -f 'OUTPUT' | sed -n VICTIMp)
 start=$(now)
@@ -311,26 +313,18 @@ true
     return outcome;
   }
 
-  static double undisturbed_seconds() {
-    const fs::path output = folder_->path() / "undisturbed.h5";
-    const Outcome outcome = disturb(output, 0, "CONT", 1, "--quiet");  // a signal that does nothing
-    EXPECT_EQ(outcome.status, 0) << outcome.err;
-    return outcome.seconds;
-  }
-
   static TemporaryDirectory* folder_;
 };
 
 TemporaryDirectory* LostRank::folder_ = nullptr;
 
 TEST_F(LostRank, KilledAtAnyMomentEndsTheRunAndLeavesNothing) {
-  const double whole = undisturbed_seconds();
   int met = 0;
-  const double moments[] = {0.1, 0.3, 0.5, 0.7, 0.85, 0.95};
+  const double moments[] = {0, 0.15, 0.3, 0.5, 0.8, 1.2};
   for (int i = 0; i < 6; ++i) {
-    SCOPED_TRACE(fmt::format("rank {} killed after {} of {:.1f} s", i % 3, moments[i], whole));
+    SCOPED_TRACE(fmt::format("rank {} killed {} s after the archive was begun", i % 3, moments[i]));
     const TemporaryDirectory results;
-    const Outcome outcome = disturb(results / "killed.h5", moments[i] * whole, "KILL", i % 3 + 1, "--quiet");
+    const Outcome outcome = disturb(results / "killed.h5", moments[i], "KILL", i % 3 + 1, "--quiet");
     EXPECT_TRUE(outcome.left.empty());
     EXPECT_FALSE(fs::exists(results / "killed.h5.tmp"));
     // A rank that dies after the last rename cannot take the archive back: it is whole then.
@@ -340,22 +334,22 @@ TEST_F(LostRank, KilledAtAnyMomentEndsTheRunAndLeavesNothing) {
     }
     if (!outcome.sent) continue;
     EXPECT_NE(outcome.status, 0);
-    EXPECT_LT(outcome.seconds, 10);
+    EXPECT_LT(outcome.seconds, 20);
     met += !written;
   }
-  EXPECT_GE(met, 3) << "the compression is over too soon to be disturbed";
+  EXPECT_GE(met, 2) << "the compression is over too soon to be disturbed";
 }
 
 TEST_F(LostRank, StoppedRankEndsTheRunAtTheDeadline) {
-  const double whole = undisturbed_seconds();
   for (int victim : {1, 3}) {
-    SCOPED_TRACE(fmt::format("rank {} stopped in the middle of {:.1f} s", victim - 1, whole));
+    SCOPED_TRACE(fmt::format("rank {} stopped", victim - 1));
     const TemporaryDirectory results;
-    const Outcome outcome = disturb(results / "stopped.h5", 0.5 * whole, "STOP", victim, "--quiet --deadline 3");
+    const Outcome outcome = disturb(results / "stopped.h5", 0, "STOP", victim, "--quiet --deadline 3");
     EXPECT_TRUE(outcome.sent);
     EXPECT_NE(outcome.status, 0);
-    // The others' own work, then 3 s of waiting, then mpirun's patience with a process that does not answer.
-    EXPECT_LT(outcome.seconds, whole + 12);
+    // The others' own work (seconds, more under sanitizers), 3 s of waiting, then mpirun's patience with a process that
+    // does not answer. Without the deadline it would be forever.
+    EXPECT_LT(outcome.seconds, 60);
     EXPECT_NE(outcome.err.find("waited 3 s in "), std::string::npos) << outcome.err;
     EXPECT_NE(outcome.err.find("--deadline"), std::string::npos) << outcome.err;
     EXPECT_TRUE(outcome.left.empty()) << outcome.left.size() << " processes";
