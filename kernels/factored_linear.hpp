@@ -11,6 +11,7 @@ namespace hack::kernels {
 enum class TileKind : std::uint8_t {
   factors = 0,  ///< U (h, k), singular values (k), Vᵀ (k, w)
   dense = 1,    ///< its own numbers (h, w)
+  pivoted = 2,  ///< k of its rows, the pivots (k, w), and the other rows' coefficients in them (h - k, k)
 };
 
 /// A matrix (rows, cols) cut into I × J tiles, kept as stacked factors. In rank space every tile (i, j) has a block

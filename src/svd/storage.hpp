@@ -1,5 +1,8 @@
 #pragma once
 
+#include <cstdint>
+#include <string_view>
+
 #include "kernels/dtype.hpp"
 #include "kernels/factored_linear.hpp"
 
@@ -11,23 +14,44 @@ constexpr index_t table_entry_bytes = 5;
 /// Bytes of a matrix or tile (h, w) as plain numbers.
 constexpr index_t dense_bytes(index_t h, index_t w, DType type) { return h * w * size_of(type); }
 
+/// How tiles of low rank are stored.
+enum class Storage : std::uint8_t {
+  pivoted,  ///< k(h + w - k) numbers: never more than the dense tile
+  factors   ///< k(h + w) numbers: for comparison
+};
+
+constexpr std::string_view to_string(Storage storage) { return storage == Storage::pivoted ? "pivoted" : "factors"; }
+
+/// The kind of tile that a storage makes of a tile of low rank.
+constexpr kernels::TileKind kind_of(Storage storage) {
+  return storage == Storage::pivoted ? kernels::TileKind::pivoted : kernels::TileKind::factors;
+}
+
+/// Numbers of a tile in the archive's arrays u and v.
+constexpr index_t u_size(kernels::TileKind kind, index_t h, index_t w, index_t k) {
+  if (kind == kernels::TileKind::dense) return h * w;
+  return kind == kernels::TileKind::pivoted ? (h - k) * k : h * k;
+}
+constexpr index_t v_size(kernels::TileKind kind, index_t w, index_t k) {
+  return kind == kernels::TileKind::dense ? 0 : k * w;
+}
+
+/// Bytes that say which rows of a tile are its pivots, one bit a row; none where no row or every row is one.
+constexpr index_t pivot_bytes(kernels::TileKind kind, index_t h, index_t k) {
+  return kind == kernels::TileKind::pivoted && k > 0 && k < h ? (h + 7) / 8 : 0;
+}
+
 /// Bytes an archive spends on a tile (h, w) of rank k, its entry in the table included:
 ///
 ///     factors   (h + w) k numbers, k singular values in f32
 ///     dense     h w numbers
+///     pivoted   (h + w - k) k numbers, h bits that mark the pivots
 ///
 /// Every byte count in policies and reports comes from here.
 constexpr index_t stored_bytes(kernels::TileKind kind, index_t h, index_t w, index_t k, DType type) {
-  const bool is_dense = kind == kernels::TileKind::dense;
-  return table_entry_bytes + (is_dense ? dense_bytes(h, w, type) : (h + w) * k * size_of(type) + 4 * k);
-}
-
-/// Numbers of such a tile in the archive's arrays u and v.
-constexpr index_t u_size(kernels::TileKind kind, index_t h, index_t w, index_t k) {
-  return kind == kernels::TileKind::dense ? h * w : h * k;
-}
-constexpr index_t v_size(kernels::TileKind kind, index_t w, index_t k) {
-  return kind == kernels::TileKind::dense ? 0 : k * w;
+  const index_t scales = kind == kernels::TileKind::factors ? 4 * k : 0;
+  return table_entry_bytes + (u_size(kind, h, w, k) + v_size(kind, w, k)) * size_of(type) + scales +
+         pivot_bytes(kind, h, k);
 }
 
 }  // namespace hack::svd
