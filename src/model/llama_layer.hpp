@@ -19,6 +19,13 @@ struct LlamaLayer {
   LinearLayer<D> down;                   // (hidden, own intermediate)
 };
 
+/// The linear layers in the order of `linear_names`.
+template <Device D>
+LinearLayer<D>& linear_of(LlamaLayer<D>& layer, std::size_t number) {
+  LinearLayer<D>* const linears[] = {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down};
+  return *linears[number];
+}
+
 /// Reads what the plan says of one layer. `adds_bias`: whether this rank adds the biases of o and down, whose inputs
 /// are split over ranks.
 template <Device D>
