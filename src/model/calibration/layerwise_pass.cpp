@@ -20,12 +20,20 @@ LayerwisePass::LayerwisePass(const Checkpoint& checkpoint, DType type, const com
 }
 
 void LayerwisePass::load(index_t layer) {
-  const WeightSource source{checkpoint_, nullptr, type_};
   dense_layer_.reset();
   met_layer_.reset();
-  dense_layer_ = read_layer<Device::cpu>(source, plan_, layer, true);
-  if (met_) met_layer_ = read_layer<Device::cpu>(source, plan_, layer, true);
+  dense_layer_ = read_layer(layer);
+  if (met_) met_layer_ = read_layer(layer);
   is_dense_ahead_ = false;
+}
+
+LlamaLayer<Device::cpu> LayerwisePass::read_layer(index_t layer) const {
+  return model::read_layer<Device::cpu>({checkpoint_, nullptr, type_}, plan_, layer, true);
+}
+
+void LayerwisePass::run(const Layer& layer, MatrixView<float> x) {
+  dense_runner_.add_attention(layer, input_of(LinearInput::mix, dense_runner_, layer, x), x);
+  dense_runner_.add_mlp(layer, input_of(LinearInput::inner, dense_runner_, layer, x), x);
 }
 
 MatrixView<const float> LayerwisePass::input_of(LinearInput input, Runner& runner, const Layer& layer,

@@ -52,6 +52,11 @@ class LayerwisePass {
   Buffer<float> mlp_inputs();         // (tokens, hidden)
   Buffer<float> mlp_targets() const;  // (tokens, hidden)
 
+  /// A layer's dense weights once more, for whoever changes them.
+  LlamaLayer<Device::cpu> read_layer(index_t layer) const;
+  /// Takes one window, at most as long as the text's, through a whole layer.
+  void run(const LlamaLayer<Device::cpu>& layer, MatrixView<float> x);
+
   index_t tokens() const { return dense_.count() * dense_.context(); }
   const LlamaLayer<Device::cpu>& layer() const { return *dense_layer_; }
 
