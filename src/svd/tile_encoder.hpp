@@ -1,0 +1,30 @@
+#pragma once
+
+#include <span>
+
+#include "kernels/matrix_view.hpp"
+#include "kernels/queue.hpp"
+#include "svd/factor_archive_writer.hpp"
+
+namespace hack::svd {
+
+/// What a tile (h, w) of rank k is made of. A dense tile needs its values alone; the others U diag(sigma) Vᵀ, of which
+/// more than k columns, singular values and rows may be given: the first k count.
+struct TileNumbers {
+  MatrixView<const float> values;  // (h, w)
+  MatrixView<const float> u;       // (h, >= k)
+  const float* sigma = nullptr;    // (>= k)
+  MatrixView<const float> vt;      // (>= k, w)
+  /// For parts with spectra: the tile's singular values, at most min(h, w); zeros follow where there are fewer. Of a
+  /// tile kept as two factors the first k are `sigma`.
+  std::span<const float> spectrum;
+};
+
+/// Appends the next tiles to a part, each in the form its choice says, in `type`. Where the tiles lie follows from how
+/// many the part has; numbers[t] belongs to choices[t]. Memory beside the result: a few MB a thread, or four copies of
+/// the largest tile in double. Bits do not depend on the number of threads or on how tiles are spread over calls.
+/// An Error names matrix and tile where a number is not finite or does not fit `type`; the part is of no use then.
+void append_tiles(Queue<Device::cpu>& queue, MatrixPart& part, std::span<const TileChoice> choices,
+                  std::span<const TileNumbers> numbers, DType type);
+
+}  // namespace hack::svd
