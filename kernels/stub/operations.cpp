@@ -4,6 +4,7 @@
 #include "kernels/elementwise.hpp"
 #include "kernels/factored_linear.hpp"
 #include "kernels/linear.hpp"
+#include "kernels/pivot.hpp"
 #include "kernels/vocabulary.hpp"
 
 namespace hack {
@@ -72,6 +73,11 @@ void partial_losses<D>(Queue<D>&, X, WeightView<D>, index_t, std::span<const int
 
 template <>
 void factored_linear<D>(Queue<D>&, X, const FactoredView<D>&, Y) {
+  refuse();
+}
+
+template <>
+void pivot_tiles<D>(Queue<D>&, std::span<PivotedTile<D>>) {
   refuse();
 }
 

@@ -11,4 +11,11 @@ TileMode parse_tile_mode(std::string_view name) {
   fail("unknown mode '{}' (known: tile, full)", name);
 }
 
+Storage parse_storage(std::string_view name) {
+  for (Storage storage : {Storage::pivoted, Storage::factors}) {
+    if (name == to_string(storage)) return storage;
+  }
+  fail("unknown storage '{}' (known: pivoted, factors)", name);
+}
+
 }  // namespace hack::svd

@@ -6,6 +6,7 @@
 
 #include "kernels/dtype.hpp"
 #include "svd/rank_policy.hpp"
+#include "svd/storage.hpp"
 #include "svd/tile_grid.hpp"
 
 namespace hack::svd {
@@ -18,12 +19,16 @@ constexpr std::string_view to_string(TileMode mode) { return mode == TileMode::t
 /// Reads "tile" or "full"; anything else is an Error.
 TileMode parse_tile_mode(std::string_view name);
 
+/// Reads "pivoted" or "factors"; anything else is an Error.
+Storage parse_storage(std::string_view name);
+
 /// How matrices become stored tiles.
 struct CompressOptions {
   TileMode mode = TileMode::tile;
   index_t tile = 128;  ///< height and width of tiles; unused in mode full
   RankRule rule;
   DType factor_type = DType::bf16;
+  Storage storage = Storage::pivoted;  ///< of tiles of low rank
 
   TileGrid grid(index_t rows, index_t cols) const {
     return mode == TileMode::full ? TileGrid(rows, cols, rows, cols) : TileGrid(rows, cols, tile, tile);
@@ -47,6 +52,6 @@ struct ArchiveInfo {
 
 /// First attribute of every archive, and the newest layout this program knows.
 constexpr const char* archive_format = "hack-factors";
-constexpr std::int64_t archive_format_version = 1;
+constexpr std::int64_t archive_format_version = 2;
 
 }  // namespace hack::svd

@@ -23,6 +23,7 @@ void write_header(const Hdf5Id& root, const ArchiveInfo& info) {
   write_attribute(root, "rank_rule", std::string(to_string(compression.rule.kind)));
   write_attribute(root, "rank_value", compression.rule.value);
   write_attribute(root, "factor_type", std::string(to_string(compression.factor_type)));
+  write_attribute(root, "storage", std::string(to_string(compression.storage)));
   write_attribute(root, "options", info.header.options);
 }
 
@@ -50,22 +51,20 @@ void write_tables(const comm::Communicator& comm, const Hdf5Id& group, const Mat
   write_column<std::uint8_t>(comm, group, "kind", H5T_STD_U8LE, part, [](const TileChoice& c) { return c.kind; });
   write_column<double>(comm, group, "energy", H5T_IEEE_F64LE, part, [](const TileChoice& c) { return c.energy; });
   write_column<double>(comm, group, "discarded", H5T_IEEE_F64LE, part, [](const TileChoice& c) { return c.discarded; });
-  const index_t r = part.grid.max_rank();
+  const index_t r = part.has_spectra ? part.grid.max_rank() : 0;
   const Hdf5Id spectrum =
       create_dataset(group, "spectrum", H5T_IEEE_F32LE, std::array{part.grid.tile_rows(), part.grid.tile_cols(), r});
   write_range(comm, spectrum, H5T_IEEE_F32LE, part.first_tile * r, std::ssize(part.spectra), part.spectra.data());
 }
 
-/// Concatenates the ranks' numbers into a dataset of one dimension.
-void write_array(const comm::Communicator& comm, const Hdf5Id& group, const char* name, DType type,
-                 const std::vector<std::byte>& mine) {
-  std::int64_t total[] = {std::ssize(mine) / size_of(type)};
-  const std::int64_t count = total[0];
+/// Concatenates the ranks' `count` numbers into a dataset of one dimension.
+void write_array(const comm::Communicator& comm, const Hdf5Id& group, const char* name, const Hdf5Id& type,
+                 std::int64_t count, const void* mine) {
+  std::int64_t total[] = {count};
   const std::int64_t first = comm::exclusive_sum(comm, count);
   comm::all_reduce_sum(comm, std::span<std::int64_t>(total));
-  const Hdf5Id number = file_type(type);
-  const Hdf5Id dataset = create_dataset(group, name, number.get(), std::array{index_t{total[0]}});
-  write_range(comm, dataset, number.get(), first, count, mine.data());
+  const Hdf5Id dataset = create_dataset(group, name, type.get(), std::array{index_t{total[0]}});
+  write_range(comm, dataset, type.get(), first, count, mine);
 }
 
 /// Does a part of the writing; its errors name the file.
@@ -99,7 +98,7 @@ FactorArchiveWriter::~FactorArchiveWriter() {
 }
 
 void FactorArchiveWriter::write(const MatrixPart& part) {
-  HACK_EXPECT(std::ssize(part.spectra) == std::ssize(part.tiles) * part.grid.max_rank());
+  HACK_EXPECT(std::ssize(part.spectra) == (part.has_spectra ? std::ssize(part.tiles) * part.grid.max_rank() : 0));
   validate(!part.name.empty() && part.name.find('/') == std::string::npos,
            "'{}' cannot name a matrix in an archive (it is empty or has a '/')", part.name);
   naming(temporary_.path(), [&] { write_group(part); });
@@ -117,8 +116,12 @@ void FactorArchiveWriter::write_group(const MatrixPart& part) {
   write_attribute(group, "bytes_factors", bytes[0]);
   write_attribute(group, "bytes_dense", std::int64_t{dense_bytes(part.grid.rows(), part.grid.cols(), factor_type_)});
   write_tables(comm_, group, part);
-  write_array(comm_, group, "u", factor_type_, part.u);
-  write_array(comm_, group, "v", factor_type_, part.v);
+  const Hdf5Id number = file_type(factor_type_);
+  const index_t size = size_of(factor_type_);
+  write_array(comm_, group, "u", number, std::ssize(part.u) / size, part.u.data());
+  write_array(comm_, group, "v", number, std::ssize(part.v) / size, part.v.data());
+  write_array(comm_, group, "pivots", Hdf5Id(HACK_HDF5(H5Tcopy(H5T_STD_U8LE))), std::ssize(part.pivots),
+              part.pivots.data());
 }
 
 void FactorArchiveWriter::finish() {

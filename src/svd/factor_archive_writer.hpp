@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -14,33 +15,46 @@
 
 namespace hack::svd {
 
-/// One rank's tiles of a matrix, ready to be written: those with numbers first_tile, first_tile + 1, …
+/// One rank's tiles of a matrix, ready to be written: those with numbers first_tile, first_tile + 1, … append_tiles()
+/// fills it.
 struct MatrixPart {
   std::string name;
   TileGrid grid;
   index_t first_tile = 0;
-  std::vector<TileChoice> tiles;  // (tiles of this rank)
-  std::vector<float> spectra;     // (tiles of this rank, grid.max_rank()) whole spectra, then zeros
-  std::vector<std::byte> u;       // tile after tile, (h, k) row-major in the factor type; (h, w) of a dense tile
-  std::vector<std::byte> v;       // tile after tile, (k, w) row-major in the factor type; nothing of a dense tile
+  /// Whether spectra are stored, the same on every rank. Only tiles kept as two factors need theirs.
+  bool has_spectra = true;
+  std::vector<TileChoice> tiles;     // (tiles of this rank)
+  std::vector<float> spectra;        // (tiles of this rank, grid.max_rank()) whole spectra, then zeros; or nothing
+  std::vector<std::byte> u;          // tile after tile in the factor type, as in the archive
+  std::vector<std::byte> v;          // likewise
+  std::vector<std::uint8_t> pivots;  // likewise, bytes
 };
 
-/// Writes a factor archive, all ranks together. Layout, version 1:
+/// Writes a factor archive, all ranks together. Layout, version 2:
 ///
 ///     /                   attributes format, format_version, program_version, model_fingerprint, model, method, mode,
-///                         tile, rank_rule, rank_value, factor_type, options
+///                         tile, rank_rule, rank_value, factor_type, storage, options
 ///     /matrices/NAME      attributes rows, cols, tile_rows, tile_cols (sizes of an unclipped tile), bytes_factors,
 ///                         bytes_dense
 ///         rank            (I, J) int32
 ///         kind            (I, J) uint8, a kernels::TileKind
-///         spectrum        (I, J, r) f32, all singular values; zeros at the end for clipped tiles
+///         spectrum        (I, J, r) f32, all singular values, zeros at the end for clipped tiles; or (I, J, 0)
 ///         energy          (I, J) f64, Σ σ²
 ///         discarded       (I, J) f64, what the rank leaves out of it
-///         u               factor type: tiles row by row, U (h, k) of each, row-major; (h, w) of a dense tile
-///         v               factor type: likewise Vᵀ (k, w); nothing of a dense tile
+///         u               factor type: tiles row by row, each row-major
+///         v               factor type: likewise
+///         pivots          uint8: likewise
 ///
-/// U and V are orthonormal: a tile is U diag(first k of its spectrum) Vᵀ. The bytes of the file depend on what is
-/// written, not on the number of ranks or who holds which tile.
+/// What a tile (h, w) of rank k has in these three, and what it stands for:
+///
+///     factors   u: U (h, k)        v: Vᵀ (k, w)     U diag(first k of its spectrum) Vᵀ, U and V orthonormal
+///     dense     u: itself (h, w)
+///     pivoted   u: C (h - k, k)    v: P (k, w)      rows P where the pivots are, rows C P elsewhere, both from top to
+///               pivots: (h + 7) / 8 bytes           bottom; row r is a pivot if bit r % 8 of byte r / 8 is 1; no
+///                                                   bytes where k = 0 or k = h
+///
+/// Version 1 had neither pivoted tiles nor `storage` and `pivots`. The bytes of the file depend on what is written, not
+/// on the number of ranks or who holds which tile.
 ///
 /// The file stands under a temporary name until finish(). Where a writer is destroyed before that, nothing is left.
 class FactorArchiveWriter {

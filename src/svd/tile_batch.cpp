@@ -1,11 +1,10 @@
 #include "svd/tile_batch.hpp"
 
 #include <algorithm>
-#include <cmath>
 
 #include "comm/collectives.hpp"
 #include "kernels/error.hpp"
-#include "svd/storage.hpp"
+#include "svd/tile_encoder.hpp"
 
 namespace hack::svd {
 namespace {
@@ -16,26 +15,6 @@ using kernels::TileSvd;
 
 double cost(const Tile& tile) {
   return static_cast<double>(tile.height) * static_cast<double>(tile.width) * static_cast<double>(tile.full_rank());
-}
-
-/// Appends count f32 numbers, converted.
-void append_numbers(std::vector<std::byte>& to, const float* from, index_t count, DType type) {
-  if (count == 0) return;
-  const std::size_t begin = to.size();
-  to.resize(begin + static_cast<std::size_t>(count * size_of(type)));
-  convert(from, DType::f32, to.data() + begin, type, count);
-}
-
-/// Whether every number is still finite in `type`.
-bool fits(MatrixView<const float> x, DType type) {
-  const float limit = type == DType::f16 ? 65504.0f : 0x1.fep127f;  // largest f16; largest bf16
-  if (type == DType::f32) return true;
-  for (index_t i = 0; i < x.rows; ++i) {
-    for (index_t j = 0; j < x.cols; ++j) {
-      if (std::fabs(x(i, j)) > limit) return false;
-    }
-  }
-  return true;
 }
 
 }  // namespace
@@ -155,25 +134,6 @@ void TileBatch::rebuild_truncated(Queue<Device::cpu>& queue) {
   kernels::tile_product<Device::cpu>(queue, svds, ranks, out);
 }
 
-void TileBatch::append(MatrixPart& part, LocalTile& tile, const TileChoice& choice) {
-  const DType type = options_.factor_type;
-  const index_t k = choice.rank;
-  const index_t r = tile.at.full_rank();
-  part.tiles.push_back(choice);
-  part.spectra.insert(part.spectra.end(), tile.sigma.data(), tile.sigma.data() + r);
-  part.spectra.resize(part.tiles.size() * static_cast<std::size_t>(part.grid.max_rank()), 0.0f);
-  if (choice.kind == TileKind::dense) {
-    validate(fits(tile.values_view(), type),
-             "tensor {}, tile ({}, {}) does not fit {} (a number is too large); use "
-             "--factor-type bf16 or f32",
-             part.name, tile.at.i, tile.at.j, to_string(type));
-    append_numbers(part.u, tile.values.data(), tile.values.size(), type);
-    return;
-  }
-  for (index_t i = 0; i < tile.at.height; ++i) append_numbers(part.u, tile.u.data() + i * r, k, type);
-  append_numbers(part.v, tile.vt.data(), k * tile.at.width, type);
-}
-
 std::vector<MatrixPart> TileBatch::encode(Queue<Device::cpu>& queue) {
   rebuild_truncated(queue);
   std::vector<MatrixPart> parts;
@@ -183,7 +143,16 @@ std::vector<MatrixPart> TileBatch::encode(Queue<Device::cpu>& queue) {
     const index_t first = first_local_ + static_cast<index_t>(t) - first_tiles_[m];
     MatrixPart part{
         .name = sources_[m].name, .grid = grids_[m], .first_tile = std::clamp<index_t>(first, 0, grids_[m].size())};
-    for (; t < tiles_.size() && tiles_[t].matrix == m; ++t) append(part, tiles_[t], choice_of(t));
+    std::vector<TileChoice> choices;
+    std::vector<TileNumbers> numbers;
+    for (; t < tiles_.size() && tiles_[t].matrix == m; ++t) {
+      LocalTile& tile = tiles_[t];
+      const TileSvd<Device::cpu> svd = tile.svd_view();
+      const std::span<const float> spectrum(tile.sigma.data(), static_cast<std::size_t>(tile.sigma.size()));
+      choices.push_back(choice_of(t));
+      numbers.push_back({tile.values_view(), svd.u, svd.sigma, svd.vt, spectrum});
+    }
+    append_tiles(queue, part, choices, numbers, options_.factor_type);
     parts.push_back(std::move(part));
   }
   tiles_.clear();

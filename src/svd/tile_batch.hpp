@@ -52,7 +52,6 @@ class TileBatch {
   };
 
   void deal(const comm::Communicator& comm);
-  void append(MatrixPart& part, LocalTile& tile, const TileChoice& choice);
   void rebuild_truncated(Queue<Device::cpu>& queue);
   TileChoice& choice_of(std::size_t local) { return choices_[static_cast<std::size_t>(first_local_) + local]; }
 

@@ -1,27 +1,30 @@
 #pragma once
+
+#include <span>
+
+#include "kernels/matrix_view.hpp"
+#include "kernels/queue.hpp"
 #include "svd/factor_archive_writer.hpp"
+
 namespace hack::svd {
+
+/// What a tile (h, w) of rank k is made of. A dense tile needs its values alone; the others U diag(sigma) Vᵀ, of which
+/// more than k columns, singular values and rows may be given: the first k count.
 struct TileNumbers {
-  MatrixView<const float> values;
-  MatrixView<const float> u;
-  const float* sigma = nullptr;
-  MatrixView<const float> vt;
+  MatrixView<const float> values;  // (h, w)
+  MatrixView<const float> u;       // (h, >= k)
+  const float* sigma = nullptr;    // (>= k)
+  MatrixView<const float> vt;      // (>= k, w)
+  /// For parts with spectra: the tile's singular values, at most min(h, w); zeros follow where there are fewer. Of a
+  /// tile kept as two factors the first k are `sigma`.
   std::span<const float> spectrum;
 };
-inline void append_tile(MatrixPart& part, const Tile& at, const TileChoice& choice, const TileNumbers& x, DType type) {
-  part.tiles.push_back(choice);
-  const auto put = [&](std::vector<std::byte>& to, const float* from, index_t n) {
-    const auto begin = to.size();
-    to.resize(begin + static_cast<std::size_t>(n * size_of(type)));
-    if (n > 0) convert(from, DType::f32, to.data() + begin, type, n);
-  };
-  for (index_t k = 0; k < choice.rank && choice.kind == kernels::TileKind::factors; ++k) part.spectra.push_back(x.sigma[k]);
-  part.spectra.resize(part.tiles.size() * static_cast<std::size_t>(part.grid.max_rank()), 0.0f);
-  if (choice.kind == kernels::TileKind::dense) {
-    for (index_t i = 0; i < at.height; ++i) put(part.u, x.values.row(i), at.width);
-    return;
-  }
-  for (index_t i = 0; i < at.height; ++i) put(part.u, x.u.row(i), choice.rank);
-  for (index_t k = 0; k < choice.rank; ++k) put(part.v, x.vt.row(k), at.width);
-}
+
+/// Appends the next tiles to a part, each in the form its choice says, in `type`. Where the tiles lie follows from how
+/// many the part has; numbers[t] belongs to choices[t]. Memory beside the result: a few MB a thread, or four copies of
+/// the largest tile in double. Bits do not depend on the number of threads or on how tiles are spread over calls.
+/// An Error names matrix and tile where a number is not finite or does not fit `type`; the part is of no use then.
+void append_tiles(Queue<Device::cpu>& queue, MatrixPart& part, std::span<const TileChoice> choices,
+                  std::span<const TileNumbers> numbers, DType type);
+
 }  // namespace hack::svd
