@@ -76,6 +76,9 @@ class CompressCommand : public Command {
     app_.add_option("--factor-type", factor_type_, "Number type the factors are stored in")
         ->check(CLI::IsMember({"f32", "bf16", "f16"}))
         ->capture_default_str();
+    app_.add_option("--storage", storage_, "How tiles of low rank are stored: by pivot rows, or as two factors")
+        ->check(CLI::IsMember({"pivoted", "factors"}))
+        ->capture_default_str();
     common_.add_to(app_);
   }
 
@@ -83,14 +86,16 @@ class CompressCommand : public Command {
     const ModelFiles files(model_, "");
     const model::Checkpoint& checkpoint = files.checkpoint();
     const std::vector<svd::MatrixSource> sources = select_matrices(checkpoint, matrices_);
-    const svd::CompressOptions options{svd::parse_tile_mode(mode_), tile_, rule(), parse_dtype(factor_type_)};
+    const svd::CompressOptions options{svd::parse_tile_mode(mode_), tile_, rule(), parse_dtype(factor_type_),
+                                       svd::parse_storage(storage_)};
     // The archive must not depend on how many ranks or threads made it, nor on where its model lay.
     const nlohmann::json how = {{"method", method_},
                                 {"mode", mode_},
                                 {"tile", tile_},
                                 {"matrices", matrices_},
                                 {std::string(to_string(options.rule.kind)), rule_value_},
-                                {"factor-type", factor_type_}};
+                                {"factor-type", factor_type_},
+                                {"storage", storage_}};
     const svd::ArchiveHeader header{HACK_VERSION, checkpoint.fingerprint(), nlohmann::json(checkpoint.config()).dump(),
                                     method_, how.dump()};
     validate(session.device() == Device::cpu || session.options().device == "auto",
@@ -149,7 +154,7 @@ class CompressCommand : public Command {
   }
 
   std::string model_, output_;
-  std::string mode_ = "tile", method_ = "plain", factor_type_ = "bf16";
+  std::string mode_ = "tile", method_ = "plain", factor_type_ = "bf16", storage_ = "pivoted";
   long tile_ = 128;
   std::vector<std::string> matrices_ = {"gate", "up", "down"};
   double rule_value_ = 0;
