@@ -1,8 +1,10 @@
 #include "svd/compress.hpp"
 
-#include <sstream>
+#include <algorithm>
+#include <cmath>
 
 #include "comm/collectives.hpp"
+#include "jobs/calibration_options.hpp"
 #include "jobs/commands.hpp"
 #include "jobs/model_files.hpp"
 #include "kernels/config.hpp"
@@ -24,19 +26,29 @@ nlohmann::json describe(const svd::CompressionSummary& summary) {
           {"rank_max", summary.max_rank}};
 }
 
-/// The linear layers that a list like "gate,up,down" names, of every layer in order.
-std::vector<svd::MatrixSource> select_matrices(const model::Checkpoint& checkpoint,
-                                               const std::vector<std::string>& wanted) {
-  for (const std::string& name : wanted) {
-    const bool known = std::any_of(model::linear_names.begin(), model::linear_names.end(),
-                                   [&](const model::LinearName& linear) { return linear.short_name == name; });
-    validate(known, "--matrices: unknown matrix '{}' (known: q, k, v, o, gate, up, down)", name);
+/// Numbers in `linear_names` of what a list like "gate,up,down" names.
+std::vector<std::size_t> select_linears(const std::vector<std::string>& wanted) {
+  std::vector<std::size_t> linears;
+  const bool all = wanted == std::vector<std::string>{"all"};
+  for (std::size_t l = 0; l < model::linear_names.size(); ++l) {
+    if (all || std::count(wanted.begin(), wanted.end(), model::linear_names[l].short_name) > 0) linears.push_back(l);
   }
+  for (const std::string& name : wanted) {
+    const bool known = all || std::any_of(model::linear_names.begin(), model::linear_names.end(),
+                                          [&](const auto& linear) { return linear.short_name == name; });
+    validate(known, "--matrices: unknown matrix '{}' (known: q, k, v, o, gate, up, down; all alone for all of them)",
+             name);
+  }
+  return linears;
+}
+
+/// Those of every layer in order.
+std::vector<svd::MatrixSource> matrix_sources(const model::Checkpoint& checkpoint,
+                                              const std::vector<std::size_t>& linears) {
   std::vector<svd::MatrixSource> sources;
   for (index_t layer = 0; layer < checkpoint.config().layers; ++layer) {
-    for (const model::LinearName& linear : model::linear_names) {
-      if (std::find(wanted.begin(), wanted.end(), linear.short_name) == wanted.end()) continue;
-      const std::string name = model::layer_prefix(layer) + std::string(linear.path) + ".weight";
+    for (std::size_t linear : linears) {
+      const std::string name = model::layer_prefix(layer) + std::string(model::linear_names[linear].path) + ".weight";
       const model::TensorInfo info = checkpoint.info(name);
       sources.push_back(
           {name, info.rows, info.cols, [&checkpoint, name](index_t row, index_t col, MatrixView<float> out) {
@@ -59,10 +71,7 @@ class CompressCommand : public Command {
     app_.add_option("--tile", tile_, "Rows and columns of a tile")
         ->check(CLI::Range(1L, 1L << 20))
         ->capture_default_str();
-    app_.add_option("--method", method_, "plain: the SVD of the weights themselves")
-        ->check(CLI::IsMember({"plain"}))
-        ->capture_default_str();
-    app_.add_option("--matrices", matrices_, "Which ones: a list of q, k, v, o, gate, up, down")
+    app_.add_option("--matrices", matrices_, "Which ones: a list of q, k, v, o, gate, up, down; or all")
         ->delimiter(',')
         ->capture_default_str();
     auto* rule = app_.add_option_group("rank rule", "How many singular values a tile keeps; one of");
@@ -76,41 +85,26 @@ class CompressCommand : public Command {
     app_.add_option("--factor-type", factor_type_, "Number type the factors are stored in")
         ->check(CLI::IsMember({"f32", "bf16", "f16"}))
         ->capture_default_str();
-    app_.add_option("--storage", storage_, "How tiles of low rank are stored: by pivot rows, or as two factors")
-        ->check(CLI::IsMember({"pivoted", "factors"}))
-        ->capture_default_str();
+    calibration_.add_to(app_);
     common_.add_to(app_);
   }
 
   nlohmann::json run(Session& session) override {
     const ModelFiles files(model_, "");
     const model::Checkpoint& checkpoint = files.checkpoint();
-    const std::vector<svd::MatrixSource> sources = select_matrices(checkpoint, matrices_);
-    const svd::CompressOptions options{svd::parse_tile_mode(mode_), tile_, rule(), parse_dtype(factor_type_),
-                                       svd::parse_storage(storage_)};
-    // The archive must not depend on how many ranks or threads made it, nor on where its model lay.
-    const nlohmann::json how = {{"method", method_},
-                                {"mode", mode_},
-                                {"tile", tile_},
-                                {"matrices", matrices_},
-                                {std::string(to_string(options.rule.kind)), rule_value_},
-                                {"factor-type", factor_type_},
-                                {"storage", storage_}};
-    const svd::ArchiveHeader header{HACK_VERSION, checkpoint.fingerprint(), nlohmann::json(checkpoint.config()).dump(),
-                                    method_, how.dump()};
+    const svd::CompressOptions options{svd::parse_tile_mode(mode_), tile_, rule(), parse_dtype(factor_type_)};
     validate(session.device() == Device::cpu || session.options().device == "auto",
              "compress runs on the CPU only; use --device cpu");
-
-    Queue<Device::cpu> queue(session.threads());
+    const svd::ArchiveHeader header{HACK_VERSION, checkpoint.fingerprint(), nlohmann::json(checkpoint.config()).dump(),
+                                    calibration_.method, describe_how(options).dump()};
     const auto start = std::chrono::steady_clock::now();
-    svd::CompressReport report;
-    {
-      Progress progress(session.log(), "compress", "tiles");
-      report = svd::compress(session.world(), queue, sources, options, header, output_,
-                             [&](index_t done, index_t total) { progress.update(done, total); });
-    }
+    nlohmann::json results = calibration_.is_plain() ? run_plain(session, checkpoint, options, header)
+                                                     : run_layerwise(session, checkpoint, options, header);
+    if (!session.world().is_root()) return {};
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    return session.world().is_root() ? answer(session, report, options, seconds) : nlohmann::json();
+    results["seconds"] = seconds;
+    results["tiles_per_second"] = results["tiles"].get<double>() / seconds;
+    return results;
   }
 
  private:
@@ -119,13 +113,77 @@ class CompressCommand : public Command {
     return {topk_->count() > 0 ? Kind::topk : keep_->count() > 0 ? Kind::keep : Kind::tolerance, rule_value_};
   }
 
-  nlohmann::json answer(const Session& session, const svd::CompressReport& report, const svd::CompressOptions& options,
-                        double seconds) const {
+  /// The archive must not depend on how many ranks or threads made it, nor on where its model lay.
+  nlohmann::json describe_how(const svd::CompressOptions& options) const {
+    nlohmann::json how = {{"method", calibration_.method},
+                          {"mode", mode_},
+                          {"tile", tile_},
+                          {"matrices", matrices_},
+                          {std::string(to_string(options.rule.kind)), rule_value_},
+                          {"factor-type", factor_type_}};
+    if (!calibration_.is_plain()) how.update(calibration_.describe());
+    return how;
+  }
+
+  nlohmann::json run_plain(Session& session, const model::Checkpoint& checkpoint, const svd::CompressOptions& options,
+                           const svd::ArchiveHeader& header) const {
+    validate(calibration_.texts.empty(), "--method plain takes no --calibration; leave one of them out");
+    const std::vector<svd::MatrixSource> sources = matrix_sources(checkpoint, select_linears(matrices_));
+    Queue<Device::cpu> queue(session.threads());
+    svd::CompressReport report;
+    {
+      Progress progress(session.log(), "compress", "tiles");
+      report = svd::compress(session.world(), queue, sources, options, header, output_,
+                             [&](index_t done, index_t total) { progress.update(done, total); });
+    }
+    if (!session.world().is_root()) return {};
+    nlohmann::json results = answer(session, report.matrices, report.total, options);
+    results["seconds_reading"] = report.seconds_reading;
+    results["seconds_factorizing"] = report.seconds_factorizing;
+    results["seconds_writing"] = report.seconds_writing;
+    return results;
+  }
+
+  nlohmann::json run_layerwise(Session& session, const model::Checkpoint& checkpoint,
+                               const svd::CompressOptions& options, const svd::ArchiveHeader& header) const {
+    model::LayerwiseOptions layerwise{.storage = options,
+                                      .linears = select_linears(matrices_),
+                                      .type = common_.chosen_dtype(checkpoint.exact_type())};
+    calibration_.apply_to(layerwise);
+    Queue<Device::cpu> queue(session.threads());
+    const model::TokenWindows windows = calibration_.read_windows(session.world(), checkpoint, 0, calibration_.windows);
+    model::LayerwiseReport report;
+    {
+      Progress progress(session.log(), "compress", "layers");
+      report = model::compress_layerwise(session.world(), queue, checkpoint, windows, layerwise, {}, header, output_,
+                                         [&](index_t done, index_t total) { progress.update(done, total); });
+    }
+    if (!session.world().is_root()) return {};
+    nlohmann::json results = answer(session, report.matrices, report.total, options);
+    results["calibration_tokens"] = windows.ids.size();
+    double energy = 0, error = 0;
+    for (std::size_t m = 0; m < report.weighted.size(); ++m) {
+      const model::WeightedSummary& weighted = report.weighted[m];
+      results["matrices"][m]["weighted_relative_error"] = std::sqrt(weighted.error / weighted.energy);
+      results["matrices"][m]["weighted_relative_error_predicted"] = std::sqrt(weighted.predicted / weighted.energy);
+      energy += weighted.energy;
+      error += weighted.error;
+    }
+    std::string phases;
+    for (const auto& [phase, seconds] : report.seconds) {
+      phases += fmt::format("{}{} {:.1f} s", phases.empty() ? "" : ", ", phase, seconds);
+      results["seconds_" + phase] = seconds;
+    }
+    fmt::print("  {} windows of {} tokens; {}\n", windows.count(), windows.context, phases);
+    return results;
+  }
+
+  nlohmann::json answer(const Session& session, const std::vector<svd::CompressionSummary>& matrices,
+                        const svd::CompressionSummary& total, const svd::CompressOptions& options) const {
     const ModelFiles compressed(model_, output_);
     const auto [model_dense, model_stored] = compressed.model_bytes(options.factor_type);
-    const svd::CompressionSummary& total = report.total;
     fmt::print("{}: {} matrices, {} tiles ({} dense), ranks {} to {} (mean {:.1f}), relative error {:.4f}\n", output_,
-               report.matrices.size(), total.tiles, total.dense_tiles, total.min_rank, total.max_rank, total.mean_rank,
+               matrices.size(), total.tiles, total.dense_tiles, total.min_rank, total.max_rank, total.mean_rank,
                total.relative_error());
     fmt::print("  selected matrices: {} in place of {} ({:.2f} %); whole model: {} in place of {} ({:.2f} %)\n",
                format_bytes(static_cast<double>(total.bytes_factors)),
@@ -139,13 +197,8 @@ class CompressCommand : public Command {
     results["model_bytes_dense"] = model_dense;
     results["model_keep"] = model_stored / model_dense;
     results["factor_type"] = factor_type_;
-    results["seconds"] = seconds;
-    results["seconds_reading"] = report.seconds_reading;
-    results["seconds_factorizing"] = report.seconds_factorizing;
-    results["seconds_writing"] = report.seconds_writing;
-    results["tiles_per_second"] = static_cast<double>(total.tiles) / seconds;
     results["matrices"] = nlohmann::json::array();
-    for (const svd::CompressionSummary& matrix : report.matrices) {
+    for (const svd::CompressionSummary& matrix : matrices) {
       nlohmann::json entry = describe(matrix);
       entry["name"] = matrix.name;
       results["matrices"].push_back(entry);
@@ -154,9 +207,10 @@ class CompressCommand : public Command {
   }
 
   std::string model_, output_;
-  std::string mode_ = "tile", method_ = "plain", factor_type_ = "bf16", storage_ = "pivoted";
+  std::string mode_ = "tile", factor_type_ = "bf16";
   long tile_ = 128;
   std::vector<std::string> matrices_ = {"gate", "up", "down"};
+  CalibrationOptions calibration_;
   double rule_value_ = 0;
   CLI::Option* topk_ = nullptr;
   CLI::Option* keep_ = nullptr;

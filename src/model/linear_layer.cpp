@@ -53,6 +53,13 @@ void LinearLayer<D>::apply(Queue<D>& queue, MatrixView<const float, D> x, Matrix
 }
 
 template <Device D>
+void LinearLayer<D>::replace(WeightMatrix<D> weights) {
+  HACK_EXPECT(weights.rows() == rows_);
+  factored_.reset();
+  dense_ = std::move(weights);
+}
+
+template <Device D>
 index_t LinearLayer<D>::bytes() const {
   return (factored_ ? factored_->bytes() : dense_.bytes()) + bias_.bytes();
 }

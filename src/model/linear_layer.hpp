@@ -37,6 +37,9 @@ class LinearLayer {
   /// y = W x + b over this rank's block; x (tokens, cols), y (tokens, rows).
   void apply(Queue<D>& queue, MatrixView<const float, D> x, MatrixView<float, D> y) const;
 
+  /// Takes other weights of the same shape in place of its own; the bias stays.
+  void replace(WeightMatrix<D> weights);
+
   index_t rows() const { return rows_; }
   /// Bytes of weights read by one decoded token.
   index_t bytes() const;

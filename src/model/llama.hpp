@@ -5,24 +5,9 @@
 
 #include "comm/communicator.hpp"
 #include "model/kv_cache.hpp"
-#include "model/linear_layer.hpp"
-#include "model/shard_plan.hpp"
+#include "model/layer_runner.hpp"
 
 namespace hack::model {
-
-/// One rank's shard of a decoder layer.
-template <Device D>
-struct LlamaLayer {
-  Buffer<float, D> input_norm;           // (hidden)
-  LinearLayer<D> q;                      // (own heads * head_dim, hidden)
-  LinearLayer<D> k;                      // (own kv_heads * head_dim, hidden)
-  LinearLayer<D> v;                      // (own kv_heads * head_dim, hidden)
-  LinearLayer<D> o;                      // (hidden, own heads * head_dim)
-  Buffer<float, D> post_attention_norm;  // (hidden)
-  LinearLayer<D> gate;                   // (own intermediate, hidden)
-  LinearLayer<D> up;                     // (own intermediate, hidden)
-  LinearLayer<D> down;                   // (hidden, own intermediate)
-};
 
 /// A Llama whose layers are shared out to the ranks of one communicator. All ranks call every function together, with
 /// the same ids. Per layer two all-reduces of (tokens, hidden): after the attention's output projection and after down.
@@ -55,22 +40,6 @@ class Llama {
   index_t bytes_held() const;
 
  private:
-  struct Workspace {
-    index_t tokens = 0;
-    Buffer<float, D> x;       // (tokens, hidden) residual stream
-    Buffer<float, D> normed;  // (tokens, hidden)
-    Buffer<float, D> y;       // (tokens, hidden) what a block adds, before and after its all-reduce
-    Buffer<float, D> q;       // (tokens, own heads * head_dim)
-    Buffer<float, D> k;       // (tokens, own kv_heads * head_dim)
-    Buffer<float, D> v;       // (tokens, own kv_heads * head_dim)
-    Buffer<float, D> mixed;   // (tokens, own heads * head_dim)
-    Buffer<float, D> gate;    // (tokens, largest own intermediate)
-    Buffer<float, D> up;      // (tokens, largest own intermediate)
-  };
-
-  void reserve(index_t tokens);
-  void attend(index_t layer, index_t tokens, KvCache<D>& cache);
-  void feed_forward(index_t layer, index_t tokens);
   WeightView<D> head() const { return config_.tied_embeddings ? embedding_.view() : head_.view(); }
 
   LlamaConfig config_;
@@ -80,9 +49,10 @@ class Llama {
   WeightMatrix<D> embedding_;  // (own vocabulary, hidden)
   WeightMatrix<D> head_;       // (own vocabulary, hidden); empty where tied
   std::vector<LlamaLayer<D>> layers_;
-  Buffer<float, D> final_norm_;           // (hidden)
-  Buffer<float, D> inverse_frequencies_;  // (head_dim / 2)
-  Workspace work_;
+  Buffer<float, D> final_norm_;  // (hidden)
+  LayerRunner<D> runner_;
+  Buffer<float, D> stream_;  // (tokens, hidden) residual stream
+  Buffer<float, D> states_;  // (tokens, hidden) final, normed
 };
 
 }  // namespace hack::model

@@ -2,19 +2,15 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <set>
 
 #include "comm/collectives.hpp"
 #include "kernels/error.hpp"
 #include "svd/factor_archive_writer.hpp"
-#include "svd/storage.hpp"
 #include "svd/tile_batch.hpp"
 
 namespace hack::svd {
 namespace {
-
-using kernels::TileKind;
 
 constexpr index_t batch_numbers = index_t{1} << 26;
 
@@ -62,51 +58,7 @@ std::size_t batch_length(std::span<const MatrixSource> sources, std::size_t firs
   return length;
 }
 
-CompressionSummary summarize(const std::string& name, const TileGrid& grid, std::span<const TileChoice> tiles,
-                             DType type) {
-  CompressionSummary out{.name = name, .tiles = grid.size()};
-  out.bytes_dense = dense_bytes(grid.rows(), grid.cols(), type);
-  out.min_rank = grid.max_rank();
-  for (index_t t = 0; t < grid.size(); ++t) {
-    const Tile tile = grid.tile(t);
-    const TileChoice& choice = tiles[static_cast<std::size_t>(t)];
-    out.bytes_factors += stored_bytes(choice.kind, tile.height, tile.width, choice.rank, type);
-    out.energy += choice.energy;
-    out.discarded += choice.discarded;
-    out.dense_tiles += choice.kind == TileKind::dense;
-    out.min_rank = std::min<index_t>(out.min_rank, choice.rank);
-    out.max_rank = std::max<index_t>(out.max_rank, choice.rank);
-    out.mean_rank += choice.rank;
-  }
-  out.mean_rank /= static_cast<double>(grid.size());
-  return out;
-}
-
-CompressionSummary total_of(std::span<const CompressionSummary> matrices) {
-  CompressionSummary total{.name = "total"};
-  double rank_sum = 0;
-  for (const CompressionSummary& matrix : matrices) {
-    total.min_rank = total.tiles == 0 ? matrix.min_rank : std::min(total.min_rank, matrix.min_rank);
-    total.max_rank = std::max(total.max_rank, matrix.max_rank);
-    total.bytes_factors += matrix.bytes_factors;
-    total.bytes_dense += matrix.bytes_dense;
-    total.energy += matrix.energy;
-    total.discarded += matrix.discarded;
-    total.tiles += matrix.tiles;
-    total.dense_tiles += matrix.dense_tiles;
-    rank_sum += matrix.mean_rank * static_cast<double>(matrix.tiles);
-  }
-  if (total.tiles > 0) total.mean_rank = rank_sum / static_cast<double>(total.tiles);
-  return total;
-}
-
 }  // namespace
-
-double CompressionSummary::keep() const {
-  return bytes_dense == 0 ? 0.0 : static_cast<double>(bytes_factors) / static_cast<double>(bytes_dense);
-}
-
-double CompressionSummary::relative_error() const { return energy == 0 ? 0.0 : std::sqrt(discarded / energy); }
 
 CompressReport compress(const comm::Communicator& comm, Queue<Device::cpu>& queue,
                         std::span<const MatrixSource> sources, const CompressOptions& options,
@@ -145,7 +97,7 @@ CompressReport compress(const comm::Communicator& comm, Queue<Device::cpu>& queu
     const Stopwatch watch(report.seconds_writing);
     for (std::size_t m = 0; m < length; ++m) {
       writer.write(parts[m]);
-      report.matrices.push_back(summarize(parts[m].name, parts[m].grid, batch.choices(m), options.factor_type));
+      report.matrices.push_back(summarize(parts[m].name, parts[m].grid, batch.choices(m), options));
     }
     done += batch.size();
     first += length;

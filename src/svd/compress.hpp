@@ -10,6 +10,7 @@
 #include "kernels/matrix_view.hpp"
 #include "kernels/queue.hpp"
 #include "svd/archive_info.hpp"
+#include "svd/compression_summary.hpp"
 
 namespace hack::svd {
 
@@ -20,25 +21,6 @@ struct MatrixSource {
   index_t rows = 0;
   index_t cols = 0;
   std::function<void(index_t row, index_t col, MatrixView<float> out)> read;
-};
-
-/// What became of one matrix, or of all together.
-struct CompressionSummary {
-  std::string name;
-  index_t bytes_factors = 0;
-  index_t bytes_dense = 0;
-  double energy = 0;     ///< Σ σ², tile after tile
-  double discarded = 0;  ///< of it left out by the ranks
-  index_t tiles = 0;
-  index_t dense_tiles = 0;
-  index_t min_rank = 0;
-  index_t max_rank = 0;
-  double mean_rank = 0;
-
-  /// bytes_factors / bytes_dense
-  double keep() const;
-  /// ‖W - W_k‖ / ‖W‖ in the Frobenius norm, before rounding to the factor type; 0 for a matrix of zeros.
-  double relative_error() const;
 };
 
 struct CompressReport {

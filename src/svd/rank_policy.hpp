@@ -7,6 +7,7 @@
 
 #include "kernels/dtype.hpp"
 #include "kernels/factored_linear.hpp"
+#include "svd/storage.hpp"
 
 namespace hack::svd {
 
@@ -17,9 +18,7 @@ namespace hack::svd {
 ///     keep q        ranks that discard the least energy of a matrix while its stored bytes are at most q times its
 ///                   bytes as dense numbers of the same type; 0 <= q <= 1
 ///
-/// The budget of `keep` is one of each matrix by itself. Ranks dealt across matrices by energy alone ruin the model:
-/// what a lost unit of energy costs differs by orders of magnitude between matrices, so measured perplexity was worse
-/// by orders of magnitude than with equal budgets.
+/// The budget of `keep` is one of each matrix by itself; `allocate` shares one out over several.
 struct RankRule {
   enum class Kind : std::uint8_t { topk, keep, tolerance };
   Kind kind = Kind::topk;
@@ -36,11 +35,20 @@ RankRule::Kind parse_rank_rule(std::string_view name);
 /// Throws an Error unless the value is one the rule knows.
 void check_rank_rule(const RankRule& rule);
 
+/// How tiles will be stored.
+struct TileFormat {
+  Storage storage = Storage::pivoted;
+  DType type = DType::bf16;
+  index_t align = 1;  ///< budgets choose ranks that are multiples of it, as far as they can
+};
+
 /// What a policy needs to know of a tile.
 struct TileSpectrum {
   index_t height = 0;
   index_t width = 0;
   std::span<const float> sigma;  // (min(height, width)) descending
+
+  index_t full_rank() const { return std::ssize(sigma); }
 };
 
 /// What a policy decides for a tile. A dense tile of full rank keeps its original values; of a lower one, it is the
@@ -52,15 +60,18 @@ struct TileChoice {
   double discarded = 0;  ///< Σ σ² of the singular values left out; 0 for original values
 };
 
-/// Chooses rank and kind of every tile; factors will be stored as `type`.
+/// Returns the choice of this kind and rank with the tile's energies, each summed from the smallest value up.
+TileChoice make_choice(const TileSpectrum& tile, kernels::TileKind kind, index_t rank);
+
+/// Returns how a tile (h, w) of rank k is smallest: as the storage's kind, or dense where that is not larger. At full
+/// rank it is always dense.
+kernels::TileKind smallest_kind(const TileFormat& format, index_t h, index_t w, index_t k);
+
+/// Chooses rank and kind of every tile.
 ///
-/// Under topk and tolerance the rank stands and the tile is stored in whichever form is smaller; any tiles may be
-/// given. Under keep the tiles must be all of one matrix. Each tile may be factors of rank 0, 1, … as long as they are
-/// smaller than its dense form, or dense with its original values; the steps along the lower convex hulls of (bytes,
-/// discarded energy) are taken in the order of energy per byte, those that no longer fit are replaced by single ranks.
-/// What is discarded never grows with the budget. The stored bytes stay below the budget by less than one rank of one
-/// tile, unless nothing is left to discard. The table of ranks is always stored, so a budget smaller than it leaves
-/// rank 0 everywhere; a budget of 1 stores all tiles dense (the table then comes on top).
-std::vector<TileChoice> choose_ranks(const RankRule& rule, std::span<const TileSpectrum> tiles, DType type);
+/// Under topk and tolerance the rank stands and the tile is stored as its smallest kind; any tiles may be given. Under
+/// keep the tiles must be all of one matrix; see `allocate`, mode uniform.
+std::vector<TileChoice> choose_ranks(const RankRule& rule, std::span<const TileSpectrum> tiles,
+                                     const TileFormat& format);
 
 }  // namespace hack::svd

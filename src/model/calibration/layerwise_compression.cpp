@@ -1,0 +1,199 @@
+#include "model/calibration/layerwise_compression.hpp"
+
+#include <algorithm>
+#include <chrono>
+
+#include "comm/collectives.hpp"
+#include "kernels/error.hpp"
+#include "model/calibration/layerwise_pass.hpp"
+#include "model/names.hpp"
+#include "svd/factor_archive_writer.hpp"
+#include "svd/layer_factors.hpp"
+#include "svd/propagated_target.hpp"
+#include "svd/tile_encoder.hpp"
+#include "svd/weighted_error.hpp"
+
+namespace hack::model {
+namespace {
+
+using svd::TiledMatrix;
+
+/// Where the time goes, by phase.
+class PhaseClock {
+ public:
+  template <class F>
+  auto measure(const char* phase, F work) {
+    struct Stop {
+      double& seconds;
+      std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
+      ~Stop() { seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); }
+    } stop{seconds_[phase]};
+    return work();
+  }
+  std::map<std::string, double> slowest(const comm::Communicator& comm) const {
+    std::map<std::string, double> out;
+    for (const auto& [phase, seconds] : seconds_) out[phase] = comm::all_reduce_max(comm, seconds);
+    return out;
+  }
+
+ private:
+  std::map<std::string, double> seconds_ = {{"activations", 0}, {"targets", 0}, {"factors", 0}, {"archive", 0}};
+};
+
+class LayerwiseCompressor {
+ public:
+  LayerwiseCompressor(const comm::Communicator& comm, Queue<Device::cpu>& queue, const Checkpoint& checkpoint,
+                      const TokenWindows& windows, const LayerwiseOptions& options, const RankChoices& choices,
+                      const svd::ArchiveHeader& header, const std::filesystem::path& output)
+      : comm_(comm),
+        queue_(queue),
+        checkpoint_(checkpoint),
+        options_(options),
+        choices_(choices),
+        pass_(checkpoint, options.type, comm, queue, windows, options.compressed_inputs),
+        writer_(comm, output, {header, options.storage}) {}
+
+  void compress_layer(index_t layer) {
+    clock_.measure("activations", [&] { pass_.load(layer); });
+    compress_inputs(layer, LinearInput::attention);
+    compress_inputs(layer, LinearInput::mix);
+    clock_.measure("activations", [&] { pass_.advance_attention(); });
+    compress_inputs(layer, LinearInput::mlp);
+    compress_inputs(layer, LinearInput::inner);
+    clock_.measure("activations", [&] { pass_.advance_mlp(); });
+  }
+
+  LayerwiseReport finish() {
+    clock_.measure("archive", [&] { writer_.finish(); });
+    report_.total = svd::total_of(report_.matrices);
+    report_.seconds = clock_.slowest(comm_);
+    return std::move(report_);
+  }
+
+ private:
+  /// The selected matrices that have this input.
+  void compress_inputs(index_t layer, LinearInput input) {
+    std::vector<std::size_t> linears;
+    for (std::size_t linear : options_.linears) {
+      if (linear_inputs[linear] == input) linears.push_back(linear);
+    }
+    if (linears.empty()) return;
+    const bool with_cross = options_.compressed_inputs && options_.target_share > 0;
+    const svd::InputStatistics statistics =
+        clock_.measure("activations", [&] { return pass_.statistics(input, with_cross); });
+    std::optional<svd::PropagatedTarget> target;
+    if (statistics.has_cross()) {
+      clock_.measure("targets", [&] { target.emplace(statistics, options_.weighting.damping, options_.target_share); });
+    }
+    std::optional<svd::WeightedFactorizer> factorizer;
+    for (std::size_t linear : linears) {
+      TiledMatrix matrix = clock_.measure("targets", [&] { return read(layer, linear, target); });
+      clock_.measure("factors", [&] {
+        if (!factorizer) factorizer.emplace(queue_, statistics.h(), matrix.grid, options_.weighting);
+        choose(*factorizer, matrix);
+        svd::factorize_together(comm_, queue_, *factorizer, matrix);
+      });
+      Buffer<float> rebuilt = clock_.measure("factors", [&] { return svd::rebuild(queue_, matrix); });
+      report(matrix, rebuilt, statistics.h());
+      clock_.measure("archive", [&] { write(matrix, rebuilt); });
+      pass_.replace(linear, std::move(rebuilt));
+    }
+  }
+
+  /// The matrix as it should be. Ranks compute some rows of tiles of it each.
+  TiledMatrix read(index_t layer, std::size_t linear, const std::optional<svd::PropagatedTarget>& target) {
+    const std::string name = layer_prefix(layer) + std::string(linear_names[linear].path) + ".weight";
+    const TensorInfo info = checkpoint_.info(name);
+    TiledMatrix matrix{name, options_.storage.grid(info.rows, info.cols), Buffer<float>(info.rows * info.cols), {}, {}};
+    const MatrixView<float> values(matrix.values.data(), info.rows, info.cols);
+    checkpoint_.read(name, 0, 0, values);
+    if (!target) return matrix;
+    const svd::Range rows = svd::even_part(info.rows, comm_.size(), comm_.rank());
+    Buffer<float> mine(rows.size() * info.cols);
+    if (rows.size() > 0) {
+      target->apply(queue_, values.rows_from(rows.begin, rows.size()), {mine.data(), rows.size(), info.cols});
+    }
+    const std::vector<float> all =
+        comm::all_gather(comm_, std::span<const float>(mine.data(), static_cast<std::size_t>(mine.size())));
+    std::copy(all.begin(), all.end(), matrix.values.data());
+    return matrix;
+  }
+
+  void choose(const svd::WeightedFactorizer& factorizer, TiledMatrix& matrix) {
+    const auto chosen = choices_.find(matrix.name);
+    if (chosen != choices_.end()) {
+      matrix.choices = chosen->second;
+      return;
+    }
+    const std::vector<float> sigma = svd::spectra_together(comm_, queue_, factorizer, matrix);
+    std::vector<svd::TileSpectrum> spectra;
+    const float* next = sigma.data();
+    for (index_t t = 0; t < matrix.grid.size(); ++t) {
+      const svd::Tile tile = matrix.grid.tile(t);
+      spectra.push_back({tile.height, tile.width, {next, static_cast<std::size_t>(tile.full_rank())}});
+      next += tile.full_rank();
+    }
+    matrix.choices = svd::choose_ranks(options_.storage.rule, spectra, options_.storage.factor_type);
+  }
+
+  void report(const TiledMatrix& matrix, const Buffer<float>& rebuilt, MatrixView<const double> h) {
+    report_.matrices.push_back(svd::summarize(matrix.name, matrix.grid, matrix.choices, options_.storage));
+    const MatrixView<const float> approximation(rebuilt.data(), matrix.grid.rows(), matrix.grid.cols());
+    // Rows of tiles are shared out: the sums add up.
+    const svd::Range rows = svd::even_part(matrix.grid.rows(), comm_.size(), comm_.rank());
+    const auto part = [&](MatrixView<const float> x) { return x.rows_from(rows.begin, rows.size()); };
+    const double energy = svd::weighted_energy(queue_, part(matrix.values_view()), h);
+    const double error = svd::weighted_error(queue_, part(matrix.values_view()), part(approximation), h);
+    report_.weighted.push_back(
+        {comm::all_reduce_sum(comm_, energy), comm::all_reduce_sum(comm_, error), report_.matrices.back().discarded});
+  }
+
+  /// Each rank encodes some rows of tiles.
+  void write(const TiledMatrix& matrix, const Buffer<float>& rebuilt) {
+    const MatrixView<const float> values(rebuilt.data(), matrix.grid.rows(), matrix.grid.cols());
+    const svd::Range rows = svd::even_part(matrix.grid.tile_rows(), comm_.size(), comm_.rank());
+    const index_t columns = matrix.grid.tile_cols();
+    svd::MatrixPart part{.name = matrix.name, .grid = matrix.grid, .first_tile = rows.begin * columns};
+    for (index_t t = rows.begin * columns; t < rows.end * columns; ++t) {
+      const svd::Tile at = matrix.grid.tile(t);
+      const svd::TruncatedTile& tile = matrix.tiles[static_cast<std::size_t>(t)];
+      svd::append_tile(part, at, matrix.choices[static_cast<std::size_t>(t)],
+                       {.values = values.block(at.row, at.col, at.height, at.width),
+                        .u = {tile.u.data(), at.height, tile.rank},
+                        .sigma = tile.sigma.data(),
+                        .vt = {tile.vt.data(), tile.rank, at.width},
+                        .spectrum = {}},
+                       options_.storage.factor_type);
+    }
+    writer_.write(part);
+  }
+
+  const comm::Communicator& comm_;
+  Queue<Device::cpu>& queue_;
+  const Checkpoint& checkpoint_;
+  const LayerwiseOptions& options_;
+  const RankChoices& choices_;
+  LayerwisePass pass_;
+  svd::FactorArchiveWriter writer_;
+  PhaseClock clock_;
+  LayerwiseReport report_;
+};
+
+}  // namespace
+
+LayerwiseReport compress_layerwise(const comm::Communicator& comm, Queue<Device::cpu>& queue,
+                                   const Checkpoint& checkpoint, const TokenWindows& windows,
+                                   const LayerwiseOptions& options, const RankChoices& choices,
+                                   const svd::ArchiveHeader& header, const std::filesystem::path& output,
+                                   const std::function<void(index_t done, index_t total)>& progress) {
+  svd::check_rank_rule(options.storage.rule);
+  LayerwiseCompressor compressor(comm, queue, checkpoint, windows, options, choices, header, output);
+  const index_t layers = checkpoint.config().layers;
+  for (index_t layer = 0; layer < layers; ++layer) {
+    compressor.compress_layer(layer);
+    progress(layer + 1, layers);
+  }
+  return compressor.finish();
+}
+
+}  // namespace hack::model

@@ -1,0 +1,61 @@
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "comm/communicator.hpp"
+#include "kernels/queue.hpp"
+#include "model/calibration/token_windows.hpp"
+#include "model/checkpoint/checkpoint.hpp"
+#include "svd/archive_info.hpp"
+#include "svd/compression_summary.hpp"
+#include "svd/weighted_factorizer.hpp"
+
+namespace hack::model {
+
+/// How a model is compressed with a text at hand.
+struct LayerwiseOptions {
+  svd::CompressOptions storage;
+  svd::WeightingOptions weighting;
+  bool compressed_inputs = true;     ///< statistics of what the layers compressed before give, not of the dense model
+  double target_share = 0.5;         ///< of the correction for their errors, as PropagatedTarget
+  std::vector<std::size_t> linears;  ///< which of `linear_names`
+  DType type = DType::f32;           ///< what weights are held in
+};
+
+/// What the inputs of one matrix say of its compression.
+struct WeightedSummary {
+  double energy = 0;     ///< tr(T H Tᵀ) of what was to be met
+  double error = 0;      ///< tr(E H Eᵀ) as measured, before rounding to the factor type
+  double predicted = 0;  ///< Σ σ² left out, of the whitened tiles by themselves
+};
+
+struct LayerwiseReport {
+  std::vector<svd::CompressionSummary> matrices;
+  std::vector<WeightedSummary> weighted;  ///< of the same matrices
+  svd::CompressionSummary total;
+  std::map<std::string, double> seconds;  ///< by phase, of the rank that took longest
+};
+
+/// The ranks of a matrix; where there are none for its name, it gets those of the rank rule by itself.
+using RankChoices = std::map<std::string, std::vector<svd::TileChoice>>;
+
+/// Compresses layer after layer into a factor archive, with factors fitted to the inputs that the windows give.
+/// Collective. Ranks share out windows, then rows of tiles; every rank holds one layer, its factors and statistics.
+///
+///     for each layer, for each input (q k v | o | gate up | down):
+///       windows ─ InputStatistics ─ PropagatedTarget ─ WeightedFactorizer ─ archive
+///                                                           └─ the second stream goes on with the factors
+///
+/// Memory of a rank: both streams of its windows (context · hidden · 8 bytes each), two layers in `type`, and of the
+/// input of largest n: 3 n² + 2 n · tile numbers in double.
+LayerwiseReport compress_layerwise(const comm::Communicator& comm, Queue<Device::cpu>& queue,
+                                   const Checkpoint& checkpoint, const TokenWindows& windows,
+                                   const LayerwiseOptions& options, const RankChoices& choices,
+                                   const svd::ArchiveHeader& header, const std::filesystem::path& output,
+                                   const std::function<void(index_t done, index_t total)>& progress);
+
+}  // namespace hack::model

@@ -1,0 +1,130 @@
+#include "model/calibration/layerwise_pass.hpp"
+
+#include <algorithm>
+
+namespace hack::model {
+
+LayerwisePass::LayerwisePass(const Checkpoint& checkpoint, DType type, const comm::Communicator& comm,
+                             Queue<Device::cpu>& queue, const TokenWindows& windows, bool two_streams)
+    : checkpoint_(checkpoint),
+      type_(type),
+      comm_(comm),
+      queue_(queue),
+      self_(comm::Communicator::self()),
+      plan_(ShardPlan::make(checkpoint.config(), nullptr, 1, 0)),
+      cache_(1, checkpoint.config().kv_heads, windows.context, checkpoint.config().head_dim),
+      dense_runner_(checkpoint.config(), self_, queue),
+      met_runner_(checkpoint.config(), self_, queue),
+      dense_(checkpoint, type, queue, windows, comm) {
+  if (two_streams) met_ = dense_.copy();
+}
+
+void LayerwisePass::load(index_t layer) {
+  dense_layer_.reset();
+  met_layer_.reset();
+  dense_layer_ = read_layer(layer);
+  if (met_) met_layer_ = read_layer(layer);
+  is_dense_ahead_ = false;
+}
+
+LlamaLayer<Device::cpu> LayerwisePass::read_layer(index_t layer) const {
+  return model::read_layer<Device::cpu>({checkpoint_, nullptr, type_}, plan_, layer, true);
+}
+
+void LayerwisePass::run(const Layer& layer, MatrixView<float> x) {
+  dense_runner_.add_attention(layer, input_of(LinearInput::mix, dense_runner_, layer, x), x);
+  dense_runner_.add_mlp(layer, input_of(LinearInput::inner, dense_runner_, layer, x), x);
+}
+
+MatrixView<const float> LayerwisePass::input_of(LinearInput input, Runner& runner, const Layer& layer,
+                                                MatrixView<const float> x) {
+  switch (input) {
+    case LinearInput::attention:
+      return runner.attention_input(layer, x);
+    case LinearInput::mix:
+      return runner.attention_mix(layer, runner.attention_input(layer, x), plan_.kv_of_head, 0, cache_.keys(0),
+                                  cache_.values(0));
+    case LinearInput::mlp:
+      return runner.mlp_input(layer, x);
+    case LinearInput::inner:
+      return runner.mlp_inner(layer, runner.mlp_input(layer, x));
+  }
+  return {};
+}
+
+svd::InputStatistics LayerwisePass::statistics(LinearInput input, bool with_cross) {
+  const LlamaConfig& config = checkpoint_.config();
+  const index_t n = input == LinearInput::mix     ? config.heads * config.head_dim
+                    : input == LinearInput::inner ? config.intermediate_size
+                                                  : config.hidden_size;
+  svd::InputStatistics statistics(n, with_cross && met_.has_value());
+  // The dense stream's way past the MLP begins with what down multiplies: once that is known it goes on at once.
+  const bool takes_dense_along = input == LinearInput::inner && !is_dense_ahead_;
+  const bool needs_dense = !met_ || statistics.has_cross() || takes_dense_along;
+  for (index_t w = 0; w < dense_.count(); ++w) {
+    MatrixView<const float> dense, met;
+    if (needs_dense) dense = input_of(input, dense_runner_, *dense_layer_, dense_.window(w));
+    met = met_ ? input_of(input, met_runner_, *met_layer_, met_->window(w)) : dense;
+    statistics.add(queue_, met, dense);
+    if (takes_dense_along) dense_runner_.add_mlp(*dense_layer_, dense, dense_.window(w));
+  }
+  if (takes_dense_along) is_dense_ahead_ = true;
+  statistics.finish(comm_);
+  return statistics;
+}
+
+void LayerwisePass::replace(std::size_t linear, Buffer<float> values) {
+  if (!met_) return;
+  LinearLayer<Device::cpu>& layer = linear_of(*met_layer_, linear);
+  WeightMatrix<> weights(layer.rows(), values.size() / layer.rows(), DType::f32);
+  std::copy_n(values.data(), values.size(), reinterpret_cast<float*>(weights.data()));
+  layer.replace(std::move(weights));
+}
+
+void LayerwisePass::advance_attention(Runner& runner, const Layer& layer, ActivationStream& stream) {
+  for (index_t w = 0; w < stream.count(); ++w) {
+    runner.add_attention(layer, input_of(LinearInput::mix, runner, layer, stream.window(w)), stream.window(w));
+  }
+}
+
+void LayerwisePass::advance_attention() {
+  advance_attention(dense_runner_, *dense_layer_, dense_);
+  if (met_) advance_attention(met_runner_, *met_layer_, *met_);
+}
+
+void LayerwisePass::advance_mlp(Runner& runner, const Layer& layer, ActivationStream& stream) {
+  for (index_t w = 0; w < stream.count(); ++w) {
+    runner.add_mlp(layer, input_of(LinearInput::inner, runner, layer, stream.window(w)), stream.window(w));
+  }
+}
+
+void LayerwisePass::advance_dense_mlp() {
+  if (!is_dense_ahead_) advance_mlp(dense_runner_, *dense_layer_, dense_);
+  is_dense_ahead_ = true;
+}
+
+void LayerwisePass::advance_mlp() {
+  advance_dense_mlp();
+  if (met_) advance_mlp(met_runner_, *met_layer_, *met_);
+}
+
+Buffer<float> LayerwisePass::mlp_inputs() {
+  HACK_EXPECT(met_.has_value());
+  Buffer<float> out(met_->tokens().rows * met_->hidden());
+  for (index_t w = 0; w < met_->count(); ++w) {
+    const MatrixView<const float> input = met_runner_.mlp_input(*met_layer_, met_->window(w));
+    std::copy_n(input.data, input.rows * input.cols, out.data() + w * input.rows * input.cols);
+  }
+  return out;
+}
+
+Buffer<float> LayerwisePass::mlp_targets() const {
+  HACK_EXPECT(met_.has_value() && is_dense_ahead_);
+  const MatrixView<const float> dense = dense_.tokens();
+  const MatrixView<const float> met = met_->tokens();
+  Buffer<float> out(dense.rows * dense.cols);
+  for (index_t i = 0; i < out.size(); ++i) out.data()[i] = dense.data[i] - met.data[i];
+  return out;
+}
+
+}  // namespace hack::model

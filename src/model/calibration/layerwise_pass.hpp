@@ -1,0 +1,87 @@
+#pragma once
+
+#include <array>
+#include <optional>
+
+#include "model/calibration/activation_stream.hpp"
+#include "model/layer_runner.hpp"
+#include "svd/input_statistics.hpp"
+
+namespace hack::model {
+
+/// Where the inputs of linear layers come from: q, k, v | o | gate, up | down.
+enum class LinearInput { attention, mix, mlp, inner };
+
+/// The input of each of `linear_names`.
+inline constexpr std::array<LinearInput, 7> linear_inputs = {
+    LinearInput::attention, LinearInput::attention, LinearInput::attention, LinearInput::mix,
+    LinearInput::mlp,       LinearInput::mlp,       LinearInput::inner};
+
+/// Takes windows of text through a model layer by layer, so that one layer is in memory at a time; each rank runs whole
+/// layers on its own windows. Beside the stream of the dense model there may be a second one, `met`, which meets the
+/// matrices as they are after replace():
+///
+///     dense   x ─ attention ─ mlp ─ x ─ …
+///     met     x̂ ─ attention ─ mlp ─ x̂ ─ …      matrices replaced so far
+///
+/// For every layer: load, then in the order of LinearInput statistics and replacements, and in between the two
+/// advances.
+class LayerwisePass {
+ public:
+  /// The references outlive this.
+  LayerwisePass(const Checkpoint& checkpoint, DType type, const comm::Communicator& comm, Queue<Device::cpu>& queue,
+                const TokenWindows& windows, bool two_streams);
+
+  void load(index_t layer);
+
+  /// Sums over the inputs x̂ of some linear layers, over all windows of all ranks; `with_cross` also those with the
+  /// dense model's x. Without a second stream the dense one is what is met. Collective.
+  svd::InputStatistics statistics(LinearInput input, bool with_cross);
+
+  /// Gives the second stream other weights from here on; number in `linear_names`, values (rows, cols).
+  void replace(std::size_t linear, Buffer<float> values);
+
+  /// Takes all streams past the layer's attention, or its MLP.
+  void advance_attention();
+  void advance_mlp();
+
+  /// Takes the dense stream alone past the MLP: what its output will be is then known to the second stream.
+  void advance_dense_mlp();
+  /// This rank's inputs of gate and up in the second stream, and what its MLP would have to add to meet the dense one;
+  /// after advance_dense_mlp().
+  Buffer<float> mlp_inputs();         // (tokens, hidden)
+  Buffer<float> mlp_targets() const;  // (tokens, hidden)
+
+  /// A layer's dense weights once more, for whoever changes them.
+  LlamaLayer<Device::cpu> read_layer(index_t layer) const;
+  /// Takes one window, at most as long as the text's, through a whole layer.
+  void run(const LlamaLayer<Device::cpu>& layer, MatrixView<float> x);
+
+  index_t tokens() const { return dense_.count() * dense_.context(); }
+  const LlamaLayer<Device::cpu>& layer() const { return *dense_layer_; }
+
+ private:
+  using Layer = LlamaLayer<Device::cpu>;
+  using Runner = LayerRunner<Device::cpu>;
+
+  MatrixView<const float> input_of(LinearInput input, Runner& runner, const Layer& layer, MatrixView<const float> x);
+  void advance_attention(Runner& runner, const Layer& layer, ActivationStream& stream);
+  void advance_mlp(Runner& runner, const Layer& layer, ActivationStream& stream);
+
+  const Checkpoint& checkpoint_;
+  DType type_;
+  const comm::Communicator& comm_;
+  Queue<Device::cpu>& queue_;
+  comm::Communicator self_;
+  ShardPlan plan_;
+  KvCache<Device::cpu> cache_;  // of one layer and one window
+  Runner dense_runner_;
+  Runner met_runner_;
+  ActivationStream dense_;
+  std::optional<ActivationStream> met_;
+  std::optional<Layer> dense_layer_;
+  std::optional<Layer> met_layer_;
+  bool is_dense_ahead_ = false;  ///< the dense stream is past the MLP already
+};
+
+}  // namespace hack::model

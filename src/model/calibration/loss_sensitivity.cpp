@@ -1,0 +1,177 @@
+#include "model/calibration/loss_sensitivity.hpp"
+
+#include <algorithm>
+#include <numeric>
+#include <optional>
+
+#include "comm/collectives.hpp"
+#include "kernels/divergence.hpp"
+#include "kernels/elementwise.hpp"
+#include "kernels/error.hpp"
+#include "model/calibration/layerwise_pass.hpp"
+#include "model/names.hpp"
+#include "svd/allocation.hpp"
+#include "svd/layer_factors.hpp"
+
+namespace hack::model {
+namespace {
+
+using svd::TiledMatrix;
+
+Buffer<float> copy_of(MatrixView<const float> x) {
+  Buffer<float> out(x.rows * x.cols);
+  std::copy_n(x.data, out.size(), out.data());
+  return out;
+}
+
+WeightMatrix<> weights_of(const Buffer<float>& values, const svd::TileGrid& grid) {
+  WeightMatrix<> weights(grid.rows(), grid.cols(), DType::f32);
+  std::copy_n(values.data(), values.size(), reinterpret_cast<float*>(weights.data()));
+  return weights;
+}
+
+class SensitivityProbe {
+ public:
+  SensitivityProbe(const comm::Communicator& comm, Queue<Device::cpu>& queue, const Checkpoint& checkpoint,
+                   const TokenWindows& windows, const TokenWindows& probe, const SensitivityOptions& options)
+      : comm_(comm),
+        queue_(queue),
+        checkpoint_(checkpoint),
+        options_(options),
+        self_(comm::Communicator::self()),
+        pass_(checkpoint, options.type, comm, queue, windows, false),
+        probe_(checkpoint, options.type, queue, probe, self_) {
+    HACK_EXPECT(probe.count() == 1 && probe.context <= windows.context);
+  }
+
+  void probe_layer(index_t layer) {
+    pass_.load(layer);
+    LlamaLayer<Device::cpu> other = pass_.read_layer(layer);
+    std::vector<Buffer<float>> begun;  // variants that leave the dense model in this layer
+    for (const LinearInput input : {LinearInput::attention, LinearInput::mix, LinearInput::mlp, LinearInput::inner}) {
+      if (input == LinearInput::mlp) pass_.advance_attention();
+      probe_inputs(layer, input, other, begun);
+    }
+    pass_.advance_mlp();
+    for (Buffer<float>& variant : variants_) pass_.run(pass_.layer(), view_of(variant));
+    for (Buffer<float>& variant : begun) variants_.push_back(std::move(variant));
+    pass_.run(pass_.layer(), probe_.window(0));
+  }
+
+  std::vector<MatrixSensitivity> finish() {
+    const std::vector<double> mine = own_divergences();
+    // Ranks hold every P-th matrix: the gathered parts follow each other by rank.
+    const std::vector<double> all = comm::all_gather(comm_, std::span<const double>(mine));
+    std::size_t next = 0;
+    for (int rank = 0; rank < comm_.size(); ++rank) {
+      for (std::size_t m = static_cast<std::size_t>(rank); m < results_.size();
+           m += static_cast<std::size_t>(comm_.size())) {
+        results_[m].divergence = all[next++];
+      }
+    }
+    return std::move(results_);
+  }
+
+ private:
+  MatrixView<float> view_of(Buffer<float>& x) const { return {x.data(), probe_.context(), probe_.hidden()}; }
+
+  void probe_inputs(index_t layer, LinearInput input, LlamaLayer<Device::cpu>& other,
+                    std::vector<Buffer<float>>& begun) {
+    std::vector<std::size_t> linears;
+    for (std::size_t linear : options_.linears) {
+      if (linear_inputs[linear] == input) linears.push_back(linear);
+    }
+    if (linears.empty()) return;
+    const svd::InputStatistics statistics = pass_.statistics(input, false);
+    std::optional<svd::WeightedFactorizer> factorizer;
+    for (std::size_t linear : linears) {
+      const std::string name = layer_prefix(layer) + std::string(linear_names[linear].path) + ".weight";
+      const TensorInfo info = checkpoint_.info(name);
+      TiledMatrix matrix{
+          name, options_.storage.grid(info.rows, info.cols), Buffer<float>(info.rows * info.cols), {}, {}};
+      checkpoint_.read(name, 0, 0, {matrix.values.data(), info.rows, info.cols});
+      if (!factorizer) factorizer.emplace(queue_, statistics.h(), matrix.grid, options_.weighting);
+      probe_matrix(linear, *factorizer, matrix, other, begun);
+    }
+  }
+
+  void probe_matrix(std::size_t linear, const svd::WeightedFactorizer& factorizer, TiledMatrix& matrix,
+                    LlamaLayer<Device::cpu>& other, std::vector<Buffer<float>>& begun) {
+    MatrixSensitivity result{matrix.name, matrix.grid, svd::spectra_together(comm_, queue_, factorizer, matrix)};
+    const std::vector<svd::MatrixSpectra> spectra = {{matrix.name, svd::tile_spectra(matrix.grid, result.sigma), 1.0}};
+    const svd::AllocationOptions even{svd::AllocationMode::even,
+                                      {options_.storage.storage, options_.storage.factor_type, 1}};
+    matrix.choices = svd::allocate(options_.probe_keep, spectra, even).choices.front();
+    for (const svd::TileChoice& choice : matrix.choices) result.discarded += choice.discarded;
+    svd::factorize_together(comm_, queue_, factorizer, matrix);
+    const bool is_mine = static_cast<int>(results_.size()) % comm_.size() == comm_.rank();
+    results_.push_back(std::move(result));
+    if (!is_mine) return;
+    begun.push_back(copy_of(probe_.tokens()));
+    linear_of(other, linear).replace(weights_of(svd::rebuild(queue_, matrix), matrix.grid));
+    pass_.run(other, view_of(begun.back()));
+    linear_of(other, linear).replace(weights_of(matrix.values, matrix.grid));
+  }
+
+  /// Mean divergences of this rank's variants from the dense model.
+  std::vector<double> own_divergences() {
+    const LlamaConfig& config = checkpoint_.config();
+    const index_t tokens = probe_.context();
+    const index_t hidden = probe_.hidden();
+    const Buffer<float> norm = read_vector<Device::cpu>(checkpoint_, final_norm_name, {0, hidden});
+    const WeightMatrix<> head =
+        read_weights<Device::cpu>(checkpoint_, config.tied_embeddings ? embedding_name : head_name,
+                                  {0, config.vocab_size}, {0, hidden}, options_.type);
+    const auto normalize = [&](MatrixView<float> x) {
+      kernels::rms_norm<Device::cpu>(queue_, x, norm.data(), config.rms_norm_eps, x);
+    };
+    normalize(probe_.window(0));
+    const index_t count = std::ssize(variants_);
+    Buffer<float> states(count * tokens * hidden);  // (variants, tokens, hidden)
+    for (index_t v = 0; v < count; ++v) {
+      Buffer<float>& variant = variants_[static_cast<std::size_t>(v)];
+      normalize(view_of(variant));
+      std::copy_n(variant.data(), variant.size(), states.data() + v * variant.size());
+    }
+    std::vector<double> of_tokens(static_cast<std::size_t>(count * tokens));
+    kernels::divergences<Device::cpu>(queue_, probe_.tokens(), {states.data(), count * tokens, hidden}, head.view(),
+                                      of_tokens);
+    std::vector<double> means;
+    for (auto first = of_tokens.begin(); first != of_tokens.end(); first += tokens) {
+      means.push_back(std::accumulate(first, first + tokens, 0.0) / static_cast<double>(tokens));
+    }
+    return means;
+  }
+
+  const comm::Communicator& comm_;
+  Queue<Device::cpu>& queue_;
+  const Checkpoint& checkpoint_;
+  const SensitivityOptions& options_;
+  comm::Communicator self_;
+  LayerwisePass pass_;
+  ActivationStream probe_;                  // one window, the same on every rank
+  std::vector<Buffer<float>> variants_;     // (own variants) × (tokens, hidden)
+  std::vector<MatrixSensitivity> results_;  // of all matrices so far
+};
+
+}  // namespace
+
+double MatrixSensitivity::weight() const {
+  constexpr double least_divergence = 1e-5;
+  return discarded > 0 ? std::max(divergence, least_divergence) / discarded : 0.0;
+}
+
+std::vector<MatrixSensitivity> measure_sensitivities(const comm::Communicator& comm, Queue<Device::cpu>& queue,
+                                                     const Checkpoint& checkpoint, const TokenWindows& windows,
+                                                     const TokenWindows& probe, const SensitivityOptions& options,
+                                                     const std::function<void(index_t done, index_t total)>& progress) {
+  SensitivityProbe run(comm, queue, checkpoint, windows, probe, options);
+  const index_t layers = checkpoint.config().layers;
+  for (index_t layer = 0; layer < layers; ++layer) {
+    run.probe_layer(layer);
+    progress(layer + 1, layers);
+  }
+  return run.finish();
+}
+
+}  // namespace hack::model

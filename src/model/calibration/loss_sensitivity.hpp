@@ -1,0 +1,51 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "comm/communicator.hpp"
+#include "kernels/queue.hpp"
+#include "model/calibration/token_windows.hpp"
+#include "model/checkpoint/checkpoint.hpp"
+#include "svd/archive_info.hpp"
+#include "svd/weighted_factorizer.hpp"
+
+namespace hack::model {
+
+/// What compressing one matrix, all others as they are, does to the model.
+struct MatrixSensitivity {
+  std::string name;
+  svd::TileGrid grid;
+  std::vector<float> sigma;  ///< singular values of its whitened tiles, tile after tile
+  double divergence = 0;     ///< mean over tokens of KL(dense model || model with this matrix at `probe_keep`)
+  double discarded = 0;      ///< Σ σ² left out for that
+
+  /// Loss per unit of weighted energy left out. Divergences within rounding of nothing count as a little.
+  double weight() const;
+};
+
+struct SensitivityOptions {
+  svd::CompressOptions storage;  ///< its tiles; the rank rule does not count
+  svd::WeightingOptions weighting;
+  std::vector<std::size_t> linears;  ///< which of `linear_names`
+  double probe_keep = 0.4;           ///< share of each tile that the probe keeps
+  DType type = DType::f32;           ///< what weights are held in
+};
+
+/// Measures them by forward passes alone. The statistics come from `windows`; the divergences from one window `probe`,
+/// as long or shorter. Collective; the same on every rank.
+///
+///     layer     0          1          2        …   head
+///     probe     ───────────────────────────────── KL against each variant
+///     variants  q k v … ──────────────────────────┘        one for every matrix, from its layer on
+///                          q k v … ───────────────┘
+///
+/// One layer at a time is in memory, and beside the windows' stream the states of all variants, shared out to ranks:
+/// matrices · context of the probe · hidden · 4 bytes together.
+std::vector<MatrixSensitivity> measure_sensitivities(const comm::Communicator& comm, Queue<Device::cpu>& queue,
+                                                     const Checkpoint& checkpoint, const TokenWindows& windows,
+                                                     const TokenWindows& probe, const SensitivityOptions& options,
+                                                     const std::function<void(index_t done, index_t total)>& progress);
+
+}  // namespace hack::model

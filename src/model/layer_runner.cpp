@@ -1,0 +1,91 @@
+#include "model/layer_runner.hpp"
+
+#include "comm/collectives.hpp"
+#include "kernels/attention.hpp"
+#include "kernels/elementwise.hpp"
+
+namespace hack::model {
+namespace {
+
+/// Room for (rows, cols); it grows to the largest asked for and stays.
+template <Device D>
+MatrixView<float, D> room(Buffer<float, D>& buffer, index_t rows, index_t cols) {
+  if (buffer.size() < rows * cols) {
+    buffer = {};  // the old goes before the larger one comes
+    buffer = Buffer<float, D>(rows * cols);
+  }
+  return {buffer.data(), rows, cols};
+}
+
+}  // namespace
+
+template <Device D>
+LayerRunner<D>::LayerRunner(const LlamaConfig& config, const comm::Communicator& tensor, Queue<D>& queue)
+    : config_(config), tensor_(tensor), queue_(queue) {
+  const std::vector<float> frequencies = inverse_frequencies(config);
+  inverse_frequencies_ = to_device<D>(frequencies.data(), std::ssize(frequencies));
+}
+
+template <Device D>
+auto LayerRunner<D>::attention_input(const LlamaLayer<D>& layer, Input x) -> Input {
+  const Stream normed = room(normed_, x.rows, x.cols);
+  kernels::rms_norm<D>(queue_, x, layer.input_norm.data(), config_.rms_norm_eps, normed);
+  return normed;
+}
+
+template <Device D>
+auto LayerRunner<D>::attention_mix(const LlamaLayer<D>& layer, Input input, std::span<const int> kv_of_head,
+                                   index_t first_position, kernels::CacheView<D> keys, kernels::CacheView<D> values)
+    -> Input {
+  const Stream q = room(q_, input.rows, layer.q.rows());
+  const Stream k = room(k_, input.rows, layer.k.rows());
+  const Stream v = room(v_, input.rows, layer.v.rows());
+  const Stream mixed = room(mixed_, input.rows, layer.q.rows());
+  layer.q.apply(queue_, input, q);
+  layer.k.apply(queue_, input, k);
+  layer.v.apply(queue_, input, v);
+  kernels::rope(queue_, config_.head_dim, first_position, inverse_frequencies_.data(), q);
+  kernels::rope(queue_, config_.head_dim, first_position, inverse_frequencies_.data(), k);
+  kernels::append_to_cache<D>(queue_, k, first_position, keys);
+  kernels::append_to_cache<D>(queue_, v, first_position, values);
+  kernels::attention<D>(queue_, q, keys, values, kv_of_head, first_position, mixed);
+  return mixed;
+}
+
+template <Device D>
+void LayerRunner<D>::add_attention(const LlamaLayer<D>& layer, Input mixed, Stream x) {
+  const Stream y = room(y_, x.rows, x.cols);
+  layer.o.apply(queue_, mixed, y);
+  comm::all_reduce_sum(tensor_, y);
+  kernels::add<D>(queue_, y, x);
+}
+
+template <Device D>
+auto LayerRunner<D>::mlp_input(const LlamaLayer<D>& layer, Input x) -> Input {
+  const Stream normed = room(normed_, x.rows, x.cols);
+  kernels::rms_norm<D>(queue_, x, layer.post_attention_norm.data(), config_.rms_norm_eps, normed);
+  return normed;
+}
+
+template <Device D>
+auto LayerRunner<D>::mlp_inner(const LlamaLayer<D>& layer, Input input) -> Input {
+  const Stream gate = room(gate_, input.rows, layer.gate.rows());
+  const Stream up = room(up_, input.rows, layer.up.rows());
+  layer.gate.apply(queue_, input, gate);
+  layer.up.apply(queue_, input, up);
+  kernels::swiglu<D>(queue_, up, gate);
+  return gate;
+}
+
+template <Device D>
+void LayerRunner<D>::add_mlp(const LlamaLayer<D>& layer, Input inner, Stream x) {
+  const Stream y = room(y_, x.rows, x.cols);
+  layer.down.apply(queue_, inner, y);
+  comm::all_reduce_sum(tensor_, y);
+  kernels::add<D>(queue_, y, x);
+}
+
+template class LayerRunner<Device::cpu>;
+template class LayerRunner<Device::cuda>;
+
+}  // namespace hack::model

@@ -1,0 +1,31 @@
+#include "svd/input_statistics.hpp"
+
+#include <algorithm>
+
+#include "comm/collectives.hpp"
+#include "kernels/gram.hpp"
+
+namespace hack::svd {
+
+InputStatistics::InputStatistics(index_t n, bool with_cross) : n_(n), h_(n * n), cross_(with_cross ? n * n : 0) {
+  std::fill_n(h_.data(), h_.size(), 0.0);
+  std::fill_n(cross_.data(), cross_.size(), 0.0);
+}
+
+void InputStatistics::add(Queue<Device::cpu>& queue, MatrixView<const float> met, MatrixView<const float> dense) {
+  kernels::add_gram<Device::cpu>(queue, met, MatrixView<double>(h_.data(), n_, n_));
+  if (has_cross()) {
+    kernels::add_outer_products<Device::cpu>(queue, dense, met, MatrixView<double>(cross_.data(), n_, n_));
+  }
+}
+
+void InputStatistics::finish(const comm::Communicator& comm) {
+  const MatrixView<double> h(h_.data(), n_, n_);
+  for (index_t i = 0; i < n_; ++i) {
+    for (index_t j = i + 1; j < n_; ++j) h(i, j) = h(j, i);
+  }
+  comm::all_reduce_sum(comm, std::span(h_.data(), static_cast<std::size_t>(h_.size())));
+  comm::all_reduce_sum(comm, std::span(cross_.data(), static_cast<std::size_t>(cross_.size())));
+}
+
+}  // namespace hack::svd

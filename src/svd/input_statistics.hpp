@@ -1,0 +1,33 @@
+#pragma once
+
+#include "comm/communicator.hpp"
+#include "kernels/buffer.hpp"
+#include "kernels/matrix_view.hpp"
+#include "kernels/queue.hpp"
+
+namespace hack::svd {
+
+/// What calibration keeps of the inputs of a matrix: H = Σ x̂ x̂ᵀ over the tokens of all ranks, x̂ the inputs that it will
+/// meet, and where those differ from the inputs x of the dense model, X = Σ x x̂ᵀ. In double, n² numbers each.
+class InputStatistics {
+ public:
+  /// Sums over n inputs, all zero; X only `with_cross`.
+  InputStatistics(index_t n, bool with_cross);
+
+  /// Adds the tokens of a window; `met` and `dense` (tokens, n). Without X, `dense` is not looked at.
+  void add(Queue<Device::cpu>& queue, MatrixView<const float> met, MatrixView<const float> dense);
+
+  /// Sums up over the ranks and completes H. Collective; once, at the end.
+  void finish(const comm::Communicator& comm);
+
+  MatrixView<const double> h() const { return {h_.data(), n_, n_}; }
+  bool has_cross() const { return cross_.size() > 0; }
+  MatrixView<const double> cross() const { return {cross_.data(), n_, n_}; }
+
+ private:
+  index_t n_;
+  Buffer<double> h_;      // (n, n)
+  Buffer<double> cross_;  // (n, n) or empty
+};
+
+}  // namespace hack::svd

@@ -1,0 +1,31 @@
+#pragma once
+
+#include "kernels/buffer.hpp"
+#include "kernels/matrix_view.hpp"
+#include "kernels/queue.hpp"
+#include "svd/input_statistics.hpp"
+
+namespace hack::svd {
+
+/// What a matrix should be where its inputs x̂ come from layers already compressed, so that W' x̂ makes up for their
+/// errors. Σ ‖W x - W' x̂‖² is least for W' = W X H⁻¹, whose deviation from W is followed only in part:
+///
+///     T = W + share · W (X - H) (H + d I)⁻¹,   d = damping · mean of H's diagonal
+///
+/// share 0: T = W; share 1: the least-squares solution, which also fits the noise of the calibration text (half is
+/// better on unseen text than either end).
+class PropagatedTarget {
+ public:
+  /// `statistics`, with X, outlive this. Memory: n² numbers in double.
+  PropagatedTarget(const InputStatistics& statistics, double damping, double share);
+
+  /// Rows of T for rows of W; both (rows, n). A row's bits depend on that row alone up to blocks of 64.
+  void apply(Queue<Device::cpu>& queue, MatrixView<const float> w, MatrixView<float> target) const;
+
+ private:
+  const InputStatistics& statistics_;
+  double share_;
+  Buffer<double> root_;  // (n, n) Cholesky factor of H + d I
+};
+
+}  // namespace hack::svd
