@@ -14,9 +14,22 @@ enum class TileKind : std::uint8_t {
   pivoted = 2,  ///< k of its rows, the pivots (k, w), and the other rows' coefficients in them (h - k, k)
 };
 
-/// A matrix (rows, cols) cut into I × J tiles, kept as stacked factors. In rank space every tile (i, j) has a block
-/// z_ij: k numbers s ∘ (Vᵀ x_j) of a factored tile, the w numbers x_j themselves of a dense one (whose "U" is the
-/// tile). Blocks lie row by row, z = [z_11 z_12 … | z_21 …], so that a tile row is one product: y_i = U_i · z_i.
+/// Where a tile lies in a FactoredView.
+struct TileLayout {
+  TileKind kind = TileKind::factors;
+  index_t block = 0;         ///< start of z_ij in rank space
+  index_t size = 0;          ///< its length
+  index_t scale = 0;         ///< of two factors: start of their singular values
+  index_t coefficients = 0;  ///< of a pivoted tile: start of its coefficients, in numbers of u
+  index_t marks = 0;         ///< of a pivoted tile: start of the marks on its rows
+  index_t first_pivot = 0;   ///< of a pivoted tile: how many pivots lie above the rows that the view has of it
+};
+
+/// A matrix (rows, cols) cut into I × J tiles, kept in less than its own numbers. In rank space every tile (i, j) has a
+/// block z_ij: k numbers s ∘ (Vᵀ x_j) of two factors, the w numbers x_j themselves of a dense tile (whose "U" is the
+/// tile), of a pivoted tile the k numbers that its pivots' rows make of x_j. z_i holds the blocks of tile row i: of
+/// factors and dense tiles first, so that these are one product, y_i = U_i z_i; then those of pivoted tiles, whose
+/// numbers are y's themselves where the pivots are, and its C z_ij elsewhere.
 template <Device D>
 struct FactoredView {
   index_t rows = 0;
@@ -25,23 +38,26 @@ struct FactoredView {
 
   std::span<const index_t> row_offsets;    // (I + 1) first row of each tile row; host
   std::span<const index_t> col_offsets;    // (J + 1) first column of each tile column; host
-  std::span<const index_t> block_offsets;  // (I * J + 1) start of z_ij at index i * J + j; host
-  std::span<const TileKind> kinds;         // (I * J) host
+  std::span<const index_t> block_offsets;  // (I + 1) start of z_i; host
+  std::span<const index_t> stack_sizes;    // (I) R_i, length of the first part of z_i; host
+  std::span<const TileLayout> tiles;       // (I * J) host
 
-  const std::byte* u = nullptr;        // tile row i: (h_i, R_i) row-major, R_i = length of z_i; rows follow each other
+  const std::byte* u = nullptr;  // tile row i: U_i (h_i, R_i), then C (h_i - pivots, k) tile after tile; row-major
   std::span<const index_t> u_offsets;  // (I + 1) start of U_i, in numbers; host
-  const std::byte* v = nullptr;  // tile column j: (K_j, w_j) row-major, the Vᵀ of its factored tiles, top to bottom
-  std::span<const index_t> v_offsets;  // (J + 1) start of V_j, in numbers; host
-  const float* scale = nullptr;        // (length of z) singular values; 1 for dense tiles
+  const std::byte* v = nullptr;  // tile column j: (K_j, w_j) row-major, Vᵀ or pivots of its tiles, top to bottom
+  std::span<const index_t> v_offsets;   // (J + 1) start of V_j, in numbers; host
+  const float* scale = nullptr;         // singular values of two factors
+  const std::uint8_t* marks = nullptr;  // which rows of a pivoted tile are pivots (row_marks.hpp)
 
   index_t tile_rows() const { return std::ssize(row_offsets) - 1; }
   index_t tile_cols() const { return std::ssize(col_offsets) - 1; }
   index_t rank_space() const { return block_offsets.empty() ? 0 : block_offsets.back(); }
+  const TileLayout& tile(index_t i, index_t j) const { return tiles[static_cast<std::size_t>(i * tile_cols() + j)]; }
 };
 
-/// y = x Wᵀ for a W kept as factors, without forming it: z = s ∘ (x_j V_j) for each tile column, then y_i = z_i U_iᵀ
-/// for each tile row. x (tokens, cols), y (tokens, rows). 2k(h + w) flops per tile and token in place of 2hw. Bits do
-/// not depend on the number of threads.
+/// y = x Wᵀ without forming W: z for each tile column, then y for each tile row. x (tokens, cols), y (tokens, rows).
+/// 2k(h + w) flops per tile and token of two factors, 2k(h + w - k) of a pivoted tile, in place of 2hw. Bits do not
+/// depend on the number of threads.
 template <Device D>
 void factored_linear(Queue<D>& queue, MatrixView<const float, D> x, const FactoredView<D>& w, MatrixView<float, D> y);
 

@@ -6,9 +6,11 @@
 #include <omp.h>
 
 #include "kernels/cpu/gemm.hpp"
+#include "kernels/cpu/interleave.hpp"
 #include "kernels/cpu/matvec.hpp"
 #include "kernels/cpu/scratch.hpp"
 #include "kernels/cpu/team.hpp"
+#include "kernels/row_marks.hpp"
 
 namespace hack::kernels {
 
@@ -18,43 +20,62 @@ using X = MatrixView<const float>;
 using Y = MatrixView<float>;
 using Factors = FactoredView<Device::cpu>;
 
+using Product = void (*)(X, WeightView<>, Y, Write);  // multiply_few or multiply_transposed
+
 thread_local Scratch rank_space;  // of the thread that calls: z (tokens, length of some z_i)
+thread_local Scratch products;    // of every thread: C z_ij (tokens, some rows)
 
-/// Tile (i, j) of a factored matrix.
-struct Tile {
-  index_t i, j;
-  index_t rows, cols;
-  index_t block;  // where z_ij starts
-  index_t rank;   // its length
-  TileKind kind;
-};
-
-Tile tile_at(const Factors& w, index_t i, index_t j) {
-  const index_t index = i * w.tile_cols() + j;
-  return {i,
-          j,
-          w.row_offsets[i + 1] - w.row_offsets[i],
-          w.col_offsets[j + 1] - w.col_offsets[j],
-          w.block_offsets[index],
-          w.block_offsets[index + 1] - w.block_offsets[index],
-          w.kinds[index]};
-}
-
-/// Where z_i of tile row i starts; z_i ends where the next one starts.
-index_t row_block(const Factors& w, index_t i) { return w.block_offsets[i * w.tile_cols()]; }
+index_t tile_height(const Factors& w, index_t i) { return w.row_offsets[i + 1] - w.row_offsets[i]; }
+index_t tile_width(const Factors& w, index_t j) { return w.col_offsets[j + 1] - w.col_offsets[j]; }
 
 /// Rows of a stack that starts at number `start` of the factors.
 WeightView<> stacked_rows(const std::byte* numbers, DType type, index_t start, index_t rows, index_t cols) {
   return {numbers + start * size_of(type), type, rows, cols, cols};
 }
 
-void copy_dense_block(X x, const Factors& w, const Tile& tile, Y z) {
-  for (index_t t = 0; t < x.rows; ++t) std::copy_n(x.row(t) + w.col_offsets[tile.j], tile.cols, z.row(t));
+/// Memory for z of `length` numbers a token.
+Y rank_space_of(index_t tokens, index_t length) {
+  return {rank_space.get(tokens * length + interleave_slack), tokens, length};
+}
+
+void copy_dense_block(X x, const Factors& w, index_t j, Y z) {
+  for (index_t t = 0; t < x.rows; ++t) std::copy_n(x.row(t) + w.col_offsets[j], z.cols, z.row(t));
 }
 
 void scale_block(const float* scale, Y z) {
   for (index_t t = 0; t < z.rows; ++t) {
     for (index_t r = 0; r < z.cols; ++r) z(t, r) *= scale[r];
+  }
+}
+
+/// y = what the tile makes of z_ij, added; of rows [first, first + y.cols) of its tile row. first is a multiple of 8.
+/// `origin` is where z starts in rank space.
+void add_pivoted(Product product, X z, index_t origin, const Factors& w, const TileLayout& tile, index_t first, Y y) {
+  const std::uint8_t* marks = w.marks + tile.marks + first / 8;
+  const index_t above = count_marks(w.marks + tile.marks, first);
+  const index_t pivots = count_marks(marks, y.cols);
+  const index_t others = y.cols - pivots;
+  const X block = z.block(0, tile.block - origin, z.rows, tile.size);
+  const Y sums{products.get(z.rows * others + interleave_slack), z.rows, others};
+  if (others > 0) {
+    const index_t start = tile.coefficients + (first - above) * tile.size;
+    product(block, stacked_rows(w.u, w.type, start, others, tile.size), sums, Write::replace);
+  }
+  add_interleaved(block.block(0, tile.first_pivot + above, z.rows, pivots), sums, marks, y);
+}
+
+/// y of rows [first, first + y.cols) of tile row i; first and origin as above.
+void expand_rows(Product product, X z, index_t origin, const Factors& w, index_t i, index_t first, Y y) {
+  const index_t stack = w.stack_sizes[i];
+  if (stack > 0) {
+    product(z.block(0, w.block_offsets[i] - origin, z.rows, stack),
+            stacked_rows(w.u, w.type, w.u_offsets[i] + first * stack, y.cols, stack), y, Write::replace);
+  } else {
+    for (index_t t = 0; t < y.rows; ++t) std::fill_n(y.row(t), y.cols, 0.0f);
+  }
+  for (index_t j = 0; j < w.tile_cols(); ++j) {
+    const TileLayout& tile = w.tile(i, j);
+    if (tile.kind == TileKind::pivoted && tile.size > 0) add_pivoted(product, z, origin, w, tile, first, y);
   }
 }
 
@@ -72,81 +93,81 @@ struct Share {
   }
 };
 
-/// z = s ∘ (Vᵀ x) for the rows of V that begin in `share`.
+/// z for the rows of V that begin in `share`.
 void project_share(X x, const Factors& w, const Share& share, Y z) {
   for (index_t j = 0; j < w.tile_cols(); ++j) {
     if (w.v_offsets[j] >= share.end || w.v_offsets[j + 1] <= share.begin) continue;
+    const index_t width = tile_width(w, j);
     index_t start = w.v_offsets[j];
     for (index_t i = 0; i < w.tile_rows(); ++i) {
-      const Tile tile = tile_at(w, i, j);
-      if (tile.kind == TileKind::dense || tile.rank == 0) continue;
-      const index_t first = Share::first_row(share.begin, start, tile.rank, tile.cols);
-      const index_t rows = Share::first_row(share.end, start, tile.rank, tile.cols) - first;
+      const TileLayout& tile = w.tile(i, j);
+      if (tile.kind == TileKind::dense || tile.size == 0) continue;
+      const index_t first = Share::first_row(share.begin, start, tile.size, width);
+      const index_t rows = Share::first_row(share.end, start, tile.size, width) - first;
       if (rows > 0) {
         const Y block = z.block(0, tile.block + first, z.rows, rows);
-        multiply_few(x.block(0, w.col_offsets[j], x.rows, tile.cols),
-                     stacked_rows(w.v, w.type, start + first * tile.cols, rows, tile.cols), block, Write::replace);
-        scale_block(w.scale + tile.block + first, block);
+        multiply_few(x.block(0, w.col_offsets[j], x.rows, width),
+                     stacked_rows(w.v, w.type, start + first * width, rows, width), block, Write::replace);
+        if (tile.kind == TileKind::factors) scale_block(w.scale + tile.scale + first, block);
       }
-      start += tile.rank * tile.cols;
+      start += tile.size * width;
     }
   }
 }
 
-/// y = U z for the rows of U that begin in `share`.
+/// Numbers of U before tile row i, and what each row of y costs beside them.
+index_t expansion_work(const Factors& w, index_t i) { return w.u_offsets[i] + 16 * w.row_offsets[i]; }
+
+/// y for the rows whose even part of their tile row's work begins in `share`. Rows are taken by eights, as marks are.
 void expand_share(X z, const Factors& w, const Share& share, Y y) {
   for (index_t i = 0; i < w.tile_rows(); ++i) {
-    const index_t block = row_block(w, i);
-    const index_t length = row_block(w, i + 1) - block;
-    if (length == 0) continue;
-    const index_t count = w.row_offsets[i + 1] - w.row_offsets[i];
-    const index_t first = Share::first_row(share.begin, w.u_offsets[i], count, length);
-    const index_t rows = Share::first_row(share.end, w.u_offsets[i], count, length) - first;
-    if (rows <= 0) continue;
-    multiply_few(z.block(0, block, z.rows, length),
-                 stacked_rows(w.u, w.type, w.u_offsets[i] + first * length, rows, length),
-                 y.block(0, w.row_offsets[i] + first, y.rows, rows), Write::replace);
+    const index_t begin = expansion_work(w, i), work = expansion_work(w, i + 1) - begin;
+    const index_t height = tile_height(w, i);
+    const auto first_row = [&](index_t number) {
+      const index_t row = (std::clamp<index_t>(number - begin, 0, work) * height + work - 1) / work;
+      return std::min(height, (row + 7) / 8 * 8);
+    };
+    const index_t first = first_row(share.begin), last = first_row(share.end);
+    if (first < last) {
+      expand_rows(multiply_few, z, 0, w, i, first, y.block(0, w.row_offsets[i] + first, y.rows, last - first));
+    }
   }
 }
 
 /// Few tokens: each thread reads its share of V's bytes, then, when z is whole, its share of U's.
 void apply_few(Queue<Device::cpu>& queue, X x, const Factors& w, Y y) {
-  const index_t length = w.rank_space();
-  const index_t tiles = w.tile_rows() * w.tile_cols();
-  const Y z{rank_space.get(x.rows * length), x.rows, length};
-  for (index_t i = 0; i < w.tile_rows(); ++i) {
-    if (row_block(w, i) < row_block(w, i + 1)) continue;
-    for (index_t t = 0; t < y.rows; ++t) std::fill(&y(t, w.row_offsets[i]), y.row(t) + w.row_offsets[i + 1], 0.0f);
-  }
+  const Y z = rank_space_of(x.rows, w.rank_space());
   const index_t bytes = (w.u_offsets.back() + w.v_offsets.back()) * size_of(w.type);
 #pragma omp parallel num_threads(team_size(queue, bytes))
   {
     const index_t part = omp_get_thread_num();
     const index_t parts = omp_get_num_threads();
 #pragma omp for schedule(static) nowait
-    for (index_t index = 0; index < tiles; ++index) {
-      if (w.kinds[index] == TileKind::factors) continue;
-      const Tile tile = tile_at(w, index / w.tile_cols(), index % w.tile_cols());
-      copy_dense_block(x, w, tile, z.block(0, tile.block, z.rows, tile.rank));
+    for (index_t index = 0; index < std::ssize(w.tiles); ++index) {
+      const TileLayout& tile = w.tiles[index];
+      if (tile.kind != TileKind::dense) continue;
+      copy_dense_block(x, w, index % w.tile_cols(), z.block(0, tile.block, z.rows, tile.size));
     }
     project_share(x, w, Share(w.v_offsets.back(), part, parts), z);
 #pragma omp barrier
-    expand_share(z, w, Share(w.u_offsets.back(), part, parts), y);
+    expand_share(z, w, Share(expansion_work(w, w.tile_rows()), part, parts), y);
   }
 }
 
-/// Rows [first, first + rows) of the Vᵀ of one tile, or of U_i (j unused): the unit that is spread over threads.
+/// Rows [first, first + rows) of one tile's part of V, or of tile row i (j unused): the unit that is spread over
+/// threads.
 struct Piece {
   index_t i, j;
   index_t first, rows;
-  index_t start;  // of those rows, in numbers of V or U
+  index_t start;  // of those rows, in numbers of V
 };
 
 thread_local std::vector<Piece> projections;  // of the thread that calls
 thread_local std::vector<Piece> expansions;
 
-/// Adds rows of `cols` numbers in pieces of at most a panel of the matrix product.
+/// Adds rows in pieces of at most a panel of the matrix product, those of V of `cols` numbers each from `start` on.
 void cut(std::vector<Piece>& pieces, index_t i, index_t j, index_t rows, index_t cols, index_t start) {
+  static_assert(gemm_panel % 8 == 0);  // as marks need it
   for (index_t first = 0; first < rows; first += gemm_panel) {
     pieces.push_back({i, j, first, std::min(gemm_panel, rows - first), start + first * cols});
   }
@@ -159,37 +180,27 @@ void list_pieces(const Factors& w, index_t first, index_t last) {
   for (index_t j = 0; j < w.tile_cols(); ++j) {
     index_t start = w.v_offsets[j];
     for (index_t i = 0; i < last; ++i) {
-      const Tile tile = tile_at(w, i, j);
-      const bool factored = tile.kind == TileKind::factors;
-      if (i >= first) cut(projections, i, j, factored ? tile.rank : std::min<index_t>(tile.rank, 1), tile.cols, start);
-      if (factored) start += tile.rank * tile.cols;
+      const TileLayout& tile = w.tile(i, j);
+      const bool is_dense = tile.kind == TileKind::dense;
+      if (i >= first) cut(projections, i, j, is_dense ? 1 : tile.size, tile_width(w, j), start);
+      if (!is_dense) start += tile.size * tile_width(w, j);
     }
   }
-  for (index_t i = first; i < last; ++i) {
-    const index_t length = row_block(w, i + 1) - row_block(w, i);
-    cut(expansions, i, 0, w.row_offsets[i + 1] - w.row_offsets[i], length, w.u_offsets[i]);
-  }
+  for (index_t i = first; i < last; ++i) cut(expansions, i, 0, tile_height(w, i), 0, 0);
 }
 
 /// z_ij of one piece of V; `origin` is where z starts in rank space.
 void project_piece(X x, const Factors& w, const Piece& piece, index_t origin, Y z) {
-  const Tile tile = tile_at(w, piece.i, piece.j);
+  const TileLayout& tile = w.tile(piece.i, piece.j);
   if (tile.kind == TileKind::dense) {
-    copy_dense_block(x, w, tile, z.block(0, tile.block - origin, z.rows, tile.rank));
+    copy_dense_block(x, w, piece.j, z.block(0, tile.block - origin, z.rows, tile.size));
     return;
   }
+  const index_t width = tile_width(w, piece.j);
   const Y block = z.block(0, tile.block - origin + piece.first, z.rows, piece.rows);
-  multiply_transposed(x.block(0, w.col_offsets[piece.j], x.rows, tile.cols),
-                      stacked_rows(w.v, w.type, piece.start, piece.rows, tile.cols), block, Write::replace);
-  scale_block(w.scale + tile.block + piece.first, block);
-}
-
-void expand_piece(X z, const Factors& w, const Piece& piece, index_t origin, Y y) {
-  const index_t block = row_block(w, piece.i);
-  const index_t length = row_block(w, piece.i + 1) - block;
-  multiply_transposed(z.block(0, block - origin, z.rows, length),
-                      stacked_rows(w.u, w.type, piece.start, piece.rows, length),
-                      y.block(0, w.row_offsets[piece.i] + piece.first, y.rows, piece.rows), Write::replace);
+  multiply_transposed(x.block(0, w.col_offsets[piece.j], x.rows, width),
+                      stacked_rows(w.v, w.type, piece.start, piece.rows, width), block, Write::replace);
+  if (tile.kind == TileKind::factors) scale_block(w.scale + tile.scale + piece.first, block);
 }
 
 /// Runs f(piece, first token, tokens) for every piece and block of tokens, inside a parallel region.
@@ -207,9 +218,9 @@ void share_pieces(const std::vector<Piece>& pieces, index_t tokens, const F& f) 
 
 /// y of tile rows [first, last) for one chunk of tokens.
 void apply_tile_rows(Queue<Device::cpu>& queue, X x, const Factors& w, index_t first, index_t last, Y y) {
-  const index_t origin = row_block(w, first);
-  const index_t length = row_block(w, last) - origin;
-  const Y z{rank_space.get(x.rows * length), x.rows, length};
+  const index_t origin = w.block_offsets[first];
+  const index_t length = w.block_offsets[last] - origin;
+  const Y z = rank_space_of(x.rows, length);
   list_pieces(w, first, last);
   const std::vector<Piece>& projected = projections;  // the caller's, for all threads
   const std::vector<Piece>& expanded = expansions;
@@ -219,7 +230,8 @@ void apply_tile_rows(Queue<Device::cpu>& queue, X x, const Factors& w, index_t f
       project_piece(x.rows_from(token, tokens), w, piece, origin, z.rows_from(token, tokens));
     });
     share_pieces(expanded, x.rows, [&](const Piece& piece, index_t token, index_t tokens) {
-      expand_piece(z.rows_from(token, tokens), w, piece, origin, y.rows_from(token, tokens));
+      expand_rows(multiply_transposed, z.rows_from(token, tokens), origin, w, piece.i, piece.first,
+                  y.block(token, w.row_offsets[piece.i] + piece.first, tokens, piece.rows));
     });
   }
 }
@@ -230,7 +242,7 @@ void apply_many(Queue<Device::cpu>& queue, X x, const Factors& w, Y y) {
   constexpr index_t group_length = 16 * 1024;  // z (chunk, group_length): 32 MB, unless one tile row is longer
   for (index_t first = 0; first < w.tile_rows();) {
     index_t last = first + 1;
-    while (last < w.tile_rows() && row_block(w, last + 1) - row_block(w, first) <= group_length) ++last;
+    while (last < w.tile_rows() && w.block_offsets[last + 1] - w.block_offsets[first] <= group_length) ++last;
     for (index_t token = 0; token < x.rows; token += chunk) {
       const index_t tokens = std::min(chunk, x.rows - token);
       apply_tile_rows(queue, x.rows_from(token, tokens), w, first, last, y.rows_from(token, tokens));

@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "kernels/error.hpp"
+#include "kernels/row_marks.hpp"
 #include "svd/storage.hpp"
 
 namespace hack::svd {
@@ -22,28 +23,6 @@ auto naming(const std::string& subject, F read) {
   } catch (const std::exception& error) {
     fail("{}: {}", subject, error.what());
   }
-}
-
-ArchiveInfo read_info(const Hdf5Id& root) {
-  validate(H5Aexists(root.get(), "format") > 0 && read_string(root, "format") == archive_format,
-           "this is not a factor archive (its format is not '{}')", archive_format);
-  const std::int64_t version = read_integer(root, "format_version");
-  validate(version >= 1 && version <= archive_format_version,
-           "its format version is {} (this program reads versions up to {}); use a newer program", version,
-           archive_format_version);
-  ArchiveInfo info;
-  info.header.program_version = read_string(root, "program_version");
-  info.header.model_fingerprint = read_string(root, "model_fingerprint");
-  info.header.model = read_string(root, "model");
-  info.header.method = read_string(root, "method");
-  info.header.options = read_string(root, "options");
-  info.compression.mode = parse_tile_mode(read_string(root, "mode"));
-  info.compression.tile = read_integer(root, "tile");
-  info.compression.rule.kind = parse_rank_rule(read_string(root, "rank_rule"));
-  info.compression.rule.value = read_double(root, "rank_value");
-  info.compression.factor_type = parse_dtype(read_string(root, "factor_type"));
-  check_rank_rule(info.compression.rule);
-  return info;
 }
 
 herr_t add_name(hid_t, const char* name, const H5L_info_t*, void* names) {
@@ -81,30 +60,25 @@ TileGrid read_grid(const Hdf5Id& group) {
   return {sizes[0], sizes[1], sizes[2], sizes[3]};
 }
 
-/// Derives the offsets from the ranks; an Error where rank or kind is impossible or byte counts disagree.
-void set_offsets(MatrixEntry& entry, DType type) {
-  entry.u_offsets = {0};
-  entry.v_offsets = {0};
-  index_t bytes = 0;
+/// Throws an Error unless each tile has as many rows marked as it has pivots.
+void check_pivots(const MatrixEntry& entry) {
   for (index_t t = 0; t < entry.grid.size(); ++t) {
+    const std::uint8_t* marks = entry.pivots.data() + entry.pivot_offsets[static_cast<std::size_t>(t)];
+    const index_t bytes = entry.pivot_offsets[static_cast<std::size_t>(t) + 1] - (marks - entry.pivots.data());
+    if (bytes == 0) continue;
     const Tile tile = entry.grid.tile(t);
-    const auto at = static_cast<std::size_t>(t);
-    const index_t k = entry.ranks[at];
-    const TileKind kind = entry.kinds[at];
-    validate(k >= 0 && k <= tile.full_rank(), "tile ({}, {}) has rank {} (it is {} x {})", tile.i, tile.j, k,
-             tile.height, tile.width);
-    validate(kind == TileKind::factors || kind == TileKind::dense, "tile ({}, {}) is of the unknown kind {}", tile.i,
-             tile.j, static_cast<int>(kind));
-    validate(std::isfinite(entry.energies[at]) && entry.energies[at] >= 0 && entry.discarded[at] >= 0 &&
-                 entry.discarded[at] <= entry.energies[at],
-             "tile ({}, {}) discards {} of the energy {}", tile.i, tile.j, entry.discarded[at], entry.energies[at]);
-    entry.u_offsets.push_back(entry.u_offsets.back() + u_size(kind, tile.height, tile.width, k));
-    entry.v_offsets.push_back(entry.v_offsets.back() + v_size(kind, tile.width, k));
-    bytes += stored_bytes(kind, tile.height, tile.width, k, type);
+    const index_t k = entry.ranks[static_cast<std::size_t>(t)];
+    const index_t marked = kernels::count_marks(marks, tile.height), all = kernels::count_marks(marks, 8 * bytes);
+    validate(marked == k && all == k, "tile ({}, {}) of rank {} marks {} of its {} rows as pivots, and {} beyond them",
+             tile.i, tile.j, k, marked, tile.height, all - marked);
   }
-  const index_t dense = dense_bytes(entry.grid.rows(), entry.grid.cols(), type);
-  validate(entry.bytes_factors == bytes && entry.bytes_dense == dense,
-           "it claims {} and {} bytes (its ranks say {} and {})", entry.bytes_factors, entry.bytes_dense, bytes, dense);
+}
+
+/// Singular values of each tile in the file: all of them, or none.
+index_t spectrum_length(const Hdf5Id& group, const TileGrid& grid) {
+  if (H5Lexists(group.get(), "spectrum", H5P_DEFAULT) <= 0) return grid.max_rank();  // found missing later
+  const std::vector<index_t> shape = shape_of(Hdf5Id(HACK_HDF5(H5Dopen2(group.get(), "spectrum", H5P_DEFAULT))));
+  return !shape.empty() && shape.back() == 0 ? 0 : grid.max_rank();
 }
 
 std::string listed(const std::vector<index_t>& shape) { return fmt::format("({})", fmt::join(shape, ", ")); }
@@ -115,6 +89,37 @@ std::vector<std::byte> slice(const std::vector<std::byte>& bytes, index_t first,
 
 }  // namespace
 
+bool MatrixEntry::is_pivot(index_t tile, index_t row) const {
+  const index_t first = pivot_offsets[static_cast<std::size_t>(tile)];
+  // Without marks none of the rows is a pivot or all are.
+  if (first == pivot_offsets[static_cast<std::size_t>(tile) + 1]) return ranks[static_cast<std::size_t>(tile)] > 0;
+  return kernels::is_marked(pivots.data() + first, row);
+}
+
+ArchiveInfo FactorArchive::read_info() {
+  const Hdf5Id& root = file_;
+  validate(H5Aexists(root.get(), "format") > 0 && read_string(root, "format") == archive_format,
+           "this is not a factor archive (its format is not '{}')", archive_format);
+  version_ = read_integer(root, "format_version");
+  validate(version_ >= 1 && version_ <= archive_format_version,
+           "its format version is {} (this program reads versions up to {}); use a newer program", version_,
+           archive_format_version);
+  ArchiveInfo info;
+  info.header.program_version = read_string(root, "program_version");
+  info.header.model_fingerprint = read_string(root, "model_fingerprint");
+  info.header.model = read_string(root, "model");
+  info.header.method = read_string(root, "method");
+  info.header.options = read_string(root, "options");
+  info.compression.mode = parse_tile_mode(read_string(root, "mode"));
+  info.compression.tile = read_integer(root, "tile");
+  info.compression.rule.kind = parse_rank_rule(read_string(root, "rank_rule"));
+  info.compression.rule.value = read_double(root, "rank_value");
+  info.compression.factor_type = parse_dtype(read_string(root, "factor_type"));
+  info.compression.storage = version_ < 2 ? Storage::factors : parse_storage(read_string(root, "storage"));
+  check_rank_rule(info.compression.rule);
+  return info;
+}
+
 FactorArchive::FactorArchive(const std::filesystem::path& path) : path_(path) {
   std::error_code missing;
   const auto size = std::filesystem::file_size(path_, missing);
@@ -122,7 +127,7 @@ FactorArchive::FactorArchive(const std::filesystem::path& path) : path_(path) {
   file_size_ = static_cast<index_t>(size);
   naming(path_.string(), [&] {
     file_ = open_file(path_);
-    info_ = read_info(file_);
+    info_ = read_info();
     number_type_ = file_type(info_.compression.factor_type);
     names_ = read_names(file_);
   });
@@ -151,6 +156,38 @@ Hdf5Id FactorArchive::open_dataset(const Hdf5Id& group, const char* name, hid_t 
   return dataset;
 }
 
+/// Derives the offsets from the ranks; an Error where rank or kind is impossible or byte counts disagree.
+void FactorArchive::set_offsets(MatrixEntry& entry) const {
+  const DType type = info_.compression.factor_type;
+  entry.u_offsets = {0};
+  entry.v_offsets = {0};
+  entry.pivot_offsets = {0};
+  index_t bytes = 0;
+  for (index_t t = 0; t < entry.grid.size(); ++t) {
+    const Tile tile = entry.grid.tile(t);
+    const auto at = static_cast<std::size_t>(t);
+    const index_t k = entry.ranks[at];
+    const TileKind kind = entry.kinds[at];
+    validate(k >= 0 && k <= tile.full_rank(), "tile ({}, {}) has rank {} (it is {} x {})", tile.i, tile.j, k,
+             tile.height, tile.width);
+    const bool is_known =
+        kind == TileKind::factors || kind == TileKind::dense || (kind == TileKind::pivoted && version_ >= 2);
+    validate(is_known, "tile ({}, {}) is of the unknown kind {}", tile.i, tile.j, static_cast<int>(kind));
+    validate(kind != TileKind::factors || k == 0 || entry.spectrum_length > 0,
+             "tile ({}, {}) needs its singular values, but there is no spectrum", tile.i, tile.j);
+    validate(std::isfinite(entry.energies[at]) && entry.energies[at] >= 0 && entry.discarded[at] >= 0 &&
+                 entry.discarded[at] <= entry.energies[at],
+             "tile ({}, {}) discards {} of the energy {}", tile.i, tile.j, entry.discarded[at], entry.energies[at]);
+    entry.u_offsets.push_back(entry.u_offsets.back() + u_size(kind, tile.height, tile.width, k));
+    entry.v_offsets.push_back(entry.v_offsets.back() + v_size(kind, tile.width, k));
+    entry.pivot_offsets.push_back(entry.pivot_offsets.back() + pivot_bytes(kind, tile.height, k));
+    bytes += stored_bytes(kind, tile.height, tile.width, k, type);
+  }
+  const index_t dense = dense_bytes(entry.grid.rows(), entry.grid.cols(), type);
+  validate(entry.bytes_factors == bytes && entry.bytes_dense == dense,
+           "it claims {} and {} bytes (its ranks say {} and {})", entry.bytes_factors, entry.bytes_dense, bytes, dense);
+}
+
 MatrixEntry FactorArchive::read_entry(const std::string& name) const {
   const Hdf5Id group = open_group(file_, name);
   MatrixEntry entry{.grid = read_grid(group)};
@@ -167,11 +204,17 @@ MatrixEntry FactorArchive::read_entry(const std::string& name) const {
   read_column("kind", H5T_STD_U8LE, entry.kinds);
   read_column("energy", H5T_IEEE_F64LE, entry.energies);
   read_column("discarded", H5T_IEEE_F64LE, entry.discarded);
-  set_offsets(entry, info_.compression.factor_type);
+  entry.spectrum_length = spectrum_length(group, entry.grid);
+  set_offsets(entry);
   open_dataset(group, "spectrum", H5T_IEEE_F32LE,
-               {entry.grid.tile_rows(), entry.grid.tile_cols(), entry.grid.max_rank()});
+               {entry.grid.tile_rows(), entry.grid.tile_cols(), entry.spectrum_length});
   open_dataset(group, "u", number_type_.get(), {entry.u_offsets.back()});
   open_dataset(group, "v", number_type_.get(), {entry.v_offsets.back()});
+  if (version_ < 2) return entry;
+  const Hdf5Id pivots = open_dataset(group, "pivots", H5T_STD_U8LE, {entry.pivot_offsets.back()});
+  entry.pivots.resize(static_cast<std::size_t>(entry.pivot_offsets.back()));
+  read_range(pivots, H5T_STD_U8LE, 0, entry.pivot_offsets.back(), entry.pivots.data());
+  check_pivots(entry);
   return entry;
 }
 
@@ -195,7 +238,7 @@ std::vector<StoredTile> FactorArchive::read_tiles(std::string_view name, index_t
   const index_t first = i * grid.tile_cols() + first_col;
   const index_t last = first + last_col - first_col;
   const index_t item = size_of(info_.compression.factor_type);
-  const index_t r = grid.max_rank();
+  const index_t r = entry.spectrum_length;
   const auto offset = [](const std::vector<index_t>& offsets, index_t t) {
     return offsets[static_cast<std::size_t>(t)];
   };
@@ -215,13 +258,17 @@ std::vector<StoredTile> FactorArchive::read_tiles(std::string_view name, index_t
     const index_t u_begin = offset(entry.u_offsets, first);
     const index_t v_begin = offset(entry.v_offsets, first);
     for (index_t t = first; t < last; ++t) {
-      StoredTile tile{entry.kinds[static_cast<std::size_t>(t)], entry.ranks[static_cast<std::size_t>(t)], {}, {}, {}};
+      StoredTile tile{
+          entry.kinds[static_cast<std::size_t>(t)], entry.ranks[static_cast<std::size_t>(t)], {}, {}, {}, {}};
       tile.u =
           slice(u, (offset(entry.u_offsets, t) - u_begin) * item, (offset(entry.u_offsets, t + 1) - u_begin) * item);
       tile.v =
           slice(v, (offset(entry.v_offsets, t) - v_begin) * item, (offset(entry.v_offsets, t + 1) - v_begin) * item);
       const auto sigma = spectra.begin() + (t - first) * r;
-      tile.sigma.assign(sigma, sigma + tile.rank);
+      tile.sigma.assign(sigma, sigma + std::min<index_t>(tile.rank, r));
+      for (index_t row = 0; tile.kind == TileKind::pivoted && row < grid.tile(t).height; ++row) {
+        if (entry.is_pivot(t, row)) tile.pivots.push_back(row);
+      }
       for (float s : tile.sigma) validate(std::isfinite(s) && s >= 0, "a singular value of tile {} is {}", t, s);
       tiles.push_back(std::move(tile));
     }
@@ -230,9 +277,9 @@ std::vector<StoredTile> FactorArchive::read_tiles(std::string_view name, index_t
 }
 
 std::vector<float> FactorArchive::spectrum(std::string_view name) const {
-  const TileGrid& grid = matrix(name).grid;
+  const MatrixEntry& entry = matrix(name);
   return naming(fmt::format("{}: matrix {}", path_.string(), name), [&] {
-    std::vector<float> out(static_cast<std::size_t>(grid.size() * grid.max_rank()));
+    std::vector<float> out(static_cast<std::size_t>(entry.grid.size() * entry.spectrum_length));
     read_range(open_matrix_dataset(name, "spectrum"), H5T_NATIVE_FLOAT, 0, std::ssize(out), out.data());
     return out;
   });

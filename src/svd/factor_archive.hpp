@@ -24,22 +24,29 @@ struct MatrixEntry {
   std::vector<double> discarded;         // (I * J) of it left out
   std::vector<index_t> u_offsets;        // (I * J + 1) first number of each tile in u, then their count
   std::vector<index_t> v_offsets;        // (I * J + 1) likewise in v
+  std::vector<index_t> pivot_offsets;    // (I * J + 1) likewise in pivots
+  std::vector<std::uint8_t> pivots;      // marks of the tiles that have some
+  index_t spectrum_length = 0;           ///< singular values of each tile: grid.max_rank(), or none
   index_t bytes_factors = 0;
   index_t bytes_dense = 0;
+
+  /// Whether a row of a pivoted tile is one of its pivots.
+  bool is_pivot(index_t tile, index_t row) const;
 };
 
 /// A tile as the archive holds it, in the archive's factor type.
 struct StoredTile {
   kernels::TileKind kind = kernels::TileKind::factors;
-  std::int32_t rank = 0;     ///< k
-  std::vector<std::byte> u;  // (h, k) row-major; (h, w) of a dense tile
-  std::vector<std::byte> v;  // (k, w) row-major, Vᵀ; empty of a dense tile
-  std::vector<float> sigma;  // (k)
+  std::int32_t rank = 0;        ///< k
+  std::vector<std::byte> u;     // (h, k) row-major; (h, w) of a dense tile; (h - k, k) of a pivoted one
+  std::vector<std::byte> v;     // (k, w) row-major, Vᵀ or pivots; empty of a dense tile
+  std::vector<float> sigma;     // (k); empty where there is no spectrum
+  std::vector<index_t> pivots;  // (k) rows of the tile, ascending; empty of other kinds
 };
 
-/// Reads a factor archive (layout: FactorArchiveWriter), each rank by itself and only what it asks for. The file is not
-/// trusted: every size is checked against the others and against the file before it is used; what does not fit is an
-/// Error that names file and matrix.
+/// Reads a factor archive of any version (layout: FactorArchiveWriter), each rank by itself and only what it asks for.
+/// The file is not trusted: every size is checked against the others and against the file before it is used; what does
+/// not fit is an Error that names file and matrix.
 class FactorArchive {
  public:
   /// Opens the archive and reads the tables of all matrices.
@@ -56,11 +63,13 @@ class FactorArchive {
   /// Reads tiles (i, first_col) … (i, last_col - 1): one read each of u, v and the spectrum.
   std::vector<StoredTile> read_tiles(std::string_view name, index_t i, index_t first_col, index_t last_col) const;
 
-  /// Reads all singular values.
-  std::vector<float> spectrum(std::string_view name) const;  // (I, J, grid.max_rank())
+  /// Reads all singular values, where they are stored.
+  std::vector<float> spectrum(std::string_view name) const;  // (I, J, spectrum_length)
 
  private:
+  ArchiveInfo read_info();
   MatrixEntry read_entry(const std::string& name) const;
+  void set_offsets(MatrixEntry& entry) const;
   Hdf5Id open_dataset(const Hdf5Id& group, const char* name, hid_t expected_type,
                       const std::vector<index_t>& expected_shape) const;
   Hdf5Id open_matrix_dataset(std::string_view matrix, const char* name) const;
@@ -68,6 +77,7 @@ class FactorArchive {
   std::filesystem::path path_;
   index_t file_size_ = 0;
   Hdf5Id file_;
+  std::int64_t version_ = 0;
   Hdf5Id number_type_;
   ArchiveInfo info_;
   std::vector<std::string> names_;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "kernels/row_marks.hpp"
+
 namespace hack::svd {
 namespace {
 
@@ -29,65 +31,131 @@ struct TilePart {
   Range cols;     // within the tile
   index_t width;  // of the whole tile
 
-  bool is_dense() const { return tile.kind == kernels::TileKind::dense; }
-  const std::byte* u(index_t row) const {
-    const index_t number = is_dense() ? (rows.begin + row) * width + cols.begin : (rows.begin + row) * tile.rank;
-    return tile.u.data() + number * size_of(stored);
+  /// Number `col` of row `row` of u, whose rows have `length` numbers, or of v.
+  const std::byte* u(index_t row, index_t length, index_t col) const {
+    return tile.u.data() + (row * length + col) * size_of(stored);
   }
   const std::byte* v(index_t k) const { return tile.v.data() + (k * width + cols.begin) * size_of(stored); }
 };
 
+/// Where numbers go, in the type they are held in.
+struct Target {
+  std::byte* numbers;
+  DType type;
+
+  void put(index_t at, const TilePart& part, const std::byte* from, index_t count) const {
+    convert(from, part.stored, numbers + at * size_of(type), type, count);
+  }
+};
+
+/// Copies the part's rows of U or of a dense tile into the stack that starts at `start` with rows of `length` numbers.
+void copy_stacked(const TilePart& part, index_t start, index_t length, index_t size, const Target& u) {
+  const bool is_dense = part.tile.kind == kernels::TileKind::dense;
+  for (index_t r = 0; r < part.rows.size(); ++r) {
+    const index_t row = part.rows.begin + r;
+    u.put(start + r * length, part,
+          is_dense ? part.u(row, part.width, part.cols.begin) : part.u(row, part.tile.rank, 0), size);
+  }
+}
+
+/// Copies the coefficients of the part's rows.
+void copy_coefficients(const TilePart& part, const kernels::TileLayout& layout, const Target& u) {
+  const auto pivots_before = [&](index_t row) {
+    return std::lower_bound(part.tile.pivots.begin(), part.tile.pivots.end(), row) - part.tile.pivots.begin();
+  };
+  const index_t first = part.rows.begin - pivots_before(part.rows.begin);
+  const index_t last = part.rows.end - pivots_before(part.rows.end);
+  u.put(layout.coefficients, part, part.u(first, part.tile.rank, 0), (last - first) * part.tile.rank);
+}
+
 }  // namespace
 
 template <Device D>
-void FactoredMatrix<D>::lay_out(const MatrixEntry& entry, Range rows, Range cols) {
+void FactoredMatrix<D>::lay_out_row(const MatrixEntry& entry, index_t i, std::vector<std::uint8_t>& marks) {
+  using kernels::TileKind;
+  const index_t J = tile_cols_.size();
+  const index_t height = row_offsets_[i + 1] - row_offsets_[i];
+  kernels::TileLayout* row = tiles_.data() + i * J;
+  index_t block = block_offsets_.back();
+  for (index_t j = 0; j < J; ++j) {
+    const index_t number = (tile_rows_.begin + i) * entry.grid.tile_cols() + tile_cols_.begin + j;
+    row[j].kind = entry.kinds[number];
+    row[j].size = row[j].kind == TileKind::dense ? col_offsets_[j + 1] - col_offsets_[j] : entry.ranks[number];
+    if (row[j].kind == TileKind::pivoted) continue;
+    row[j].block = block;
+    block += row[j].size;
+    if (row[j].kind == TileKind::dense) continue;
+    row[j].scale = scales_;
+    scales_ += row[j].size;
+  }
+  stack_sizes_.push_back(block - block_offsets_.back());
+  index_t u = u_offsets_.back() + height * stack_sizes_.back();
+  for (index_t j = 0; j < J; ++j) {
+    if (row[j].kind != TileKind::pivoted) continue;
+    const Tile tile = entry.grid.tile(tile_rows_.begin + i, tile_cols_.begin + j);
+    const index_t number = tile.i * entry.grid.tile_cols() + tile.j;
+    const index_t first = rows_.begin + row_offsets_[i] - tile.row;  // row of the tile
+    row[j].block = block;
+    block += row[j].size;
+    row[j].coefficients = u;
+    row[j].marks = std::ssize(marks);
+    marks.resize(marks.size() + static_cast<std::size_t>(kernels::mark_bytes(height)), 0);
+    for (index_t r = 0; r < first; ++r) row[j].first_pivot += entry.is_pivot(number, r);
+    for (index_t r = 0; r < height; ++r) {
+      if (entry.is_pivot(number, first + r)) {
+        kernels::mark(marks.data() + row[j].marks, r);
+      } else {
+        u += row[j].size;
+      }
+    }
+  }
+  block_offsets_.push_back(block);
+  u_offsets_.push_back(u);
+}
+
+template <Device D>
+std::vector<std::uint8_t> FactoredMatrix<D>::lay_out(const MatrixEntry& entry) {
   const std::vector<index_t> all_rows = entry.grid.row_offsets();
   const std::vector<index_t> all_cols = entry.grid.col_offsets();
-  tile_rows_ = tiles_that_meet(all_rows, rows);
-  tile_cols_ = tiles_that_meet(all_cols, cols);
-  row_offsets_ = clipped_offsets(all_rows, tile_rows_, rows);
-  col_offsets_ = clipped_offsets(all_cols, tile_cols_, cols);
+  tile_rows_ = tiles_that_meet(all_rows, rows_);
+  tile_cols_ = tiles_that_meet(all_cols, cols_);
+  row_offsets_ = clipped_offsets(all_rows, tile_rows_, rows_);
+  col_offsets_ = clipped_offsets(all_cols, tile_cols_, cols_);
   const index_t I = tile_rows_.size(), J = tile_cols_.size();
-  block_offsets_ = {0};
-  u_offsets_ = {0};
-  std::vector<index_t> v_rows(J, 0);
-  for (index_t i = 0; i < I; ++i) {
-    const index_t row_begin = block_offsets_.back();
-    for (index_t j = 0; j < J; ++j) {
-      const index_t number = (tile_rows_.begin + i) * entry.grid.tile_cols() + tile_cols_.begin + j;
-      const bool is_dense = entry.kinds[number] == kernels::TileKind::dense;
-      const index_t block = is_dense ? col_offsets_[j + 1] - col_offsets_[j] : entry.ranks[number];
-      kinds_.push_back(entry.kinds[number]);
-      block_offsets_.push_back(block_offsets_.back() + block);
-      if (!is_dense) v_rows[j] += block;
+  block_offsets_ = u_offsets_ = v_offsets_ = {0};
+  tiles_.resize(static_cast<std::size_t>(I * J));
+  std::vector<std::uint8_t> marks;
+  for (index_t i = 0; i < I; ++i) lay_out_row(entry, i, marks);
+  for (index_t j = 0; j < J; ++j) {
+    index_t rows = 0;
+    for (index_t i = 0; i < I; ++i) {
+      const kernels::TileLayout& tile = tiles_[i * J + j];
+      if (tile.kind != kernels::TileKind::dense) rows += tile.size;
     }
-    u_offsets_.push_back(u_offsets_.back() +
-                         (row_offsets_[i + 1] - row_offsets_[i]) * (block_offsets_.back() - row_begin));
+    v_offsets_.push_back(v_offsets_.back() + rows * (col_offsets_[j + 1] - col_offsets_[j]));
   }
-  v_offsets_ = {0};
-  for (index_t j = 0; j < J; ++j)
-    v_offsets_.push_back(v_offsets_.back() + v_rows[j] * (col_offsets_[j + 1] - col_offsets_[j]));
+  return marks;
 }
 
 template <Device D>
 FactoredMatrix<D>::FactoredMatrix(const FactorArchive& archive, const std::string& name, Range rows, Range cols,
                                   DType type)
-    : type_(type) {
+    : type_(type), rows_(rows), cols_(cols) {
   const MatrixEntry& entry = archive.matrix(name);
   HACK_EXPECT(0 <= rows.begin && rows.begin <= rows.end && rows.end <= entry.grid.rows());
   HACK_EXPECT(0 <= cols.begin && cols.begin <= cols.end && cols.end <= entry.grid.cols());
-  lay_out(entry, rows, cols);
+  const std::vector<std::uint8_t> marks = lay_out(entry);
   const index_t I = tile_rows_.size(), J = tile_cols_.size();
   Buffer<std::byte> u(u_offsets_.back() * size_of(type));
   Buffer<std::byte> v(v_offsets_.back() * size_of(type));
-  std::vector<float> scale(block_offsets_.back(), 1.0f);
+  std::vector<float> scale(static_cast<std::size_t>(scales_));
   std::vector<index_t> next_v = v_offsets_;  // where the next tile of each tile column goes
   const DType stored = archive.info().compression.factor_type;
   for (index_t i = 0; i < I && J > 0; ++i) {
-    const index_t row_space = block_offsets_[(i + 1) * J] - block_offsets_[i * J];  // R_i
     const std::vector<StoredTile> tiles =
         archive.read_tiles(name, tile_rows_.begin + i, tile_cols_.begin, tile_cols_.end);
     for (index_t j = 0; j < J; ++j) {
+      const kernels::TileLayout& layout = tiles_[i * J + j];
       const Tile place = entry.grid.tile(tile_rows_.begin + i, tile_cols_.begin + j);
       const Range in_rows = intersect({place.row, place.row + place.height}, rows);
       const Range in_cols = intersect({place.col, place.col + place.width}, cols);
@@ -96,16 +164,17 @@ FactoredMatrix<D>::FactoredMatrix(const FactorArchive& archive, const std::strin
                           {in_rows.begin - place.row, in_rows.end - place.row},
                           {in_cols.begin - place.col, in_cols.end - place.col},
                           place.width};
-      const index_t begin = block_offsets_[i * J + j];
-      const index_t block = block_offsets_[i * J + j + 1] - begin;
-      for (index_t r = 0; r < in_rows.size(); ++r) {
-        const index_t to = u_offsets_[i] + r * row_space + begin - block_offsets_[i * J];
-        convert(part.u(r), stored, u.data() + to * size_of(type), type, block);
+      if (layout.kind == kernels::TileKind::pivoted) {
+        copy_coefficients(part, layout, {u.data(), type});
+      } else {
+        copy_stacked(part, u_offsets_[i] + layout.block - block_offsets_[i], stack_sizes_[i], layout.size,
+                     {u.data(), type});
       }
-      if (part.is_dense()) continue;
-      std::copy(tiles[j].sigma.begin(), tiles[j].sigma.end(), scale.begin() + begin);
-      for (index_t k = 0; k < block; ++k, next_v[j] += in_cols.size()) {
-        convert(part.v(k), stored, v.data() + next_v[j] * size_of(type), type, in_cols.size());
+      if (layout.kind == kernels::TileKind::dense) continue;
+      if (layout.kind == kernels::TileKind::factors)
+        std::copy(tiles[j].sigma.begin(), tiles[j].sigma.end(), scale.begin() + layout.scale);
+      for (index_t k = 0; k < layout.size; ++k, next_v[j] += in_cols.size()) {
+        Target{v.data(), type}.put(next_v[j], part, part.v(k), in_cols.size());
       }
     }
   }
@@ -117,12 +186,13 @@ FactoredMatrix<D>::FactoredMatrix(const FactorArchive& archive, const std::strin
     v_ = to_device<D>(v.data(), v.size());
   }
   scale_ = to_device<D>(scale.data(), std::ssize(scale));
+  marks_ = to_device<D>(marks.data(), std::ssize(marks));
 }
 
 template <Device D>
 kernels::FactoredView<D> FactoredMatrix<D>::view() const {
-  return {rows(), cols(),    type_,      row_offsets_, col_offsets_, block_offsets_,
-          kinds_, u_.data(), u_offsets_, v_.data(),    v_offsets_,   scale_.data()};
+  return {rows(), cols(),    type_,      row_offsets_, col_offsets_, block_offsets_, stack_sizes_,
+          tiles_, u_.data(), u_offsets_, v_.data(),    v_offsets_,   scale_.data(),  marks_.data()};
 }
 
 template class FactoredMatrix<Device::cpu>;

@@ -9,11 +9,11 @@
 
 namespace hack::svd {
 
-/// The rows × cols block of a compressed matrix that one rank multiplies with, as stacked factors on device D.
+/// The rows × cols block of a compressed matrix that one rank multiplies with, tiles of any kind, on device D.
 ///
-/// The block may cut through tiles: rows of a tile need only these rows of its U, columns only these columns of its Vᵀ.
-/// That is how tensor-parallel inference takes its share of a matrix whatever the tile size, whole-matrix SVDs
-/// included.
+/// The block may cut through tiles: columns of a tile need only these columns of its Vᵀ or pivots; rows need only these
+/// rows of its U or coefficients, but of a pivoted tile all pivots, those above and below the block too. That is how
+/// tensor-parallel inference takes its share of a matrix whatever the tile size, whole-matrix SVDs included.
 template <Device D>
 class FactoredMatrix {
  public:
@@ -23,27 +23,34 @@ class FactoredMatrix {
 
   index_t rows() const { return row_offsets_.back(); }
   index_t cols() const { return col_offsets_.back(); }
-  /// Memory held: factors and singular values.
-  index_t bytes() const { return u_.bytes() + v_.bytes() + scale_.bytes(); }
+  /// Memory held: numbers, singular values and marks.
+  index_t bytes() const { return u_.bytes() + v_.bytes() + scale_.bytes() + marks_.bytes(); }
 
   /// Valid as long as this matrix lives.
   kernels::FactoredView<D> view() const;
 
  private:
-  void lay_out(const MatrixEntry& entry, Range rows, Range cols);
+  /// Where everything goes; returns the marks. (The numbers of tile rows and columns are those of the matrix.)
+  std::vector<std::uint8_t> lay_out(const MatrixEntry& entry);
+  void lay_out_row(const MatrixEntry& entry, index_t i, std::vector<std::uint8_t>& marks);
 
   DType type_;
-  Range tile_rows_;                       // tile rows of the whole matrix that meet the block
-  Range tile_cols_;                       // tile columns likewise
-  std::vector<index_t> row_offsets_;      // (I + 1)
-  std::vector<index_t> col_offsets_;      // (J + 1)
-  std::vector<index_t> block_offsets_;    // (I * J + 1)
-  std::vector<kernels::TileKind> kinds_;  // (I * J)
-  std::vector<index_t> u_offsets_;        // (I + 1)
-  std::vector<index_t> v_offsets_;        // (J + 1)
-  Buffer<std::byte, D> u_;                // tile row i: (h_i, R_i)
-  Buffer<std::byte, D> v_;                // tile column j: (K_j, w_j)
-  Buffer<float, D> scale_;                // (rank space)
+  Range rows_;  // of the matrix
+  Range cols_;
+  Range tile_rows_;                         // tile rows of the matrix that meet the block
+  Range tile_cols_;                         // tile columns likewise
+  std::vector<index_t> row_offsets_;        // (I + 1)
+  std::vector<index_t> col_offsets_;        // (J + 1)
+  std::vector<index_t> block_offsets_;      // (I + 1)
+  std::vector<index_t> stack_sizes_;        // (I)
+  std::vector<kernels::TileLayout> tiles_;  // (I * J)
+  std::vector<index_t> u_offsets_;          // (I + 1)
+  std::vector<index_t> v_offsets_;          // (J + 1)
+  index_t scales_ = 0;                      // singular values
+  Buffer<std::byte, D> u_;                  // tile row i: stack (h_i, R_i), then coefficients
+  Buffer<std::byte, D> v_;                  // tile column j: (K_j, w_j)
+  Buffer<float, D> scale_;                  // (scales_)
+  Buffer<std::uint8_t, D> marks_;
 };
 
 }  // namespace hack::svd

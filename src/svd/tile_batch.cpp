@@ -98,7 +98,7 @@ void TileBatch::choose(const comm::Communicator& comm) {
       const std::span<const float> sigma(tile.sigma.data(), static_cast<std::size_t>(tile.sigma.size()));
       spectra.push_back({tile.at.height, tile.at.width, sigma});
     }
-    const std::vector<TileChoice> mine = choose_ranks(options_.rule, spectra, {Storage::factors, options_.factor_type});
+    const std::vector<TileChoice> mine = choose_ranks(options_.rule, spectra, {options_.storage, options_.factor_type});
     choices_ = comm::all_gather(comm, std::span<const TileChoice>(mine));
     return;
   }
@@ -115,7 +115,7 @@ void TileBatch::choose(const comm::Communicator& comm) {
       at += r;
     }
     const std::vector<TileChoice> chosen =
-        choose_ranks(options_.rule, spectra, {Storage::factors, options_.factor_type});
+        choose_ranks(options_.rule, spectra, {options_.storage, options_.factor_type});
     choices_.insert(choices_.end(), chosen.begin(), chosen.end());
   }
 }
