@@ -4,11 +4,16 @@
 #include <numeric>
 #include <optional>
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include "comm/collectives.hpp"
 #include "kernels/divergence.hpp"
 #include "kernels/elementwise.hpp"
 #include "kernels/error.hpp"
 #include "model/calibration/layerwise_pass.hpp"
+#include "model/calibration/sensitivity_file.hpp"
+#include "model/hash.hpp"
 #include "model/names.hpp"
 #include "svd/allocation.hpp"
 #include "svd/layer_factors.hpp"
@@ -154,6 +159,31 @@ class SensitivityProbe {
   std::vector<MatrixSensitivity> results_;  // of all matrices so far
 };
 
+/// What was measured, in words: two measurements with the same key give the same numbers.
+std::string key_of(const Checkpoint& checkpoint, const TokenWindows& windows, const TokenWindows& probe,
+                   const SensitivityOptions& options) {
+  Hash text;
+  for (const TokenWindows* part : {&windows, &probe}) {
+    text.add(part->context);
+    text.add(std::as_bytes(std::span(part->ids)));
+  }
+  return fmt::format(
+      "model {}, text {}, linears {}, mode {}, tile {}, storage {}, damping {}, sweeps {}, refit {}, probe keep {}, {}",
+      checkpoint.fingerprint(), text.digits(), fmt::join(options.linears, " "), to_string(options.storage.mode),
+      options.storage.tile, to_string(options.storage.storage), options.weighting.damping, options.weighting.sweeps,
+      options.weighting.refit, options.probe_keep, to_string(options.type));
+}
+
+std::vector<std::string> names_of(const Checkpoint& checkpoint, const SensitivityOptions& options) {
+  std::vector<std::string> names;
+  for (index_t layer = 0; layer < checkpoint.config().layers; ++layer) {
+    for (std::size_t linear : options.linears) {
+      names.push_back(layer_prefix(layer) + std::string(linear_names[linear].path) + ".weight");
+    }
+  }
+  return names;
+}
+
 }  // namespace
 
 double MatrixSensitivity::weight() const {
@@ -165,13 +195,22 @@ std::vector<MatrixSensitivity> measure_sensitivities(const comm::Communicator& c
                                                      const Checkpoint& checkpoint, const TokenWindows& windows,
                                                      const TokenWindows& probe, const SensitivityOptions& options,
                                                      const std::function<void(index_t done, index_t total)>& progress) {
+  const std::string key = key_of(checkpoint, windows, probe, options);
+  Hash name;
+  name.add(key);
+  const std::filesystem::path path = options.folder / ("sensitivities-" + name.digits().substr(0, 16) + ".h5");
+  if (!options.folder.empty()) {
+    if (auto found = read_sensitivities(path, key, names_of(checkpoint, options))) return *std::move(found);
+  }
   SensitivityProbe run(comm, queue, checkpoint, windows, probe, options);
   const index_t layers = checkpoint.config().layers;
   for (index_t layer = 0; layer < layers; ++layer) {
     run.probe_layer(layer);
     progress(layer + 1, layers);
   }
-  return run.finish();
+  std::vector<MatrixSensitivity> measured = run.finish();
+  if (!options.folder.empty()) write_sensitivities(comm, path, key, measured);
+  return measured;
 }
 
 }  // namespace hack::model
