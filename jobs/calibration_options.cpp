@@ -2,6 +2,8 @@
 
 #include <filesystem>
 
+#include <fmt/ranges.h>
+
 #include "jobs/model_files.hpp"
 #include "kernels/error.hpp"
 
@@ -88,17 +90,25 @@ void CalibrationOptions::add_to(CLI::App& app) {
       ->group(group);
 }
 
-void CalibrationOptions::apply_to(model::LayerwiseOptions& options) const {
-  validate(!is_plain(), "--method plain takes no --calibration; leave one of them out");
+void CalibrationOptions::check() const {
+  if (is_plain()) {
+    validate(texts.empty(), "--method plain takes no --calibration (given: {}); leave one of them out",
+             fmt::join(texts, ", "));
+    validate(refine == 0, "--method plain takes no --refine: there is no text to refine on; leave one of them out");
+    return;
+  }
   validate(
       !texts.empty(),
       "--method {} needs --calibration FILE, a text to fit the factors to. Without one there is only --method plain, "
       "which ruins a model before it saves a byte (SmolLM2-135M at 0.8 of its MLP: perplexity 893 instead of 37)",
       method);
-  const bool feedback = method == "feedback";
-  options.weighting = {damping, feedback ? sweeps : 0, !no_refit};
+  validate(refine == 0 || inputs == "compressed",
+           "--refine {} needs --inputs compressed (given: {}): it makes up for the layers before", refine, inputs);
+}
+
+void CalibrationOptions::apply_to(model::LayerwiseOptions& options) const {
+  options.weighting = {damping, method == "feedback" ? sweeps : 0, !no_refit};
   if (refine > 0) {
-    validate(inputs == "compressed", "--refine needs --inputs compressed: it makes up for the layers before");
     options.refine = svd::RefineOptions{refine, refine_rate, refine_batch, static_cast<std::uint64_t>(seed)};
   }
   options.align = align;
@@ -106,34 +116,47 @@ void CalibrationOptions::apply_to(model::LayerwiseOptions& options) const {
   options.target_share = options.compressed_inputs ? target_share : 0.0;
 }
 
-model::TokenWindows CalibrationOptions::read_windows(const comm::Communicator& world,
-                                                     const model::Checkpoint& checkpoint, long first,
-                                                     long count) const {
+std::vector<int> CalibrationOptions::read_tokens(const comm::Communicator& world,
+                                                 const model::Checkpoint& checkpoint) const {
   std::vector<int> ids;
   for (const std::string& path : texts) {
     const std::string text = world.is_root() ? read_text("--calibration", path) : std::string();
     const Encoded encoded = encode_on_root(world, checkpoint, "--calibration " + path, text);
     ids.insert(ids.end(), encoded.ids.begin(), encoded.ids.end());
   }
-  model::TokenWindows cut = model::cut_windows(ids, context, first, count);
-  validate(first > 0 || cut.count() > 0,
-           "--calibration: the texts have {} tokens, fewer than one window of {}; give more text or a smaller "
+  validate(std::ssize(ids) >= context,
+           "--calibration {}: {} tokens are fewer than one window of {}; give more text or a smaller "
            "--calibration-context",
-           ids.size(), context);
-  return cut;
+           fmt::join(texts, ", "), ids.size(), context);
+  return ids;
 }
 
-nlohmann::json CalibrationOptions::describe() const {
+nlohmann::json CalibrationOptions::describe(bool has_budget) const {
   nlohmann::json names = nlohmann::json::array();
   for (const std::string& path : texts) names.push_back(std::filesystem::path(path).filename().string());
-  return {{"calibration", names},
-          {"calibration-windows", windows},
-          {"calibration-context", context},
-          {"sweeps", sweeps},
-          {"refit", !no_refit},
-          {"damping", damping},
-          {"inputs", inputs},
-          {"target-share", target_share}};
+  nlohmann::json how = {{"calibration", names},
+                        {"calibration-windows", windows},
+                        {"calibration-context", context},
+                        {"refit", !no_refit},
+                        {"damping", damping},
+                        {"inputs", inputs},
+                        {"target-share", target_share}};
+  if (method == "feedback") how["sweeps"] = sweeps;
+  if (refine > 0) {
+    how["refine"] = refine;
+    how["refine-rate"] = refine_rate;
+    how["refine-batch"] = refine_batch;
+    how["seed"] = seed;
+  }
+  if (!has_budget) return how;
+  how["allocation"] = allocation;
+  how["align"] = align;
+  if (allocation == "loss") {
+    how["allocation-windows"] = allocation_windows;
+    how["allocation-tokens"] = allocation_tokens;
+    how["floor"] = floor;
+  }
+  return how;
 }
 
 }  // namespace hack::jobs

@@ -37,15 +37,18 @@ struct CalibrationOptions {
   void add_to(CLI::App& app);
   bool is_plain() const { return method == "plain"; }
 
-  /// Fills in what the method says. An Error where a text is missing, or given with --method plain.
+  /// An Error, naming the option, where options contradict each other or a text is missing.
+  void check() const;
+
+  /// Fills in what the method says.
   void apply_to(model::LayerwiseOptions& options) const;
 
-  /// Cuts the texts into windows, the first at `first`; on every rank. An Error where the texts are too short.
-  model::TokenWindows read_windows(const comm::Communicator& world, const model::Checkpoint& checkpoint, long first,
-                                   long count) const;
+  /// Reads the texts and encodes them one after the other; on every rank. An Error, naming the file, where one cannot
+  /// be read, is not UTF-8, or all are shorter than one window.
+  std::vector<int> read_tokens(const comm::Communicator& world, const model::Checkpoint& checkpoint) const;
 
-  /// What decides the numbers in an archive.
-  nlohmann::json describe() const;
+  /// What decides the numbers in an archive, a budget's shares among it where there is a budget.
+  nlohmann::json describe(bool has_budget) const;
 };
 
 }  // namespace hack::jobs

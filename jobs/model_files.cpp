@@ -20,17 +20,13 @@ ModelFiles::ModelFiles(const std::string& model, const std::string& archive)
            archive, made_from, model, checkpoint_->fingerprint());
 }
 
-std::pair<double, double> ModelFiles::model_bytes(DType type) const {
-  double dense = 0, stored = 0;
-  for (const std::string& name : checkpoint_->names()) {
-    const model::TensorInfo info = checkpoint_->info(name);
-    const double bytes =
-        static_cast<double>(info.rows) * static_cast<double>(info.cols) * static_cast<double>(size_of(type));
-    dense += bytes;
-    const bool compressed = archive_ && archive_->contains(name);
-    stored += compressed ? static_cast<double>(archive_->matrix(name).bytes_factors) : bytes;
+double dense_bytes(const model::Checkpoint& checkpoint, DType type) {
+  double bytes = 0;
+  for (const std::string& name : checkpoint.names()) {
+    const model::TensorInfo info = checkpoint.info(name);
+    bytes += static_cast<double>(info.rows) * static_cast<double>(info.cols) * static_cast<double>(size_of(type));
   }
-  return {dense, stored};
+  return bytes;
 }
 
 void add_model_options(CLI::App& app, std::string& model, std::string& archive) {

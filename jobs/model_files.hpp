@@ -25,14 +25,13 @@ class ModelFiles {
   const svd::FactorArchive* archive() const { return archive_ ? &*archive_ : nullptr; }
   model::WeightSource source(DType type) const { return {*checkpoint_, archive(), type}; }
 
-  /// Bytes of all weights of the model in `type`, as they would be stored dense and as they are: compressed matrices at
-  /// their stored size, everything else dense.
-  std::pair<double, double> model_bytes(DType type) const;
-
  private:
   std::unique_ptr<model::Checkpoint> checkpoint_;
   std::optional<svd::FactorArchive> archive_;
 };
+
+/// Bytes of all weights of a model, dense in `type`.
+double dense_bytes(const model::Checkpoint& checkpoint, DType type);
 
 /// Adds the options MODEL and --archive.
 void add_model_options(CLI::App& app, std::string& model, std::string& archive);

@@ -1,0 +1,83 @@
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "jobs/compression_options.hpp"
+#include "jobs/session.hpp"
+#include "kernels/queue.hpp"
+#include "model/calibration/layerwise_compression.hpp"
+#include "model/calibration/loss_sensitivity.hpp"
+#include "model/calibration/token_windows.hpp"
+#include "model/checkpoint/checkpoint.hpp"
+#include "svd/allocation.hpp"
+#include "svd/compress.hpp"
+
+namespace hack::jobs {
+
+/// An archive that was written, and how that went. The same on every rank.
+struct Compressed {
+  std::vector<svd::CompressionSummary> matrices;
+  svd::CompressionSummary total;
+  std::vector<model::WeightedSummary> weighted;  ///< of the same matrices; nothing without a text
+  std::vector<svd::RefineReport> refined;        ///< of each layer; nothing without refinement
+  double predicted_loss = 0;                     ///< of ranks chosen by measured loss
+  std::map<std::string, double> phases;          ///< seconds of each, of the rank that took longest
+  double seconds = 0;
+};
+
+/// Compresses a model into archives, any number of times. Collective: ranks make the same calls.
+class Compressor {
+ public:
+  /// The references outlive this. `type`: what weights are held in.
+  Compressor(const Session& session, const model::Checkpoint& checkpoint, DType type);
+
+  /// Writes one archive. Measured losses are kept in its folder, where the next run with the same text finds them. An
+  /// Error where options contradict each other or a text is unfit; nothing is left behind then.
+  Compressed run(const CompressionOptions& options, const std::filesystem::path& output);
+
+  /// What compressing each matrix by itself costs, to share out budgets. From the file in `folder`, where it is there.
+  std::vector<model::MatrixSensitivity> sensitivities(const CompressionOptions& options,
+                                                      const std::filesystem::path& folder);
+
+  /// The window on which losses are measured: the first one after those that calibrate, where the text has it.
+  model::TokenWindows probe(const CompressionOptions& options);
+
+  const model::Checkpoint& checkpoint() const { return checkpoint_; }
+  DType type() const { return type_; }
+
+ private:
+  using Ranks = model::RankChoices;
+
+  Compressed run_plain(const CompressionOptions& options, const svd::ArchiveHeader& header,
+                       const std::filesystem::path& output);
+  Compressed run_layerwise(const CompressionOptions& options, const svd::ArchiveHeader& header,
+                           const std::filesystem::path& output);
+  Ranks allocate_ranks(const CompressionOptions& options, const std::filesystem::path& folder, double& predicted_loss);
+  std::vector<svd::MatrixSource> sources(const CompressionOptions& options) const;
+  const std::vector<int>& tokens(const CalibrationOptions& options);
+
+  const Session& session_;
+  const model::Checkpoint& checkpoint_;
+  DType type_;
+  Queue<Device::cpu> queue_;
+  std::vector<std::string> texts_;  // that tokens_ come from
+  std::vector<int> tokens_;
+};
+
+/// The measured spectra with their weights; they point into `measured`.
+std::vector<svd::MatrixSpectra> spectra_of(const std::vector<model::MatrixSensitivity>& measured);
+
+/// How ranks are shared out by measured loss.
+svd::AllocationOptions allocation_options(const CompressionOptions& options);
+
+/// A report's entry of one matrix, or of all.
+nlohmann::json describe(const svd::CompressionSummary& summary);
+/// The whole report of one archive.
+nlohmann::json describe(const Compressed& compressed);
+
+}  // namespace hack::jobs

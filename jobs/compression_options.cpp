@@ -1,0 +1,82 @@
+#include "jobs/compression_options.hpp"
+
+#include <algorithm>
+
+#include "kernels/error.hpp"
+#include "model/names.hpp"
+
+namespace hack::jobs {
+
+void CompressionOptions::add_to(CLI::App& app) {
+  app.add_option("--mode", mode, "tile, or full: one SVD for each whole matrix")
+      ->check(CLI::IsMember({"tile", "full"}))
+      ->capture_default_str();
+  app.add_option("--tile", tile, "Rows and columns of a tile")->check(CLI::Range(1L, 1L << 20))->capture_default_str();
+  app.add_option("--matrices", matrices, "Which ones: a list of q, k, v, o, gate, up, down; or all")
+      ->delimiter(',')
+      ->capture_default_str();
+  app.add_option("--factor-type", factor_type, "Number type the factors are stored in")
+      ->check(CLI::IsMember({"f32", "bf16", "f16"}))
+      ->capture_default_str();
+  app.add_option("--storage", storage,
+                 "pivoted: a tile of rank k as k of its rows and the others' coefficients, k(h + w - k) numbers; "
+                 "factors: U and V, k(h + w) numbers")
+      ->check(CLI::IsMember({"pivoted", "factors"}))
+      ->capture_default_str();
+  calibration.add_to(app);
+}
+
+void CompressionOptions::check() const {
+  calibration.check();
+  const std::vector<std::size_t> chosen = linears();
+  if (calibration.refine == 0) return;
+  for (std::size_t l = 0; l < model::linear_names.size(); ++l) {
+    const std::string_view name = model::linear_names[l].short_name;
+    const bool is_mlp = name == "gate" || name == "up" || name == "down";
+    validate(!is_mlp || std::count(chosen.begin(), chosen.end(), l) > 0,
+             "--refine {} needs gate, up and down among --matrices ({} is missing): it fits a whole MLP; add it, or "
+             "leave --refine out",
+             calibration.refine, name);
+  }
+}
+
+svd::CompressOptions CompressionOptions::stored() const {
+  return {svd::parse_tile_mode(mode), tile, rule, parse_dtype(factor_type), svd::parse_storage(storage)};
+}
+
+std::vector<std::size_t> CompressionOptions::linears() const {
+  std::vector<std::size_t> linears;
+  const bool all = matrices == std::vector<std::string>{"all"};
+  for (std::size_t l = 0; l < model::linear_names.size(); ++l) {
+    if (all || std::count(matrices.begin(), matrices.end(), model::linear_names[l].short_name) > 0) {
+      linears.push_back(l);
+    }
+  }
+  for (const std::string& name : matrices) {
+    const bool known = all || std::any_of(model::linear_names.begin(), model::linear_names.end(),
+                                          [&](const auto& linear) { return linear.short_name == name; });
+    validate(known, "--matrices: unknown matrix '{}' (known: q, k, v, o, gate, up, down; all alone for all of them)",
+             name);
+  }
+  return linears;
+}
+
+model::LayerwiseOptions CompressionOptions::layerwise(DType type) const {
+  model::LayerwiseOptions options{.storage = stored(), .linears = linears(), .type = type};
+  calibration.apply_to(options);
+  return options;
+}
+
+nlohmann::json CompressionOptions::describe() const {
+  nlohmann::json how = {{"method", calibration.method},
+                        {"mode", mode},
+                        {"tile", tile},
+                        {"matrices", matrices},
+                        {std::string(to_string(rule.kind)), rule.value},
+                        {"factor-type", factor_type},
+                        {"storage", storage}};
+  if (!calibration.is_plain()) how.update(calibration.describe(rule.kind == svd::RankRule::Kind::keep));
+  return how;
+}
+
+}  // namespace hack::jobs

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "jobs/calibration_options.hpp"
+#include "model/calibration/layerwise_compression.hpp"
+#include "svd/archive_info.hpp"
+
+namespace hack::jobs {
+
+/// What a compression is asked for: which matrices, how they are stored, and what their factors are fitted to.
+struct CompressionOptions {
+  std::string mode = "tile";
+  long tile = 128;
+  std::vector<std::string> matrices = {"gate", "up", "down"};
+  svd::RankRule rule;
+  std::string factor_type = "bf16";
+  std::string storage = "pivoted";
+  CalibrationOptions calibration;
+
+  /// Adds all but the rank rule, which is every subcommand's own.
+  void add_to(CLI::App& app);
+
+  /// An Error, naming the option, where options contradict each other or a text is missing.
+  void check() const;
+
+  svd::CompressOptions stored() const;
+  /// Numbers in `linear_names` of the matrices.
+  std::vector<std::size_t> linears() const;
+  model::LayerwiseOptions layerwise(DType type) const;
+
+  /// What decides the numbers in an archive: nothing else may, neither ranks nor threads nor where files lie.
+  nlohmann::json describe() const;
+};
+
+}  // namespace hack::jobs
