@@ -107,8 +107,8 @@ class Failures : public ::testing::TestWithParam<Broken> {
 
   static void write_archives(const fs::path& at) {
     const auto compress = [&](const char* model, const char* output) {
-      const ProgramResult made =
-          run_hack(0, {"compress", at / model, "--output", at / output, "--topk", "0.3", "--tile", "32"});
+      const ProgramResult made = run_hack(0, {"compress", at / model, "--output", at / output, "--topk", "0.3",
+                                              "--tile", "32", "--method", "plain", "--storage", "factors"});
       ASSERT_EQ(made.status, 0) << made.err;
     };
     compress("model", "whole.h5");
@@ -171,8 +171,22 @@ Broken evaluation_of_text(const std::string& name, const std::string& text, std:
 
 Broken compression(const std::string& name, const std::vector<std::string>& more, int status,
                    std::vector<std::string> says, const std::string& model = "model") {
-  Broken broken{
-      name, {"compress", "%" + model, "--output", "%O/a.h5", "--report", "%O/report.json"}, status, std::move(says)};
+  Broken broken{name,
+                {"compress", "%" + model, "--output", "%O/a.h5", "--report", "%O/report.json", "--method", "plain"},
+                status,
+                std::move(says)};
+  broken.arguments.insert(broken.arguments.end(), more.begin(), more.end());
+  return broken;
+}
+
+/// A compression that is to be fitted to a text.
+Broken fitting(const std::string& name, const std::vector<std::string>& more, std::vector<std::string> says,
+               const std::string& model = "model") {
+  Broken broken{name,
+                {"compress", "%" + model, "--output", "%O/a.h5", "--report", "%O/report.json", "--keep", "0.5",
+                 "--calibration-context", "64", "--tile", "32"},
+                failed,
+                std::move(says)};
   broken.arguments.insert(broken.arguments.end(), more.begin(), more.end());
   return broken;
 }
@@ -231,7 +245,7 @@ INSTANTIATE_TEST_SUITE_P(
         compression("NanWeight", {"--topk", "0.5"}, failed, {"model.layers.1.mlp.down_proj.weight"}, "nan"),
         compression("TruncatedModel", {"--topk", "0.5"}, failed, {"model.safetensors"}, "cut"),
         Broken{"OutputInMissingFolder",
-               {"compress", "%model", "--topk", "0.5", "--output", "%O/no/a.h5"},
+               {"compress", "%model", "--method", "plain", "--topk", "0.5", "--output", "%O/no/a.h5"},
                failed,
                {"no/a.h5"}},
         Broken{"ReportInMissingFolder", {"inspect", "%model", "--report", "%O/no/r.json"}, failed, {"no/r.json"}},
@@ -249,6 +263,25 @@ INSTANTIATE_TEST_SUITE_P(
         Broken{"UnknownDevice", {"inspect", "%model", "--device", "tpu"}, misused, {"--device", "tpu"}}),
     test_name);
 
+INSTANTIATE_TEST_SUITE_P(
+    Calibrations, Failures,
+    ::testing::Values(
+        fitting("NoText", {}, {"--method feedback", "--calibration"}),
+        fitting("MissingText", {"--calibration", "%nowhere"}, {"--calibration", "nowhere"}),
+        fitting("ShortText", {"--calibration", "%short"}, {"--calibration", "short", "--calibration-context", "64"}),
+        fitting("EmptyText", {"--calibration", "%empty"}, {"--calibration", "empty", "0 tokens"}),
+        fitting("Latin1Text", {"--calibration", "%latin1"}, {"--calibration", "latin1", "UTF-8"}),
+        fitting("PlainWithText", {"--method", "plain", "--calibration", "%text"},
+                {"--method plain", "--calibration", "text"}),
+        fitting("PlainWithRefinement", {"--method", "plain", "--refine", "4"}, {"--method plain", "--refine"}),
+        fitting("RefinementOfHalfAnMlp", {"--calibration", "%text", "--refine", "4", "--matrices", "gate,down"},
+                {"--refine 4", "--matrices", "up"}),
+        fitting("RefinementOfDenseInputs", {"--calibration", "%text", "--refine", "4", "--inputs", "dense"},
+                {"--refine 4", "--inputs", "dense"}),
+        fitting("NanWeight", {"--calibration", "%text"}, {"model.layers.1.mlp.down_proj.weight"}, "nan")),
+
+    test_name);
+
 /// A compression that takes some seconds, to be disturbed in the middle.
 class LostRank : public ::testing::Test {
  protected:
@@ -258,6 +291,9 @@ class LostRank : public ::testing::Test {
     wide.hidden = 640;
     wide.intermediate = 6400;
     write_hf(wide, folder_->path() / "wide");
+    std::string text;
+    for (int i = 0; i < 60; ++i) text += fmt::format("Sentence {} of a text that is long enough.\n", i);
+    write_file(folder_->path() / "text", text);
   }
   static void TearDownTestSuite() {
     delete folder_;
@@ -313,18 +349,20 @@ true
     return outcome;
   }
 
+  static void kill_at(const std::vector<double>& moments, const std::string& more);
+
   static TemporaryDirectory* folder_;
 };
 
 TemporaryDirectory* LostRank::folder_ = nullptr;
 
-TEST_F(LostRank, KilledAtAnyMomentEndsTheRunAndLeavesNothing) {
+void LostRank::kill_at(const std::vector<double>& moments, const std::string& more) {
   int met = 0;
-  const double moments[] = {0, 0.15, 0.3, 0.5, 0.8, 1.2};
-  for (int i = 0; i < 6; ++i) {
-    SCOPED_TRACE(fmt::format("rank {} killed {} s after the archive was begun", i % 3, moments[i]));
+  int i = 0;
+  for (const double moment : moments) {
+    SCOPED_TRACE(fmt::format("rank {} killed {} s after the archive was begun", i % 3, moment));
     const TemporaryDirectory results;
-    const Outcome outcome = disturb(results / "killed.h5", moments[i], "KILL", i % 3 + 1, "--quiet");
+    const Outcome outcome = disturb(results / "killed.h5", moment, "KILL", i++ % 3 + 1, "--quiet " + more);
     EXPECT_TRUE(outcome.left.empty());
     EXPECT_FALSE(fs::exists(results / "killed.h5.tmp"));
     // A rank that dies after the last rename cannot take the archive back: it is whole then.
@@ -340,11 +378,20 @@ TEST_F(LostRank, KilledAtAnyMomentEndsTheRunAndLeavesNothing) {
   EXPECT_GE(met, 2) << "the compression is over too soon to be disturbed";
 }
 
+TEST_F(LostRank, KilledAtAnyMomentEndsTheRunAndLeavesNothing) {
+  kill_at({0, 0.15, 0.3, 0.5, 0.8, 1.2}, "--method plain");
+}
+
+TEST_F(LostRank, KilledBetweenLayersEndsTheRunAndLeavesNothing) {
+  const std::string text = (folder_->path() / "text").string();
+  kill_at({0, 0.5, 1.0}, fmt::format("--calibration '{}' --calibration-context 64 --matrices gate,up", text));
+}
+
 TEST_F(LostRank, StoppedRankEndsTheRunAtTheDeadline) {
   for (int victim : {1, 3}) {
     SCOPED_TRACE(fmt::format("rank {} stopped", victim - 1));
     const TemporaryDirectory results;
-    const Outcome outcome = disturb(results / "stopped.h5", 0, "STOP", victim, "--quiet --deadline 3");
+    const Outcome outcome = disturb(results / "stopped.h5", 0, "STOP", victim, "--quiet --deadline 3 --method plain");
     EXPECT_TRUE(outcome.sent);
     EXPECT_NE(outcome.status, 0);
     // The others' own work (seconds, more under sanitizers), 3 s of waiting, then mpirun's patience with a process that

@@ -75,8 +75,12 @@ class Program : public ::testing::Test {
     return run(ranks, Arguments{"perplexity", file(model), "--text", file("text"), "--context", "96"} + more).results;
   }
 
+  /// Plain truncation, as two factors unless told otherwise.
   static Finished compress(int ranks, const std::string& model, const std::string& archive, const Arguments& more) {
-    return run(ranks, Arguments{"compress", file(model), "--output", file(archive)} + more);
+    const bool has_storage = std::count(more.begin(), more.end(), "--storage") > 0;
+    const Arguments storage = has_storage ? Arguments{} : Arguments{"--storage", "factors"};
+    return run(ranks,
+               Arguments{"compress", file(model), "--output", file(archive), "--method", "plain"} + storage + more);
   }
 
   static Finished generate(int ranks, const Arguments& more = {}) {
@@ -163,6 +167,8 @@ TEST_P(ArchiveOfAnyRankCount, IsTheSameInEveryByte) {
 INSTANTIATE_TEST_SUITE_P(Ways, ArchiveOfAnyRankCount,
                          ::testing::Values(Arguments{"--topk", "0.5", "--tile", "32", "--factor-type", "f32"},
                                            Arguments{"--keep", "0.4", "--tile", "48"},
+                                           Arguments{"--keep", "0.8", "--tile", "32", "--storage", "pivoted"},
+                                           Arguments{"--topk", "0.5", "--storage", "pivoted"},
                                            Arguments{"--tolerance", "0.3", "--factor-type", "f16"},
                                            Arguments{"--mode", "full", "--topk", "0.3"}));
 
@@ -217,9 +223,11 @@ TEST_F(Program, PerplexityIsThatOfTheWeightsWhereverTheyCome) {
   EXPECT_EQ(perplexity(0, "tiny.gguf")["nll_sum"], one["nll_sum"]);
   EXPECT_EQ(perplexity(0, "sharded")["nll_sum"], one["nll_sum"]);
   // All singular values kept: factors in f32 carry each weight to about 1e-6 of its tile's norm.
-  compress(2, "hf", "whole.h5", {"--topk", "1.0", "--factor-type", "f32", "--tile", "64"});
-  const json whole = perplexity(0, "hf", {"--archive", file("whole.h5")});
-  EXPECT_LT(relative(whole["perplexity"], one["perplexity"]), 1e-6);
+  for (const std::string storage : {"factors", "pivoted"}) {
+    compress(2, "hf", "whole.h5", {"--topk", "1.0", "--factor-type", "f32", "--tile", "64", "--storage", storage});
+    const json whole = perplexity(0, "hf", {"--archive", file("whole.h5")});
+    EXPECT_LT(relative(whole["perplexity"], one["perplexity"]), 1e-6) << storage;
+  }
 }
 
 TEST_F(Program, PerplexityDoesNotDependOnTheNumberOfRanks) {
@@ -340,8 +348,8 @@ TEST_F(Program, AnswersOnStdoutAndKeepsQuietWhenAsked) {
   const ProgramResult quiet = run_hack(2, evaluate + Arguments{"--quiet"});
   EXPECT_EQ(quiet.out, loud.out);
   EXPECT_EQ(quiet.err, "");
-  const ProgramResult archived =
-      run_hack(2, {"compress", file("hf"), "--output", file("quiet.h5"), "--topk", "1", "--quiet"});
+  const ProgramResult archived = run_hack(
+      2, {"compress", file("hf"), "--output", file("quiet.h5"), "--topk", "1", "--method", "plain", "--quiet"});
   EXPECT_EQ(archived.status, 0);
   EXPECT_EQ(archived.err, "");
 }

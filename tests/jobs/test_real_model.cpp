@@ -68,7 +68,9 @@ class RealModel : public ::testing::Test {
   }
 
   json compress(int ranks, const std::string& output, const Arguments& more) const {
-    return run(ranks, Arguments{"compress", model_, "--output", file(output), "--factor-type", "f32"} + more);
+    return run(ranks, Arguments{"compress", model_, "--output", file(output), "--factor-type", "f32", "--method",
+                                "plain", "--storage", "factors"} +
+                          more);
   }
 
   /// Perplexity of the first window on an archive.

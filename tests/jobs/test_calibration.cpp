@@ -1,0 +1,141 @@
+// Compression with a text at hand: archives meet their budgets and are the same for every number of ranks.
+
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "tests/support/program.hpp"
+#include "tests/support/temporary_directory.hpp"
+#include "tests/support/tiny_model.hpp"
+
+namespace hack::testing {
+namespace {
+
+using nlohmann::json;
+using Arguments = std::vector<std::string>;
+
+Arguments operator+(Arguments left, const Arguments& right) {
+  left.insert(left.end(), right.begin(), right.end());
+  return left;
+}
+
+/// Some 60 tokens of the tiny tokenizer a line.
+std::string numbered_lines(const char* line, int count) {
+  std::string text;
+  for (int i = 0; i < count; ++i) text += fmt::format(fmt::runtime(line), i, (i * 37) % count);
+  return text;
+}
+
+class Calibration : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    folder_ = new TemporaryDirectory;
+    write_file(file("text"), numbered_lines("The {}th lamp in the harbour burned {} hours, then another.\n", 24));
+    write_file(file("other"), numbered_lines("Of {} ships that left the port last autumn {} came back at all.\n", 24));
+    write_hf({}, file("hf"));
+  }
+  static void TearDownTestSuite() {
+    delete folder_;
+    folder_ = nullptr;
+  }
+
+  static std::string file(const std::string& name) { return (*folder_ / name).string(); }
+
+  /// The results of a run; null, and the test fails, if it does not end well.
+  static json run(int ranks, const Arguments& arguments) {
+    const ProgramResult program =
+        run_hack(ranks, arguments + Arguments{"--report", file("report.json"), "--threads", "1"});
+    EXPECT_EQ(program.status, 0) << fmt::format("{}", fmt::join(arguments, " ")) << "\n" << program.err;
+    return program.status == 0 ? json::parse(read_file(file("report.json")))["results"] : json();
+  }
+
+  static json compress(int ranks, const std::string& archive, const Arguments& more) {
+    return run(ranks, Arguments{"compress", file("hf"), "--output", file(archive), "--tile", "32", "--calibration",
+                                file("text"), "--calibration-context", "64", "--allocation-tokens", "48"} +
+                          more);
+  }
+
+  static double perplexity(const std::string& archive) {
+    return run(0, {"perplexity", file("hf"), "--archive", file(archive), "--text", file("other"), "--context", "96"})
+        .value("perplexity", 0.0);
+  }
+
+  static TemporaryDirectory* folder_;
+};
+
+TemporaryDirectory* Calibration::folder_ = nullptr;
+
+struct Way {
+  double keep;
+  Arguments arguments;
+  /// Of perplexities on other numbers of ranks: sums round otherwise. Refinement takes other tokens first.
+  double tolerance = 1e-3;
+};
+
+void PrintTo(const Way& way, std::ostream* out) {
+  *out << way.keep << fmt::format(" {}", fmt::join(way.arguments, " "));
+}
+
+class CalibratedArchive : public Calibration, public ::testing::WithParamInterface<Way> {};
+
+TEST_P(CalibratedArchive, MeetsItsBudgetAndDoesNotDependOnTheNumberOfRanks) {
+  double first = 0;
+  for (int ranks = 1; ranks <= 4; ++ranks) {
+    SCOPED_TRACE(fmt::format("{} ranks", ranks));
+    const Arguments keep = {"--keep", fmt::format("{}", GetParam().keep)};
+    const json made = compress(ranks, "any.h5", keep + GetParam().arguments);
+    ASSERT_FALSE(made.is_null());
+    const auto stored = made["bytes_factors"].get<double>();
+    const auto dense = made["bytes_dense"].get<double>();
+    EXPECT_LE(stored, GetParam().keep * dense);
+    EXPECT_GT(stored, (GetParam().keep - 0.15) * dense);
+    // HDF5 spends some KiB on names, attributes and tables of each matrix, and more with every dataset.
+    const auto size = static_cast<double>(std::filesystem::file_size(file("any.h5")));
+    const auto matrices = static_cast<double>(made["matrices"].size());
+    EXPECT_GT(size, stored * 0.95);
+    EXPECT_LT(size, stored + matrices * 14 * 1024 + 8 * 1024);
+    const double value = perplexity("any.h5");
+    if (first == 0) first = value;
+    EXPECT_NEAR(value / first, 1, GetParam().tolerance);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Ways, CalibratedArchive,
+    ::testing::Values(Way{0.7, {"--method", "feedback"}},
+                      Way{0.6, {"--method", "whiten", "--storage", "factors", "--allocation", "uniform"}},
+                      Way{0.7, {"--method", "feedback", "--allocation", "even", "--inputs", "dense", "--sweeps", "1"}},
+                      Way{0.7, {"--method", "feedback", "--matrices", "all"}}, Way{0.7, {"--refine", "4"}, 1e-2},
+                      Way{0.5, {"--mode", "full", "--method", "whiten"}}));
+
+TEST_F(Calibration, ReportsWhatRefinementGained) {
+  const json made = compress(2, "refined.h5", {"--keep", "0.6", "--refine", "4", "--refine-batch", "128"});
+  ASSERT_EQ(made["refined"].size(), 2u);
+  for (const json& layer : made["refined"]) EXPECT_LE(layer["loss_after"], layer["loss_before"]);
+}
+
+TEST_F(Calibration, TakesEveryRankRule) {
+  for (const Arguments& rule :
+       {Arguments{"--topk", "0.5"}, Arguments{"--tolerance", "0.4"}, Arguments{"--keep", "1"}}) {
+    const json made = compress(2, "rule.h5", rule);
+    EXPECT_EQ(made["matrices"].size(), 6u);
+    for (const json& matrix : made["matrices"]) EXPECT_LT(matrix["weighted_relative_error"], 1);
+  }
+}
+
+TEST_F(Calibration, ArchivesSayHowTheyWereMade) {
+  compress(2, "how.h5", {"--keep", "0.7", "--refine", "2", "--align", "4"});
+  const json made = run(0, {"inspect", file("how.h5")})["options"];
+  EXPECT_EQ(made["method"], "feedback");
+  EXPECT_EQ(made["calibration"], json::array({"text"}));
+  EXPECT_EQ(made["allocation"], "loss");
+  EXPECT_EQ(made["align"], 4);
+  EXPECT_EQ(made["refine"], 2);
+}
+
+}  // namespace
+}  // namespace hack::testing
