@@ -46,6 +46,29 @@ void CalibrationOptions::add_to(CLI::App& app) {
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str()
       ->group(group);
+  app.add_option(
+         "--allocation", allocation,
+         "How --keep is shared out: loss, over all matrices by what compressing each does to the model; uniform, "
+         "each matrix alike, its tiles by their spectra; even, each tile alike")
+      ->check(CLI::IsMember({"loss", "uniform", "even"}))
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--allocation-windows", allocation_windows, "Windows of the texts that --allocation loss looks at")
+      ->check(CLI::Range(1L, 1L << 30))
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--allocation-tokens", allocation_tokens, "Tokens on which it measures losses")
+      ->check(CLI::Range(2L, 1L << 20))
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--floor", floor, "Least share of an even budget that --allocation loss leaves a matrix")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--align", align, "Ranks are multiples of this, where the budget allows")
+      ->check(CLI::Range(1L, 4096L))
+      ->capture_default_str()
+      ->group(group);
 }
 
 void CalibrationOptions::apply_to(model::LayerwiseOptions& options) const {
@@ -57,6 +80,7 @@ void CalibrationOptions::apply_to(model::LayerwiseOptions& options) const {
       method);
   const bool feedback = method == "feedback";
   options.weighting = {damping, feedback ? sweeps : 0, !no_refit};
+  options.align = align;
   options.compressed_inputs = inputs == "compressed";
   options.target_share = options.compressed_inputs ? target_share : 0.0;
 }

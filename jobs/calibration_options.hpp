@@ -24,6 +24,11 @@ struct CalibrationOptions {
   double damping = 0.01;
   std::string inputs = "compressed";
   double target_share = 0.5;
+  std::string allocation = "loss";
+  long allocation_windows = 16;
+  long allocation_tokens = 512;
+  double floor = 0.5;
+  long align = 1;
 
   void add_to(CLI::App& app);
   bool is_plain() const { return method == "plain"; }

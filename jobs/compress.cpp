@@ -9,7 +9,9 @@
 #include "jobs/model_files.hpp"
 #include "kernels/config.hpp"
 #include "kernels/error.hpp"
+#include "model/calibration/loss_sensitivity.hpp"
 #include "model/names.hpp"
+#include "svd/allocation.hpp"
 
 namespace hack::jobs {
 namespace {
@@ -59,6 +61,22 @@ std::vector<svd::MatrixSource> matrix_sources(const model::Checkpoint& checkpoin
   return sources;
 }
 
+/// Every tile the same share of its bytes; no spectra are needed for that.
+model::RankChoices even_ranks(const std::vector<svd::MatrixSource>& sources, const svd::CompressOptions& options,
+                              const svd::TileFormat& format) {
+  model::RankChoices choices;
+  for (const svd::MatrixSource& source : sources) {
+    const svd::TileGrid grid = options.grid(source.rows, source.cols);
+    index_t numbers = 0;
+    for (index_t t = 0; t < grid.size(); ++t) numbers += grid.tile(t).full_rank();
+    const std::vector<float> sigma(static_cast<std::size_t>(numbers), 1.0f);
+    const std::vector<svd::MatrixSpectra> spectra = {{source.name, svd::tile_spectra(grid, sigma), 1.0}};
+    choices[source.name] =
+        svd::allocate(options.rule.value, spectra, {svd::AllocationMode::even, format}).choices.front();
+  }
+  return choices;
+}
+
 class CompressCommand : public Command {
  public:
   explicit CompressCommand(CLI::App& parent)
@@ -85,6 +103,11 @@ class CompressCommand : public Command {
     app_.add_option("--factor-type", factor_type_, "Number type the factors are stored in")
         ->check(CLI::IsMember({"f32", "bf16", "f16"}))
         ->capture_default_str();
+    app_.add_option("--storage", storage_,
+                    "pivoted: a tile of rank k as k of its rows and the others' coefficients, k(h + w - k) numbers; "
+                    "factors: U and V, k(h + w) numbers")
+        ->check(CLI::IsMember({"pivoted", "factors"}))
+        ->capture_default_str();
     calibration_.add_to(app_);
     common_.add_to(app_);
   }
@@ -92,7 +115,8 @@ class CompressCommand : public Command {
   nlohmann::json run(Session& session) override {
     const ModelFiles files(model_, "");
     const model::Checkpoint& checkpoint = files.checkpoint();
-    const svd::CompressOptions options{svd::parse_tile_mode(mode_), tile_, rule(), parse_dtype(factor_type_)};
+    const svd::CompressOptions options{svd::parse_tile_mode(mode_), tile_, rule(), parse_dtype(factor_type_),
+                                       svd::parse_storage(storage_)};
     validate(session.device() == Device::cpu || session.options().device == "auto",
              "compress runs on the CPU only; use --device cpu");
     const svd::ArchiveHeader header{HACK_VERSION, checkpoint.fingerprint(), nlohmann::json(checkpoint.config()).dump(),
@@ -120,7 +144,8 @@ class CompressCommand : public Command {
                           {"tile", tile_},
                           {"matrices", matrices_},
                           {std::string(to_string(options.rule.kind)), rule_value_},
-                          {"factor-type", factor_type_}};
+                          {"factor-type", factor_type_},
+                          {"storage", storage_}};
     if (!calibration_.is_plain()) how.update(calibration_.describe());
     return how;
   }
@@ -152,11 +177,12 @@ class CompressCommand : public Command {
     calibration_.apply_to(layerwise);
     Queue<Device::cpu> queue(session.threads());
     const model::TokenWindows windows = calibration_.read_windows(session.world(), checkpoint, 0, calibration_.windows);
+    const model::RankChoices choices = allocate_ranks(session, checkpoint, layerwise, queue);
     model::LayerwiseReport report;
     {
       Progress progress(session.log(), "compress", "layers");
-      report = model::compress_layerwise(session.world(), queue, checkpoint, windows, layerwise, {}, header, output_,
-                                         [&](index_t done, index_t total) { progress.update(done, total); });
+      report = model::compress_layerwise(session.world(), queue, checkpoint, windows, layerwise, choices, header,
+                                         output_, [&](index_t done, index_t total) { progress.update(done, total); });
     }
     if (!session.world().is_root()) return {};
     nlohmann::json results = answer(session, report.matrices, report.total, options);
@@ -176,6 +202,39 @@ class CompressCommand : public Command {
     }
     fmt::print("  {} windows of {} tokens; {}\n", windows.count(), windows.context, phases);
     return results;
+  }
+
+  /// Shares a budget out over matrices and tiles; nothing where each matrix gets its own by the rank rule.
+  model::RankChoices allocate_ranks(Session& session, const model::Checkpoint& checkpoint,
+                                    const model::LayerwiseOptions& layerwise, Queue<Device::cpu>& queue) const {
+    if (layerwise.storage.rule.kind != svd::RankRule::Kind::keep || calibration_.allocation == "uniform") return {};
+    const svd::TileFormat format{layerwise.storage.storage, layerwise.storage.factor_type, layerwise.align};
+    if (calibration_.allocation == "even") {
+      return even_ranks(matrix_sources(checkpoint, layerwise.linears), layerwise.storage, format);
+    }
+    const model::TokenWindows windows = calibration_.read_windows(
+        session.world(), checkpoint, 0, std::min(calibration_.windows, calibration_.allocation_windows));
+    model::TokenWindows probe = calibration_.read_windows(session.world(), checkpoint, calibration_.windows, 1);
+    if (probe.count() == 0) probe = calibration_.read_windows(session.world(), checkpoint, 0, 1);
+    probe.context = std::min(probe.context, static_cast<index_t>(calibration_.allocation_tokens));
+    probe.ids.resize(static_cast<std::size_t>(probe.context));
+    const model::SensitivityOptions options{.storage = layerwise.storage,
+                                            .weighting = layerwise.weighting,
+                                            .linears = layerwise.linears,
+                                            .type = layerwise.type};
+    Progress progress(session.log(), "measure losses", "layers");
+    const std::vector<model::MatrixSensitivity> measured =
+        model::measure_sensitivities(session.world(), queue, checkpoint, windows, probe, options,
+                                     [&](index_t done, index_t total) { progress.update(done, total); });
+    std::vector<svd::MatrixSpectra> spectra;
+    for (const model::MatrixSensitivity& matrix : measured) {
+      spectra.push_back({matrix.name, svd::tile_spectra(matrix.grid, matrix.sigma), matrix.weight()});
+    }
+    const svd::AllocationOptions global{.format = format, .floor = calibration_.floor};
+    svd::Allocation allocation = svd::allocate(layerwise.storage.rule.value, spectra, global);
+    model::RankChoices choices;
+    for (std::size_t m = 0; m < measured.size(); ++m) choices[measured[m].name] = std::move(allocation.choices[m]);
+    return choices;
   }
 
   nlohmann::json answer(const Session& session, const std::vector<svd::CompressionSummary>& matrices,
@@ -207,7 +266,7 @@ class CompressCommand : public Command {
   }
 
   std::string model_, output_;
-  std::string mode_ = "tile", factor_type_ = "bf16";
+  std::string mode_ = "tile", factor_type_ = "bf16", storage_ = "pivoted";
   long tile_ = 128;
   std::vector<std::string> matrices_ = {"gate", "up", "down"};
   CalibrationOptions calibration_;

@@ -7,6 +7,7 @@
 #include "kernels/error.hpp"
 #include "model/calibration/layerwise_pass.hpp"
 #include "model/names.hpp"
+#include "svd/allocation.hpp"
 #include "svd/factor_archive_writer.hpp"
 #include "svd/layer_factors.hpp"
 #include "svd/propagated_target.hpp"
@@ -126,14 +127,8 @@ class LayerwiseCompressor {
       return;
     }
     const std::vector<float> sigma = svd::spectra_together(comm_, queue_, factorizer, matrix);
-    std::vector<svd::TileSpectrum> spectra;
-    const float* next = sigma.data();
-    for (index_t t = 0; t < matrix.grid.size(); ++t) {
-      const svd::Tile tile = matrix.grid.tile(t);
-      spectra.push_back({tile.height, tile.width, {next, static_cast<std::size_t>(tile.full_rank())}});
-      next += tile.full_rank();
-    }
-    matrix.choices = svd::choose_ranks(options_.storage.rule, spectra, options_.storage.factor_type);
+    matrix.choices = svd::choose_ranks(options_.storage.rule, svd::tile_spectra(matrix.grid, sigma),
+                                       {options_.storage.storage, options_.storage.factor_type, options_.align});
   }
 
   void report(const TiledMatrix& matrix, const Buffer<float>& rebuilt, MatrixView<const double> h) {
@@ -154,17 +149,20 @@ class LayerwiseCompressor {
     const svd::Range rows = svd::even_part(matrix.grid.tile_rows(), comm_.size(), comm_.rank());
     const index_t columns = matrix.grid.tile_cols();
     svd::MatrixPart part{.name = matrix.name, .grid = matrix.grid, .first_tile = rows.begin * columns};
+    part.has_spectra = options_.storage.storage == svd::Storage::factors;
+    std::vector<svd::TileNumbers> numbers;
     for (index_t t = rows.begin * columns; t < rows.end * columns; ++t) {
       const svd::Tile at = matrix.grid.tile(t);
       const svd::TruncatedTile& tile = matrix.tiles[static_cast<std::size_t>(t)];
-      svd::append_tile(part, at, matrix.choices[static_cast<std::size_t>(t)],
-                       {.values = values.block(at.row, at.col, at.height, at.width),
-                        .u = {tile.u.data(), at.height, tile.rank},
-                        .sigma = tile.sigma.data(),
-                        .vt = {tile.vt.data(), tile.rank, at.width},
-                        .spectrum = {}},
-                       options_.storage.factor_type);
+      numbers.push_back({.values = values.block(at.row, at.col, at.height, at.width),
+                         .u = {tile.u.data(), at.height, tile.rank},
+                         .sigma = tile.sigma.data(),
+                         .vt = {tile.vt.data(), tile.rank, at.width},
+                         .spectrum = {}});
     }
+    const auto choices = std::span<const svd::TileChoice>(matrix.choices)
+                             .subspan(static_cast<std::size_t>(rows.begin * columns), numbers.size());
+    svd::append_tiles(queue_, part, choices, numbers, options_.storage.factor_type);
     writer_.write(part);
   }
 

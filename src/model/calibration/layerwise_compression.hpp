@@ -23,6 +23,7 @@ struct LayerwiseOptions {
   bool compressed_inputs = true;     ///< statistics of what the layers compressed before give, not of the dense model
   double target_share = 0.5;         ///< of the correction for their errors, as PropagatedTarget
   std::vector<std::size_t> linears;  ///< which of `linear_names`
+  index_t align = 1;                 ///< budgets choose ranks that are multiples of it
   DType type = DType::f32;           ///< what weights are held in
 };
 

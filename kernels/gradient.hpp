@@ -1,0 +1,74 @@
+#pragma once
+
+#include <span>
+
+#include "kernels/matrix_view.hpp"
+#include "kernels/queue.hpp"
+
+namespace hack::kernels {
+
+// What training of weights needs beside the forward operations. Names follow the loss: d… is its gradient in ….
+
+/// dw = dyᵀ x, for y = x Wᵀ; dy (tokens, out), x (tokens, in), dw (out, in).
+template <Device D>
+void weight_gradient(Queue<D>& queue, MatrixView<const float, D> dy, MatrixView<const float, D> x,
+                     MatrixView<float, D> dw);
+
+/// dx = dy W, for y = x Wᵀ; dy (tokens, out), w (out, in), dx (tokens, in).
+template <Device D>
+void input_gradient(Queue<D>& queue, MatrixView<const float, D> dy, MatrixView<const float, D> w,
+                    MatrixView<float, D> dx);
+
+/// out = silu(gate) * up, all (tokens, n): swiglu() that leaves its inputs to swiglu_gradient().
+template <Device D>
+void swiglu_into(Queue<D>& queue, MatrixView<const float, D> gate, MatrixView<const float, D> up,
+                 MatrixView<float, D> out);
+
+/// Replaces gate by d gate = dout * up * silu'(gate) and up by d up = dout * silu(gate), for out = silu(gate) * up;
+/// with s = 1 / (1 + exp(-a)), silu'(a) = s (1 + a (1 - s)). All (tokens, n).
+template <Device D>
+void swiglu_gradient(Queue<D>& queue, MatrixView<const float, D> dout, MatrixView<float, D> gate,
+                     MatrixView<float, D> up);
+
+/// squares[t] = Σ_j (y_tj - target_tj)², and replaces y by factor * (y - target); both (tokens, n), squares (tokens).
+template <Device D>
+void residual(Queue<D>& queue, MatrixView<const float, D> target, float factor, MatrixView<float, D> y, float* squares);
+
+/// A tile W = L R of a matrix, at (row, col) there.
+template <Device D>
+struct FactorTile {
+  index_t row = 0;
+  index_t col = 0;
+  MatrixView<const float, D> left;      // (h, k)
+  MatrixView<const float, D> right;     // (k, w)
+  MatrixView<float, D> left_gradient;   // (h, k)
+  MatrixView<float, D> right_gradient;  // (k, w)
+};
+
+/// Writes the products L R of tiles where they lie in w; what lies between them stays.
+template <Device D>
+void multiply_factors(Queue<D>& queue, std::span<const FactorTile<D>> tiles, MatrixView<float, D> w);
+
+/// Writes the gradients dL = dW Rᵀ and dR = Lᵀ dW of tiles of a matrix whose gradient is dw.
+template <Device D>
+void factor_gradients(Queue<D>& queue, MatrixView<const float, D> dw, std::span<const FactorTile<D>> tiles);
+
+/// One step of Adam (Kingma & Ba 2015).
+struct AdamStep {
+  double rate = 0;
+  int number = 1;  ///< of the step, from 1
+  double mean_decay = 0.9;
+  double square_decay = 0.999;
+  double epsilon = 1e-8;
+};
+
+/// With b₁, b₂ the decays and t the step's number, of n numbers each:
+///
+///     mean   = b₁ mean + (1 - b₁) gradient
+///     square = b₂ square + (1 - b₂) gradient²
+///     x     -= rate · mean / (1 - b₁ᵗ) / (√(square / (1 - b₂ᵗ)) + epsilon)
+template <Device D>
+void adam(Queue<D>& queue, const AdamStep& step, const float* gradient, float* mean, float* square, float* x,
+          index_t n);
+
+}  // namespace hack::kernels

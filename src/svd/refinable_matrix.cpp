@@ -1,0 +1,140 @@
+#include "svd/refinable_matrix.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/error.hpp"
+#include "kernels/tile_svd.hpp"
+
+namespace hack::svd {
+namespace {
+
+using kernels::FactorTile;
+using kernels::SvdStatus;
+using kernels::TileSvd;
+
+bool keeps_values(const Tile& tile, const TileChoice& choice) {
+  return choice.kind == kernels::TileKind::dense && choice.rank == tile.full_rank();
+}
+
+/// Writes the balanced factors of a tile.
+void split(const TruncatedTile& from, MatrixView<float> left, MatrixView<float> right) {
+  for (index_t p = 0; p < from.rank; ++p) {
+    const float root = std::sqrt(from.sigma.data()[p]);
+    for (index_t i = 0; i < left.rows; ++i) left(i, p) = from.u.data()[i * from.rank + p] * root;
+    for (index_t j = 0; j < right.cols; ++j) right(p, j) = from.vt.data()[p * right.cols + j] * root;
+  }
+}
+
+/// An SVD of full rank on its way to a truncated tile.
+struct FullSvd {
+  Buffer<float> u;      // (h, r)
+  Buffer<float> sigma;  // (r)
+  Buffer<float> vt;     // (r, w)
+
+  explicit FullSvd(const Tile& tile)
+      : u(tile.height * tile.full_rank()), sigma(tile.full_rank()), vt(tile.full_rank() * tile.width) {}
+
+  TruncatedTile truncate(const Tile& tile, index_t k) const {
+    TruncatedTile out{k, Buffer<float>(tile.height * k), Buffer<float>(k), Buffer<float>(k * tile.width)};
+    for (index_t i = 0; i < tile.height; ++i) std::copy_n(u.data() + i * tile.full_rank(), k, out.u.data() + i * k);
+    std::copy_n(sigma.data(), k, out.sigma.data());
+    std::copy_n(vt.data(), k * tile.width, out.vt.data());
+    return out;
+  }
+};
+
+}  // namespace
+
+index_t RefinableMatrix::count_parameters(const FactoredTiles& source) {
+  index_t count = 0;
+  for (index_t t = 0; t < source.grid.size(); ++t) {
+    const Tile tile = source.grid.tile(t);
+    count += source.tiles[static_cast<std::size_t>(t)].rank * (tile.height + tile.width);
+  }
+  return count;
+}
+
+RefinableMatrix::RefinableMatrix(const FactoredTiles& source, float* parameters, float* gradients)
+    : name_(source.name), grid_(source.grid), weights_(source.grid.rows() * source.grid.cols()) {
+  HACK_EXPECT(std::ssize(source.choices) == grid_.size() && std::ssize(source.tiles) == grid_.size());
+  std::fill_n(weights_.data(), weights_.size(), 0.0f);
+  index_t at = 0;
+  for (index_t t = 0; t < grid_.size(); ++t) {
+    const Tile tile = grid_.tile(t);
+    const TruncatedTile& from = source.tiles[static_cast<std::size_t>(t)];
+    const index_t k = from.rank;
+    ranks_.push_back(k);
+    if (keeps_values(tile, source.choices[static_cast<std::size_t>(t)])) {
+      HACK_EXPECT(k == 0 && source.values.rows == rows() && source.values.cols == cols());
+      for (index_t i = tile.row; i < tile.row + tile.height; ++i) {
+        std::copy_n(source.values.row(i) + tile.col, tile.width, weights_.data() + i * cols() + tile.col);
+      }
+    }
+    if (k == 0) continue;
+    HACK_EXPECT(from.u.size() == tile.height * k && from.sigma.size() == k && from.vt.size() == k * tile.width);
+    const index_t right = at + tile.height * k;
+    split(from, {parameters + at, tile.height, k}, {parameters + right, k, tile.width});
+    tiles_.push_back({tile.row, tile.col, MatrixView<const float>(parameters + at, tile.height, k),
+                      MatrixView<const float>(parameters + right, k, tile.width),
+                      MatrixView<float>(gradients + at, tile.height, k),
+                      MatrixView<float>(gradients + right, k, tile.width)});
+    at = right + k * tile.width;
+  }
+}
+
+void RefinableMatrix::rebuild(Queue<Device::cpu>& queue) {
+  kernels::multiply_factors<Device::cpu>(queue, tiles_, {weights_.data(), rows(), cols()});
+}
+
+void RefinableMatrix::differentiate(Queue<Device::cpu>& queue, MatrixView<const float> dw) {
+  HACK_EXPECT(dw.rows == rows() && dw.cols == cols());
+  kernels::factor_gradients<Device::cpu>(queue, dw, tiles_);
+}
+
+std::vector<TruncatedTile> RefinableMatrix::factorize(Queue<Device::cpu>& queue,
+                                                      std::span<const index_t> numbers) const {
+  std::vector<FullSvd> svds;
+  std::vector<MatrixView<const float>> in;
+  std::vector<TileSvd<Device::cpu>> out;
+  for (const index_t number : numbers) {
+    const Tile tile = grid_.tile(number);
+    const index_t r = tile.full_rank();
+    FullSvd& svd = svds.emplace_back(tile);
+    in.push_back(weights().block(tile.row, tile.col, tile.height, tile.width));
+    out.push_back({{svd.u.data(), tile.height, r}, svd.sigma.data(), {svd.vt.data(), r, tile.width}, SvdStatus::ok});
+  }
+  kernels::tile_svd<Device::cpu>(queue, in, out);
+  std::vector<TruncatedTile> truncated;
+  for (std::size_t n = 0; n < numbers.size(); ++n) {
+    const Tile tile = grid_.tile(numbers[n]);
+    validate(
+        out[n].status == SvdStatus::ok,
+        "tensor {}, tile ({}, {}) cannot be factorized after its refinement ({}); refine with a lower rate", name_,
+        tile.i, tile.j,
+        out[n].status == SvdStatus::not_finite ? "it holds NaN or infinity" : "its singular values did not converge");
+    truncated.push_back(svds[n].truncate(tile, ranks_[static_cast<std::size_t>(numbers[n])]));
+  }
+  return truncated;
+}
+
+std::vector<TruncatedTile> RefinableMatrix::factors(Queue<Device::cpu>& queue, Range tiles) const {
+  HACK_EXPECT(tiles.begin >= 0 && tiles.begin <= tiles.end && tiles.end <= grid_.size());
+  std::vector<index_t> trained;  // numbers of the tiles that have factors
+  for (index_t t = tiles.begin; t < tiles.end; ++t) {
+    if (ranks_[static_cast<std::size_t>(t)] > 0) trained.push_back(t);
+  }
+  std::vector<TruncatedTile> out(static_cast<std::size_t>(tiles.size()));
+  const std::size_t step = 64 * static_cast<std::size_t>(queue.threads());  // bounds the memory of full SVDs
+  for (std::size_t first = 0; first < trained.size(); first += step) {
+    const std::span<const index_t> numbers =
+        std::span<const index_t>(trained).subspan(first, std::min(step, trained.size() - first));
+    std::vector<TruncatedTile> truncated = factorize(queue, numbers);
+    for (std::size_t n = 0; n < numbers.size(); ++n) {
+      out[static_cast<std::size_t>(numbers[n] - tiles.begin)] = std::move(truncated[n]);
+    }
+  }
+  return out;
+}
+
+}  // namespace hack::svd
