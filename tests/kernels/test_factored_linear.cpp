@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "kernels/row_marks.hpp"
 #include "tests/kernels/random_data.hpp"
 
 namespace hack::kernels {
@@ -12,52 +13,95 @@ namespace {
 using tests::random_floats;
 using tests::view_of;
 
-/// A factored matrix of random tiles, and what owns its memory.
+/// What a tile of a random matrix is.
+struct Form {
+  TileKind kind = TileKind::factors;
+  index_t rank = 0;
+};
+constexpr Form dense{TileKind::dense, 0};
+constexpr Form factors(index_t rank) { return {TileKind::factors, rank}; }
+constexpr Form pivoted(index_t rank) { return {TileKind::pivoted, rank}; }
+
+/// A matrix of random tiles in any form, and what owns its memory.
 struct RandomFactors {
-  std::vector<index_t> row_offsets{0}, col_offsets{0}, block_offsets{0}, u_offsets{0}, v_offsets{0};
-  std::vector<TileKind> kinds;
+  std::vector<index_t> row_offsets{0}, col_offsets{0}, block_offsets{0}, stack_sizes, u_offsets{0}, v_offsets{0};
+  std::vector<TileLayout> tiles;
+  std::vector<index_t> v_starts;  // (I * J) of each tile's rows of V
   std::vector<float> u, v, scale;
+  std::vector<std::uint8_t> marks;
   std::vector<std::byte> u_bytes, v_bytes;
   std::vector<float> matrix;  // (rows, cols): Σ U s Vᵀ, in f32 of f64 sums
   std::vector<float> sizes;   // (rows, cols): Σ |U| s |Vᵀ|
   FactoredView<Device::cpu> view;
 
-  /// `rank_of(i, j)` is the rank of tile (i, j), or -1 for a dense one.
+  /// `form_of(i, j)` says what tile (i, j) is. Of pivoted tiles the view has about as large a part of the pivots as of
+  /// their rows; the others lie above and below.
   template <class F>
-  RandomFactors(index_t rows, index_t cols, index_t tile, DType type, F rank_of) {
+  RandomFactors(index_t rows, index_t cols, index_t tile, DType type, F form_of) {
     for (index_t i = tile; i < rows + tile && rows > 0; i += tile) row_offsets.push_back(std::min(i, rows));
     for (index_t j = tile; j < cols + tile && cols > 0; j += tile) col_offsets.push_back(std::min(j, cols));
     const index_t tile_rows = std::ssize(row_offsets) - 1, tile_cols = std::ssize(col_offsets) - 1;
+    tiles.resize(static_cast<std::size_t>(tile_rows * tile_cols));
+    v_starts.resize(tiles.size());
     for (index_t i = 0; i < tile_rows; ++i) {
       for (index_t j = 0; j < tile_cols; ++j) {
-        const index_t rank = rank_of(i, j);
-        kinds.push_back(rank < 0 ? TileKind::dense : TileKind::factors);
-        block_offsets.push_back(block_offsets.back() + (rank < 0 ? col_offsets[j + 1] - col_offsets[j] : rank));
+        const Form form = form_of(i, j);
+        TileLayout& layout = tiles[i * tile_cols + j];
+        layout.kind = form.kind;
+        layout.size = form.kind == TileKind::dense ? col_offsets[j + 1] - col_offsets[j] : form.rank;
       }
-      const index_t length = block_offsets.back() - block_offsets[i * tile_cols];
-      u_offsets.push_back(u_offsets.back() + length * (row_offsets[i + 1] - row_offsets[i]));
+      lay_out_row(i, tile_cols);
     }
     for (index_t j = 0; j < tile_cols; ++j) {
-      index_t height = 0;
+      index_t end = v_offsets.back();
       for (index_t i = 0; i < tile_rows; ++i) {
-        if (kinds[i * tile_cols + j] == TileKind::factors) height += rank(i * tile_cols + j);
+        v_starts[i * tile_cols + j] = end;
+        const TileLayout& layout = tiles[i * tile_cols + j];
+        if (layout.kind != TileKind::dense) end += layout.size * (col_offsets[j + 1] - col_offsets[j]);
       }
-      v_offsets.push_back(v_offsets.back() + height * (col_offsets[j + 1] - col_offsets[j]));
+      v_offsets.push_back(end);
     }
     u = numbers(u_offsets.back(), type, 1, u_bytes);
     v = numbers(v_offsets.back(), type, 2, v_bytes);
-    scale = random_floats(block_offsets.back(), 3);
-    for (std::size_t index = 0; index < kinds.size(); ++index) {
-      for (index_t r = block_offsets[index]; r < block_offsets[index + 1]; ++r) {
-        scale[r] = kinds[index] == TileKind::dense ? 1.0f : std::fabs(scale[r]);
-      }
-    }
-    view = {rows,  cols,           type,      row_offsets,    col_offsets, block_offsets,
-            kinds, u_bytes.data(), u_offsets, v_bytes.data(), v_offsets,   scale.data()};
+    for (float& s : scale = random_floats(std::ssize(scale), 3)) s = std::fabs(s);
+    view = {rows,  cols,           type,      row_offsets,    col_offsets, block_offsets, stack_sizes,
+            tiles, u_bytes.data(), u_offsets, v_bytes.data(), v_offsets,   scale.data(),  marks.data()};
     rebuild();
   }
 
-  index_t rank(index_t index) const { return block_offsets[index + 1] - block_offsets[index]; }
+  void lay_out_row(index_t i, index_t tile_cols) {
+    const index_t height = row_offsets[i + 1] - row_offsets[i];
+    index_t block = block_offsets.back();
+    for (index_t j = 0; j < tile_cols; ++j) {
+      TileLayout& layout = tiles[i * tile_cols + j];
+      if (layout.kind == TileKind::pivoted) continue;
+      layout.block = block;
+      block += layout.size;
+      layout.scale = std::ssize(scale);
+      if (layout.kind == TileKind::factors) scale.resize(scale.size() + static_cast<std::size_t>(layout.size));
+    }
+    stack_sizes.push_back(block - block_offsets.back());
+    index_t end = u_offsets.back() + height * stack_sizes.back();
+    for (index_t j = 0; j < tile_cols; ++j) {
+      TileLayout& layout = tiles[i * tile_cols + j];
+      if (layout.kind != TileKind::pivoted) continue;
+      layout.block = block;
+      block += layout.size;
+      layout.coefficients = end;
+      layout.marks = std::ssize(marks);
+      marks.resize(marks.size() + static_cast<std::size_t>(mark_bytes(height)), 0);
+      index_t pivots = 0;
+      for (index_t r = 0; r < height; ++r) {
+        if (pivots == layout.size || (r * 7 + j * 5 + i) % 11 >= 6) continue;
+        mark(marks.data() + layout.marks, r);
+        ++pivots;
+      }
+      layout.first_pivot = (layout.size - pivots + 1) / 2;
+      end += (height - pivots) * layout.size;
+    }
+    block_offsets.push_back(block);
+    u_offsets.push_back(end);
+  }
 
   static std::vector<float> numbers(index_t n, DType type, unsigned seed, std::vector<std::byte>& bytes) {
     std::vector<float> values = random_floats(n, seed);
@@ -67,32 +111,42 @@ struct RandomFactors {
     return values;
   }
 
+  /// What row `row` of tile (i, j) multiplies the l-th number of z_ij with.
+  double left(index_t i, const TileLayout& tile, index_t row, index_t l) const {
+    if (tile.kind != TileKind::pivoted)
+      return u[u_offsets[i] + row * stack_sizes[i] + tile.block - block_offsets[i] + l];
+    const std::uint8_t* tile_marks = marks.data() + tile.marks;
+    const index_t above = count_marks(tile_marks, row);
+    if (is_marked(tile_marks, row)) return l == tile.first_pivot + above;
+    return u[tile.coefficients + (row - above) * tile.size + l];
+  }
+
   void rebuild() {
     matrix.assign(static_cast<std::size_t>(view.rows * view.cols), 0.0f);
     sizes = matrix;
-    for (index_t j = 0; j < view.tile_cols(); ++j) {
-      index_t v_row = 0;
-      const index_t width = col_offsets[j + 1] - col_offsets[j];
-      for (index_t i = 0; i < view.tile_rows(); ++i) {
-        const index_t index = i * view.tile_cols() + j;
-        const index_t start = block_offsets[i * view.tile_cols()];
-        const index_t length = block_offsets[(i + 1) * view.tile_cols()] - start;
+    for (index_t i = 0; i < view.tile_rows(); ++i) {
+      for (index_t j = 0; j < view.tile_cols(); ++j) {
+        const TileLayout& tile = view.tile(i, j);
+        const index_t width = col_offsets[j + 1] - col_offsets[j];
+        std::vector<double> sum(width), size(width);
         for (index_t row = row_offsets[i]; row < row_offsets[i + 1]; ++row) {
-          const float* left = u.data() + u_offsets[i] + (row - row_offsets[i]) * length + block_offsets[index] - start;
-          for (index_t c = 0; c < width; ++c) {
-            double sum = 0, size = 0;
-            for (index_t r = 0; r < rank(index); ++r) {
-              const bool dense = kinds[index] == TileKind::dense;
-              const double right = dense ? (r == c) : v[v_offsets[j] + (v_row + r) * width + c];
-              const double term = left[r] * scale[block_offsets[index] + r] * right;
-              sum += term;
-              size += std::fabs(term);
+          std::fill(sum.begin(), sum.end(), 0.0);
+          std::fill(size.begin(), size.end(), 0.0);
+          for (index_t l = 0; l < tile.size; ++l) {
+            const double factor = left(i, tile, row - row_offsets[i], l) *
+                                  (tile.kind == TileKind::factors ? double{scale[tile.scale + l]} : 1.0);
+            for (index_t c = 0; c < width; ++c) {
+              const double right =
+                  tile.kind == TileKind::dense ? l == c : v[v_starts[i * view.tile_cols() + j] + l * width + c];
+              sum[c] += factor * right;
+              size[c] += std::fabs(factor * right);
             }
-            matrix[row * view.cols + col_offsets[j] + c] = static_cast<float>(sum);
-            sizes[row * view.cols + col_offsets[j] + c] = static_cast<float>(size);
+          }
+          for (index_t c = 0; c < width; ++c) {
+            matrix[row * view.cols + col_offsets[j] + c] = static_cast<float>(sum[c]);
+            sizes[row * view.cols + col_offsets[j] + c] = static_cast<float>(size[c]);
           }
         }
-        if (kinds[index] == TileKind::factors) v_row += rank(index);
       }
     }
   }
@@ -132,7 +186,8 @@ TEST(FactoredLinear, MatchesTheMatrixItStandsFor) {
     for (index_t tile : {16, 64, 100}) {
       for (index_t rows : {1, 17, 129, 300}) {
         for (index_t cols : {3, 64, 127}) {
-          const RandomFactors w(rows, cols, tile, type, [&](index_t i, index_t j) { return (3 * i + 5 * j) % 7; });
+          const RandomFactors w(rows, cols, tile, type,
+                                [&](index_t i, index_t j) { return factors((3 * i + 5 * j) % 7); });
           for (index_t tokens : {1, 3, 8, 9, 65}) w.check(tokens);
         }
       }
@@ -140,35 +195,62 @@ TEST(FactoredLinear, MatchesTheMatrixItStandsFor) {
   }
 }
 
-TEST(FactoredLinear, MixesDenseFactoredAndEmptyTiles) {
-  const RandomFactors w(200, 330, 64, DType::bf16, [](index_t i, index_t j) -> index_t {
-    if (i == 1) return 0;  // a tile row of no rank
-    if (j == 2) return 0;  // a tile column of no rank
-    return (i + j) % 3 == 0 ? -1 : 5 * i + j;
-  });
-  for (index_t tokens : {1, 2, 33, 600}) w.check(tokens);
+TEST(FactoredLinear, MatchesThePivotedMatrixItStandsFor) {
+  for (DType type : tests::all_types) {
+    for (index_t tile : {16, 64, 100}) {
+      for (index_t rows : {1, 17, 129, 300}) {
+        for (index_t cols : {3, 64, 127}) {
+          const RandomFactors w(rows, cols, tile, type,
+                                [&](index_t i, index_t j) { return pivoted((31 * i + 15 * j) % 47); });
+          for (index_t tokens : {1, 3, 8, 9, 65}) w.check(tokens);
+        }
+      }
+    }
+  }
+}
+
+TEST(FactoredLinear, MixesTilesOfAllKindsAndEmptyOnes) {
+  const auto form_of = [](index_t i, index_t j) {
+    if (i == 1) return i + j == 3 ? pivoted(0) : factors(0);  // a tile row of no rank
+    if (j == 2) return factors(0);                            // a tile column of no rank
+    return (i + j) % 3 == 0 ? dense : (i + j) % 3 == 1 ? factors(5 * i + j) : pivoted(9 * i + j + 30);
+  };
+  for (DType type : tests::all_types) {
+    const RandomFactors w(200, 330, 64, type, form_of);
+    for (index_t tokens : {1, 2, 33, 600}) w.check(tokens);
+  }
+}
+
+TEST(FactoredLinear, TakesPivotsWithoutCoefficients) {
+  // The one row is a pivot of both tiles.
+  const RandomFactors w(1, 50, 32, DType::bf16, [](index_t, index_t) { return pivoted(9); });
+  for (index_t tokens : {1, 40}) w.check(tokens);
 }
 
 TEST(FactoredLinear, TakesDenseTilesAlone) {
-  const RandomFactors w(70, 50, 32, DType::f16, [](index_t, index_t) { return -1; });
+  const RandomFactors w(70, 50, 32, DType::f16, [](index_t, index_t) { return dense; });
   for (index_t tokens : {1, 40}) w.check(tokens);
 }
 
 TEST(FactoredLinear, TakesTheWholeMatrixAsOneTile) {
-  const RandomFactors w(410, 390, 1000, DType::bf16, [](index_t, index_t) { return 250; });
-  for (index_t tokens : {1, 6, 150}) w.check(tokens);
+  for (Form form : {factors(250), pivoted(250)}) {
+    const RandomFactors w(410, 390, 1000, DType::bf16, [&](index_t, index_t) { return form; });
+    for (index_t tokens : {1, 6, 150}) w.check(tokens);
+  }
 }
 
 TEST(FactoredLinear, SplitsALongRankSpaceOverGroupsOfTileRows) {
   // 24 tile rows of rank space 900 pass the bound on z, so that several groups are worked on.
-  const RandomFactors w(24 * 4, 900, 300, DType::f32, [](index_t, index_t) { return 300; });
-  const RandomFactors many(20 * 30, 900, 30, DType::f32, [](index_t, index_t) { return 30; });
+  const RandomFactors w(24 * 4, 900, 300, DType::f32,
+                        [](index_t, index_t j) { return j == 1 ? pivoted(300) : factors(300); });
+  const RandomFactors many(20 * 30, 900, 30, DType::f32,
+                           [](index_t, index_t j) { return j == 1 ? pivoted(30) : factors(30); });
   w.check(12);
   many.check(12);
 }
 
 TEST(FactoredLinear, GivesZerosWhereThereIsNoRank) {
-  const RandomFactors w(40, 30, 16, DType::f32, [](index_t, index_t) { return 0; });
+  const RandomFactors w(40, 30, 16, DType::f32, [](index_t, index_t) { return factors(0); });
   for (index_t tokens : {1, 20}) {
     const std::vector<float> x = random_floats(tokens * 30, 1);
     EXPECT_EQ(w.run(2, x, tokens), std::vector<float>(static_cast<std::size_t>(tokens * 40), 0.0f));
@@ -177,9 +259,9 @@ TEST(FactoredLinear, GivesZerosWhereThereIsNoRank) {
 
 TEST(FactoredLinear, TakesMatricesWithoutRowsOrColumns) {
   for (index_t tokens : {0, 1, 20}) {
-    const RandomFactors no_cols(5, 0, 16, DType::f32, [](index_t, index_t) { return 1; });
+    const RandomFactors no_cols(5, 0, 16, DType::f32, [](index_t, index_t) { return factors(1); });
     EXPECT_EQ(no_cols.run(2, {}, tokens), std::vector<float>(static_cast<std::size_t>(tokens * 5), 0.0f));
-    const RandomFactors no_rows(0, 5, 16, DType::f32, [](index_t, index_t) { return 1; });
+    const RandomFactors no_rows(0, 5, 16, DType::f32, [](index_t, index_t) { return factors(1); });
     EXPECT_TRUE(no_rows.run(2, random_floats(tokens * 5, 1), tokens).empty());
   }
 }

@@ -10,6 +10,7 @@
 #include "model/perplexity.hpp"
 #include "svd/compress.hpp"
 #include "tests/support/reference_llama.hpp"
+#include "tests/support/stored_tile.hpp"
 #include "tests/support/temporary_directory.hpp"
 #include "tests/support/tiny_model.hpp"
 
@@ -123,16 +124,9 @@ void rebuild(ReferenceLlama& reference, const svd::FactorArchive& archive) {
     for (index_t number = 0; number < grid.size(); ++number) {
       const svd::Tile place = grid.tile(number);
       const svd::StoredTile tile = archive.read_tiles(name, place.i, place.j, place.j + 1)[0];
-      const auto* u = reinterpret_cast<const float*>(tile.u.data());
-      const auto* v = reinterpret_cast<const float*>(tile.v.data());
-      const bool dense = tile.kind == kernels::TileKind::dense;
+      const std::vector<double> values = hack::testing::values_of(tile, place);
       for (index_t r = 0; r < place.height; ++r) {
-        for (index_t c = 0; c < place.width; ++c) {
-          double x = dense ? u[r * place.width + c] : 0;
-          for (index_t k = 0; k < tile.rank && !dense; ++k)
-            x += static_cast<double>(u[r * tile.rank + k]) * tile.sigma[k] * v[k * place.width + c];
-          w.data[(place.row + r) * w.cols + place.col + c] = x;
-        }
+        std::copy_n(values.data() + r * place.width, place.width, &w.data[(place.row + r) * w.cols + place.col]);
       }
     }
     reference.set(name, std::move(w));
@@ -144,6 +138,7 @@ TEST(CompressedLlama, RunsOnFactorsWhatTheReferenceRunsRebuilt) {
   for (const svd::CompressOptions& options :
        {svd::CompressOptions{svd::TileMode::tile, 32, {Kind::topk, 0.4}, DType::f32},
         svd::CompressOptions{svd::TileMode::tile, 50, {Kind::keep, 0.8}, DType::f32},
+        svd::CompressOptions{svd::TileMode::tile, 50, {Kind::keep, 0.8}, DType::f32, svd::Storage::factors},
         svd::CompressOptions{svd::TileMode::full, 1, {Kind::topk, 0.3}, DType::f32}}) {
     const TinyCheckpoint files({.attention_bias = true});
     compress_all(files, options);

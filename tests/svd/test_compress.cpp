@@ -12,6 +12,7 @@
 #include "comm/collectives.hpp"
 #include "kernels/error.hpp"
 #include "svd/factor_archive.hpp"
+#include "tests/support/stored_tile.hpp"
 
 namespace hack::svd {
 namespace {
@@ -19,7 +20,7 @@ namespace {
 using comm::Communicator;
 using kernels::TileKind;
 
-class CompressTest : public testing::Test {
+class CompressTest : public ::testing::Test {
  protected:
   CompressTest() {
     std::string name = (std::filesystem::temp_directory_path() / "hack-compress-XXXXXX").string();
@@ -77,8 +78,13 @@ const RankRule rules[] = {{RankRule::Kind::topk, 0.3},
                           {RankRule::Kind::keep, 0.7}};
 
 TEST_F(CompressTest, GivesTheSameBytesForAnyNumberOfRanksAndThreads) {
-  for (const RankRule& rule : rules) {
-    const CompressOptions options{TileMode::tile, 16, rule, DType::bf16};
+  for (const auto& [rule, storage] : {std::pair{rules[0], Storage::pivoted},
+                                      {rules[0], Storage::factors},
+                                      {rules[1], Storage::pivoted},
+                                      {rules[2], Storage::factors},
+                                      {rules[3], Storage::pivoted},
+                                      {rules[3], Storage::factors}}) {
+    const CompressOptions options{TileMode::tile, 16, rule, DType::bf16, storage};
     const CompressReport all = run(world_, example(), options, folder_ / "all.h5", 2);
     const CompressReport self = run(Communicator::self(), example(), options, mine("self"), 1);
     EXPECT_TRUE(contents(folder_ / "all.h5") == contents(mine("self"))) << to_string(rule.kind);
@@ -102,14 +108,10 @@ double measured_error(const FactorArchive& archive, const MatrixSource& original
       const StoredTile& tile = row[j];
       std::vector<float> w(static_cast<std::size_t>(at.height * at.width));
       original.read(at.row, at.col, {w.data(), at.height, at.width});
-      const auto* u = reinterpret_cast<const float*>(tile.u.data());
-      const auto* v = reinterpret_cast<const float*>(tile.v.data());
+      const std::vector<double> stored = hack::testing::values_of(tile, at);
       for (index_t a = 0; a < at.height; ++a) {
         for (index_t b = 0; b < at.width; ++b) {
-          double sum = tile.kind == TileKind::dense ? u[a * at.width + b] : 0;
-          for (index_t k = 0; tile.kind == TileKind::factors && k < tile.rank; ++k) {
-            sum += double{u[a * tile.rank + k]} * tile.sigma[k] * v[k * at.width + b];
-          }
+          const double sum = stored[a * at.width + b];
           error += std::pow(w[a * at.width + b] - sum, 2);
           norm += std::pow(double{w[a * at.width + b]}, 2);
         }
@@ -119,10 +121,13 @@ double measured_error(const FactorArchive& archive, const MatrixSource& original
   return std::sqrt(error / norm);
 }
 
-TEST_F(CompressTest, StoresWhatTheReportSays) {
+class CompressStorageTest : public CompressTest, public ::testing::WithParamInterface<Storage> {};
+
+TEST_P(CompressStorageTest, StoresWhatTheReportSays) {
   for (TileMode mode : {TileMode::tile, TileMode::full}) {
     for (const RankRule& rule : rules) {
-      const CompressReport report = run(world_, example(), {mode, 16, rule, DType::f32}, folder_ / "all.h5");
+      const CompressReport report =
+          run(world_, example(), {mode, 16, rule, DType::f32, GetParam()}, folder_ / "all.h5");
       const FactorArchive archive(folder_ / "all.h5");
       ASSERT_EQ(report.matrices.size(), 4u);
       index_t bytes = 0, dense_tiles = 0;
@@ -154,6 +159,9 @@ TEST_F(CompressTest, StoresWhatTheReportSays) {
     }
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Storages, CompressStorageTest, ::testing::Values(Storage::pivoted, Storage::factors),
+                         [](const auto& storage) { return std::string(to_string(storage.param)); });
 
 TEST_F(CompressTest, KeepsOriginalValuesUnderABudgetOfOne) {
   const CompressOptions options{TileMode::tile, 16, {RankRule::Kind::keep, 1.0}, DType::f32};

@@ -13,6 +13,7 @@
 
 #include "comm/collectives.hpp"
 #include "kernels/error.hpp"
+#include "kernels/row_marks.hpp"
 #include "svd/factor_archive_writer.hpp"
 #include "svd/storage.hpp"
 
@@ -48,14 +49,29 @@ class FactorArchiveTest : public testing::Test {
 ArchiveInfo example_info(DType type) {
   ArchiveInfo info;
   info.header = {"1.2.3", "fingerprint", R"({"layers": 2})", "plain", ""};
-  info.compression = {TileMode::tile, 4, {RankRule::Kind::tolerance, 0.25}, type};
+  info.compression = {TileMode::tile, 4, {RankRule::Kind::tolerance, 0.25}, type, Storage::pivoted};
   return info;
 }
 
-TileChoice choice_of(const Tile& tile) {
-  const bool is_dense = (tile.i + tile.j) % 3 == 2;
+/// Which tiles an example holds.
+enum class Example { all_kinds, without_pivots, without_spectra };
+
+TileChoice choice_of(const Tile& tile, Example example = Example::all_kinds) {
+  TileKind kinds[] = {TileKind::factors, TileKind::pivoted, TileKind::dense};
+  if (example == Example::without_pivots) kinds[1] = TileKind::factors;
+  if (example == Example::without_spectra) kinds[0] = TileKind::pivoted;
   const auto k = static_cast<std::int32_t>((tile.i * 5 + tile.j * 3) % (tile.full_rank() + 1));
-  return {is_dense ? TileKind::dense : TileKind::factors, k, 100.0 + static_cast<double>(tile.i), 0.5 * k};
+  return {kinds[(tile.i + tile.j) % 3], k, 100.0 + static_cast<double>(tile.i), 0.5 * k};
+}
+
+/// Rows of a pivoted tile that are pivots.
+std::vector<index_t> pivots_of(const Tile& tile, const TileChoice& choice) {
+  std::vector<index_t> rows;
+  if (choice.kind != TileKind::pivoted) return rows;
+  for (index_t r = 0; r < tile.height; ++r) {
+    if ((r + tile.i + tile.j) % tile.height < choice.rank) rows.push_back(r);
+  }
+  return rows;
 }
 
 /// Numbers that say which tile and which array they belong to.
@@ -70,30 +86,42 @@ std::vector<std::byte> numbers(const Tile& tile, int array, index_t count, DType
 float sigma_of(const Tile& tile, index_t k) { return 50.0f - static_cast<float>(tile.i + tile.j + 2 * k); }
 
 /// What `comm.rank()` of `comm.size()` ranks holds: even parts, and nothing on rank 1 of three or more.
-MatrixPart example_part(const Communicator& comm, const std::string& name, const TileGrid& grid, DType type) {
+MatrixPart example_part(const Communicator& comm, const std::string& name, const TileGrid& grid, DType type,
+                        Example example = Example::all_kinds) {
   const auto border = [&](int p) {
     if (comm.size() >= 3 && p == 2) p = 1;
     return grid.size() * p / comm.size();
   };
-  MatrixPart part{.name = name, .grid = grid, .first_tile = border(comm.rank())};
+  MatrixPart part{.name = name,
+                  .grid = grid,
+                  .first_tile = border(comm.rank()),
+                  .has_spectra = example != Example::without_spectra};
   for (index_t t = part.first_tile; t < border(comm.rank() + 1); ++t) {
     const Tile tile = grid.tile(t);
-    const TileChoice choice = choice_of(tile);
+    const TileChoice choice = choice_of(tile, example);
     part.tiles.push_back(choice);
-    for (index_t k = 0; k < grid.max_rank(); ++k) part.spectra.push_back(k < tile.full_rank() ? sigma_of(tile, k) : 0);
+    for (index_t k = 0; part.has_spectra && k < grid.max_rank(); ++k)
+      part.spectra.push_back(k < tile.full_rank() ? sigma_of(tile, k) : 0);
     const auto u = numbers(tile, 0, u_size(choice.kind, tile.height, tile.width, choice.rank), type);
     const auto v = numbers(tile, 1, v_size(choice.kind, tile.width, choice.rank), type);
     part.u.insert(part.u.end(), u.begin(), u.end());
     part.v.insert(part.v.end(), v.begin(), v.end());
+    std::vector<std::uint8_t> marks(static_cast<std::size_t>(pivot_bytes(choice.kind, tile.height, choice.rank)));
+    for (index_t row : pivots_of(tile, choice)) {
+      if (!marks.empty()) kernels::mark(marks.data(), row);
+    }
+    part.pivots.insert(part.pivots.end(), marks.begin(), marks.end());
   }
   return part;
 }
 
-void write_example(const Communicator& comm, const std::filesystem::path& path, DType type) {
+void write_example(const Communicator& comm, const std::filesystem::path& path, DType type,
+                   Example example = Example::all_kinds) {
   FactorArchiveWriter writer(comm, path, example_info(type));
-  writer.write(example_part(comm, "b.up", TileGrid(9, 14, 4, 4), type));
-  writer.write(example_part(comm, "a.down", TileGrid(14, 9, 4, 4), type));
-  writer.write(example_part(comm, "single", TileGrid(3, 5, 3, 5), type));
+  writer.write(example_part(comm, "b.up", TileGrid(9, 14, 4, 4), type, example));
+  writer.write(example_part(comm, "a.down", TileGrid(14, 9, 4, 4), type, example));
+  writer.write(example_part(comm, "c.tall", TileGrid(33, 30, 20, 20), type, example));
+  writer.write(example_part(comm, "single", TileGrid(3, 5, 3, 5), type, example));
   writer.finish();
 }
 
@@ -103,9 +131,11 @@ std::vector<char> contents(const std::filesystem::path& path) {
 }
 
 TEST_F(FactorArchiveTest, HasTheSameBytesForAnyNumberOfRanks) {
-  for (DType type : {DType::bf16, DType::f16, DType::f32}) {
-    write_example(world_, folder_ / "all.h5", type);
-    write_example(Communicator::self(), mine("self"), type);
+  for (const auto& [type, example] : {std::pair{DType::bf16, Example::all_kinds},
+                                      {DType::f16, Example::without_spectra},
+                                      {DType::f32, Example::without_pivots}}) {
+    write_example(world_, folder_ / "all.h5", type, example);
+    write_example(Communicator::self(), mine("self"), type, example);
     const std::vector<char> all = contents(folder_ / "all.h5");
     EXPECT_GT(all.size(), 1000u);
     EXPECT_TRUE(all == contents(mine("self")));
@@ -115,10 +145,13 @@ TEST_F(FactorArchiveTest, HasTheSameBytesForAnyNumberOfRanks) {
 }
 
 TEST_F(FactorArchiveTest, GivesBackEveryTile) {
-  for (DType type : {DType::bf16, DType::f16, DType::f32}) {
-    write_example(world_, folder_ / "all.h5", type);
+  for (const auto& [type, example] : {std::pair{DType::bf16, Example::all_kinds},
+                                      {DType::f16, Example::without_spectra},
+                                      {DType::f32, Example::without_pivots}}) {
+    write_example(world_, folder_ / "all.h5", type, example);
+    const bool has_spectra = example != Example::without_spectra;
     const FactorArchive archive(folder_ / "all.h5");
-    EXPECT_EQ(archive.matrices(), (std::vector<std::string>{"a.down", "b.up", "single"}));
+    EXPECT_EQ(archive.matrices(), (std::vector<std::string>{"a.down", "b.up", "c.tall", "single"}));
     EXPECT_TRUE(archive.contains("b.up"));
     EXPECT_FALSE(archive.contains("b"));
     for (const std::string& name : archive.matrices()) {
@@ -129,7 +162,7 @@ TEST_F(FactorArchiveTest, GivesBackEveryTile) {
         const std::vector<StoredTile> row = archive.read_tiles(name, i, 0, entry.grid.tile_cols());
         for (index_t j = 0; j < entry.grid.tile_cols(); ++j) {
           const Tile tile = entry.grid.tile(i, j);
-          const TileChoice choice = choice_of(tile);
+          const TileChoice choice = choice_of(tile, example);
           const index_t t = i * entry.grid.tile_cols() + j;
           EXPECT_EQ(entry.ranks[t], choice.rank);
           EXPECT_EQ(entry.kinds[t], choice.kind);
@@ -139,9 +172,11 @@ TEST_F(FactorArchiveTest, GivesBackEveryTile) {
           EXPECT_EQ(row[j].rank, choice.rank);
           EXPECT_EQ(row[j].u, numbers(tile, 0, u_size(choice.kind, tile.height, tile.width, choice.rank), type));
           EXPECT_EQ(row[j].v, numbers(tile, 1, v_size(choice.kind, tile.width, choice.rank), type));
-          ASSERT_EQ(std::ssize(row[j].sigma), choice.rank);
-          for (index_t k = 0; k < choice.rank; ++k) EXPECT_EQ(row[j].sigma[k], sigma_of(tile, k));
-          for (index_t k = 0; k < entry.grid.max_rank(); ++k) {
+          EXPECT_EQ(row[j].pivots, pivots_of(tile, choice));
+          ASSERT_EQ(std::ssize(row[j].sigma), has_spectra ? choice.rank : 0);
+          ASSERT_EQ(std::ssize(spectrum), has_spectra ? entry.grid.size() * entry.grid.max_rank() : 0);
+          for (index_t k = 0; k < std::ssize(row[j].sigma); ++k) EXPECT_EQ(row[j].sigma[k], sigma_of(tile, k));
+          for (index_t k = 0; has_spectra && k < entry.grid.max_rank(); ++k) {
             EXPECT_EQ(spectrum[t * entry.grid.max_rank() + k], k < tile.full_rank() ? sigma_of(tile, k) : 0.0f);
           }
           const std::vector<StoredTile> alone = archive.read_tiles(name, i, j, j + 1);
@@ -155,6 +190,7 @@ TEST_F(FactorArchiveTest, GivesBackEveryTile) {
     }
     EXPECT_TRUE(archive.read_tiles("b.up", 1, 2, 2).empty());
     EXPECT_THROW(archive.matrix("c"), Error);
+    EXPECT_EQ(archive.info().compression.storage, Storage::pivoted);
     world_.barrier();
   }
 }
@@ -221,6 +257,14 @@ class Vandal {
     const Hdf5Id memory(H5Screate_simple(1, &one, nullptr));
     ASSERT_GE(H5Dwrite(id.get(), type, memory.get(), space.get(), H5P_DEFAULT, &value), 0);
   }
+  /// Makes an archive without pivoted tiles what version 1 wrote.
+  void make_old() {
+    set("/", "format_version", 1);
+    ASSERT_GE(H5Adelete(file_.get(), "storage"), 0);
+    for (const char* name : {"b.up", "a.down", "c.tall", "single"}) {
+      remove((std::string("matrices/") + name + "/pivots").c_str());
+    }
+  }
   void remove(const char* name) { ASSERT_GE(H5Ldelete(file_.get(), name, H5P_DEFAULT), 0); }
   /// Puts a dataset of another shape or type, without data, in place of one.
   void replace(const char* name, hid_t type, std::vector<hsize_t> shape, bool in_chunks = false) {
@@ -255,6 +299,22 @@ std::string refusal(const std::filesystem::path& path, F damage) {
   }
 }
 
+TEST_F(FactorArchiveTest, ReadsVersionOne) {
+  const std::filesystem::path path = mine("old");
+  write_example(Communicator::self(), path, DType::f16, Example::without_pivots);
+  Vandal(path).make_old();
+  const FactorArchive archive(path);
+  EXPECT_EQ(archive.info().compression.storage, Storage::factors);
+  const TileGrid& grid = archive.matrix("b.up").grid;
+  for (index_t t = 0; t < grid.size(); ++t) {
+    const Tile tile = grid.tile(t);
+    const TileChoice choice = choice_of(tile, Example::without_pivots);
+    const StoredTile stored = archive.read_tiles("b.up", tile.i, tile.j, tile.j + 1).front();
+    EXPECT_EQ(stored.kind, choice.kind);
+    EXPECT_EQ(stored.u, numbers(tile, 0, u_size(choice.kind, tile.height, tile.width, choice.rank), DType::f16));
+  }
+}
+
 TEST_F(FactorArchiveTest, RefusesHostileFiles) {
   const std::filesystem::path path = mine("hostile");
   const std::string matrix = path.string() + ": matrix b.up: ";
@@ -272,7 +332,9 @@ TEST_F(FactorArchiveTest, RefusesHostileFiles) {
   expect_refusal("truncated", [&] { std::filesystem::resize_file(path, std::filesystem::file_size(path) / 2); });
   expect_refusal("", [&] { std::ofstream(path) << "not HDF5 at all"; });
   expect_refusal("not a factor archive", [&] { vandal().set_text("format", "weights"); });
-  expect_refusal("version is 2", [&] { vandal().set("/", "format_version", 2); });
+  expect_refusal("version is 3", [&] { vandal().set("/", "format_version", 3); });
+  expect_refusal("tile (0, 1) is of the unknown kind 2", [&] { vandal().make_old(); });
+  expect_refusal("unknown storage", [&] { vandal().set_text("storage", "sparse"); });
   expect_refusal("'method' is missing",
                  [&] { H5Adelete(Hdf5Id(H5Fopen(path.c_str(), H5F_ACC_RDWR, H5P_DEFAULT)).get(), "method"); });
   expect_refusal("unknown number type", [&] { vandal().set_text("factor_type", "f8"); });
@@ -286,7 +348,7 @@ TEST_F(FactorArchiveTest, RefusesHostileFiles) {
   expect_refusal(matrix + "its tiles", [&] { vandal().set(b.c_str(), "tile_cols", 15); });
   expect_refusal(matrix + "it claims", [&] { vandal().set(b.c_str(), "bytes_factors", 1); });
   const std::string rank = b + "/rank", kind = b + "/kind", u = b + "/u", spectrum = b + "/spectrum",
-                    energy = b + "/energy";
+                    energy = b + "/energy", pivots = b + "/pivots";
   expect_refusal(matrix + "tile (0, 0) has rank 5", [&] { vandal().set_first(rank.c_str(), H5T_NATIVE_INT, 5); });
   expect_refusal(matrix + "tile (0, 0) has rank -1", [&] { vandal().set_first(rank.c_str(), H5T_NATIVE_INT, -1); });
   expect_refusal(matrix + "it claims", [&] { vandal().set_first(rank.c_str(), H5T_NATIVE_INT, 3); });
@@ -300,6 +362,16 @@ TEST_F(FactorArchiveTest, RefusesHostileFiles) {
   expect_refusal(matrix + "the numbers of 'u'", [&] { vandal().replace(u.c_str(), file_type(DType::f16).get(), {3}); });
   expect_refusal(matrix + "'rank' is not stored in one piece", [&] {
     vandal().replace(rank.c_str(), H5T_STD_I32LE, {3, 4}, true);
+  });
+  expect_refusal("'pivots' is missing", [&] { vandal().remove(pivots.c_str()); });
+  expect_refusal(matrix + "'pivots' has the shape (99)", [&] { vandal().replace(pivots.c_str(), H5T_STD_U8LE, {99}); });
+  // Tile (0, 1), of 4 rows, is the first with pivots: 3 of them.
+  expect_refusal(matrix + "tile (0, 1) of rank 3 marks 4 of its 4 rows as pivots, and 0 beyond them",
+                 [&] { vandal().set_first(pivots.c_str(), H5T_NATIVE_INT, 0b1111); });
+  expect_refusal(matrix + "tile (0, 1) of rank 3 marks 3 of its 4 rows as pivots, and 1 beyond them",
+                 [&] { vandal().set_first(pivots.c_str(), H5T_NATIVE_INT, 0b10111); });
+  expect_refusal(matrix + "tile (1, 2) needs its singular values, but there is no spectrum", [&] {
+    vandal().replace(spectrum.c_str(), H5T_IEEE_F32LE, {3, 4, 0});
   });
   expect_refusal(matrix + "a singular value", [&] {
     const Hdf5Id file(H5Fopen(path.c_str(), H5F_ACC_RDWR, H5P_DEFAULT));

@@ -6,7 +6,10 @@
 
 #include <gtest/gtest.h>
 
+#include "kernels/tile_svd.hpp"
 #include "svd/compress.hpp"
+#include "svd/tile_encoder.hpp"
+#include "tests/support/stored_tile.hpp"
 #include "tests/support/temporary_directory.hpp"
 
 namespace hack::svd {
@@ -35,21 +38,12 @@ class FactoredMatrixTest : public ::testing::TestWithParam<CompressOptions> {
   std::vector<double> rebuild(const FactorArchive& archive) const {
     std::vector<double> w(m * n);
     const TileGrid& grid = archive.matrix("w").grid;
-    for (index_t i = 0; i < grid.tile_rows(); ++i) {
-      const std::vector<StoredTile> tiles = archive.read_tiles("w", i, 0, grid.tile_cols());
-      for (index_t j = 0; j < grid.tile_cols(); ++j) {
-        const Tile place = grid.tile(i, j);
-        const auto* u = reinterpret_cast<const float*>(tiles[j].u.data());
-        const auto* v = reinterpret_cast<const float*>(tiles[j].v.data());
-        for (index_t r = 0; r < place.height; ++r) {
-          for (index_t c = 0; c < place.width; ++c) {
-            double& x = w[(place.row + r) * n + place.col + c];
-            if (tiles[j].kind == kernels::TileKind::dense) x = u[r * place.width + c];
-            for (index_t k = 0; k < tiles[j].rank && tiles[j].kind == kernels::TileKind::factors; ++k) {
-              x += static_cast<double>(u[r * tiles[j].rank + k]) * tiles[j].sigma[k] * v[k * place.width + c];
-            }
-          }
-        }
+    for (index_t t = 0; t < grid.size(); ++t) {
+      const Tile place = grid.tile(t);
+      const StoredTile tile = archive.read_tiles("w", place.i, place.j, place.j + 1)[0];
+      const std::vector<double> values = hack::testing::values_of(tile, place);
+      for (index_t r = 0; r < place.height; ++r) {
+        std::copy_n(values.data() + r * place.width, place.width, w.data() + (place.row + r) * n + place.col);
       }
     }
     return w;
@@ -87,13 +81,65 @@ TEST_P(FactoredMatrixTest, MultipliesWithAnyBlockAsTheRebuiltMatrixDoes) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Rules, FactoredMatrixTest,
-                         ::testing::Values(CompressOptions{TileMode::tile, 16, {RankRule::Kind::topk, 0.3}, DType::f32},
-                                           CompressOptions{TileMode::tile, 16, {RankRule::Kind::keep, 0.7}, DType::f32},
-                                           CompressOptions{TileMode::tile, 16, {RankRule::Kind::topk, 0}, DType::f32},
-                                           CompressOptions{TileMode::tile, 16, {RankRule::Kind::topk, 1}, DType::f32},
-                                           CompressOptions{
-                                               TileMode::full, 1, {RankRule::Kind::topk, 0.4}, DType::f32}));
+std::vector<CompressOptions> all_options() {
+  std::vector<CompressOptions> options;
+  for (Storage storage : {Storage::pivoted, Storage::factors}) {
+    for (const RankRule& rule : {RankRule{RankRule::Kind::topk, 0.3},
+                                 {RankRule::Kind::keep, 0.7},
+                                 {RankRule::Kind::topk, 0},
+                                 {RankRule::Kind::topk, 1}}) {
+      options.push_back({TileMode::tile, 16, rule, DType::f32, storage});
+    }
+    options.push_back({TileMode::full, 1, {RankRule::Kind::topk, 0.4}, DType::f32, storage});
+  }
+  return options;
+}
+
+INSTANTIATE_TEST_SUITE_P(Options, FactoredMatrixTest, ::testing::ValuesIn(all_options()));
+
+/// y = W x from an archive that holds one tile of the given kind and rank.
+std::vector<float> product(const MatrixView<const float>& w, kernels::TileKind kind, index_t rank, index_t tokens) {
+  const hack::testing::TemporaryDirectory folder;
+  Queue<Device::cpu> queue(1);
+  const index_t r = std::min(w.rows, w.cols);
+  std::vector<float> u(w.rows * r), sigma(r), vt(r * w.cols);
+  kernels::TileSvd<Device::cpu> svd{{u.data(), w.rows, r}, sigma.data(), {vt.data(), r, w.cols}};
+  kernels::tile_svd<Device::cpu>(queue, std::span(&w, 1), std::span(&svd, 1));
+  MatrixPart part{.name = "w", .grid = TileGrid(w.rows, w.cols, w.rows, w.cols)};
+  const TileChoice choice{kind, static_cast<std::int32_t>(rank), 1.0, 0.0};
+  const TileNumbers numbers{w, svd.u, sigma.data(), svd.vt, sigma};
+  append_tiles(queue, part, std::span(&choice, 1), std::span(&numbers, 1), DType::f32);
+  {
+    const comm::Communicator self = comm::Communicator::self();
+    FactorArchiveWriter writer(self, folder / "a.h5", {{}, {TileMode::full, 1, {}, DType::f32}});
+    writer.write(part);
+    writer.finish();
+  }
+  const FactorArchive archive(folder / "a.h5");
+  const FactoredMatrix<Device::cpu> matrix(archive, "w", {0, w.rows}, {0, w.cols}, DType::f32);
+  std::vector<float> x(tokens * w.cols), y(tokens * w.rows);
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = std::sin(static_cast<float>(i));
+  kernels::factored_linear<Device::cpu>(queue, MatrixView<const float>(x.data(), tokens, w.cols), matrix.view(),
+                                        MatrixView<float>(y.data(), tokens, w.rows));
+  return y;
+}
+
+TEST(FactoredMatrix, PivotsAndTwoFactorsAgreeForEveryRank) {
+  for (const auto& [rows, cols] : {std::pair<index_t, index_t>{17, 12}, {9, 21}, {16, 16}}) {
+    std::vector<float> w(rows * cols);
+    for (std::size_t i = 0; i < w.size(); ++i) w[i] = std::sin(static_cast<float>(i * i));
+    for (index_t rank = 0; rank <= std::min(rows, cols); ++rank) {
+      for (index_t tokens : {1, 9}) {
+        const MatrixView<const float> view(w.data(), rows, cols);
+        const std::vector<float> factors = product(view, kernels::TileKind::factors, rank, tokens);
+        const std::vector<float> pivoted = product(view, kernels::TileKind::pivoted, rank, tokens);
+        // Sums of at most 21 terms of size 4, of rank at most 16 with coefficients up to 2, of numbers of size 1, each
+        // rounded a few times: 3 * 2 * 4 * sqrt(16 * 21) * 6e-8 = 3e-5
+        for (std::size_t i = 0; i < factors.size(); ++i) ASSERT_NEAR(pivoted[i], factors[i], 3e-5) << rank;
+      }
+    }
+  }
+}
 
 }  // namespace
 }  // namespace hack::svd

@@ -220,7 +220,7 @@ class LayerwiseCompressor {
                          .u = {tile.u.data(), at.height, tile.rank},
                          .sigma = tile.sigma.data(),
                          .vt = {tile.vt.data(), tile.rank, at.width},
-                         .spectrum = {}});
+                         .spectrum = {tile.sigma.data(), static_cast<std::size_t>(part.has_spectra ? tile.rank : 0)}});
     }
     const auto choices = std::span<const svd::TileChoice>(matrix.choices)
                              .subspan(static_cast<std::size_t>(rows.begin * columns), numbers.size());

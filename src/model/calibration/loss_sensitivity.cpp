@@ -43,9 +43,11 @@ class SensitivityProbe {
         queue_(queue),
         checkpoint_(checkpoint),
         options_(options),
+        weighting_(options.weighting),
         self_(comm::Communicator::self()),
         pass_(checkpoint, options.type, comm, queue, windows, false),
         probe_(checkpoint, options.type, queue, probe, self_) {
+    weighting_.sweeps = std::min(weighting_.sweeps, 1);  // more change what a matrix loses, not how it ranks
     HACK_EXPECT(probe.count() == 1 && probe.context <= windows.context);
   }
 
@@ -95,7 +97,7 @@ class SensitivityProbe {
       TiledMatrix matrix{
           name, options_.storage.grid(info.rows, info.cols), Buffer<float>(info.rows * info.cols), {}, {}};
       checkpoint_.read(name, 0, 0, {matrix.values.data(), info.rows, info.cols});
-      if (!factorizer) factorizer.emplace(queue_, statistics.h(), matrix.grid, options_.weighting);
+      if (!factorizer) factorizer.emplace(queue_, statistics.h(), matrix.grid, weighting_);
       probe_matrix(linear, *factorizer, matrix, other, begun);
     }
   }
@@ -152,6 +154,7 @@ class SensitivityProbe {
   Queue<Device::cpu>& queue_;
   const Checkpoint& checkpoint_;
   const SensitivityOptions& options_;
+  svd::WeightingOptions weighting_;
   comm::Communicator self_;
   LayerwisePass pass_;
   ActivationStream probe_;                  // one window, the same on every rank
