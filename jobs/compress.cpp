@@ -1,5 +1,6 @@
 #include "jobs/commands.hpp"
 #include "jobs/compression.hpp"
+#include "jobs/evaluation.hpp"
 #include "jobs/model_files.hpp"
 
 namespace hack::jobs {
@@ -21,6 +22,7 @@ class CompressCommand : public Command {
                      ->check(CLI::NonNegativeNumber);
     rule->require_option(1);
     options_.add_to(app_);
+    evaluation_.add_to(app_, "--evaluate");
     common_.add_to(app_);
   }
 
@@ -29,14 +31,19 @@ class CompressCommand : public Command {
     const model::Checkpoint& checkpoint = files.checkpoint();
     using Kind = svd::RankRule::Kind;
     options_.rule.kind = topk_->count() > 0 ? Kind::topk : keep_->count() > 0 ? Kind::keep : Kind::tolerance;
-    Compressor compressor(session, checkpoint, common_.chosen_dtype(checkpoint.exact_type()));
+    options_.check();
+    const DType type = common_.chosen_dtype(checkpoint.exact_type());
+    Compressor compressor(session, checkpoint, type);
+    // The dense model runs first: a text that is unfit is an error now, not after the compression.
+    Evaluation evaluation(session, checkpoint, type, "--evaluate", evaluation_, options_.calibration.texts);
     const Compressed compressed = compressor.run(options_, output_);
-    return session.world().is_root() ? answer(session, checkpoint, compressed) : nlohmann::json();
+    const std::vector<TextScore> scores = evaluation.score(output_);
+    return session.world().is_root() ? answer(session, checkpoint, compressed, scores) : nlohmann::json();
   }
 
  private:
-  nlohmann::json answer(const Session& session, const model::Checkpoint& checkpoint,
-                        const Compressed& compressed) const {
+  nlohmann::json answer(const Session& session, const model::Checkpoint& checkpoint, const Compressed& compressed,
+                        const std::vector<TextScore>& scores) const {
     const svd::CompressionSummary& total = compressed.total;
     const auto factors = static_cast<double>(total.bytes_factors);
     const auto dense = static_cast<double>(total.bytes_dense);
@@ -53,6 +60,10 @@ class CompressCommand : public Command {
       phases += fmt::format("{}{} {}", phases.empty() ? "" : ", ", phase, format_seconds(seconds));
     }
     fmt::print("  {}: {}\n", format_seconds(compressed.seconds), phases);
+    for (const TextScore& score : scores) {
+      fmt::print("  {}: perplexity {:.4f}, dense {:.4f}; divergence {:.5f} nats a token\n", score.text, score.after,
+                 score.before, score.divergence);
+    }
     if (total.keep() >= 1)
       session.log().info("warning: the archive is not smaller than the dense matrices; keep fewer singular values");
     nlohmann::json results = describe(compressed);
@@ -60,12 +71,14 @@ class CompressCommand : public Command {
     results["model_bytes_factored"] = model_stored;
     results["model_bytes_dense"] = model_dense;
     results["model_keep"] = model_stored / model_dense;
+    results["evaluation"] = describe(scores);
     results["factor_type"] = options_.factor_type;
     return results;
   }
 
   std::string model_, output_;
   CompressionOptions options_;
+  EvaluationOptions evaluation_;
   CLI::Option* topk_ = nullptr;
   CLI::Option* keep_ = nullptr;
   CLI::Option* tolerance_ = nullptr;

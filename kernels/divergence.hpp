@@ -7,13 +7,40 @@
 
 namespace hack::kernels {
 
-/// Kullback-Leibler divergences, in nats, between the next-token distributions that two final states give,
+/// What one rank knows, over its slice of the vocabulary, of how two next-token distributions diverge. With l_i and m_i
+/// the logits of reference and state, parts of several slices join as
 ///
-///     out[v, t] = Σ_i p_i log(p_i / q_i),   p = softmax(head reference[t]), q = softmax(head states[v * tokens + t])
+///     maxima   the largest
+///     sums     Σ sum · exp(maximum - joint maximum), the gap's with the reference's maximum
 ///
-/// reference (tokens, hidden), states (variants * tokens, hidden), head (vocabulary, hidden), out (variants * tokens).
-/// Works in blocks: no (tokens, vocabulary) matrix; logits of the reference are computed once for all variants.
-/// Rounding may leave values a little below 0. Bits do not depend on the number of threads.
+/// An empty slice has maxima of -infinity and sums of 0.
+struct PartialDivergence {
+  float reference_maximum;  ///< max l_i
+  float maximum;            ///< max m_i
+  double reference_sum;     ///< Σ exp(l_i - reference_maximum)
+  double sum;               ///< Σ exp(m_i - maximum)
+  double gap;               ///< Σ exp(l_i - reference_maximum) (l_i - m_i)
+};
+
+/// Joins two slices.
+PartialDivergence join(const PartialDivergence& a, const PartialDivergence& b);
+
+/// Returns the Kullback-Leibler divergence Σ_i p_i log(p_i / q_i), in nats, p = softmax(l), q = softmax(m), of what all
+/// slices joined say. Rounding may leave it a little below 0.
+double divergence(const PartialDivergence& whole);
+
+/// Partial divergences of the next-token distributions that final states give,
+///
+///     out[v, t]   of head reference[t] and head states[v * tokens + t]
+///
+/// reference (tokens, hidden), states (variants * tokens, hidden), head (vocabulary of this rank, hidden), out
+/// (variants * tokens). Works in blocks: no (tokens, vocabulary) matrix; logits of the reference are computed once for
+/// all variants. Bits do not depend on the number of threads.
+template <Device D>
+void partial_divergences(Queue<D>& queue, MatrixView<const float, D> reference, MatrixView<const float, D> states,
+                         WeightView<D> head, std::span<PartialDivergence> out);
+
+/// The divergences themselves where this rank has the whole vocabulary; out (variants * tokens).
 template <Device D>
 void divergences(Queue<D>& queue, MatrixView<const float, D> reference, MatrixView<const float, D> states,
                  WeightView<D> head, std::span<double> out);

@@ -1,6 +1,7 @@
 // Operations on the GPU, in a build that has none: each says why.
 
 #include "kernels/attention.hpp"
+#include "kernels/divergence.hpp"
 #include "kernels/elementwise.hpp"
 #include "kernels/factored_linear.hpp"
 #include "kernels/gradient.hpp"
@@ -69,6 +70,11 @@ void attention<D>(Queue<D>&, X, CacheView<D>, CacheView<D>, std::span<const int>
 
 template <>
 void partial_losses<D>(Queue<D>&, X, WeightView<D>, index_t, std::span<const int>, std::span<PartialLoss>) {
+  refuse();
+}
+
+template <>
+void partial_divergences<D>(Queue<D>&, X, X, WeightView<D>, std::span<PartialDivergence>) {
   refuse();
 }
 

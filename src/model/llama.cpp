@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "comm/collectives.hpp"
+#include "kernels/divergence.hpp"
 #include "kernels/elementwise.hpp"
 #include "kernels/vocabulary.hpp"
 #include "model/names.hpp"
@@ -83,6 +84,33 @@ std::vector<float> Llama<D>::losses(MatrixView<const float, D> states, std::span
   std::vector<float> losses(tokens);
   for (index_t t = 0; t < tokens; ++t) losses[t] = static_cast<float>(maxima[t] + std::log(sums[t]) - sums[tokens + t]);
   return losses;
+}
+
+template <Device D>
+std::vector<double> Llama<D>::divergences(MatrixView<const float, D> reference, MatrixView<const float, D> states) {
+  const auto tokens = static_cast<std::size_t>(states.rows);
+  std::vector<kernels::PartialDivergence> parts(tokens);
+  kernels::partial_divergences(queue_, reference, states, head(), std::span(parts));
+
+  std::vector<float> maxima(2 * tokens);  // of the reference, then of the states
+  for (std::size_t t = 0; t < tokens; ++t) {
+    maxima[t] = parts[t].reference_maximum;
+    maxima[tokens + t] = parts[t].maximum;
+  }
+  comm::all_reduce_max(tensor_, std::span(maxima));
+  std::vector<double> sums(3 * tokens);  // as in the parts, relative to the joint maxima
+  for (std::size_t t = 0; t < tokens; ++t) {
+    const kernels::PartialDivergence mine = kernels::join(parts[t], {maxima[t], maxima[tokens + t], 0, 0, 0});
+    sums[t] = mine.reference_sum;
+    sums[tokens + t] = mine.sum;
+    sums[2 * tokens + t] = mine.gap;
+  }
+  comm::all_reduce_sum(tensor_, std::span(sums));
+  std::vector<double> out(tokens);
+  for (std::size_t t = 0; t < tokens; ++t) {
+    out[t] = kernels::divergence({maxima[t], maxima[tokens + t], sums[t], sums[tokens + t], sums[2 * tokens + t]});
+  }
+  return out;
 }
 
 template <Device D>

@@ -31,6 +31,10 @@ class Llama {
   /// Negative log-likelihoods, in nats, of targets[t] after state t; the same on every rank.
   std::vector<float> losses(MatrixView<const float, D> states, std::span<const int> targets);
 
+  /// Divergences, in nats, of the next-token distributions after `states` from those after `reference`, the final
+  /// states of the same tokens in another model with the same head; both (tokens, hidden). The same on every rank.
+  std::vector<double> divergences(MatrixView<const float, D> reference, MatrixView<const float, D> states);
+
   /// Logits (vocabulary) of one state (1, hidden), gathered on rank 0; empty elsewhere.
   std::vector<float> logits(MatrixView<const float, D> state);
 

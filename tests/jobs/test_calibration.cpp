@@ -34,7 +34,8 @@ class Calibration : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
     folder_ = new TemporaryDirectory;
-    write_file(file("text"), numbered_lines("The {}th lamp in the harbour burned {} hours, then another.\n", 24));
+    write_file(file("text"),
+               numbered_lines("The {}th lamp in the harbour burned {} hours, and then another one.\n", 24));
     write_file(file("other"), numbered_lines("Of {} ships that left the port last autumn {} came back at all.\n", 24));
     write_hf({}, file("hf"));
   }
@@ -135,6 +136,61 @@ TEST_F(Calibration, ArchivesSayHowTheyWereMade) {
   EXPECT_EQ(made["allocation"], "loss");
   EXPECT_EQ(made["align"], 4);
   EXPECT_EQ(made["refine"], 2);
+}
+
+/// The tiny model's windows are its context of 256 tokens.
+TEST_F(Calibration, EvaluatesWhatCompressionDid) {
+  const Arguments evaluate = {"--keep", "0.6", "--evaluate", file("text"), file("other"), "--evaluate-windows", "2"};
+  const json dense = run(0, {"perplexity", file("hf"), "--text", file("other"), "--context", "256", "--windows", "2"});
+  double first = 0;
+  for (const int ranks : {1, 3}) {
+    SCOPED_TRACE(fmt::format("{} ranks", ranks));
+    const json scores = compress(ranks, "judged.h5", evaluate)["evaluation"];
+    ASSERT_EQ(scores.size(), 2u);
+    const json compressed = run(0, {"perplexity", file("hf"), "--archive", file("judged.h5"), "--text", file("other"),
+                                    "--context", "256", "--windows", "2"});
+    EXPECT_NEAR(scores[1]["perplexity_before"].get<double>() / dense["perplexity"].get<double>(), 1, 1e-5);
+    EXPECT_NEAR(scores[1]["perplexity_after"].get<double>() / compressed["perplexity"].get<double>(), 1, 1e-5);
+    const double divergence = scores[1]["divergence"];
+    EXPECT_GT(divergence, 0);
+    EXPECT_LT(divergence, 1);
+    if (first == 0) first = divergence;
+    EXPECT_NEAR(divergence / first, 1, 1e-2);
+  }
+  const json whole = compress(2, "judged.h5", {"--keep", "1", "--factor-type", "f32", "--evaluate", file("other")});
+  EXPECT_NEAR(whole["evaluation"][0]["divergence"].get<double>(), 0, 1e-6);  // rounding of logits of order 1
+}
+
+TEST_F(Calibration, FittedFactorsDivergeLessThanPlainOnes) {
+  const Arguments evaluate = {"--keep", "0.6", "--evaluate", file("text")};
+  const json fitted = compress(2, "judged.h5", evaluate);
+  const json plain =
+      run(2, Arguments{"compress", file("hf"), "--output", file("plain.h5"), "--tile", "32", "--method", "plain"} +
+                 evaluate);
+  EXPECT_LT(fitted["evaluation"][0]["divergence"], plain["evaluation"][0]["divergence"]);
+}
+
+TEST_F(Calibration, WarnsOfTextsThatWereFittedTo) {
+  const Arguments command = {"compress",
+                             file("hf"),
+                             "--output",
+                             file("warned.h5"),
+                             "--topk",
+                             "0.5",
+                             "--calibration",
+                             file("text"),
+                             "--calibration-context",
+                             "64",
+                             "--tile",
+                             "32",
+                             "--evaluate"};
+  const ProgramResult same = run_hack(2, command + Arguments{file("text")});
+  EXPECT_EQ(same.status, 0);
+  EXPECT_NE(same.err.find("warning: --evaluate " + file("text") + " shares 24 long lines"), std::string::npos)
+      << same.err;
+  const ProgramResult other = run_hack(2, command + Arguments{file("other")});
+  EXPECT_EQ(other.status, 0);
+  EXPECT_EQ(other.err.find("long lines"), std::string::npos) << other.err;
 }
 
 }  // namespace

@@ -278,6 +278,10 @@ INSTANTIATE_TEST_SUITE_P(
                 {"--refine 4", "--matrices", "up"}),
         fitting("RefinementOfDenseInputs", {"--calibration", "%text", "--refine", "4", "--inputs", "dense"},
                 {"--refine 4", "--inputs", "dense"}),
+        fitting("MissingTextToEvaluate", {"--calibration", "%text", "--evaluate", "%nowhere"},
+                {"--evaluate", "nowhere"}),
+        fitting("ShortTextToEvaluate", {"--calibration", "%text", "--evaluate", "%short"},
+                {"--evaluate", "short", "256"}),
         fitting("NanWeight", {"--calibration", "%text"}, {"model.layers.1.mlp.down_proj.weight"}, "nan")),
 
     test_name);

@@ -60,5 +60,28 @@ TEST(Divergence, MeetsItsDefinition) {
   }
 }
 
+TEST(Divergence, SlicesOfTheVocabularyJoin) {
+  constexpr index_t tokens = 5, hidden = 9, vocabulary = 901;
+  std::mt19937 random(8);
+  std::normal_distribution<float> normal;
+  std::vector<float> reference(tokens * hidden), states(tokens * hidden), head(vocabulary * hidden);
+  for (auto* numbers : {&reference, &states, &head}) {
+    for (float& number : *numbers) number = normal(random);
+  }
+  Queue<Device::cpu> queue(1);
+  const MatrixView<const float> l(reference.data(), tokens, hidden), m(states.data(), tokens, hidden);
+  const WeightView<> whole{head.data(), DType::f32, vocabulary, hidden, hidden};
+  std::vector<double> expected(tokens);
+  divergences<Device::cpu>(queue, l, m, whole, expected);
+  std::vector<PartialDivergence> parts(tokens), joined(tokens);
+  partial_divergences<Device::cpu>(queue, l, m, whole.rows_from(0, 0), std::span(joined));  // a slice may be empty
+  for (const auto& [first, rows] : {std::pair<index_t, index_t>{0, 77}, {77, 600}, {677, 224}}) {
+    partial_divergences<Device::cpu>(queue, l, m, whole.rows_from(first, rows), std::span(parts));
+    for (std::size_t t = 0; t < parts.size(); ++t) joined[t] = join(joined[t], parts[t]);
+  }
+  // The sums of exponentials come together in another order: some eps of f32.
+  for (std::size_t t = 0; t < parts.size(); ++t) EXPECT_NEAR(divergence(joined[t]), expected[t], 1e-5 * expected[t]);
+}
+
 }  // namespace
 }  // namespace hack::kernels

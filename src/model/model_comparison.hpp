@@ -1,0 +1,49 @@
+#pragma once
+
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "model/llama.hpp"
+#include "model/perplexity_protocol.hpp"
+
+namespace hack::model {
+
+/// What a model says of the scored tokens of some windows.
+struct ComparedModel {
+  std::vector<std::vector<float>> losses;  ///< of each window, in nats
+  double divergence = 0;                   ///< mean over tokens of KL(reference || model); 0 for the reference itself
+
+  Perplexity perplexity(const WindowPlan& plan) const { return score(plan, losses); }
+};
+
+/// Compares models with a reference on the windows of a text, one model in memory at a time: of the reference only its
+/// final states are kept, (scored tokens, hidden) numbers in the host memory of every rank.
+///
+///     reference ─ states ─┬─ losses
+///     model ───── states ─┴─ losses, divergences
+///
+/// All ranks share one copy of each model and get the same results. Both models have the same head, as a model and what
+/// became of it when its layers were compressed.
+template <Device D>
+class ModelComparison {
+ public:
+  using Progress = std::function<void(index_t done, index_t all)>;
+
+  /// Runs the reference, whose losses are known from then on. Collective.
+  ModelComparison(Llama<D>& reference, std::vector<int> ids, WindowPlan plan, const Progress& progress);
+
+  const WindowPlan& plan() const { return plan_; }
+  const ComparedModel& reference() const { return reference_; }
+
+  /// Runs another model on the same windows. Collective.
+  ComparedModel compare(Llama<D>& model, const Progress& progress) const;
+
+ private:
+  std::vector<int> ids_;
+  WindowPlan plan_;
+  std::vector<float> states_;  // (scored tokens, hidden) of the reference
+  ComparedModel reference_;
+};
+
+}  // namespace hack::model
