@@ -123,6 +123,14 @@ model::TokenWindows Compressor::probe(const CompressionOptions& options) {
   return probe;
 }
 
+index_t Compressor::bytes_dense(const CompressionOptions& options) const {
+  index_t bytes = 0;
+  for (const svd::MatrixSource& source : sources(options)) {
+    bytes += svd::dense_bytes(source.rows, source.cols, parse_dtype(options.factor_type));
+  }
+  return bytes;
+}
+
 /// The selected matrices of every layer in order.
 std::vector<svd::MatrixSource> Compressor::sources(const CompressionOptions& options) const {
   std::vector<svd::MatrixSource> sources;

@@ -193,5 +193,36 @@ TEST_F(Calibration, WarnsOfTextsThatWereFittedTo) {
   EXPECT_EQ(other.err.find("long lines"), std::string::npos) << other.err;
 }
 
+TEST_F(Calibration, SweepsGoOnWhereTheyWereStopped) {
+  const Arguments command = {
+      "sweep", file("hf"),      "--output",   file("sweep.csv"),       "--text", file("other"), file("text"), "--tile",
+      "32",    "--calibration", file("text"), "--calibration-context", "64",     "--refine",    "4",          "--keep"};
+  const json first = run(2, command + Arguments{"0.7", "--methods", "plain-factors,whiten-refit,loss,refined"});
+  ASSERT_EQ(first["rows"].size(), 5u);
+  EXPECT_EQ(first["rows"][0]["method"], "dense");
+  for (const json& row : first["rows"]) {
+    EXPECT_LE(row["bytes_factors"].get<double>(), row["keep"].get<double>() * row["bytes_dense"].get<double>());
+    EXPECT_EQ(row["evaluation"].size(), 2u);
+  }
+  const json& scores = first["rows"];
+  EXPECT_LT(scores[4]["evaluation"][1]["divergence"], scores[1]["evaluation"][1]["divergence"]);
+  const std::string rows = read_file(file("sweep.csv"));
+  EXPECT_EQ(std::count(rows.begin(), rows.end(), '\n'), 6);
+
+  write_file(file("sweep.csv"), rows + "loss,0.6,");  // what a run leaves that is killed in the middle of a line
+  const json more = run(3, command + Arguments{"0.6:0.7:0.1", "--methods", "whiten-refit"});
+  ASSERT_EQ(more["rows"].size(), 3u);
+  EXPECT_NEAR(more["rows"][2]["seconds"].get<double>(), first["rows"][2]["seconds"].get<double>(), 1e-3)
+      << "made again";
+  EXPECT_TRUE(read_file(file("sweep.csv")).starts_with(rows));
+  for (const auto& entry : std::filesystem::directory_iterator(folder_->path())) {
+    EXPECT_EQ(entry.path().string().find(".archive"), std::string::npos) << "left behind: " << entry.path();
+  }
+
+  std::filesystem::create_directory(file("archives"));
+  run(1, command + Arguments{"0.5", "--methods", "plain", "--keep-archives", file("archives")});
+  EXPECT_TRUE(std::filesystem::exists(file("archives") + "/plain-0.5.h5"));
+}
+
 }  // namespace
 }  // namespace hack::testing

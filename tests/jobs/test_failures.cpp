@@ -286,6 +286,22 @@ INSTANTIATE_TEST_SUITE_P(
 
     test_name);
 
+Broken sweep(const std::string& name, const std::vector<std::string>& more, std::vector<std::string> says) {
+  Broken broken{name, {"sweep", "%model", "--output", "%O/sweep.csv", "--text", "%text"}, failed, std::move(says)};
+  broken.arguments.insert(broken.arguments.end(), more.begin(), more.end());
+  return broken;
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Sweeps, Failures,
+    ::testing::Values(sweep("UnknownMethod", {"--keep", "0.5", "--methods", "plain,best"}, {"--methods", "best"}),
+                      sweep("NoShare", {"--keep", "0.5,x", "--methods", "plain"}, {"--keep", "'x'"}),
+                      sweep("NoRange", {"--keep", "0.9:0.5:0.1", "--methods", "plain"}, {"--keep", "0.9:0.5:0.1"}),
+                      sweep("NoText", {"--keep", "0.5", "--methods", "plain,loss"}, {"--calibration"}),
+                      sweep("NoFolder", {"--keep", "0.5", "--methods", "plain", "--keep-archives", "%O/no"},
+                            {"--keep-archives", "no"})),
+    test_name);
+
 /// A compression that takes some seconds, to be disturbed in the middle.
 class LostRank : public ::testing::Test {
  protected:
