@@ -1,6 +1,7 @@
 #include "jobs/calibration_options.hpp"
 
 #include <filesystem>
+#include <random>
 
 #include <fmt/ranges.h>
 
@@ -80,7 +81,7 @@ void CalibrationOptions::add_to(CLI::App& app) {
       ->check(CLI::Range(1L, 1L << 30))
       ->capture_default_str()
       ->group(group);
-  app.add_option("--seed", seed, "Of the order in which refinement takes tokens")
+  app.add_option("--seed", seed, "Of the order in which refinement takes tokens, and of random ids")
       ->check(CLI::Range(0L, 1L << 62))
       ->capture_default_str()
       ->group(group);
@@ -98,7 +99,7 @@ void CalibrationOptions::check() const {
     return;
   }
   validate(
-      !texts.empty(),
+      !texts.empty() || random_ids > 0,
       "--method {} needs --calibration FILE, a text to fit the factors to. Without one there is only --method plain, "
       "which ruins a model before it saves a byte (SmolLM2-135M at 0.8 of its MLP: perplexity 893 instead of 37)",
       method);
@@ -119,6 +120,12 @@ void CalibrationOptions::apply_to(model::LayerwiseOptions& options) const {
 std::vector<int> CalibrationOptions::read_tokens(const comm::Communicator& world,
                                                  const model::Checkpoint& checkpoint) const {
   std::vector<int> ids;
+  if (random_ids > 0) {
+    std::mt19937_64 random(static_cast<std::uint64_t>(seed));
+    const auto below = static_cast<std::uint64_t>(random_ids);
+    for (long i = 0; i < (windows + 1) * context; ++i) ids.push_back(static_cast<int>(random() % below));
+    return ids;
+  }
   for (const std::string& path : texts) {
     const std::string text = world.is_root() ? read_text("--calibration", path) : std::string();
     const Encoded encoded = encode_on_root(world, checkpoint, "--calibration " + path, text);
@@ -142,6 +149,10 @@ nlohmann::json CalibrationOptions::describe(bool has_budget) const {
                         {"inputs", inputs},
                         {"target-share", target_share}};
   if (method == "feedback") how["sweeps"] = sweeps;
+  if (random_ids > 0) {
+    how["calibration"] = "random ids";
+    how["seed"] = seed;
+  }
   if (refine > 0) {
     how["refine"] = refine;
     how["refine-rate"] = refine_rate;

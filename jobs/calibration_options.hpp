@@ -33,6 +33,7 @@ struct CalibrationOptions {
   double refine_rate = 5e-4;
   long refine_batch = 1024;
   long seed = 0;
+  index_t random_ids = 0;  ///< above 0: random ids below this stand for texts, of a model that has no tokenizer
 
   void add_to(CLI::App& app);
   bool is_plain() const { return method == "plain"; }
@@ -43,8 +44,8 @@ struct CalibrationOptions {
   /// Fills in what the method says.
   void apply_to(model::LayerwiseOptions& options) const;
 
-  /// Reads the texts and encodes them one after the other; on every rank. An Error, naming the file, where one cannot
-  /// be read, is not UTF-8, or all are shorter than one window.
+  /// Reads the texts and encodes them one after the other, or draws random ids; on every rank. An Error, naming the
+  /// file, where one cannot be read, is not UTF-8, or all are shorter than one window.
   std::vector<int> read_tokens(const comm::Communicator& world, const model::Checkpoint& checkpoint) const;
 
   /// What decides the numbers in an archive, a budget's shares among it where there is a budget.

@@ -1,7 +1,10 @@
 #include "jobs/commands.hpp"
 #include "jobs/compression.hpp"
 #include "jobs/evaluation.hpp"
+#include "jobs/loss_target.hpp"
 #include "jobs/model_files.hpp"
+#include "kernels/error.hpp"
+#include "model/checkpoint/random_checkpoint.hpp"
 
 namespace hack::jobs {
 namespace {
@@ -10,7 +13,12 @@ class CompressCommand : public Command {
  public:
   explicit CompressCommand(CLI::App& parent)
       : Command(parent, "compress", "Factorize a model's matrices tile by tile into a factor archive") {
-    app_.add_option("MODEL", model_, "Hugging Face directory or .gguf file")->required();
+    auto* model = app_.add_option("MODEL", model_, "Hugging Face directory or .gguf file");
+    auto* shape = app_.add_option("--shape", shape_,
+                                  "In place of MODEL: one of a published shape with random weights, for timings "
+                                  "(llama-3.2-1b, llama-3.1-8b, …); factors are fitted to random ids");
+    shape->excludes(model);
+    app_.add_option("--layers", layers_, "Its first layers alone")->needs(shape)->check(CLI::Range(1L, 1L << 20));
     app_.add_option("--output", output_, "The archive to write (HDF5)")->required();
     auto* rule = app_.add_option_group("rank rule", "How many singular values a tile keeps; one of");
     topk_ = rule->add_option("--topk", options_.rule.value, "This share of its singular values")
@@ -20,6 +28,11 @@ class CompressCommand : public Command {
     tolerance_ = rule->add_option("--tolerance", options_.rule.value,
                                   "As few as leave out at most this share of the tile's norm")
                      ->check(CLI::NonNegativeNumber);
+    rule->add_option(
+            "--target-loss", options_.target_loss,
+            "The smallest archive whose mean KL divergence from the dense model, on a window of the calibration "
+            "text, is at most so many nats a token")
+        ->check(CLI::PositiveNumber);
     rule->require_option(1);
     options_.add_to(app_);
     evaluation_.add_to(app_, "--evaluate");
@@ -27,7 +40,7 @@ class CompressCommand : public Command {
   }
 
   nlohmann::json run(Session& session) override {
-    const ModelFiles files(model_, "");
+    const ModelFiles files = open_model();
     const model::Checkpoint& checkpoint = files.checkpoint();
     using Kind = svd::RankRule::Kind;
     options_.rule.kind = topk_->count() > 0 ? Kind::topk : keep_->count() > 0 ? Kind::keep : Kind::tolerance;
@@ -36,12 +49,37 @@ class CompressCommand : public Command {
     Compressor compressor(session, checkpoint, type);
     // The dense model runs first: a text that is unfit is an error now, not after the compression.
     Evaluation evaluation(session, checkpoint, type, "--evaluate", evaluation_, options_.calibration.texts);
-    const Compressed compressed = compressor.run(options_, output_);
+    std::optional<TargetedArchive> targeted;
+    if (options_.target_loss) {
+      targeted = compress_to_loss(session, compressor, options_, *options_.target_loss, output_);
+    }
+    const Compressed compressed = targeted ? targeted->compressed : compressor.run(options_, output_);
     const std::vector<TextScore> scores = evaluation.score(output_);
-    return session.world().is_root() ? answer(session, checkpoint, compressed, scores) : nlohmann::json();
+    if (!session.world().is_root()) return {};
+    nlohmann::json results = answer(session, checkpoint, compressed, scores);
+    if (targeted) {
+      fmt::print("  loss {:.4g} nats a token (predicted {:.4g}) at keep {:.4f}, attempt {}\n", targeted->measured,
+                 targeted->predicted, targeted->keep, targeted->attempts);
+      results["target_loss"] = {{"keep", targeted->keep},
+                                {"predicted", targeted->predicted},
+                                {"measured", targeted->measured},
+                                {"attempts", targeted->attempts}};
+    }
+    return results;
   }
 
  private:
+  ModelFiles open_model() {
+    validate(!model_.empty() || !shape_.empty(), "compress needs a model: give MODEL, or --shape for random weights");
+    if (shape_.empty()) return {model_, ""};
+    validate(options_.calibration.texts.empty(),
+             "--shape takes no --calibration (random weights come without a tokenizer); leave it out");
+    auto checkpoint = std::make_unique<model::RandomCheckpoint>(shape_, layers_,
+                                                                static_cast<std::uint64_t>(options_.calibration.seed));
+    if (!options_.calibration.is_plain()) options_.calibration.random_ids = checkpoint->config().vocab_size;
+    return ModelFiles(std::move(checkpoint));
+  }
+
   nlohmann::json answer(const Session& session, const model::Checkpoint& checkpoint, const Compressed& compressed,
                         const std::vector<TextScore>& scores) const {
     const svd::CompressionSummary& total = compressed.total;
@@ -76,7 +114,8 @@ class CompressCommand : public Command {
     return results;
   }
 
-  std::string model_, output_;
+  std::string model_, shape_, output_;
+  std::optional<long> layers_;
   CompressionOptions options_;
   EvaluationOptions evaluation_;
   CLI::Option* topk_ = nullptr;

@@ -47,6 +47,9 @@ class Compressor {
   /// The window on which losses are measured: the first one after those that calibrate, where the text has it.
   model::TokenWindows probe(const CompressionOptions& options);
 
+  const model::Checkpoint& checkpoint() const { return checkpoint_; }
+  DType type() const { return type_; }
+
   /// What the selected matrices take as dense numbers of the factor type.
   index_t bytes_dense(const CompressionOptions& options) const;
 

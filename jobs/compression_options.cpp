@@ -76,6 +76,7 @@ nlohmann::json CompressionOptions::describe() const {
                         {"factor-type", factor_type},
                         {"storage", storage}};
   if (!calibration.is_plain()) how.update(calibration.describe(rule.kind == svd::RankRule::Kind::keep));
+  if (target_loss) how["target-loss"] = *target_loss;
   return how;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,7 @@ struct CompressionOptions {
   std::string factor_type = "bf16";
   std::string storage = "pivoted";
   CalibrationOptions calibration;
+  std::optional<double> target_loss;  ///< that the rank rule was found for
 
   /// Adds all but the rank rule, which is every subcommand's own.
   void add_to(CLI::App& app);

@@ -20,6 +20,8 @@ class ModelFiles {
  public:
   /// Opens both on this rank. An Error if the archive was made from another model.
   ModelFiles(const std::string& model, const std::string& archive);
+  /// A checkpoint that is no file.
+  explicit ModelFiles(std::unique_ptr<model::Checkpoint> checkpoint) : checkpoint_(std::move(checkpoint)) {}
 
   const model::Checkpoint& checkpoint() const { return *checkpoint_; }
   const svd::FactorArchive* archive() const { return archive_ ? &*archive_ : nullptr; }

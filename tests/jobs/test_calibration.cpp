@@ -193,6 +193,27 @@ TEST_F(Calibration, WarnsOfTextsThatWereFittedTo) {
   EXPECT_EQ(other.err.find("long lines"), std::string::npos) << other.err;
 }
 
+TEST_F(Calibration, FindsTheSmallestArchiveForALoss) {
+  double first = 0;
+  double before = 1;
+  for (const double target : {0.005, 0.02}) {
+    for (const int ranks : {1, 3}) {
+      SCOPED_TRACE(fmt::format("{} nats, {} ranks", target, ranks));
+      const json made =
+          compress(ranks, "target.h5", {"--target-loss", fmt::format("{}", target), "--factor-type", "f32"});
+      ASSERT_FALSE(made.is_null());
+      EXPECT_LE(made["target_loss"]["measured"], target);
+      EXPECT_GT(made["target_loss"]["measured"], 0.5 * target);
+      EXPECT_LE(made["keep"].get<double>(), made["target_loss"]["keep"].get<double>());
+      if (ranks == 1) first = made["keep"];
+      EXPECT_NEAR(made["keep"].get<double>(), first, 0.01);
+      EXPECT_FALSE(std::filesystem::exists(file("target.h5.tmp")));
+    }
+    EXPECT_LT(first, before) << "a larger loss needs fewer bytes";
+    before = first;
+  }
+}
+
 TEST_F(Calibration, SweepsGoOnWhereTheyWereStopped) {
   const Arguments command = {
       "sweep", file("hf"),      "--output",   file("sweep.csv"),       "--text", file("other"), file("text"), "--tile",
