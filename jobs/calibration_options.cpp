@@ -65,6 +65,23 @@ void CalibrationOptions::add_to(CLI::App& app) {
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str()
       ->group(group);
+  app.add_option("--refine", refine,
+                 "Steps of Adam on the factors of each layer's MLP, so that its output meets the dense one's")
+      ->check(CLI::Range(0, 1 << 20))
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--refine-rate", refine_rate, "Rate of the first step")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--refine-batch", refine_batch, "Tokens of a step, over all ranks")
+      ->check(CLI::Range(1L, 1L << 30))
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--seed", seed, "Of the order in which refinement takes tokens")
+      ->check(CLI::Range(0L, 1L << 62))
+      ->capture_default_str()
+      ->group(group);
   app.add_option("--align", align, "Ranks are multiples of this, where the budget allows")
       ->check(CLI::Range(1L, 4096L))
       ->capture_default_str()
@@ -80,6 +97,10 @@ void CalibrationOptions::apply_to(model::LayerwiseOptions& options) const {
       method);
   const bool feedback = method == "feedback";
   options.weighting = {damping, feedback ? sweeps : 0, !no_refit};
+  if (refine > 0) {
+    validate(inputs == "compressed", "--refine needs --inputs compressed: it makes up for the layers before");
+    options.refine = svd::RefineOptions{refine, refine_rate, refine_batch, static_cast<std::uint64_t>(seed)};
+  }
   options.align = align;
   options.compressed_inputs = inputs == "compressed";
   options.target_share = options.compressed_inputs ? target_share : 0.0;

@@ -29,6 +29,10 @@ struct CalibrationOptions {
   long allocation_tokens = 512;
   double floor = 0.5;
   long align = 1;
+  int refine = 0;
+  double refine_rate = 5e-4;
+  long refine_batch = 1024;
+  long seed = 0;
 
   void add_to(CLI::App& app);
   bool is_plain() const { return method == "plain"; }

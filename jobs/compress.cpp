@@ -221,7 +221,8 @@ class CompressCommand : public Command {
     const model::SensitivityOptions options{.storage = layerwise.storage,
                                             .weighting = layerwise.weighting,
                                             .linears = layerwise.linears,
-                                            .type = layerwise.type};
+                                            .type = layerwise.type,
+                                            .folder = absolute(std::filesystem::path(output_)).parent_path()};
     Progress progress(session.log(), "measure losses", "layers");
     const std::vector<model::MatrixSensitivity> measured =
         model::measure_sensitivities(session.world(), queue, checkpoint, windows, probe, options,

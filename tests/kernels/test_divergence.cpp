@@ -51,7 +51,9 @@ TEST(Divergence, MeetsItsDefinition) {
       for (index_t i = 0; i < vocabulary; ++i) expected += std::exp(p[i]) * (p[i] - q[i]);
       // Logits of order 10 in f32 err by 9 · eps · 10, exponentials by as much relatively.
       ASSERT_NEAR(out[s], expected, 4e-5 * std::max(1.0, expected)) << s;
-      if (s < 5) ASSERT_NEAR(out[s], 0, 1e-6);
+      if (s < 5) {
+        ASSERT_NEAR(out[s], 0, 1e-6);
+      }
     }
     if (first.empty()) first = out;
     EXPECT_EQ(out, first);

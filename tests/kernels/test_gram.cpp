@@ -72,8 +72,8 @@ TEST_P(Gram, OfOneMatrixIsTheLowerTriangle) {
 
 INSTANTIATE_TEST_SUITE_P(Sizes, Gram,
                          ::testing::Values(Sizes{1, 1, 1}, Sizes{7, 5, 3}, Sizes{33, 200, 130}, Sizes{5, 193, 401}),
-                         [](const auto& info) {
-                           const Sizes& s = info.param;
+                         [](const auto& sizes) {
+                           const Sizes& s = sizes.param;
                            return "t" + std::to_string(s.tokens) + "m" + std::to_string(s.m) + "n" +
                                   std::to_string(s.n);
                          });

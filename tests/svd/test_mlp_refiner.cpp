@@ -343,6 +343,22 @@ TEST(MlpRefiner, ChangesNothingInNoSteps) {
   }
 }
 
+TEST(MlpRefiner, TakesLayersInWhichNothingIsTrained) {
+  const Communicator world = Communicator::world();
+  Mlp mlp;
+  for (Matrix* matrix : {&mlp.gate, &mlp.up, &mlp.down}) {
+    for (index_t t = 0; t < matrix->grid.size(); ++t) {
+      const auto r = static_cast<std::int32_t>(matrix->grid.tile(t).full_rank());
+      matrix->choices[static_cast<std::size_t>(t)] = {TileKind::dense, r};
+      matrix->tiles[static_cast<std::size_t>(t)] = {};
+    }
+  }
+  MlpRefiner refiner = mlp.refiner({.steps = 3});
+  const RefineReport report = refine(refiner, world, Samples(mlp, 30));
+  EXPECT_LE(report.loss_before, 1e-10);  // what f32 makes of the original matrices
+  EXPECT_EQ(report.best_step, 0);
+}
+
 TEST(MlpRefiner, KeepsRanksAndReturnsOrthonormalFactors) {
   const Communicator world = Communicator::world();
   const Mlp mlp;

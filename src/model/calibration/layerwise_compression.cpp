@@ -38,7 +38,8 @@ class PhaseClock {
   }
 
  private:
-  std::map<std::string, double> seconds_ = {{"activations", 0}, {"targets", 0}, {"factors", 0}, {"archive", 0}};
+  std::map<std::string, double> seconds_ = {
+      {"activations", 0}, {"targets", 0}, {"factors", 0}, {"refinement", 0}, {"archive", 0}};
 };
 
 class LayerwiseCompressor {
@@ -51,16 +52,19 @@ class LayerwiseCompressor {
         checkpoint_(checkpoint),
         options_(options),
         choices_(choices),
-        pass_(checkpoint, options.type, comm, queue, windows, options.compressed_inputs),
+        pass_(checkpoint, options.type, comm, queue, windows, options.compressed_inputs || options.refine),
         writer_(comm, output, {header, options.storage}) {}
 
   void compress_layer(index_t layer) {
     clock_.measure("activations", [&] { pass_.load(layer); });
     compress_inputs(layer, LinearInput::attention);
     compress_inputs(layer, LinearInput::mix);
+    write_matrices();
     clock_.measure("activations", [&] { pass_.advance_attention(); });
     compress_inputs(layer, LinearInput::mlp);
     compress_inputs(layer, LinearInput::inner);
+    if (options_.refine) refine(layer);
+    write_matrices();
     clock_.measure("activations", [&] { pass_.advance_mlp(); });
   }
 
@@ -72,6 +76,15 @@ class LayerwiseCompressor {
   }
 
  private:
+  /// A matrix between its factorization and the archive.
+  struct Compressed {
+    std::size_t linear;
+    TiledMatrix matrix;
+    Buffer<float> rebuilt;  // (m, n)
+
+    MatrixView<const float> values() const { return {rebuilt.data(), matrix.grid.rows(), matrix.grid.cols()}; }
+  };
+
   /// The selected matrices that have this input.
   void compress_inputs(index_t layer, LinearInput input) {
     std::vector<std::size_t> linears;
@@ -94,11 +107,60 @@ class LayerwiseCompressor {
         choose(*factorizer, matrix);
         svd::factorize_together(comm_, queue_, *factorizer, matrix);
       });
-      Buffer<float> rebuilt = clock_.measure("factors", [&] { return svd::rebuild(queue_, matrix); });
-      report(matrix, rebuilt, statistics.h());
-      clock_.measure("archive", [&] { write(matrix, rebuilt); });
-      pass_.replace(linear, std::move(rebuilt));
+      adopt(linear, std::move(matrix), statistics.h());
     }
+  }
+
+  /// Takes a factorized matrix: the second stream meets it from here on, and it will be written.
+  void adopt(std::size_t linear, TiledMatrix matrix, MatrixView<const double> h) {
+    Compressed compressed{linear, std::move(matrix), {}};
+    clock_.measure("factors", [&] {
+      compressed.rebuilt = svd::rebuild(queue_, compressed.matrix);
+      report(compressed.matrix, compressed.rebuilt, h);
+    });
+    pass_.replace(linear, compressed.values());
+    compressed_.push_back(std::move(compressed));
+  }
+
+  /// Adam on the factors of gate, up and down together, where all three are compressed.
+  void refine(index_t layer) {
+    constexpr std::size_t gate = 4, up = 5, down = 6;
+    Compressed* parts[3] = {};
+    for (Compressed& compressed : compressed_) {
+      if (compressed.linear >= gate) parts[compressed.linear - gate] = &compressed;
+    }
+    static_assert(linear_names[gate].short_name == "gate" && linear_names[up].short_name == "up" &&
+                  linear_names[down].short_name == "down");
+    validate(parts[0] != nullptr && parts[1] != nullptr && parts[2] != nullptr,
+             "--refine needs gate, up and down among --matrices");
+    const auto tiles_of = [](const Compressed& part) {
+      return svd::FactoredTiles{part.matrix.name, part.matrix.grid, part.matrix.choices, part.matrix.tiles,
+                                part.matrix.values_view()};
+    };
+    clock_.measure("activations", [&] { pass_.advance_dense_mlp(); });
+    clock_.measure("refinement", [&] {
+      const Buffer<float> inputs = pass_.mlp_inputs();
+      const Buffer<float> targets = pass_.mlp_targets();
+      const index_t hidden = parts[0]->matrix.grid.cols();
+      svd::RefineOptions options = *options_.refine;
+      options.seed += static_cast<std::uint64_t>(layer);
+      svd::MlpRefiner refiner(tiles_of(*parts[0]), tiles_of(*parts[1]), tiles_of(*parts[2]), options);
+      report_.refined.push_back(refiner.refine(comm_, queue_, {inputs.data(), pass_.tokens(), hidden},
+                                               {targets.data(), pass_.tokens(), hidden}));
+      for (const auto which : {svd::MlpMatrix::gate, svd::MlpMatrix::up, svd::MlpMatrix::down}) {
+        Compressed& part = *parts[static_cast<std::size_t>(which)];
+        part.matrix.tiles = refiner.factors(queue_, which, {0, part.matrix.grid.size()});
+        part.rebuilt = svd::rebuild(queue_, part.matrix);
+        pass_.replace(part.linear, part.values());
+      }
+    });
+  }
+
+  void write_matrices() {
+    clock_.measure("archive", [&] {
+      for (const Compressed& compressed : compressed_) write(compressed);
+    });
+    compressed_.clear();
   }
 
   /// The matrix as it should be. Ranks compute some rows of tiles of it each.
@@ -144,8 +206,8 @@ class LayerwiseCompressor {
   }
 
   /// Each rank encodes some rows of tiles.
-  void write(const TiledMatrix& matrix, const Buffer<float>& rebuilt) {
-    const MatrixView<const float> values(rebuilt.data(), matrix.grid.rows(), matrix.grid.cols());
+  void write(const Compressed& compressed) {
+    const TiledMatrix& matrix = compressed.matrix;
     const svd::Range rows = svd::even_part(matrix.grid.tile_rows(), comm_.size(), comm_.rank());
     const index_t columns = matrix.grid.tile_cols();
     svd::MatrixPart part{.name = matrix.name, .grid = matrix.grid, .first_tile = rows.begin * columns};
@@ -154,11 +216,11 @@ class LayerwiseCompressor {
     for (index_t t = rows.begin * columns; t < rows.end * columns; ++t) {
       const svd::Tile at = matrix.grid.tile(t);
       const svd::TruncatedTile& tile = matrix.tiles[static_cast<std::size_t>(t)];
-      numbers.push_back({.values = values.block(at.row, at.col, at.height, at.width),
+      numbers.push_back({.values = compressed.values().block(at.row, at.col, at.height, at.width),
                          .u = {tile.u.data(), at.height, tile.rank},
                          .sigma = tile.sigma.data(),
                          .vt = {tile.vt.data(), tile.rank, at.width},
-                         .spectrum = {}});
+                         .spectrum = {tile.sigma.data(), static_cast<std::size_t>(part.has_spectra ? tile.rank : 0)}});
     }
     const auto choices = std::span<const svd::TileChoice>(matrix.choices)
                              .subspan(static_cast<std::size_t>(rows.begin * columns), numbers.size());
@@ -173,6 +235,7 @@ class LayerwiseCompressor {
   const RankChoices& choices_;
   LayerwisePass pass_;
   svd::FactorArchiveWriter writer_;
+  std::vector<Compressed> compressed_;  // not written yet
   PhaseClock clock_;
   LayerwiseReport report_;
 };

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "model/checkpoint/checkpoint.hpp"
 #include "svd/archive_info.hpp"
 #include "svd/compression_summary.hpp"
+#include "svd/mlp_refiner.hpp"
 #include "svd/weighted_factorizer.hpp"
 
 namespace hack::model {
@@ -20,11 +22,12 @@ namespace hack::model {
 struct LayerwiseOptions {
   svd::CompressOptions storage;
   svd::WeightingOptions weighting;
-  bool compressed_inputs = true;     ///< statistics of what the layers compressed before give, not of the dense model
-  double target_share = 0.5;         ///< of the correction for their errors, as PropagatedTarget
-  std::vector<std::size_t> linears;  ///< which of `linear_names`
-  index_t align = 1;                 ///< budgets choose ranks that are multiples of it
-  DType type = DType::f32;           ///< what weights are held in
+  bool compressed_inputs = true;  ///< statistics of what the layers compressed before give, not of the dense model
+  double target_share = 0.5;      ///< of the correction for their errors, as PropagatedTarget
+  std::optional<svd::RefineOptions> refine;  ///< of each layer's MLP, after its factorization
+  std::vector<std::size_t> linears;          ///< which of `linear_names`
+  index_t align = 1;                         ///< budgets choose ranks that are multiples of it
+  DType type = DType::f32;                   ///< what weights are held in
 };
 
 /// What the inputs of one matrix say of its compression.
@@ -36,7 +39,8 @@ struct WeightedSummary {
 
 struct LayerwiseReport {
   std::vector<svd::CompressionSummary> matrices;
-  std::vector<WeightedSummary> weighted;  ///< of the same matrices
+  std::vector<WeightedSummary> weighted;   ///< of the same matrices
+  std::vector<svd::RefineReport> refined;  ///< of each layer; nothing without refinement
   svd::CompressionSummary total;
   std::map<std::string, double> seconds;  ///< by phase, of the rank that took longest
 };

@@ -73,12 +73,11 @@ svd::InputStatistics LayerwisePass::statistics(LinearInput input, bool with_cros
   return statistics;
 }
 
-void LayerwisePass::replace(std::size_t linear, Buffer<float> values) {
+void LayerwisePass::replace(std::size_t linear, MatrixView<const float> values) {
   if (!met_) return;
-  LinearLayer<Device::cpu>& layer = linear_of(*met_layer_, linear);
-  WeightMatrix<> weights(layer.rows(), values.size() / layer.rows(), DType::f32);
-  std::copy_n(values.data(), values.size(), reinterpret_cast<float*>(weights.data()));
-  layer.replace(std::move(weights));
+  WeightMatrix<> weights(values.rows, values.cols, DType::f32);
+  std::copy_n(values.data, values.rows * values.cols, reinterpret_cast<float*>(weights.data()));
+  linear_of(*met_layer_, linear).replace(std::move(weights));
 }
 
 void LayerwisePass::advance_attention(Runner& runner, const Layer& layer, ActivationStream& stream) {

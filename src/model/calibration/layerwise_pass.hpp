@@ -39,7 +39,7 @@ class LayerwisePass {
   svd::InputStatistics statistics(LinearInput input, bool with_cross);
 
   /// Gives the second stream other weights from here on; number in `linear_names`, values (rows, cols).
-  void replace(std::size_t linear, Buffer<float> values);
+  void replace(std::size_t linear, MatrixView<const float> values);
 
   /// Takes all streams past the layer's attention, or its MLP.
   void advance_attention();

@@ -4,11 +4,16 @@
 #include <numeric>
 #include <optional>
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include "comm/collectives.hpp"
 #include "kernels/divergence.hpp"
 #include "kernels/elementwise.hpp"
 #include "kernels/error.hpp"
 #include "model/calibration/layerwise_pass.hpp"
+#include "model/calibration/sensitivity_file.hpp"
+#include "model/hash.hpp"
 #include "model/names.hpp"
 #include "svd/allocation.hpp"
 #include "svd/layer_factors.hpp"
@@ -38,9 +43,11 @@ class SensitivityProbe {
         queue_(queue),
         checkpoint_(checkpoint),
         options_(options),
+        weighting_(options.weighting),
         self_(comm::Communicator::self()),
         pass_(checkpoint, options.type, comm, queue, windows, false),
         probe_(checkpoint, options.type, queue, probe, self_) {
+    weighting_.sweeps = std::min(weighting_.sweeps, 1);  // more change what a matrix loses, not how it ranks
     HACK_EXPECT(probe.count() == 1 && probe.context <= windows.context);
   }
 
@@ -90,7 +97,7 @@ class SensitivityProbe {
       TiledMatrix matrix{
           name, options_.storage.grid(info.rows, info.cols), Buffer<float>(info.rows * info.cols), {}, {}};
       checkpoint_.read(name, 0, 0, {matrix.values.data(), info.rows, info.cols});
-      if (!factorizer) factorizer.emplace(queue_, statistics.h(), matrix.grid, options_.weighting);
+      if (!factorizer) factorizer.emplace(queue_, statistics.h(), matrix.grid, weighting_);
       probe_matrix(linear, *factorizer, matrix, other, begun);
     }
   }
@@ -147,12 +154,38 @@ class SensitivityProbe {
   Queue<Device::cpu>& queue_;
   const Checkpoint& checkpoint_;
   const SensitivityOptions& options_;
+  svd::WeightingOptions weighting_;
   comm::Communicator self_;
   LayerwisePass pass_;
   ActivationStream probe_;                  // one window, the same on every rank
   std::vector<Buffer<float>> variants_;     // (own variants) × (tokens, hidden)
   std::vector<MatrixSensitivity> results_;  // of all matrices so far
 };
+
+/// What was measured, in words: two measurements with the same key give the same numbers.
+std::string key_of(const Checkpoint& checkpoint, const TokenWindows& windows, const TokenWindows& probe,
+                   const SensitivityOptions& options) {
+  Hash text;
+  for (const TokenWindows* part : {&windows, &probe}) {
+    text.add(part->context);
+    text.add(std::as_bytes(std::span(part->ids)));
+  }
+  return fmt::format(
+      "model {}, text {}, linears {}, mode {}, tile {}, storage {}, damping {}, sweeps {}, refit {}, probe keep {}, {}",
+      checkpoint.fingerprint(), text.digits(), fmt::join(options.linears, " "), to_string(options.storage.mode),
+      options.storage.tile, to_string(options.storage.storage), options.weighting.damping, options.weighting.sweeps,
+      options.weighting.refit, options.probe_keep, to_string(options.type));
+}
+
+std::vector<std::string> names_of(const Checkpoint& checkpoint, const SensitivityOptions& options) {
+  std::vector<std::string> names;
+  for (index_t layer = 0; layer < checkpoint.config().layers; ++layer) {
+    for (std::size_t linear : options.linears) {
+      names.push_back(layer_prefix(layer) + std::string(linear_names[linear].path) + ".weight");
+    }
+  }
+  return names;
+}
 
 }  // namespace
 
@@ -165,13 +198,22 @@ std::vector<MatrixSensitivity> measure_sensitivities(const comm::Communicator& c
                                                      const Checkpoint& checkpoint, const TokenWindows& windows,
                                                      const TokenWindows& probe, const SensitivityOptions& options,
                                                      const std::function<void(index_t done, index_t total)>& progress) {
+  const std::string key = key_of(checkpoint, windows, probe, options);
+  Hash name;
+  name.add(key);
+  const std::filesystem::path path = options.folder / ("sensitivities-" + name.digits().substr(0, 16) + ".h5");
+  if (!options.folder.empty()) {
+    if (auto found = read_sensitivities(path, key, names_of(checkpoint, options))) return *std::move(found);
+  }
   SensitivityProbe run(comm, queue, checkpoint, windows, probe, options);
   const index_t layers = checkpoint.config().layers;
   for (index_t layer = 0; layer < layers; ++layer) {
     run.probe_layer(layer);
     progress(layer + 1, layers);
   }
-  return run.finish();
+  std::vector<MatrixSensitivity> measured = run.finish();
+  if (!options.folder.empty()) write_sensitivities(comm, path, key, measured);
+  return measured;
 }
 
 }  // namespace hack::model

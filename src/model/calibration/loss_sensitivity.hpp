@@ -1,5 +1,6 @@
 #pragma once
 
+#include <filesystem>
 #include <functional>
 #include <string>
 #include <vector>
@@ -31,6 +32,8 @@ struct SensitivityOptions {
   std::vector<std::size_t> linears;  ///< which of `linear_names`
   double probe_keep = 0.4;           ///< share of each tile that the probe keeps
   DType type = DType::f32;           ///< what weights are held in
+  /// Where measurements are kept, in a file named after model, text and options, and found again; empty: nowhere.
+  std::filesystem::path folder;
 };
 
 /// Measures them by forward passes alone. The statistics come from `windows`; the divergences from one window `probe`,

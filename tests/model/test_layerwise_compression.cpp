@@ -1,0 +1,159 @@
+// Compression layer by layer with a calibration text, on tiny models.
+
+#include "model/calibration/layerwise_compression.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <numeric>
+#include <random>
+
+#include "comm/collectives.hpp"
+#include "model/calibration/loss_sensitivity.hpp"
+#include "model/llama.hpp"
+#include "svd/compress.hpp"
+#include "svd/factor_archive.hpp"
+#include "tests/support/temporary_directory.hpp"
+#include "tests/support/tiny_model.hpp"
+
+namespace hack::model {
+namespace {
+
+using comm::Communicator;
+using testing::TemporaryDirectory;
+
+std::vector<int> random_ids(index_t count, unsigned seed) {
+  std::mt19937 random(seed);
+  std::vector<int> ids;
+  for (index_t t = 0; t < count; ++t) ids.push_back(static_cast<int>(random() % 256));
+  return ids;
+}
+
+/// A folder and a tiny model in it that all ranks see.
+class Layerwise : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string path = world_.is_root() ? folder_.path().string() : std::string();
+    comm::broadcast(world_, path);
+    shared_ = path;
+    if (world_.is_root()) testing::write_hf({.mlp_bias = true}, shared_ / "model");
+    world_.barrier();
+    checkpoint_ = Checkpoint::open(shared_ / "model");
+    windows_ = cut_windows(random_ids(9 * 48, 1), 48, 0, 8);
+    options_.storage = {.tile = 32, .rule = {svd::RankRule::Kind::keep, 0.6}, .factor_type = DType::f32};
+    options_.linears = {4, 5, 6};
+  }
+  void TearDown() override { world_.barrier(); }
+
+  LayerwiseReport compress(const Communicator& comm, const std::string& name, const RankChoices& choices = {}) {
+    return compress_layerwise(comm, queue_, *checkpoint_, windows_, options_, choices, {}, shared_ / name,
+                              [](index_t, index_t) {});
+  }
+
+  /// Final states of the model with an archive, or of the dense one, after tokens it was not calibrated on.
+  std::vector<float> states(const std::string& archive_name) {
+    std::optional<svd::FactorArchive> archive;
+    if (!archive_name.empty()) archive.emplace(shared_ / archive_name);
+    const Communicator self = Communicator::self();
+    Llama<Device::cpu> llama({*checkpoint_, archive ? &*archive : nullptr, DType::f32}, self, queue_);
+    KvCache<Device::cpu> cache = llama.make_cache(100);
+    const auto view = llama.forward(random_ids(100, 2), cache);
+    return {view.data, view.data + view.rows * view.cols};
+  }
+
+  static double distance(const std::vector<float>& a, const std::vector<float>& b) {
+    double difference = 0, size = 0;
+    for (std::size_t i = 0; i < a.size(); ++i) {
+      difference += (a[i] - b[i]) * (a[i] - b[i]);
+      size += a[i] * a[i];
+    }
+    return std::sqrt(difference / size);
+  }
+
+  Communicator world_ = Communicator::world();
+  Communicator self_ = Communicator::self();
+  TemporaryDirectory folder_;
+  std::filesystem::path shared_;
+  std::unique_ptr<Checkpoint> checkpoint_;
+  Queue<Device::cpu> queue_{2};
+  TokenWindows windows_;
+  LayerwiseOptions options_;
+};
+
+TEST_F(Layerwise, BudgetOfOneIsTheDenseModel) {
+  options_.storage.rule.value = 1;
+  const LayerwiseReport report = compress(world_, "one.h5");
+  // The layers before are exact, so there is nothing to make up for: T = W up to the statistics' rounding.
+  EXPECT_LT(distance(states(""), states("one.h5")), 1e-4);
+  for (const WeightedSummary& matrix : report.weighted) EXPECT_LE(matrix.error, 1e-9 * matrix.energy);
+}
+
+TEST_F(Layerwise, RanksAgree) {
+  for (const int steps : {0, 6}) {
+    if (steps > 0) options_.refine = svd::RefineOptions{.steps = steps, .batch = 96};
+    const LayerwiseReport together = compress(world_, "together.h5");
+    const std::string mine = "alone" + std::to_string(world_.rank()) + ".h5";
+    const LayerwiseReport alone = compress(self_, mine);
+    // Rounding may move the last rank of a budget to another tile.
+    EXPECT_NEAR(together.total.keep(), alone.total.keep(), 1e-3);
+    EXPECT_LE(together.total.keep(), 0.6);
+    // Steps of Adam amplify what rounding begins, and take other tokens on other ranks.
+    EXPECT_LT(distance(states(mine), states("together.h5")), steps == 0 ? 2e-3 : 0.1);
+    world_.barrier();
+  }
+}
+
+TEST_F(Layerwise, FittedFactorsAreCloserThanPlainOnesAtEqualBytes) {
+  options_.linears = {0, 1, 2, 3, 4, 5, 6};
+  const LayerwiseReport fitted = compress(world_, "fitted.h5");
+  std::vector<svd::MatrixSource> sources;
+  for (const svd::CompressionSummary& matrix : fitted.matrices) {
+    const TensorInfo info = checkpoint_->info(matrix.name);
+    sources.push_back(
+        {matrix.name, info.rows, info.cols,
+         [&, name = matrix.name](index_t i, index_t j, MatrixView<float> out) { checkpoint_->read(name, i, j, out); }});
+  }
+  svd::compress(world_, queue_, sources, options_.storage, {}, shared_ / "plain.h5");
+  const std::vector<float> dense = states("");
+  EXPECT_LT(distance(dense, states("fitted.h5")), 0.9 * distance(dense, states("plain.h5")));
+}
+
+TEST_F(Layerwise, SensitivitiesDoNotDependOnRanksAndAreFoundAgain) {
+  const TokenWindows probe = cut_windows(random_ids(40, 3), 40, 0, 1);
+  SensitivityOptions options{.storage = options_.storage, .linears = {0, 3, 6}, .folder = shared_};
+  index_t layers_done = 0;
+  const auto measure = [&](const Communicator& comm, const SensitivityOptions& how) {
+    return measure_sensitivities(comm, queue_, *checkpoint_, windows_, probe, how,
+                                 [&](index_t, index_t) { ++layers_done; });
+  };
+  const std::vector<MatrixSensitivity> together = measure(world_, options);
+  EXPECT_EQ(layers_done, checkpoint_->config().layers);
+  const std::vector<MatrixSensitivity> again = measure(world_, options);
+  EXPECT_EQ(layers_done, checkpoint_->config().layers);
+  options.folder.clear();
+  const std::vector<MatrixSensitivity> alone = measure(self_, options);
+  ASSERT_EQ(together.size(), 6u);
+  for (std::size_t m = 0; m < together.size(); ++m) {
+    EXPECT_EQ(together[m].name, alone[m].name);
+    EXPECT_EQ(together[m].sigma, again[m].sigma);
+    EXPECT_EQ(together[m].divergence, again[m].divergence);
+    EXPECT_EQ(together[m].discarded, again[m].discarded);
+    EXPECT_GT(together[m].divergence, 0);
+    EXPECT_NEAR(together[m].divergence, alone[m].divergence, 1e-3 * alone[m].divergence + 1e-6);
+    EXPECT_NEAR(together[m].discarded, alone[m].discarded, 1e-4 * alone[m].discarded);
+  }
+}
+
+TEST_F(Layerwise, GivenRanksAreKept) {
+  RankChoices choices;
+  options_.linears = {6};
+  const std::string name = "model.layers.1.mlp.down_proj.weight";
+  const svd::TileGrid grid = options_.storage.grid(checkpoint_->info(name).rows, checkpoint_->info(name).cols);
+  choices[name].assign(static_cast<std::size_t>(grid.size()), {kernels::TileKind::pivoted, 3, 1.0, 0.5});
+  compress(world_, "given.h5", choices);
+  const svd::FactorArchive archive(shared_ / "given.h5");
+  for (const std::int32_t rank : archive.matrix(name).ranks) EXPECT_EQ(rank, 3);
+}
+
+}  // namespace
+}  // namespace hack::model
