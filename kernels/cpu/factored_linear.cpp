@@ -203,6 +203,16 @@ void project_piece(X x, const Factors& w, const Piece& piece, index_t origin, Y 
   if (tile.kind == TileKind::factors) scale_block(w.scale + tile.scale + piece.first, block);
 }
 
+/// y of one piece of a tile row, some tokens at a time: then y and C z_ij stay in L2 from tile to tile.
+void expand_piece(X z, const Factors& w, const Piece& piece, index_t origin, Y y) {
+  constexpr index_t step = 128;
+  for (index_t token = 0; token < z.rows; token += step) {
+    const index_t tokens = std::min(step, z.rows - token);
+    expand_rows(multiply_transposed, z.rows_from(token, tokens), origin, w, piece.i, piece.first,
+                y.block(token, w.row_offsets[piece.i] + piece.first, tokens, piece.rows));
+  }
+}
+
 /// Runs f(piece, first token, tokens) for every piece and block of tokens, inside a parallel region.
 template <class F>
 void share_pieces(const std::vector<Piece>& pieces, index_t tokens, const F& f) {
@@ -230,8 +240,7 @@ void apply_tile_rows(Queue<Device::cpu>& queue, X x, const Factors& w, index_t f
       project_piece(x.rows_from(token, tokens), w, piece, origin, z.rows_from(token, tokens));
     });
     share_pieces(expanded, x.rows, [&](const Piece& piece, index_t token, index_t tokens) {
-      expand_rows(multiply_transposed, z.rows_from(token, tokens), origin, w, piece.i, piece.first,
-                  y.block(token, w.row_offsets[piece.i] + piece.first, tokens, piece.rows));
+      expand_piece(z.rows_from(token, tokens), w, piece, origin, y.rows_from(token, tokens));
     });
   }
 }

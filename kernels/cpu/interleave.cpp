@@ -16,43 +16,44 @@ namespace hack::kernels::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 #if HWY_TARGET != HWY_SCALAR
-/// How four numbers are put together, for each pattern of four marks.
-struct Patterns {
-  alignas(16) std::int32_t from_marked[16][4] = {};  // which of the next marked numbers a lane takes
-  alignas(16) std::int32_t from_others[16][4] = {};
-  alignas(16) std::int32_t is_marked[16][4] = {};  // all bits or none
+/// For each pattern of eight marks and each lane, how many marks there are before it: which of the next marked numbers
+/// goes there. With the opposite pattern, which of the others.
+struct Ranks {
+  alignas(8) std::uint8_t of[256][8] = {};
 
-  constexpr Patterns() {
-    for (int pattern = 0; pattern < 16; ++pattern) {
-      int marked = 0, others = 0;
-      for (int lane = 0; lane < 4; ++lane) {
-        const bool is = (pattern >> lane & 1) != 0;
-        from_marked[pattern][lane] = is ? marked++ : 0;
-        from_others[pattern][lane] = is ? 0 : others++;
-        is_marked[pattern][lane] = is ? -1 : 0;
+  constexpr Ranks() {
+    for (int pattern = 0; pattern < 256; ++pattern) {
+      for (int lane = 1; lane < 8; ++lane) {
+        of[pattern][lane] = static_cast<std::uint8_t>(of[pattern][lane - 1] + (pattern >> (lane - 1) & 1));
       }
     }
   }
 };
-constexpr Patterns patterns;
+constexpr Ranks ranks;
 #endif
 
 void add_row(const float* HWY_RESTRICT marked, const float* HWY_RESTRICT others, const std::uint8_t* marks,
              float* HWY_RESTRICT y, index_t n) {
   index_t i = 0;
 #if HWY_TARGET != HWY_SCALAR
-  const hn::Full128<float> d;
-  const hn::Full128<std::int32_t> di;
-  for (; i + 4 <= n; i += 4) {
-    const int pattern = marks[i / 8] >> (i % 8) & 15;
-    const auto left = hn::TableLookupLanes(hn::LoadU(d, marked), hn::SetTableIndices(d, patterns.from_marked[pattern]));
-    const auto right =
-        hn::TableLookupLanes(hn::LoadU(d, others), hn::SetTableIndices(d, patterns.from_others[pattern]));
-    const auto is_marked = hn::MaskFromVec(hn::BitCast(d, hn::Load(di, patterns.is_marked[pattern])));
-    hn::StoreU(hn::Add(hn::LoadU(d, y + i), hn::IfThenElse(is_marked, left, right)), d, y + i);
-    const int count = std::popcount(static_cast<unsigned>(pattern));
+  const hn::CappedTag<float, 8> d;
+  const hn::RebindToSigned<decltype(d)> di;
+  const hn::Rebind<std::uint8_t, decltype(d)> bytes;
+  constexpr index_t lanes = hn::MaxLanes(d);
+  const auto bits = hn::Shl(hn::Set(di, 1), hn::Iota(di, 0));
+  const auto pick = [&](const float* from, unsigned pattern) HWY_ATTR {
+    const auto indices = hn::PromoteTo(di, hn::LoadU(bytes, ranks.of[pattern]));
+    return hn::TableLookupLanes(hn::LoadU(d, from), hn::IndicesFromVec(d, indices));
+  };
+  constexpr unsigned all = (1u << lanes) - 1;
+  for (; i + lanes <= n; i += lanes) {
+    const unsigned pattern = static_cast<unsigned>(marks[i / 8] >> (i % 8)) & all;
+    const auto is_marked = hn::RebindMask(d, hn::TestBit(hn::Set(di, static_cast<std::int32_t>(pattern)), bits));
+    const auto next = hn::IfThenElse(is_marked, pick(marked, pattern), pick(others, ~pattern & all));
+    hn::StoreU(hn::Add(hn::LoadU(d, y + i), next), d, y + i);
+    const int count = std::popcount(pattern);
     marked += count;
-    others += 4 - count;
+    others += lanes - count;
   }
 #endif
   for (; i < n; ++i) y[i] += is_marked(marks, i) ? *marked++ : *others++;

@@ -7,7 +7,7 @@
 namespace hack::kernels {
 
 /// Numbers behind the end of `marked` and `others` that add_interleaved() may read, and does not use.
-constexpr index_t interleave_slack = 4;
+constexpr index_t interleave_slack = 8;
 
 /// Adds to each row of y (t, p + q), in the order of its columns, the numbers of `marked` (t, p) where `marks` has a
 /// mark and those of `others` (t, q) elsewhere; on the calling thread.

@@ -55,8 +55,8 @@ using RankChoices = std::map<std::string, std::vector<svd::TileChoice>>;
 ///       windows ─ InputStatistics ─ PropagatedTarget ─ WeightedFactorizer ─ archive
 ///                                                           └─ the second stream goes on with the factors
 ///
-/// Memory of a rank: both streams of its windows (context · hidden · 8 bytes each), two layers in `type`, and of the
-/// input of largest n: 3 n² + 2 n · tile numbers in double.
+/// Memory of a rank: of each of its windows context · (2 hidden + intermediate) · 4 bytes, two layers in `type`, the
+/// layer's factors and products in f32, and for the inputs of largest n 3 n² + 2 n · tile numbers in double.
 LayerwiseReport compress_layerwise(const comm::Communicator& comm, Queue<Device::cpu>& queue,
                                    const Checkpoint& checkpoint, const TokenWindows& windows,
                                    const LayerwiseOptions& options, const RankChoices& choices,

@@ -25,6 +25,7 @@ void LayerwisePass::load(index_t layer) {
   dense_layer_ = read_layer(layer);
   if (met_) met_layer_ = read_layer(layer);
   is_dense_ahead_ = false;
+  has_met_inner_ = false;
 }
 
 LlamaLayer<Device::cpu> LayerwisePass::read_layer(index_t layer) const {
@@ -66,15 +67,24 @@ svd::InputStatistics LayerwisePass::statistics(LinearInput input, bool with_cros
     if (needs_dense) dense = input_of(input, dense_runner_, *dense_layer_, dense_.window(w));
     met = met_ ? input_of(input, met_runner_, *met_layer_, met_->window(w)) : dense;
     statistics.add(queue_, met, dense);
+    if (met_ && input == LinearInput::inner) keep_met_inner(w, met);
     if (takes_dense_along) dense_runner_.add_mlp(*dense_layer_, dense, dense_.window(w));
   }
   if (takes_dense_along) is_dense_ahead_ = true;
+  if (met_ && input == LinearInput::inner) has_met_inner_ = true;
   statistics.finish(comm_);
   return statistics;
 }
 
+void LayerwisePass::keep_met_inner(index_t w, MatrixView<const float> inner) {
+  const index_t size = inner.rows * inner.cols;
+  if (met_inner_.size() < size * met_->count()) met_inner_ = Buffer<float>(size * met_->count());
+  std::copy_n(inner.data, size, met_inner_.data() + w * size);
+}
+
 void LayerwisePass::replace(std::size_t linear, MatrixView<const float> values) {
   if (!met_) return;
+  if (linear_inputs[linear] != LinearInput::inner) has_met_inner_ = false;
   WeightMatrix<> weights(values.rows, values.cols, DType::f32);
   std::copy_n(values.data, values.rows * values.cols, reinterpret_cast<float*>(weights.data()));
   linear_of(*met_layer_, linear).replace(std::move(weights));
@@ -104,7 +114,14 @@ void LayerwisePass::advance_dense_mlp() {
 
 void LayerwisePass::advance_mlp() {
   advance_dense_mlp();
-  if (met_) advance_mlp(met_runner_, *met_layer_, *met_);
+  if (!met_) return;
+  if (!has_met_inner_) return advance_mlp(met_runner_, *met_layer_, *met_);
+  const index_t intermediate = checkpoint_.config().intermediate_size;
+  for (index_t w = 0; w < met_->count(); ++w) {
+    const MatrixView<const float> inner(met_inner_.data() + w * met_->context() * intermediate, met_->context(),
+                                        intermediate);
+    met_runner_.add_mlp(*met_layer_, inner, met_->window(w));
+  }
 }
 
 Buffer<float> LayerwisePass::mlp_inputs() {

@@ -65,6 +65,7 @@ class LayerwisePass {
   using Runner = LayerRunner<Device::cpu>;
 
   MatrixView<const float> input_of(LinearInput input, Runner& runner, const Layer& layer, MatrixView<const float> x);
+  void keep_met_inner(index_t w, MatrixView<const float> inner);
   void advance_attention(Runner& runner, const Layer& layer, ActivationStream& stream);
   void advance_mlp(Runner& runner, const Layer& layer, ActivationStream& stream);
 
@@ -82,6 +83,8 @@ class LayerwisePass {
   std::optional<Layer> dense_layer_;
   std::optional<Layer> met_layer_;
   bool is_dense_ahead_ = false;  ///< the dense stream is past the MLP already
+  Buffer<float> met_inner_;      // (tokens, intermediate) inputs of down in the second stream
+  bool has_met_inner_ = false;   ///< they are those of gate and up as they are now
 };
 
 }  // namespace hack::model

@@ -35,6 +35,13 @@ WeightMatrix<> weights_of(const Buffer<float>& values, const svd::TileGrid& grid
   return weights;
 }
 
+/// More sweeps change how much a matrix loses, hardly which one loses more.
+svd::WeightingOptions probe_weighting(const SensitivityOptions& options) {
+  svd::WeightingOptions weighting = options.weighting;
+  weighting.sweeps = std::min(weighting.sweeps, 1);
+  return weighting;
+}
+
 class SensitivityProbe {
  public:
   SensitivityProbe(const comm::Communicator& comm, Queue<Device::cpu>& queue, const Checkpoint& checkpoint,
@@ -43,11 +50,10 @@ class SensitivityProbe {
         queue_(queue),
         checkpoint_(checkpoint),
         options_(options),
-        weighting_(options.weighting),
+        weighting_(probe_weighting(options)),
         self_(comm::Communicator::self()),
         pass_(checkpoint, options.type, comm, queue, windows, false),
         probe_(checkpoint, options.type, queue, probe, self_) {
-    weighting_.sweeps = std::min(weighting_.sweeps, 1);  // more change what a matrix loses, not how it ranks
     HACK_EXPECT(probe.count() == 1 && probe.context <= windows.context);
   }
 
@@ -173,8 +179,8 @@ std::string key_of(const Checkpoint& checkpoint, const TokenWindows& windows, co
   return fmt::format(
       "model {}, text {}, linears {}, mode {}, tile {}, storage {}, damping {}, sweeps {}, refit {}, probe keep {}, {}",
       checkpoint.fingerprint(), text.digits(), fmt::join(options.linears, " "), to_string(options.storage.mode),
-      options.storage.tile, to_string(options.storage.storage), options.weighting.damping, options.weighting.sweeps,
-      options.weighting.refit, options.probe_keep, to_string(options.type));
+      options.storage.tile, to_string(options.storage.storage), options.weighting.damping,
+      probe_weighting(options).sweeps, options.weighting.refit, options.probe_keep, to_string(options.type));
 }
 
 std::vector<std::string> names_of(const Checkpoint& checkpoint, const SensitivityOptions& options) {
