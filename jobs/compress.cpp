@@ -101,7 +101,7 @@ class CompressCommand : public Command {
             ->check(CLI::NonNegativeNumber);
     rule->require_option(1);
     app_.add_option("--factor-type", factor_type_, "Number type the factors are stored in")
-        ->check(CLI::IsMember({"f32", "bf16", "f16"}))
+        ->check(CLI::IsMember({"f32", "bf16", "f16", "int8"}))
         ->capture_default_str();
     app_.add_option("--storage", storage_,
                     "pivoted: a tile of rank k as k of its rows and the others' coefficients, k(h + w - k) numbers; "
@@ -115,7 +115,7 @@ class CompressCommand : public Command {
   nlohmann::json run(Session& session) override {
     const ModelFiles files(model_, "");
     const model::Checkpoint& checkpoint = files.checkpoint();
-    const svd::CompressOptions options{svd::parse_tile_mode(mode_), tile_, rule(), parse_dtype(factor_type_),
+    const svd::CompressOptions options{svd::parse_tile_mode(mode_), tile_, rule(), svd::parse_factor_type(factor_type_),
                                        svd::parse_storage(storage_)};
     validate(session.device() == Device::cpu || session.options().device == "auto",
              "compress runs on the CPU only; use --device cpu");
@@ -241,7 +241,7 @@ class CompressCommand : public Command {
   nlohmann::json answer(const Session& session, const std::vector<svd::CompressionSummary>& matrices,
                         const svd::CompressionSummary& total, const svd::CompressOptions& options) const {
     const ModelFiles compressed(model_, output_);
-    const auto [model_dense, model_stored] = compressed.model_bytes(options.factor_type);
+    const auto [model_dense, model_stored] = compressed.model_bytes(options.factor_type.unscaled());
     fmt::print("{}: {} matrices, {} tiles ({} dense), ranks {} to {} (mean {:.1f}), relative error {:.4f}\n", output_,
                matrices.size(), total.tiles, total.dense_tiles, total.min_rank, total.max_rank, total.mean_rank,
                total.relative_error());
@@ -249,6 +249,8 @@ class CompressCommand : public Command {
                format_bytes(static_cast<double>(total.bytes_factors)),
                format_bytes(static_cast<double>(total.bytes_dense)), 100 * total.keep(), format_bytes(model_stored),
                format_bytes(model_dense), 100 * model_stored / model_dense);
+    if (options.factor_type == svd::FactorType::int8)
+      fmt::print("  against 16-bit numbers, as the whole model is: selected matrices {:.2f} %\n", 50 * total.keep());
     if (total.keep() >= 1)
       session.log().info("warning: the archive is not smaller than the dense matrices; keep fewer singular values");
     nlohmann::json results = describe(total);
@@ -257,6 +259,7 @@ class CompressCommand : public Command {
     results["model_bytes_dense"] = model_dense;
     results["model_keep"] = model_stored / model_dense;
     results["factor_type"] = factor_type_;
+    if (options.factor_type == svd::FactorType::int8) results["keep_16_bit"] = total.keep() / 2;
     results["matrices"] = nlohmann::json::array();
     for (const svd::CompressionSummary& matrix : matrices) {
       nlohmann::json entry = describe(matrix);
