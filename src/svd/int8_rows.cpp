@@ -51,6 +51,23 @@ void round_rows(MatrixView<const float> x, std::span<const double> weights, Int8
   }
 }
 
+void round_together(MatrixView<const float> x, Along along, MatrixView<const double> l, std::span<double> carried,
+                    Int8Rows& to) {
+  const bool by_rows = along == Along::rows;
+  for (index_t vector = 0; vector < (by_rows ? x.rows : x.cols); ++vector) {
+    std::fill(carried.begin(), carried.end(), 0.0);
+    for (index_t i = l.rows; i-- > 0;) {
+      const index_t r = by_rows ? vector : i, c = by_rows ? i : vector;
+      const double scale = to_float(to.scales.data()[r]);
+      const double wanted = x(r, c) + carried[static_cast<std::size_t>(i)] / l(i, i);
+      const double integer = nearest(wanted, inverse_of(scale));
+      to.numbers.data()[r * x.cols + c] = static_cast<std::int8_t>(integer);
+      const double error = x(r, c) - scale * integer;
+      for (index_t j = 0; j < i; ++j) carried[static_cast<std::size_t>(j)] += error * l(i, j);
+    }
+  }
+}
+
 void widen_rows(const std::int8_t* numbers, const bf16* scales, MatrixView<float> out) {
   for (index_t r = 0; r < out.rows; ++r) {
     const float scale = to_float(scales[r]);

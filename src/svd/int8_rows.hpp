@@ -28,6 +28,15 @@ struct Int8Rows {
 /// 2^127. Does not throw.
 void round_rows(MatrixView<const float> x, std::span<const double> weights, Int8Rows& to);
 
+enum class Along : std::uint8_t { rows, columns };
+
+/// Rounds x (rows, cols) once more to the scales that `to` has, where an error e of each of its rows, or columns, costs
+/// ‖e L‖², L lower triangular with a positive diagonal: from the last number to the first, each makes up for the errors
+/// of those rounded before it as far as it can (the nearest plane of Babai 1986; GPTQ). `carried` is working memory of
+/// the size of L. Does not throw.
+void round_together(MatrixView<const float> x, Along along, MatrixView<const double> l, std::span<double> carried,
+                    Int8Rows& to);
+
 /// Writes what rows of integers stand for; exact.
 void widen_rows(const std::int8_t* numbers, const bf16* scales, MatrixView<float> out);
 

@@ -11,7 +11,7 @@
 #include "kernels/pivot.hpp"
 #include "svd/int8_rows.hpp"
 #include "svd/linear_algebra.hpp"
-#include "svd/pivot_refit.hpp"
+#include "svd/pivot_rounder.hpp"
 #include "svd/storage.hpp"
 
 namespace hack::svd {
@@ -90,8 +90,7 @@ void pivot(Queue<Device::cpu>& queue, const MatrixPart& part, std::vector<Item>&
 
 /// What one thread needs to round tiles to 8-bit integers.
 struct RoundingSpace {
-  PivotRefit refit;
-  std::vector<float> pivots;    // (k, w) as rounded
+  PivotRounder pivoted;
   std::vector<double> columns;  // (w) weights
   std::vector<double> ranks;    // (k) likewise
 
@@ -99,9 +98,7 @@ struct RoundingSpace {
     const index_t h = item.at.height, w = item.at.width, k = item.choice.rank;
     columns.reserve(static_cast<std::size_t>(w));
     ranks.reserve(static_cast<std::size_t>(k));
-    if (item.choice.kind != TileKind::pivoted) return;
-    pivots.reserve(static_cast<std::size_t>(k * w));
-    refit.reserve(h, w, k);
+    if (item.choice.kind == TileKind::pivoted) pivoted.reserve(h, w, k);
   }
 };
 
@@ -115,10 +112,9 @@ void weigh(MatrixView<const float> rows, std::span<const double> weights, std::v
 }
 
 void round_one(Item& item, RoundingSpace& space) {
-  const index_t h = item.at.height, w = item.at.width, k = item.choice.rank;
   std::span<const double> columns = item.numbers.column_weights;
   if (columns.empty()) {
-    space.columns.assign(static_cast<std::size_t>(w), 1.0);
+    space.columns.assign(static_cast<std::size_t>(item.at.width), 1.0);
     columns = space.columns;
   }
   switch (item.choice.kind) {
@@ -134,13 +130,7 @@ void round_one(Item& item, RoundingSpace& space) {
       round_rows(item.left(), space.ranks, item.u);
       break;
     case TileKind::pivoted:
-      round_rows(item.pivot_rows(), columns, item.v);
-      space.pivots.resize(static_cast<std::size_t>(k * w));
-      const MatrixView<float> rounded(space.pivots.data(), k, w);
-      widen_rows(item.v.numbers.data(), item.v.scales.data(), rounded);
-      space.refit.apply(item.pivot_rows(), rounded, columns, {item.coefficients.data(), h - k, k});
-      weigh(rounded, columns, space.ranks);
-      round_rows(item.coefficient_rows(), space.ranks, item.u);
+      space.pivoted.round(item.pivot_rows(), item.coefficient_rows(), columns, item.u, item.v);
       break;
   }
 }

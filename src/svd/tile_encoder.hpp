@@ -23,11 +23,11 @@ struct TileNumbers {
 };
 
 /// Appends the next tiles to a part, each in the form its choice says, in `type`. As int8, scales are chosen by what
-/// errors cost, and the coefficients of pivoted tiles are fitted to the pivots as rounded before they are rounded
-/// themselves (round_rows, PivotRefit). Where the tiles lie follows from how
-/// many the part has; numbers[t] belongs to choices[t]. Memory beside the result: a few MB a thread, or four copies of
-/// the largest tile in double. Bits do not depend on the number of threads or on how tiles are spread over calls.
-/// An Error names matrix and tile where a number is not finite or does not fit `type`; the part is of no use then.
+/// errors cost, and numbers of pivoted tiles make up for what others lost (round_rows, PivotRounder). Where the tiles
+/// lie follows from how many the part has; numbers[t] belongs to choices[t]. Memory beside the result: a few MB a
+/// thread, or four copies of the largest tile in double. Bits do not depend on the number of threads or on how tiles
+/// are spread over calls. An Error names matrix and tile where a number is not finite or does not fit `type`; the part
+/// is of no use then.
 void append_tiles(Queue<Device::cpu>& queue, MatrixPart& part, std::span<const TileChoice> choices,
                   std::span<const TileNumbers> numbers, FactorType type);
 
