@@ -85,14 +85,21 @@ class CompressCommand : public Command {
     const svd::CompressionSummary& total = compressed.total;
     const auto factors = static_cast<double>(total.bytes_factors);
     const auto dense = static_cast<double>(total.bytes_dense);
-    const double model_dense = dense_bytes(checkpoint, options_.stored().factor_type);
-    const double model_stored = model_dense - dense + factors;
+    // The rest of a model is never stored as int8: whole models compare in 16-bit numbers.
+    const svd::FactorType type = options_.stored().factor_type;
+    const double widening = static_cast<double>(size_of(type.unscaled())) / static_cast<double>(size_of(type));
+    const double model_dense = dense_bytes(checkpoint, type.unscaled());
+    const double model_stored = model_dense - widening * dense + factors;
     fmt::print("{}: {} matrices, {} tiles ({} dense), ranks {} to {} (mean {:.1f}), relative error {:.4f}\n", output_,
                compressed.matrices.size(), total.tiles, total.dense_tiles, total.min_rank, total.max_rank,
                total.mean_rank, total.relative_error());
     fmt::print("  selected matrices: {} in place of {} ({:.2f} %); whole model: {} in place of {} ({:.2f} %)\n",
                format_bytes(factors), format_bytes(dense), 100 * total.keep(), format_bytes(model_stored),
                format_bytes(model_dense), 100 * model_stored / model_dense);
+    if (type.has_scales()) {
+      fmt::print("  against 16-bit numbers, as the whole model is: selected matrices {:.2f} %\n",
+                 100 * total.keep() / widening);
+    }
     std::string phases;
     for (const auto& [phase, seconds] : compressed.phases) {
       phases += fmt::format("{}{} {}", phases.empty() ? "" : ", ", phase, format_seconds(seconds));
@@ -111,6 +118,7 @@ class CompressCommand : public Command {
     results["model_keep"] = model_stored / model_dense;
     results["evaluation"] = describe(scores);
     results["factor_type"] = options_.factor_type;
+    if (type.has_scales()) results["keep_16_bit"] = total.keep() / widening;
     return results;
   }
 

@@ -13,7 +13,7 @@ namespace hack::jobs {
 namespace {
 
 svd::TileFormat format_of(const CompressionOptions& options) {
-  return {svd::parse_storage(options.storage), parse_dtype(options.factor_type), options.calibration.align};
+  return {svd::parse_storage(options.storage), svd::parse_factor_type(options.factor_type), options.calibration.align};
 }
 
 /// Every tile the same share of its bytes; no spectra are needed for that.
@@ -116,8 +116,8 @@ std::vector<model::MatrixSensitivity> Compressor::sensitivities(const Compressio
 model::TokenWindows Compressor::probe(const CompressionOptions& options) {
   const CalibrationOptions& calibration = options.calibration;
   const std::vector<int>& ids = tokens(calibration);
-  model::TokenWindows probe = model::cut_windows(ids, calibration.context, calibration.windows, 1);
-  if (probe.count() == 0) probe = model::cut_windows(ids, calibration.context, 0, 1);
+  const index_t last = std::ssize(ids) / calibration.context - 1;
+  model::TokenWindows probe = model::cut_windows(ids, calibration.context, std::max<index_t>(last, 0), 1);
   probe.context = std::min<index_t>(probe.context, calibration.allocation_tokens);
   probe.ids.resize(static_cast<std::size_t>(probe.context));
   return probe;
@@ -126,7 +126,7 @@ model::TokenWindows Compressor::probe(const CompressionOptions& options) {
 index_t Compressor::bytes_dense(const CompressionOptions& options) const {
   index_t bytes = 0;
   for (const svd::MatrixSource& source : sources(options)) {
-    bytes += svd::dense_bytes(source.rows, source.cols, parse_dtype(options.factor_type));
+    bytes += svd::dense_bytes(source.rows, source.cols, svd::parse_factor_type(options.factor_type));
   }
   return bytes;
 }

@@ -44,7 +44,7 @@ class Compressor {
   std::vector<model::MatrixSensitivity> sensitivities(const CompressionOptions& options,
                                                       const std::filesystem::path& folder);
 
-  /// The window on which losses are measured: the first one after those that calibrate, where the text has it.
+  /// The window on which losses are measured: the last whole one of the texts, the same however many calibrate.
   model::TokenWindows probe(const CompressionOptions& options);
 
   const model::Checkpoint& checkpoint() const { return checkpoint_; }

@@ -16,7 +16,7 @@ void CompressionOptions::add_to(CLI::App& app) {
       ->delimiter(',')
       ->capture_default_str();
   app.add_option("--factor-type", factor_type, "Number type the factors are stored in")
-      ->check(CLI::IsMember({"f32", "bf16", "f16"}))
+      ->check(CLI::IsMember({"f32", "bf16", "f16", "int8"}))
       ->capture_default_str();
   app.add_option("--storage", storage,
                  "pivoted: a tile of rank k as k of its rows and the others' coefficients, k(h + w - k) numbers; "
@@ -41,7 +41,7 @@ void CompressionOptions::check() const {
 }
 
 svd::CompressOptions CompressionOptions::stored() const {
-  return {svd::parse_tile_mode(mode), tile, rule, parse_dtype(factor_type), svd::parse_storage(storage)};
+  return {svd::parse_tile_mode(mode), tile, rule, svd::parse_factor_type(factor_type), svd::parse_storage(storage)};
 }
 
 std::vector<std::size_t> CompressionOptions::linears() const {

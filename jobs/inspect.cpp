@@ -115,6 +115,7 @@ nlohmann::json inspect_archive(const std::string& path) {
   }
   fmt::print("  {} of factors in place of {} dense: {:.2f} %\n", format_bytes(stored), format_bytes(dense),
              100 * stored / dense);
+  if (how.factor_type == svd::FactorType::int8) fmt::print("  {:.2f} % of 16-bit numbers\n", 50 * stored / dense);
   return {{"kind", "archive"},
           {"method", info.header.method},
           {"mode", to_string(how.mode)},

@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-#include "kernels/dtype.hpp"
+#include "svd/factor_type.hpp"
 #include "svd/rank_policy.hpp"
 #include "svd/storage.hpp"
 #include "svd/tile_grid.hpp"
@@ -27,7 +27,7 @@ struct CompressOptions {
   TileMode mode = TileMode::tile;
   index_t tile = 128;  ///< height and width of tiles; unused in mode full
   RankRule rule;
-  DType factor_type = DType::bf16;
+  FactorType factor_type = DType::bf16;
   Storage storage = Storage::pivoted;  ///< of tiles of low rank
 
   TileGrid grid(index_t rows, index_t cols) const {

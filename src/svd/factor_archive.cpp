@@ -8,6 +8,7 @@
 
 #include "kernels/error.hpp"
 #include "kernels/row_marks.hpp"
+#include "svd/int8_rows.hpp"
 #include "svd/storage.hpp"
 
 namespace hack::svd {
@@ -83,6 +84,16 @@ index_t spectrum_length(const Hdf5Id& group, const TileGrid& grid) {
 
 std::string listed(const std::vector<index_t>& shape) { return fmt::format("({})", fmt::join(shape, ", ")); }
 
+/// What a tile's integers stand for, as f32.
+std::vector<std::byte> widened(const std::vector<std::byte>& integers, std::span<const bf16> scales) {
+  if (scales.empty()) return {};
+  std::vector<std::byte> out(integers.size() * sizeof(float));
+  const auto rows = std::ssize(scales);
+  widen_rows(reinterpret_cast<const std::int8_t*>(integers.data()), scales.data(),
+             {reinterpret_cast<float*>(out.data()), rows, std::ssize(integers) / rows});
+  return out;
+}
+
 std::vector<std::byte> slice(const std::vector<std::byte>& bytes, index_t first, index_t last) {
   return {bytes.begin() + first, bytes.begin() + last};
 }
@@ -114,7 +125,7 @@ ArchiveInfo FactorArchive::read_info() {
   info.compression.tile = read_integer(root, "tile");
   info.compression.rule.kind = parse_rank_rule(read_string(root, "rank_rule"));
   info.compression.rule.value = read_double(root, "rank_value");
-  info.compression.factor_type = parse_dtype(read_string(root, "factor_type"));
+  info.compression.factor_type = parse_factor_type(read_string(root, "factor_type"));
   info.compression.storage = version_ < 2 ? Storage::factors : parse_storage(read_string(root, "storage"));
   check_rank_rule(info.compression.rule);
   return info;
@@ -158,10 +169,8 @@ Hdf5Id FactorArchive::open_dataset(const Hdf5Id& group, const char* name, hid_t 
 
 /// Derives the offsets from the ranks; an Error where rank or kind is impossible or byte counts disagree.
 void FactorArchive::set_offsets(MatrixEntry& entry) const {
-  const DType type = info_.compression.factor_type;
-  entry.u_offsets = {0};
-  entry.v_offsets = {0};
-  entry.pivot_offsets = {0};
+  const FactorType type = info_.compression.factor_type;
+  entry.u_offsets = entry.v_offsets = entry.u_scale_offsets = entry.v_scale_offsets = entry.pivot_offsets = {0};
   index_t bytes = 0;
   for (index_t t = 0; t < entry.grid.size(); ++t) {
     const Tile tile = entry.grid.tile(t);
@@ -180,6 +189,8 @@ void FactorArchive::set_offsets(MatrixEntry& entry) const {
              "tile ({}, {}) discards {} of the energy {}", tile.i, tile.j, entry.discarded[at], entry.energies[at]);
     entry.u_offsets.push_back(entry.u_offsets.back() + u_size(kind, tile.height, tile.width, k));
     entry.v_offsets.push_back(entry.v_offsets.back() + v_size(kind, tile.width, k));
+    entry.u_scale_offsets.push_back(entry.u_scale_offsets.back() + u_rows(kind, tile.height, k));
+    entry.v_scale_offsets.push_back(entry.v_scale_offsets.back() + v_rows(kind, k));
     entry.pivot_offsets.push_back(entry.pivot_offsets.back() + pivot_bytes(kind, tile.height, k));
     bytes += stored_bytes(kind, tile.height, tile.width, k, type);
   }
@@ -210,6 +221,11 @@ MatrixEntry FactorArchive::read_entry(const std::string& name) const {
                {entry.grid.tile_rows(), entry.grid.tile_cols(), entry.spectrum_length});
   open_dataset(group, "u", number_type_.get(), {entry.u_offsets.back()});
   open_dataset(group, "v", number_type_.get(), {entry.v_offsets.back()});
+  if (info_.compression.factor_type.has_scales()) {
+    const Hdf5Id scale = file_type(DType::bf16);
+    open_dataset(group, "u_scale", scale.get(), {entry.u_scale_offsets.back()});
+    open_dataset(group, "v_scale", scale.get(), {entry.v_scale_offsets.back()});
+  }
   if (version_ < 2) return entry;
   const Hdf5Id pivots = open_dataset(group, "pivots", H5T_STD_U8LE, {entry.pivot_offsets.back()});
   entry.pivots.resize(static_cast<std::size_t>(entry.pivot_offsets.back()));
@@ -229,6 +245,38 @@ Hdf5Id FactorArchive::open_matrix_dataset(std::string_view matrix, const char* n
   return Hdf5Id(HACK_HDF5(H5Dopen2(group.get(), name, H5P_DEFAULT)));
 }
 
+/// Reads what tiles have in u or v, each tile's by itself; integers widened to f32.
+std::vector<std::vector<std::byte>> FactorArchive::read_array(std::string_view matrix, const std::string& array,
+                                                              const std::vector<index_t>& offsets,
+                                                              const std::vector<index_t>& scale_offsets,
+                                                              Range tiles) const {
+  const auto number = [&](index_t t) { return offsets[static_cast<std::size_t>(t)]; };
+  const auto scale = [&](index_t t) { return scale_offsets[static_cast<std::size_t>(t)]; };
+  const FactorType type = info_.compression.factor_type;
+  const index_t item = size_of(type), begin = number(tiles.begin), first_scale = scale(tiles.begin);
+  const index_t count = number(tiles.end) - begin;
+  std::vector<std::byte> bytes(static_cast<std::size_t>(count * item));
+  read_range(open_matrix_dataset(matrix, array.c_str()), number_type_.get(), begin, count, bytes.data());
+  std::vector<bf16> scales(static_cast<std::size_t>(type.has_scales() ? scale(tiles.end) - first_scale : 0));
+  if (!scales.empty()) {
+    read_range(open_matrix_dataset(matrix, (array + "_scale").c_str()), file_type(DType::bf16).get(), first_scale,
+               std::ssize(scales), scales.data());
+  }
+  std::vector<std::vector<std::byte>> out;
+  for (index_t t = tiles.begin; t < tiles.end; ++t) {
+    out.push_back(slice(bytes, (number(t) - begin) * item, (number(t + 1) - begin) * item));
+    if (!type.has_scales()) continue;
+    const index_t rows = scale(t + 1) - scale(t);
+    const std::span<const bf16> of_tile(scales.data() + scale(t) - first_scale, static_cast<std::size_t>(rows));
+    for (bf16 s : of_tile) {
+      validate(std::isfinite(to_float(s)) && to_float(s) >= 0, "a scale of tile {} in '{}_scale' is {}", t, array,
+               to_float(s));
+    }
+    out.back() = widened(out.back(), of_tile);
+  }
+  return out;
+}
+
 std::vector<StoredTile> FactorArchive::read_tiles(std::string_view name, index_t i, index_t first_col,
                                                   index_t last_col) const {
   const MatrixEntry& entry = matrix(name);
@@ -237,33 +285,19 @@ std::vector<StoredTile> FactorArchive::read_tiles(std::string_view name, index_t
               last_col <= grid.tile_cols());
   const index_t first = i * grid.tile_cols() + first_col;
   const index_t last = first + last_col - first_col;
-  const index_t item = size_of(info_.compression.factor_type);
   const index_t r = entry.spectrum_length;
-  const auto offset = [](const std::vector<index_t>& offsets, index_t t) {
-    return offsets[static_cast<std::size_t>(t)];
-  };
-  const auto read_numbers = [&](const char* array, const std::vector<index_t>& offsets) {
-    const index_t begin = offset(offsets, first);
-    const index_t count = offset(offsets, last) - begin;
-    std::vector<std::byte> bytes(static_cast<std::size_t>(count * item));
-    read_range(open_matrix_dataset(name, array), number_type_.get(), begin, count, bytes.data());
-    return bytes;
-  };
   return naming(fmt::format("{}: matrix {}", path_.string(), name), [&] {
-    const std::vector<std::byte> u = read_numbers("u", entry.u_offsets);
-    const std::vector<std::byte> v = read_numbers("v", entry.v_offsets);
+    auto u = read_array(name, "u", entry.u_offsets, entry.u_scale_offsets, {first, last});
+    auto v = read_array(name, "v", entry.v_offsets, entry.v_scale_offsets, {first, last});
     std::vector<float> spectra(static_cast<std::size_t>((last - first) * r));  // (tiles, r)
     read_range(open_matrix_dataset(name, "spectrum"), H5T_NATIVE_FLOAT, first * r, std::ssize(spectra), spectra.data());
     std::vector<StoredTile> tiles;
-    const index_t u_begin = offset(entry.u_offsets, first);
-    const index_t v_begin = offset(entry.v_offsets, first);
     for (index_t t = first; t < last; ++t) {
-      StoredTile tile{
-          entry.kinds[static_cast<std::size_t>(t)], entry.ranks[static_cast<std::size_t>(t)], {}, {}, {}, {}};
-      tile.u =
-          slice(u, (offset(entry.u_offsets, t) - u_begin) * item, (offset(entry.u_offsets, t + 1) - u_begin) * item);
-      tile.v =
-          slice(v, (offset(entry.v_offsets, t) - v_begin) * item, (offset(entry.v_offsets, t + 1) - v_begin) * item);
+      const auto at = static_cast<std::size_t>(t - first);
+      StoredTile tile{.kind = entry.kinds[static_cast<std::size_t>(t)],
+                      .rank = entry.ranks[static_cast<std::size_t>(t)],
+                      .u = std::move(u[at]),
+                      .v = std::move(v[at])};
       const auto sigma = spectra.begin() + (t - first) * r;
       tile.sigma.assign(sigma, sigma + std::min<index_t>(tile.rank, r));
       for (index_t row = 0; tile.kind == TileKind::pivoted && row < grid.tile(t).height; ++row) {

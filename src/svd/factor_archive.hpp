@@ -11,6 +11,7 @@
 #include "kernels/factored_linear.hpp"
 #include "svd/archive_info.hpp"
 #include "svd/hdf5.hpp"
+#include "svd/range.hpp"
 #include "svd/tile_grid.hpp"
 
 namespace hack::svd {
@@ -24,6 +25,8 @@ struct MatrixEntry {
   std::vector<double> discarded;         // (I * J) of it left out
   std::vector<index_t> u_offsets;        // (I * J + 1) first number of each tile in u, then their count
   std::vector<index_t> v_offsets;        // (I * J + 1) likewise in v
+  std::vector<index_t> u_scale_offsets;  // (I * J + 1) likewise in u_scale, where the factor type has scales
+  std::vector<index_t> v_scale_offsets;  // (I * J + 1) likewise in v_scale
   std::vector<index_t> pivot_offsets;    // (I * J + 1) likewise in pivots
   std::vector<std::uint8_t> pivots;      // marks of the tiles that have some
   index_t spectrum_length = 0;           ///< singular values of each tile: grid.max_rank(), or none
@@ -34,7 +37,7 @@ struct MatrixEntry {
   bool is_pivot(index_t tile, index_t row) const;
 };
 
-/// A tile as the archive holds it, in the archive's factor type.
+/// A tile as the archive holds it, in the archive's factor type; of int8 as f32, with the scales multiplied in.
 struct StoredTile {
   kernels::TileKind kind = kernels::TileKind::factors;
   std::int32_t rank = 0;        ///< k
@@ -60,7 +63,8 @@ class FactorArchive {
   /// An Error if there is no such matrix.
   const MatrixEntry& matrix(std::string_view name) const;
 
-  /// Reads tiles (i, first_col) … (i, last_col - 1): one read each of u, v and the spectrum.
+  /// Reads tiles (i, first_col) … (i, last_col - 1): one read each of u, v, their scales and the
+  /// spectrum.
   std::vector<StoredTile> read_tiles(std::string_view name, index_t i, index_t first_col, index_t last_col) const;
 
   /// Reads all singular values, where they are stored.
@@ -70,6 +74,9 @@ class FactorArchive {
   ArchiveInfo read_info();
   MatrixEntry read_entry(const std::string& name) const;
   void set_offsets(MatrixEntry& entry) const;
+  std::vector<std::vector<std::byte>> read_array(std::string_view matrix, const std::string& array,
+                                                 const std::vector<index_t>& offsets,
+                                                 const std::vector<index_t>& scale_offsets, Range tiles) const;
   Hdf5Id open_dataset(const Hdf5Id& group, const char* name, hid_t expected_type,
                       const std::vector<index_t>& expected_shape) const;
   Hdf5Id open_matrix_dataset(std::string_view matrix, const char* name) const;

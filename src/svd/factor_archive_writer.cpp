@@ -27,7 +27,7 @@ void write_header(const Hdf5Id& root, const ArchiveInfo& info) {
   write_attribute(root, "options", info.header.options);
 }
 
-index_t bytes_of(const MatrixPart& part, DType type) {
+index_t bytes_of(const MatrixPart& part, FactorType type) {
   index_t bytes = 0;
   for (std::size_t t = 0; t < part.tiles.size(); ++t) {
     const Tile tile = part.grid.tile(part.first_tile + static_cast<index_t>(t));
@@ -122,6 +122,10 @@ void FactorArchiveWriter::write_group(const MatrixPart& part) {
   write_array(comm_, group, "v", number, std::ssize(part.v) / size, part.v.data());
   write_array(comm_, group, "pivots", Hdf5Id(HACK_HDF5(H5Tcopy(H5T_STD_U8LE))), std::ssize(part.pivots),
               part.pivots.data());
+  if (!factor_type_.has_scales()) return;
+  const Hdf5Id scale = file_type(DType::bf16);
+  write_array(comm_, group, "u_scale", scale, std::ssize(part.u_scales), part.u_scales.data());
+  write_array(comm_, group, "v_scale", scale, std::ssize(part.v_scales), part.v_scales.data());
 }
 
 void FactorArchiveWriter::finish() {

@@ -27,6 +27,8 @@ struct MatrixPart {
   std::vector<float> spectra;        // (tiles of this rank, grid.max_rank()) whole spectra, then zeros; or nothing
   std::vector<std::byte> u;          // tile after tile in the factor type, as in the archive
   std::vector<std::byte> v;          // likewise
+  std::vector<bf16> u_scales;        // of int8: of the rows in u
+  std::vector<bf16> v_scales;        // likewise
   std::vector<std::uint8_t> pivots;  // likewise, bytes
 };
 
@@ -44,8 +46,10 @@ struct MatrixPart {
 ///         u               factor type: tiles row by row, each row-major
 ///         v               factor type: likewise
 ///         pivots          uint8: likewise
+///         u_scale         bf16, of factor type int8 alone: a scale for each row of u that has numbers, likewise
+///         v_scale         bf16: likewise of v
 ///
-/// What a tile (h, w) of rank k has in these three, and what it stands for:
+/// What a tile (h, w) of rank k has in these, and what it stands for (with int8, scales multiplied in):
 ///
 ///     factors   u: U (h, k)        v: Vᵀ (k, w)     U diag(first k of its spectrum) Vᵀ, U and V orthonormal
 ///     dense     u: itself (h, w)
@@ -76,7 +80,7 @@ class FactorArchiveWriter {
   void write_group(const MatrixPart& part);
 
   const comm::Communicator& comm_;
-  DType factor_type_;
+  FactorType factor_type_;
   comm::TemporaryFile temporary_;
   Hdf5Id file_;
   Hdf5Id matrices_;

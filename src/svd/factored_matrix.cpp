@@ -150,7 +150,7 @@ FactoredMatrix<D>::FactoredMatrix(const FactorArchive& archive, const std::strin
   Buffer<std::byte> v(v_offsets_.back() * size_of(type));
   std::vector<float> scale(static_cast<std::size_t>(scales_));
   std::vector<index_t> next_v = v_offsets_;  // where the next tile of each tile column goes
-  const DType stored = archive.info().compression.factor_type;
+  const DType stored = archive.info().compression.factor_type.widened();
   for (index_t i = 0; i < I && J > 0; ++i) {
     const std::vector<StoredTile> tiles =
         archive.read_tiles(name, tile_rows_.begin + i, tile_cols_.begin, tile_cols_.end);

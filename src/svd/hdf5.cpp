@@ -122,7 +122,8 @@ Hdf5Id create_dataset(const Hdf5Id& parent, const char* name, hid_t type, std::s
   return Hdf5Id(HACK_HDF5(H5Dcreate2(parent.get(), name, type, space.get(), H5P_DEFAULT, creation.get(), H5P_DEFAULT)));
 }
 
-Hdf5Id file_type(DType type) {
+Hdf5Id file_type(FactorType type) {
+  if (type.has_scales()) return Hdf5Id(HACK_HDF5(H5Tcopy(H5T_STD_I8LE)));
   Hdf5Id out(HACK_HDF5(H5Tcopy(H5T_IEEE_F32LE)));
   if (type == DType::f32) return out;
   const std::size_t exponent_bits = type == DType::bf16 ? 8 : 5;

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "comm/communicator.hpp"
-#include "kernels/dtype.hpp"
+#include "svd/factor_type.hpp"
 
 namespace hack::svd {
 
@@ -55,8 +55,8 @@ Hdf5Id create_group(const Hdf5Id& parent, const std::string& name);
 Hdf5Id create_dataset(const Hdf5Id& parent, const char* name, hid_t type, std::span<const index_t> shape);
 
 /// The type of numbers in a file, little-endian: IEEE binary32 and binary16; bfloat16 as a float of 8 exponent and 7
-/// fraction bits, which h5py and h5dump read as numbers.
-Hdf5Id file_type(DType type);
+/// fraction bits, which h5py and h5dump read as numbers; 8-bit integers of int8.
+Hdf5Id file_type(FactorType type);
 
 /// Writes an attribute; every rank gives the same value.
 void write_attribute(const Hdf5Id& object, const char* name, const std::string& value);

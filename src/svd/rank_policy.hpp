@@ -5,7 +5,6 @@
 #include <string_view>
 #include <vector>
 
-#include "kernels/dtype.hpp"
 #include "kernels/factored_linear.hpp"
 #include "svd/storage.hpp"
 
@@ -38,7 +37,7 @@ void check_rank_rule(const RankRule& rule);
 /// How tiles will be stored.
 struct TileFormat {
   Storage storage = Storage::pivoted;
-  DType type = DType::bf16;
+  FactorType type = DType::bf16;
   index_t align = 1;  ///< budgets choose ranks that are multiples of it, as far as they can
 };
 

@@ -3,16 +3,16 @@
 #include <cstdint>
 #include <string_view>
 
-#include "kernels/dtype.hpp"
 #include "kernels/factored_linear.hpp"
+#include "svd/factor_type.hpp"
 
 namespace hack::svd {
 
 /// What each tile has in the table of its matrix: its rank (int32) and its kind (uint8).
 constexpr index_t table_entry_bytes = 5;
 
-/// Bytes of a matrix or tile (h, w) as plain numbers.
-constexpr index_t dense_bytes(index_t h, index_t w, DType type) { return h * w * size_of(type); }
+/// Bytes of a matrix or tile (h, w) as plain numbers, without scales.
+constexpr index_t dense_bytes(index_t h, index_t w, FactorType type) { return h * w * size_of(type); }
 
 /// How tiles of low rank are stored.
 enum class Storage : std::uint8_t {
@@ -36,6 +36,14 @@ constexpr index_t v_size(kernels::TileKind kind, index_t w, index_t k) {
   return kind == kernels::TileKind::dense ? 0 : k * w;
 }
 
+/// Rows of a tile in the archive's arrays u and v that have numbers: int8 stores a scale of each.
+constexpr index_t u_rows(kernels::TileKind kind, index_t h, index_t k) {
+  if (kind == kernels::TileKind::dense) return h;
+  if (k == 0) return 0;
+  return kind == kernels::TileKind::pivoted ? h - k : h;
+}
+constexpr index_t v_rows(kernels::TileKind kind, index_t k) { return kind == kernels::TileKind::dense ? 0 : k; }
+
 /// Bytes that say which rows of a tile are its pivots, one bit a row; none where no row or every row is one.
 constexpr index_t pivot_bytes(kernels::TileKind kind, index_t h, index_t k) {
   return kind == kernels::TileKind::pivoted && k > 0 && k < h ? (h + 7) / 8 : 0;
@@ -46,11 +54,13 @@ constexpr index_t pivot_bytes(kernels::TileKind kind, index_t h, index_t k) {
 ///     factors   (h + w) k numbers, k singular values in f32
 ///     dense     h w numbers
 ///     pivoted   (h + w - k) k numbers, h bits that mark the pivots
+///     any       of int8, a scale in bf16 for each row of numbers
 ///
 /// Every byte count in policies and reports comes from here.
-constexpr index_t stored_bytes(kernels::TileKind kind, index_t h, index_t w, index_t k, DType type) {
-  const index_t scales = kind == kernels::TileKind::factors ? 4 * k : 0;
-  return table_entry_bytes + (u_size(kind, h, w, k) + v_size(kind, w, k)) * size_of(type) + scales +
+constexpr index_t stored_bytes(kernels::TileKind kind, index_t h, index_t w, index_t k, FactorType type) {
+  const index_t singular_values = kind == kernels::TileKind::factors ? 4 * k : 0;
+  const index_t scales = type.has_scales() ? (u_rows(kind, h, k) + v_rows(kind, k)) * scale_bytes : 0;
+  return table_entry_bytes + (u_size(kind, h, w, k) + v_size(kind, w, k)) * size_of(type) + singular_values + scales +
          pivot_bytes(kind, h, k);
 }
 

@@ -4,9 +4,14 @@
 #include <cmath>
 #include <vector>
 
+#include <omp.h>
+
 #include "kernels/buffer.hpp"
 #include "kernels/error.hpp"
 #include "kernels/pivot.hpp"
+#include "svd/int8_rows.hpp"
+#include "svd/linear_algebra.hpp"
+#include "svd/pivot_rounder.hpp"
 #include "svd/storage.hpp"
 
 namespace hack::svd {
@@ -23,34 +28,33 @@ struct Item {
   Buffer<std::uint8_t> marks;  // (mark_bytes(h)); these three of pivoted tiles alone
   Buffer<float> pivots;        // (k, w)
   Buffer<float> coefficients;  // (h - k, k)
+  Int8Rows u;                  // these two of int8 alone
+  Int8Rows v;
+
+  MatrixView<const float> left() const { return {numbers.u.data, at.height, choice.rank, numbers.u.ld}; }
+  MatrixView<const float> right() const { return {numbers.vt.data, choice.rank, at.width, numbers.vt.ld}; }
+  MatrixView<const float> pivot_rows() const { return {pivots.data(), choice.rank, at.width}; }
+  MatrixView<const float> coefficient_rows() const {
+    return {coefficients.data(), at.height - choice.rank, choice.rank};
+  }
 };
 
-/// Appends f32 numbers, converted.
-void append_numbers(std::vector<std::byte>& to, MatrixView<const float> from, DType type) {
-  if (from.rows * from.cols == 0) return;
-  const index_t row_bytes = from.cols * size_of(type);
-  const std::size_t begin = to.size();
-  to.resize(begin + static_cast<std::size_t>(from.rows * row_bytes));
-  for (index_t i = 0; i < from.rows; ++i) {
-    convert(from.row(i), DType::f32, to.data() + begin + i * row_bytes, type, from.cols);
-  }
-}
-
 /// Whether every number is still finite in `type`.
-bool fits(MatrixView<const float> x, DType type) {
-  const float limit = type == DType::f16 ? 65504.0f : 0x1.fep127f;  // largest f16; largest bf16
+bool fits(MatrixView<const float> x, FactorType type) {
   if (type == DType::f32) return true;
+  // The largest f16; the largest bf16; room for a scale of int8 rounded up.
+  const float limit = type == DType::f16 ? 65504.0f : type == DType::bf16 ? 0x1.fep127f : 0x1p127f;
   for (index_t i = 0; i < x.rows; ++i) {
     for (index_t j = 0; j < x.cols; ++j) {
-      if (std::fabs(x(i, j)) > limit) return false;
+      if (!(std::fabs(x(i, j)) <= limit)) return false;
     }
   }
   return true;
 }
 
-void expect_fit(MatrixView<const float> x, const MatrixPart& part, const Tile& at, DType type) {
+void expect_fit(MatrixView<const float> x, const MatrixPart& part, const Tile& at, FactorType type) {
   validate(fits(x, type),
-           "tensor {}, tile ({}, {}) does not fit {} (a number is too large); use "
+           "tensor {}, tile ({}, {}) does not fit {} (a number is too large or not finite); use "
            "--factor-type bf16 or f32",
            part.name, at.i, at.j, to_string(type));
 }
@@ -84,27 +88,119 @@ void pivot(Queue<Device::cpu>& queue, const MatrixPart& part, std::vector<Item>&
   }
 }
 
-void append(MatrixPart& part, const Item& item, DType type) {
-  const index_t h = item.at.height, w = item.at.width, k = item.choice.rank;
-  const TileNumbers& numbers = item.numbers;
+/// What one thread needs to round tiles to 8-bit integers.
+struct RoundingSpace {
+  PivotRounder pivoted;
+  std::vector<double> columns;  // (w) weights
+  std::vector<double> ranks;    // (k) likewise
+
+  void reserve(const Item& item) {
+    const index_t h = item.at.height, w = item.at.width, k = item.choice.rank;
+    columns.reserve(static_cast<std::size_t>(w));
+    ranks.reserve(static_cast<std::size_t>(k));
+    if (item.choice.kind == TileKind::pivoted) pivoted.reserve(h, w, k);
+  }
+};
+
+/// What a squared error in a coefficient of each row costs: Σ_c weights_c x_kc².
+void weigh(MatrixView<const float> rows, std::span<const double> weights, std::vector<double>& out) {
+  out.assign(static_cast<std::size_t>(rows.rows), 0.0);
+  for (index_t k = 0; k < rows.rows; ++k) {
+    double& sum = out[static_cast<std::size_t>(k)];
+    for (index_t c = 0; c < rows.cols; ++c) sum += weights[static_cast<std::size_t>(c)] * rows(k, c) * rows(k, c);
+  }
+}
+
+void round_one(Item& item, RoundingSpace& space) {
+  std::span<const double> columns = item.numbers.column_weights;
+  if (columns.empty()) {
+    space.columns.assign(static_cast<std::size_t>(item.at.width), 1.0);
+    columns = space.columns;
+  }
   switch (item.choice.kind) {
     case TileKind::dense:
-      expect_fit(numbers.values, part, item.at, type);
-      append_numbers(part.u, numbers.values, type);
+      round_rows(item.numbers.values, columns, item.u);
       break;
     case TileKind::factors:
-      append_numbers(part.u, {numbers.u.data, h, k, numbers.u.ld}, type);
-      append_numbers(part.v, {numbers.vt.data, k, w, numbers.vt.ld}, type);
+      round_rows(item.right(), columns, item.v);
+      weigh(item.right(), columns, space.ranks);
+      for (std::size_t l = 0; l < space.ranks.size(); ++l) {
+        space.ranks[l] *= double{item.numbers.sigma[l]} * item.numbers.sigma[l];
+      }
+      round_rows(item.left(), space.ranks, item.u);
       break;
     case TileKind::pivoted:
-      const MatrixView<const float> pivots{item.pivots.data(), k, w};
-      expect_fit(pivots, part, item.at, type);
-      append_numbers(part.u, {item.coefficients.data(), h - k, k}, type);
-      append_numbers(part.v, pivots, type);
-      part.pivots.insert(part.pivots.end(), item.marks.data(),
-                         item.marks.data() + pivot_bytes(TileKind::pivoted, h, k));
+      space.pivoted.round(item.pivot_rows(), item.coefficient_rows(), columns, item.u, item.v);
       break;
   }
+}
+
+/// Rounds items to 8-bit integers.
+void round(Queue<Device::cpu>& queue, std::vector<Item>& items) {
+  hold_blas_to_one_thread();
+  // An exception must not leave a parallel region: everything that may fail is allocated before it.
+  std::vector<RoundingSpace> spaces(static_cast<std::size_t>(queue.threads()));
+  for (Item& item : items) {
+    const TileKind kind = item.choice.kind;
+    const index_t h = item.at.height, w = item.at.width, k = item.choice.rank;
+    HACK_EXPECT(item.numbers.column_weights.empty() || std::ssize(item.numbers.column_weights) == w);
+    item.u = Int8Rows(u_rows(kind, h, k), kind == TileKind::dense ? w : k);
+    item.v = Int8Rows(v_rows(kind, k), w);
+    for (RoundingSpace& space : spaces) space.reserve(item);
+  }
+#pragma omp parallel for schedule(dynamic) num_threads(queue.threads())
+  for (Item& item : items) round_one(item, spaces[static_cast<std::size_t>(omp_get_thread_num())]);
+}
+
+void check(const MatrixPart& part, const Item& item, FactorType type) {
+  switch (item.choice.kind) {
+    case TileKind::dense:
+      expect_fit(item.numbers.values, part, item.at, type);
+      break;
+    case TileKind::factors:
+      expect_fit(item.left(), part, item.at, type);
+      expect_fit(item.right(), part, item.at, type);
+      break;
+    case TileKind::pivoted:
+      expect_fit(item.pivot_rows(), part, item.at, type);
+      break;
+  }
+}
+
+/// Appends `count` numbers or scales as they are.
+template <class To, class From>
+void append_plain(std::vector<To>& to, const Buffer<From>& from) {
+  const auto* first = reinterpret_cast<const To*>(from.data());
+  to.insert(to.end(), first, first + from.size());
+}
+
+/// Appends f32 numbers, converted.
+void append_numbers(std::vector<std::byte>& to, MatrixView<const float> from, DType type) {
+  if (from.rows * from.cols == 0) return;
+  const index_t row_bytes = from.cols * size_of(type);
+  const std::size_t begin = to.size();
+  to.resize(begin + static_cast<std::size_t>(from.rows * row_bytes));
+  for (index_t i = 0; i < from.rows; ++i) {
+    convert(from.row(i), DType::f32, to.data() + begin + i * row_bytes, type, from.cols);
+  }
+}
+
+void append(MatrixPart& part, const Item& item, FactorType type) {
+  const TileNumbers& numbers = item.numbers;
+  const index_t h = item.at.height, k = item.choice.rank;
+  if (type.has_scales()) {
+    append_plain(part.u, item.u.numbers);
+    append_plain(part.v, item.v.numbers);
+    append_plain(part.u_scales, item.u.scales);
+    append_plain(part.v_scales, item.v.scales);
+  } else if (item.choice.kind == TileKind::dense) {
+    append_numbers(part.u, numbers.values, type.widened());
+  } else {
+    const bool is_pivoted = item.choice.kind == TileKind::pivoted;
+    append_numbers(part.u, is_pivoted ? item.coefficient_rows() : item.left(), type.widened());
+    append_numbers(part.v, is_pivoted ? item.pivot_rows() : item.right(), type.widened());
+  }
+  part.pivots.insert(part.pivots.end(), item.marks.data(), item.marks.data() + pivot_bytes(item.choice.kind, h, k));
   part.tiles.push_back(item.choice);
   if (!part.has_spectra) return;
   HACK_EXPECT(std::ssize(numbers.spectrum) <= item.at.full_rank());
@@ -116,16 +212,18 @@ void append(MatrixPart& part, const Item& item, DType type) {
 }  // namespace
 
 void append_tiles(Queue<Device::cpu>& queue, MatrixPart& part, std::span<const TileChoice> choices,
-                  std::span<const TileNumbers> numbers, DType type) {
+                  std::span<const TileNumbers> numbers, FactorType type) {
   HACK_EXPECT(choices.size() == numbers.size());
   const std::size_t step = 32 * static_cast<std::size_t>(queue.threads());
   for (std::size_t first = 0; first < choices.size(); first += step) {
     std::vector<Item> items;
     for (std::size_t t = first; t < std::min(first + step, choices.size()); ++t) {
       const index_t number = part.first_tile + std::ssize(part.tiles) + static_cast<index_t>(t - first);
-      items.push_back({part.grid.tile(number), choices[t], numbers[t], {}, {}, {}});
+      items.push_back({part.grid.tile(number), choices[t], numbers[t], {}, {}, {}, {}, {}});
     }
     pivot(queue, part, items);
+    for (const Item& item : items) check(part, item, type);
+    if (type.has_scales()) round(queue, items);
     for (const Item& item : items) append(part, item, type);
   }
 }

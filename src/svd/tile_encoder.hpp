@@ -18,13 +18,17 @@ struct TileNumbers {
   /// For parts with spectra: the tile's singular values, at most min(h, w); zeros follow where there are fewer. Of a
   /// tile kept as two factors the first k are `sigma`.
   std::span<const float> spectrum;
+  /// For int8: what a squared error in each column costs, (w), at least 0; nothing where all cost the same.
+  std::span<const double> column_weights;
 };
 
-/// Appends the next tiles to a part, each in the form its choice says, in `type`. Where the tiles lie follows from how
-/// many the part has; numbers[t] belongs to choices[t]. Memory beside the result: a few MB a thread, or four copies of
-/// the largest tile in double. Bits do not depend on the number of threads or on how tiles are spread over calls.
-/// An Error names matrix and tile where a number is not finite or does not fit `type`; the part is of no use then.
+/// Appends the next tiles to a part, each in the form its choice says, in `type`. As int8, scales are chosen by what
+/// errors cost, and numbers of pivoted tiles make up for what others lost (round_rows, PivotRounder). Where the tiles
+/// lie follows from how many the part has; numbers[t] belongs to choices[t]. Memory beside the result: a few MB a
+/// thread, or four copies of the largest tile in double. Bits do not depend on the number of threads or on how tiles
+/// are spread over calls. An Error names matrix and tile where a number is not finite or does not fit `type`; the part
+/// is of no use then.
 void append_tiles(Queue<Device::cpu>& queue, MatrixPart& part, std::span<const TileChoice> choices,
-                  std::span<const TileNumbers> numbers, DType type);
+                  std::span<const TileNumbers> numbers, FactorType type);
 
 }  // namespace hack::svd

@@ -25,6 +25,15 @@ void copy_damped(MatrixView<const double> block, double damping, MatrixView<doub
   for (index_t i = 0; i < to.rows; ++i) to(i, i) += damping;
 }
 
+double mean_of_diagonal(MatrixView<const double> h) {
+  double mean = 0;
+  for (index_t i = 0; i < h.rows; ++i) mean += h(i, i) / static_cast<double>(h.rows);
+  return mean;
+}
+
+/// d
+double damping_of(double mean, double damping) { return mean > 0 ? damping * mean : 1.0; }
+
 void clear_upper_triangle(MatrixView<double> a) {
   for (index_t i = 0; i < a.rows; ++i) std::fill(a.row(i) + i + 1, a.row(i) + a.cols, 0.0);
 }
@@ -36,8 +45,7 @@ Whitening::Whitening(Queue<Device::cpu>& queue, MatrixView<const double> h, cons
   HACK_EXPECT(h.rows == grid.cols() && h.cols == grid.cols());
   validate(damping >= 0 && std::isfinite(damping), "damping {} is impossible; use a number of at least 0", damping);
   validate(is_finite(h, queue.threads()), "calibration statistics hold NaN or infinity; calibrate again");
-  double mean = 0;
-  for (index_t i = 0; i < h.rows; ++i) mean += h(i, i) / static_cast<double>(h.rows);
+  const double mean = mean_of_diagonal(h);
   validate(mean >= 0,
            "calibration statistics have a diagonal of mean {} (sums of squares are never negative); "
            "calibrate again",
@@ -45,7 +53,7 @@ Whitening::Whitening(Queue<Device::cpu>& queue, MatrixView<const double> h, cons
 
   for (index_t j = 0; j < grid.tile_cols(); ++j) {
     const Tile tile = grid.tile(0, j);
-    columns_.push_back({tile.col, tile.width, mean > 0 ? damping * mean : 1.0, Buffer<double>(tile.width * tile.width),
+    columns_.push_back({tile.col, tile.width, damping_of(mean, damping), Buffer<double>(tile.width * tile.width),
                         Buffer<double>(tile.width * tile.width)});
   }
   hold_blas_to_one_thread();
@@ -86,6 +94,13 @@ MatrixView<const double> Whitening::root(index_t j) const {
 
 MatrixView<const double> Whitening::inverse(index_t j) const {
   return {column(j).inverse.data(), column(j).width, column(j).width};
+}
+
+std::vector<double> damped_diagonal(MatrixView<const double> h, double damping) {
+  const double d = damping_of(mean_of_diagonal(h), damping);
+  std::vector<double> out;
+  for (index_t i = 0; i < h.rows; ++i) out.push_back(std::max(h(i, i), 0.0) + d);
+  return out;
 }
 
 }  // namespace hack::svd

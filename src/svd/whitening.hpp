@@ -50,4 +50,7 @@ class Whitening {
   std::vector<Column> columns_;  // (J)
 };
 
+/// Returns the diagonal of H + d I, d as above: what a squared error in each column costs by itself. None is negative.
+std::vector<double> damped_diagonal(MatrixView<const double> h, double damping);  // (n)
+
 }  // namespace hack::svd

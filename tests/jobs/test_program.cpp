@@ -145,6 +145,22 @@ TEST_F(Program, InspectsModelsAndArchives) {
   EXPECT_NE(archive.program.out.find("model.layers.1.mlp.down_proj"), std::string::npos);
 }
 
+TEST_F(Program, StoresFactorsAsIntegers) {
+  const Finished made = compress(2, "hf", "int8.h5", {"--topk", "0.5", "--tile", "48", "--factor-type", "int8"});
+  EXPECT_EQ(made.results["factor_type"], "int8");
+  EXPECT_EQ(made.results["keep_16_bit"].get<double>(), made.results["keep"].get<double>() / 2);
+  const Finished archive = run(0, {"inspect", file("int8.h5")});
+  EXPECT_EQ(archive.results["factor_type"], "int8");
+  EXPECT_NE(archive.program.out.find("% of 16-bit numbers"), std::string::npos) << archive.program.out;
+
+  compress(2, "hf", "f32.h5", {"--topk", "0.5", "--tile", "48", "--factor-type", "f32"});
+  const json integers = perplexity(2, "hf", {"--archive", file("int8.h5")});
+  const json floats = perplexity(2, "hf", {"--archive", file("f32.h5")});
+  EXPECT_NE(integers["perplexity"], floats["perplexity"]);
+  // Weights are off by about 1 %, losses by far less.
+  EXPECT_LT(relative(integers["perplexity"], floats["perplexity"]), 0.02);
+}
+
 class ArchiveOfAnyRankCount : public Program, public ::testing::WithParamInterface<Arguments> {};
 
 TEST_P(ArchiveOfAnyRankCount, IsTheSameInEveryByte) {
@@ -170,6 +186,7 @@ INSTANTIATE_TEST_SUITE_P(Ways, ArchiveOfAnyRankCount,
                                            Arguments{"--keep", "0.8", "--tile", "32", "--storage", "pivoted"},
                                            Arguments{"--topk", "0.5", "--storage", "pivoted"},
                                            Arguments{"--tolerance", "0.3", "--factor-type", "f16"},
+                                           Arguments{"--keep", "0.5", "--tile", "48", "--factor-type", "int8"},
                                            Arguments{"--mode", "full", "--topk", "0.3"}));
 
 TEST_F(Program, ArchivesOpenInOtherPrograms) {

@@ -78,13 +78,16 @@ const RankRule rules[] = {{RankRule::Kind::topk, 0.3},
                           {RankRule::Kind::keep, 0.7}};
 
 TEST_F(CompressTest, GivesTheSameBytesForAnyNumberOfRanksAndThreads) {
-  for (const auto& [rule, storage] : {std::pair{rules[0], Storage::pivoted},
-                                      {rules[0], Storage::factors},
-                                      {rules[1], Storage::pivoted},
-                                      {rules[2], Storage::factors},
-                                      {rules[3], Storage::pivoted},
-                                      {rules[3], Storage::factors}}) {
-    const CompressOptions options{TileMode::tile, 16, rule, DType::bf16, storage};
+  const FactorType half = DType::bf16, integer = FactorType::int8;
+  for (const auto& [rule, storage, type] : {std::tuple{rules[0], Storage::pivoted, half},
+                                            {rules[0], Storage::factors, half},
+                                            {rules[1], Storage::pivoted, half},
+                                            {rules[1], Storage::factors, integer},
+                                            {rules[2], Storage::factors, half},
+                                            {rules[3], Storage::pivoted, half},
+                                            {rules[3], Storage::pivoted, integer},
+                                            {rules[3], Storage::factors, half}}) {
+    const CompressOptions options{TileMode::tile, 16, rule, type, storage};
     const CompressReport all = run(world_, example(), options, folder_ / "all.h5", 2);
     const CompressReport self = run(Communicator::self(), example(), options, mine("self"), 1);
     EXPECT_TRUE(contents(folder_ / "all.h5") == contents(mine("self"))) << to_string(rule.kind);

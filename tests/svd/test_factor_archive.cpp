@@ -46,7 +46,7 @@ class FactorArchiveTest : public testing::Test {
   std::filesystem::path folder_;
 };
 
-ArchiveInfo example_info(DType type) {
+ArchiveInfo example_info(FactorType type) {
   ArchiveInfo info;
   info.header = {"1.2.3", "fingerprint", R"({"layers": 2})", "plain", ""};
   info.compression = {TileMode::tile, 4, {RankRule::Kind::tolerance, 0.25}, type, Storage::pivoted};
@@ -75,18 +75,35 @@ std::vector<index_t> pivots_of(const Tile& tile, const TileChoice& choice) {
 }
 
 /// Numbers that say which tile and which array they belong to.
-std::vector<std::byte> numbers(const Tile& tile, int array, index_t count, DType type) {
+std::vector<std::byte> numbers(const Tile& tile, int array, index_t count, FactorType type) {
   std::vector<float> values(static_cast<std::size_t>(count));
   for (index_t n = 0; n < count; ++n) values[n] = static_cast<float>((tile.i * 64 + tile.j * 16 + array * 7 + n) % 251);
   std::vector<std::byte> out(static_cast<std::size_t>(count * size_of(type)));
-  if (count > 0) convert(values.data(), DType::f32, out.data(), type, count);
+  for (index_t n = 0; type.has_scales() && n < count; ++n) out[n] = static_cast<std::byte>(values[n] - 125);
+  if (!type.has_scales()) convert(values.data(), DType::f32, out.data(), type.widened(), count);
+  return out;
+}
+
+float scale_of(const Tile& tile, int array, index_t row) {
+  return 0.25f * static_cast<float>((tile.i + 2 * tile.j + array + row) % 8);
+}
+
+/// What a reader gets of these numbers.
+std::vector<std::byte> widened(const Tile& tile, int array, index_t rows, index_t count, FactorType type) {
+  const std::vector<std::byte> stored = numbers(tile, array, count, type);
+  if (!type.has_scales() || count == 0) return stored;
+  std::vector<std::byte> out(stored.size() * sizeof(float));
+  for (index_t n = 0; n < count; ++n) {
+    const float x = scale_of(tile, array, n / (count / rows)) * static_cast<float>(static_cast<std::int8_t>(stored[n]));
+    std::memcpy(out.data() + n * sizeof(float), &x, sizeof(float));
+  }
   return out;
 }
 
 float sigma_of(const Tile& tile, index_t k) { return 50.0f - static_cast<float>(tile.i + tile.j + 2 * k); }
 
 /// What `comm.rank()` of `comm.size()` ranks holds: even parts, and nothing on rank 1 of three or more.
-MatrixPart example_part(const Communicator& comm, const std::string& name, const TileGrid& grid, DType type,
+MatrixPart example_part(const Communicator& comm, const std::string& name, const TileGrid& grid, FactorType type,
                         Example example = Example::all_kinds) {
   const auto border = [&](int p) {
     if (comm.size() >= 3 && p == 2) p = 1;
@@ -106,6 +123,10 @@ MatrixPart example_part(const Communicator& comm, const std::string& name, const
     const auto v = numbers(tile, 1, v_size(choice.kind, tile.width, choice.rank), type);
     part.u.insert(part.u.end(), u.begin(), u.end());
     part.v.insert(part.v.end(), v.begin(), v.end());
+    for (index_t row = 0; type.has_scales() && row < u_rows(choice.kind, tile.height, choice.rank); ++row)
+      part.u_scales.push_back(to_bf16(scale_of(tile, 0, row)));
+    for (index_t row = 0; type.has_scales() && row < v_rows(choice.kind, choice.rank); ++row)
+      part.v_scales.push_back(to_bf16(scale_of(tile, 1, row)));
     std::vector<std::uint8_t> marks(static_cast<std::size_t>(pivot_bytes(choice.kind, tile.height, choice.rank)));
     for (index_t row : pivots_of(tile, choice)) {
       if (!marks.empty()) kernels::mark(marks.data(), row);
@@ -115,7 +136,7 @@ MatrixPart example_part(const Communicator& comm, const std::string& name, const
   return part;
 }
 
-void write_example(const Communicator& comm, const std::filesystem::path& path, DType type,
+void write_example(const Communicator& comm, const std::filesystem::path& path, FactorType type,
                    Example example = Example::all_kinds) {
   FactorArchiveWriter writer(comm, path, example_info(type));
   writer.write(example_part(comm, "b.up", TileGrid(9, 14, 4, 4), type, example));
@@ -130,10 +151,13 @@ std::vector<char> contents(const std::filesystem::path& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
+const std::pair<FactorType, Example> examples[] = {{DType::bf16, Example::all_kinds},
+                                                   {DType::f16, Example::without_spectra},
+                                                   {DType::f32, Example::without_pivots},
+                                                   {FactorType::int8, Example::all_kinds}};
+
 TEST_F(FactorArchiveTest, HasTheSameBytesForAnyNumberOfRanks) {
-  for (const auto& [type, example] : {std::pair{DType::bf16, Example::all_kinds},
-                                      {DType::f16, Example::without_spectra},
-                                      {DType::f32, Example::without_pivots}}) {
+  for (const auto& [type, example] : examples) {
     write_example(world_, folder_ / "all.h5", type, example);
     write_example(Communicator::self(), mine("self"), type, example);
     const std::vector<char> all = contents(folder_ / "all.h5");
@@ -145,9 +169,7 @@ TEST_F(FactorArchiveTest, HasTheSameBytesForAnyNumberOfRanks) {
 }
 
 TEST_F(FactorArchiveTest, GivesBackEveryTile) {
-  for (const auto& [type, example] : {std::pair{DType::bf16, Example::all_kinds},
-                                      {DType::f16, Example::without_spectra},
-                                      {DType::f32, Example::without_pivots}}) {
+  for (const auto& [type, example] : examples) {
     write_example(world_, folder_ / "all.h5", type, example);
     const bool has_spectra = example != Example::without_spectra;
     const FactorArchive archive(folder_ / "all.h5");
@@ -170,8 +192,10 @@ TEST_F(FactorArchiveTest, GivesBackEveryTile) {
           EXPECT_EQ(entry.discarded[t], choice.discarded);
           EXPECT_EQ(row[j].kind, choice.kind);
           EXPECT_EQ(row[j].rank, choice.rank);
-          EXPECT_EQ(row[j].u, numbers(tile, 0, u_size(choice.kind, tile.height, tile.width, choice.rank), type));
-          EXPECT_EQ(row[j].v, numbers(tile, 1, v_size(choice.kind, tile.width, choice.rank), type));
+          EXPECT_EQ(row[j].u, widened(tile, 0, u_rows(choice.kind, tile.height, choice.rank),
+                                      u_size(choice.kind, tile.height, tile.width, choice.rank), type));
+          EXPECT_EQ(row[j].v, widened(tile, 1, v_rows(choice.kind, choice.rank),
+                                      v_size(choice.kind, tile.width, choice.rank), type));
           EXPECT_EQ(row[j].pivots, pivots_of(tile, choice));
           ASSERT_EQ(std::ssize(row[j].sigma), has_spectra ? choice.rank : 0);
           ASSERT_EQ(std::ssize(spectrum), has_spectra ? entry.grid.size() * entry.grid.max_rank() : 0);
@@ -283,8 +307,8 @@ class Vandal {
 
 /// The message with which the archive is refused after `damage`.
 template <class F>
-std::string refusal(const std::filesystem::path& path, F damage) {
-  write_example(Communicator::self(), path, DType::bf16);
+std::string refusal(const std::filesystem::path& path, F damage, FactorType type = DType::bf16) {
+  write_example(Communicator::self(), path, type);
   damage();
   try {
     const FactorArchive archive(path);
@@ -395,6 +419,28 @@ TEST_F(FactorArchiveTest, RefusesHostileFiles) {
         H5Dcreate2(file.get(), rank.c_str(), H5T_STD_I32LE, space.get(), H5P_DEFAULT, creation.get(), H5P_DEFAULT));
     ASSERT_GE(id.get(), 0);
   });
+}
+
+TEST_F(FactorArchiveTest, RefusesScalesThatAreNone) {
+  const std::filesystem::path path = mine("scales");
+  const auto refused = [&](auto damage) { return refusal(path, damage, FactorType::int8); };
+  const auto expect_refusal = [&](const std::string& expected, auto damage) {
+    const std::string message = refused(damage);
+    EXPECT_NE(message.find(path.string() + ": matrix b.up: " + expected), std::string::npos) << message;
+  };
+  const char* u = "matrices/b.up/u_scale";
+  const char* v = "matrices/b.up/v_scale";
+  EXPECT_EQ(refused([] {}), "(accepted)");
+  // Tile 0 is of rank 0: no rows, no scales.
+  for (float bad : {-1.0f, std::numeric_limits<float>::infinity(), std::nanf("")}) {
+    expect_refusal("a scale of tile 1 in 'u_scale' is", [&] { Vandal(path).set_first(u, H5T_NATIVE_FLOAT, bad); });
+    expect_refusal("a scale of tile 1 in 'v_scale' is", [&] { Vandal(path).set_first(v, H5T_NATIVE_FLOAT, bad); });
+  }
+  expect_refusal("the dataset 'v_scale' is missing", [&] { Vandal(path).remove(v); });
+  expect_refusal("'u_scale' has the shape (7)", [&] { Vandal(path).replace(u, file_type(DType::bf16).get(), {7}); });
+  expect_refusal("the numbers of 'u_scale'", [&] { Vandal(path).replace(u, H5T_IEEE_F32LE, {7}); });
+  const std::string halved = refused([&] { Vandal(path).set_text("factor_type", "bf16"); });
+  EXPECT_NE(halved.find("it claims"), std::string::npos) << halved;
 }
 
 TEST_F(FactorArchiveTest, SelectsRangesOfAnyBeginningAndEnd) {

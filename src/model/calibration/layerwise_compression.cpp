@@ -13,6 +13,7 @@
 #include "svd/propagated_target.hpp"
 #include "svd/tile_encoder.hpp"
 #include "svd/weighted_error.hpp"
+#include "svd/whitening.hpp"
 
 namespace hack::model {
 namespace {
@@ -80,7 +81,8 @@ class LayerwiseCompressor {
   struct Compressed {
     std::size_t linear;
     TiledMatrix matrix;
-    Buffer<float> rebuilt;  // (m, n)
+    std::vector<double> column_weights;  // (n)
+    Buffer<float> rebuilt;               // (m, n)
 
     MatrixView<const float> values() const { return {rebuilt.data(), matrix.grid.rows(), matrix.grid.cols()}; }
   };
@@ -113,7 +115,7 @@ class LayerwiseCompressor {
 
   /// Takes a factorized matrix: the second stream meets it from here on, and it will be written.
   void adopt(std::size_t linear, TiledMatrix matrix, MatrixView<const double> h) {
-    Compressed compressed{linear, std::move(matrix), {}};
+    Compressed compressed{linear, std::move(matrix), svd::damped_diagonal(h, options_.weighting.damping), {}};
     clock_.measure("factors", [&] {
       compressed.rebuilt = svd::rebuild(queue_, compressed.matrix);
       report(compressed.matrix, compressed.rebuilt, h);
@@ -216,11 +218,13 @@ class LayerwiseCompressor {
     for (index_t t = rows.begin * columns; t < rows.end * columns; ++t) {
       const svd::Tile at = matrix.grid.tile(t);
       const svd::TruncatedTile& tile = matrix.tiles[static_cast<std::size_t>(t)];
-      numbers.push_back({.values = compressed.values().block(at.row, at.col, at.height, at.width),
-                         .u = {tile.u.data(), at.height, tile.rank},
-                         .sigma = tile.sigma.data(),
-                         .vt = {tile.vt.data(), tile.rank, at.width},
-                         .spectrum = {tile.sigma.data(), static_cast<std::size_t>(part.has_spectra ? tile.rank : 0)}});
+      numbers.push_back(
+          {.values = compressed.values().block(at.row, at.col, at.height, at.width),
+           .u = {tile.u.data(), at.height, tile.rank},
+           .sigma = tile.sigma.data(),
+           .vt = {tile.vt.data(), tile.rank, at.width},
+           .spectrum = {tile.sigma.data(), static_cast<std::size_t>(part.has_spectra ? tile.rank : 0)},
+           .column_weights = {compressed.column_weights.data() + at.col, static_cast<std::size_t>(at.width)}});
     }
     const auto choices = std::span<const svd::TileChoice>(matrix.choices)
                              .subspan(static_cast<std::size_t>(rows.begin * columns), numbers.size());

@@ -1,0 +1,102 @@
+#include "svd/pivot_rounder.hpp"
+
+#include <algorithm>
+
+#include "svd/linear_algebra.hpp"
+
+namespace hack::svd {
+namespace {
+
+template <class T>
+void grow(Buffer<T>& buffer, index_t size) {
+  if (buffer.size() < size) buffer = Buffer<T>(size);
+}
+
+std::span<double> first(Buffer<double>& buffer, index_t count) {
+  return {buffer.data(), static_cast<std::size_t>(count)};
+}
+
+void scale_columns(MatrixView<const double> x, std::span<const double> weights, MatrixView<double> out) {
+  for (index_t i = 0; i < x.rows; ++i) {
+    for (index_t j = 0; j < x.cols; ++j) out(i, j) = x(i, j) * weights[static_cast<std::size_t>(j)];
+  }
+}
+
+}  // namespace
+
+void PivotRounder::reserve(index_t h, index_t w, index_t k) {
+  grow(rounded_, k * w);
+  grow(fitted_, (h - k) * k);
+  grow(wide_, k * w);
+  grow(weighted_, k * w);
+  grow(gram_, k * k);
+  grow(cross_, k * k);
+  grow(c_, (h - k) * k);
+  grow(change_, (h - k) * k);
+  grow(costs_, k);
+  grow(carried_, k);
+}
+
+void PivotRounder::round(MatrixView<const float> pivots, MatrixView<const float> coefficients,
+                         std::span<const double> weights, Int8Rows& u, Int8Rows& v) {
+  const index_t k = pivots.rows, others = coefficients.rows;
+  if (k == 0) return;
+  round_pivots(pivots, coefficients, weights, v);
+  if (others == 0) return;
+  widen_rows(v.numbers.data(), v.scales.data(), {rounded_.data(), k, pivots.cols});
+  const bool is_fitted = fit(pivots, coefficients, weights);
+  const MatrixView<const float> fitted(fitted_.data(), others, k);
+  round_rows(fitted, first(costs_, k), u);
+  if (is_fitted) round_together(fitted, Along::rows, {gram_.data(), k, k}, first(carried_, k), u);
+}
+
+void PivotRounder::round_pivots(MatrixView<const float> pivots, MatrixView<const float> coefficients,
+                                std::span<const double> weights, Int8Rows& v) {
+  const index_t k = pivots.rows, others = coefficients.rows;
+  round_rows(pivots, weights, v);
+  if (others == 0) return;
+  const MatrixView<double> gram(gram_.data(), k, k), c(c_.data(), others, k);
+  copy(coefficients, c);
+  multiply(1, c, Transpose::yes, c, Transpose::no, 0, gram);
+  for (index_t i = 0; i < k; ++i) gram(i, i) += 1;
+  if (cholesky(gram)) round_together(pivots, Along::columns, gram, first(carried_, k), v);
+}
+
+/// Writes C', diag(Q D Qᵀ) and the Cholesky factor of Q D Qᵀ + λ I; C' is C, and false returned, where there is none.
+bool PivotRounder::fit(MatrixView<const float> pivots, MatrixView<const float> coefficients,
+                       std::span<const double> weights) {
+  const index_t k = pivots.rows, w = pivots.cols, others = coefficients.rows;
+  const MatrixView<double> q(wide_.data(), k, w), weighted(weighted_.data(), k, w), gram(gram_.data(), k, k),
+      cross(cross_.data(), k, k), c(c_.data(), others, k), change(change_.data(), others, k);
+  const MatrixView<float> fitted(fitted_.data(), others, k);
+  copy(MatrixView<const float>(rounded_.data(), k, w), q);
+  double noise = 0;
+  for (index_t i = 0; i < k; ++i) {
+    for (index_t j = 0; j < w; ++j) {
+      const double error = pivots(i, j) - q(i, j);
+      weighted(i, j) = error * weights[static_cast<std::size_t>(j)];
+      noise += weighted(i, j) * error;
+    }
+  }
+  multiply(1, weighted, Transpose::no, q, Transpose::yes, 0, cross);
+  scale_columns(q, weights, weighted);
+  multiply(1, weighted, Transpose::no, q, Transpose::yes, 0, gram);
+  double trace = 0;
+  for (index_t i = 0; i < k; ++i) trace += costs_.data()[i] = gram(i, i);
+  // Where hardly any pivot had to be rounded, the noise may be below what sums in double leave.
+  const double ridge = (noise + 1e-12 * trace) / static_cast<double>(k);
+  for (index_t i = 0; i < k; ++i) gram(i, i) += ridge;
+  copy(coefficients, c);
+  const bool has_root = cholesky(gram);
+  if (has_root) {
+    multiply(1, c, Transpose::no, cross, Transpose::no, 0, change);
+    solve_cholesky(gram, change);
+    for (index_t i = 0; i < others; ++i) {
+      for (index_t l = 0; l < k; ++l) c(i, l) += change(i, l);
+    }
+  }
+  copy(MatrixView<const double>(c), fitted);
+  return has_root;
+}
+
+}  // namespace hack::svd
