@@ -54,10 +54,7 @@ auto LayerRunner<D>::attention_mix(const LlamaLayer<D>& layer, Input input, std:
 
 template <Device D>
 void LayerRunner<D>::add_attention(const LlamaLayer<D>& layer, Input mixed, Stream x) {
-  const Stream y = room(y_, x.rows, x.cols);
-  layer.o.apply(queue_, mixed, y);
-  comm::all_reduce_sum(tensor_, y);
-  kernels::add<D>(queue_, y, x);
+  add_output(layer.o, mixed, x);
 }
 
 template <Device D>
@@ -79,8 +76,13 @@ auto LayerRunner<D>::mlp_inner(const LlamaLayer<D>& layer, Input input) -> Input
 
 template <Device D>
 void LayerRunner<D>::add_mlp(const LlamaLayer<D>& layer, Input inner, Stream x) {
+  add_output(layer.down, inner, x);
+}
+
+template <Device D>
+void LayerRunner<D>::add_output(const LinearLayer<D>& output, Input input, Stream x) {
   const Stream y = room(y_, x.rows, x.cols);
-  layer.down.apply(queue_, inner, y);
+  output.apply(queue_, input, y);
   comm::all_reduce_sum(tensor_, y);
   kernels::add<D>(queue_, y, x);
 }

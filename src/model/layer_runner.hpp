@@ -40,6 +40,9 @@ class LayerRunner {
   void add_mlp(const LlamaLayer<D>& layer, Input inner, Stream x);
 
  private:
+  /// x += Σ output(input) over the ranks.
+  void add_output(const LinearLayer<D>& output, Input input, Stream x);
+
   const LlamaConfig& config_;
   const comm::Communicator& tensor_;
   Queue<D>& queue_;

@@ -12,8 +12,7 @@ namespace hack::svd {
 ///
 ///     T = W + share · W (X - H) (H + d I)⁻¹,   d = damping · mean of H's diagonal
 ///
-/// share 0: T = W; share 1: the least-squares solution, which also fits the noise of the calibration text (half is
-/// better on unseen text than either end).
+/// share 0: T = W; share 1: the least-squares solution, which also fits the noise of the calibration text.
 class PropagatedTarget {
  public:
   /// `statistics`, with X, outlive this. Memory: n² numbers in double.
