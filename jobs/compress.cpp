@@ -34,6 +34,9 @@ class CompressCommand : public Command {
             "text, is at most so many nats a token")
         ->check(CLI::PositiveNumber);
     rule->require_option(1);
+    app_.add_flag("--resume", resume_,
+                  "Go on after the layers that a killed run has finished; they are kept in OUTPUT.parts until the "
+                  "archive is whole. Without it such a folder is removed and all begins anew");
     options_.add_to(app_);
     evaluation_.add_to(app_, "--evaluate");
     common_.add_to(app_);
@@ -45,6 +48,9 @@ class CompressCommand : public Command {
     using Kind = svd::RankRule::Kind;
     options_.rule.kind = topk_->count() > 0 ? Kind::topk : keep_->count() > 0 ? Kind::keep : Kind::tolerance;
     options_.check();
+    validate(!resume_ || !options_.target_loss,
+             "--resume does not go with --target-loss (every attempt has other ranks); leave it out: the losses "
+             "measured before are found again");
     const DType type = common_.chosen_dtype(checkpoint.exact_type());
     Compressor compressor(session, checkpoint, type);
     // The dense model runs first: a text that is unfit is an error now, not after the compression.
@@ -53,7 +59,8 @@ class CompressCommand : public Command {
     if (options_.target_loss) {
       targeted = compress_to_loss(session, compressor, options_, *options_.target_loss, output_);
     }
-    const Compressed compressed = targeted ? targeted->compressed : compressor.run(options_, output_);
+    const FinishedSteps steps = resume_ ? FinishedSteps::resumed : FinishedSteps::kept;
+    const Compressed compressed = targeted ? targeted->compressed : compressor.run(options_, output_, steps);
     const std::vector<TextScore> scores = evaluation.score(output_);
     if (!session.world().is_root()) return {};
     nlohmann::json results = answer(session, checkpoint, compressed, scores);
@@ -126,6 +133,7 @@ class CompressCommand : public Command {
   std::optional<long> layers_;
   CompressionOptions options_;
   EvaluationOptions evaluation_;
+  bool resume_ = false;
   CLI::Option* topk_ = nullptr;
   CLI::Option* keep_ = nullptr;
   CLI::Option* tolerance_ = nullptr;

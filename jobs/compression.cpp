@@ -31,6 +31,21 @@ model::RankChoices even_ranks(const std::vector<svd::MatrixSource>& sources, con
   return choices;
 }
 
+/// Of what is compressed how: a journal of other text or ranks is no beginning of this run.
+comm::Hash hash_of(const model::TokenWindows& windows, const model::RankChoices& ranks) {
+  comm::Hash hash;
+  hash.add(windows.context);
+  hash.add(std::as_bytes(std::span(windows.ids)));
+  for (const auto& [name, choices] : ranks) {
+    hash.add(name);
+    for (const svd::TileChoice& choice : choices) {
+      hash.add(static_cast<index_t>(choice.kind));
+      hash.add(static_cast<index_t>(choice.rank));
+    }
+  }
+  return hash;
+}
+
 }  // namespace
 
 Compressor::Compressor(const Session& session, const model::Checkpoint& checkpoint, DType type)
@@ -39,24 +54,28 @@ Compressor::Compressor(const Session& session, const model::Checkpoint& checkpoi
            "compress runs on the CPU only; use --device cpu");
 }
 
-Compressed Compressor::run(const CompressionOptions& options, const std::filesystem::path& output) {
+Compressed Compressor::run(const CompressionOptions& options, const std::filesystem::path& output,
+                           FinishedSteps steps) {
   options.check();
   { const comm::TemporaryFile unwritable_places_are_errors_now(output); }
   const auto start = std::chrono::steady_clock::now();
-  const svd::ArchiveHeader header{HACK_VERSION, checkpoint_.fingerprint(), nlohmann::json(checkpoint_.config()).dump(),
-                                  options.calibration.method, options.describe().dump()};
-  Compressed result =
-      options.calibration.is_plain() ? run_plain(options, header, output) : run_layerwise(options, header, output);
+  const Task task{options,
+                  output,
+                  {HACK_VERSION, checkpoint_.fingerprint(), nlohmann::json(checkpoint_.config()).dump(),
+                   options.calibration.method, options.describe().dump()},
+                  steps};
+  Compressed result = options.calibration.is_plain() ? run_plain(task) : run_layerwise(task);
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return result;
 }
 
-Compressed Compressor::run_plain(const CompressionOptions& options, const svd::ArchiveHeader& header,
-                                 const std::filesystem::path& output) {
+Compressed Compressor::run_plain(const Task& task) {
+  const std::unique_ptr<comm::Journal> journal = open_journal(task, {});
   Progress progress(session_.log(), "compress", "tiles");
-  svd::CompressReport report =
-      svd::compress(session_.world(), queue_, sources(options), options.stored(), header, output,
-                    [&](index_t done, index_t total) { progress.update(done, total); });
+  svd::CompressReport report = svd::compress(
+      session_.world(), queue_, sources(task.options), task.options.stored(), task.header, task.output,
+      [&](index_t done, index_t total) { progress.update(done, total); }, journal.get());
+  if (journal) journal->remove();
   return {.matrices = std::move(report.matrices),
           .total = report.total,
           .phases = {{"reading", report.seconds_reading},
@@ -64,23 +83,40 @@ Compressed Compressor::run_plain(const CompressionOptions& options, const svd::A
                      {"writing", report.seconds_writing}}};
 }
 
-Compressed Compressor::run_layerwise(const CompressionOptions& options, const svd::ArchiveHeader& header,
-                                     const std::filesystem::path& output) {
+Compressed Compressor::run_layerwise(const Task& task) {
+  const CompressionOptions& options = task.options;
   const CalibrationOptions& calibration = options.calibration;
   const model::TokenWindows windows =
       model::cut_windows(tokens(calibration), calibration.context, 0, calibration.windows);
   Compressed result;
-  const Ranks ranks = allocate_ranks(options, absolute(output).parent_path(), result.predicted_loss);
+  const Ranks ranks = allocate_ranks(options, absolute(task.output).parent_path(), result.predicted_loss);
+  const std::unique_ptr<comm::Journal> journal = open_journal(task, hash_of(windows, ranks));
   Progress progress(session_.log(), "compress", "layers");
-  model::LayerwiseReport report =
-      model::compress_layerwise(session_.world(), queue_, checkpoint_, windows, options.layerwise(type_), ranks, header,
-                                output, [&](index_t done, index_t total) { progress.update(done, total); });
+  model::LayerwiseReport report = model::compress_layerwise(
+      session_.world(), queue_, checkpoint_, windows, options.layerwise(type_), ranks, task.header, task.output,
+      [&](index_t done, index_t total) { progress.update(done, total); }, journal.get());
+  if (journal) journal->remove();
   result.matrices = std::move(report.matrices);
   result.total = report.total;
   result.weighted = std::move(report.weighted);
   result.refined = std::move(report.refined);
   result.phases = std::move(report.seconds);
   return result;
+}
+
+std::unique_ptr<comm::Journal> Compressor::open_journal(const Task& task, comm::Hash contents) const {
+  if (task.steps == FinishedSteps::forgotten) return nullptr;
+  const svd::ArchiveHeader& header = task.header;
+  for (const std::string& part : {header.program_version, header.model_fingerprint, header.options}) contents.add(part);
+  contents.add(std::string(to_string(type_)));
+  std::filesystem::path folder = task.output;
+  folder += ".parts";
+  auto journal = std::make_unique<comm::Journal>(session_.world(), folder, contents.digits(),
+                                                 task.steps == FinishedSteps::resumed);
+  if (journal->steps() > 0) {
+    session_.log().info("resume: {} steps are finished already ({})", journal->steps(), folder.string());
+  }
+  return journal;
 }
 
 /// Shares a budget out over matrices and tiles; nothing where each matrix gets its own by the rank rule.

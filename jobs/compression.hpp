@@ -2,11 +2,14 @@
 
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include <nlohmann/json.hpp>
 
+#include "comm/hash.hpp"
+#include "comm/journal.hpp"
 #include "jobs/compression_options.hpp"
 #include "jobs/session.hpp"
 #include "kernels/queue.hpp"
@@ -30,15 +33,21 @@ struct Compressed {
   double seconds = 0;
 };
 
+/// What becomes of the steps that a run has finished when it is killed: nothing; they stay beside the archive; they
+/// stay, and those of the run before are taken up.
+enum class FinishedSteps { forgotten, kept, resumed };
+
 /// Compresses a model into archives, any number of times. Collective: ranks make the same calls.
 class Compressor {
  public:
   /// The references outlive this. `type`: what weights are held in.
   Compressor(const Session& session, const model::Checkpoint& checkpoint, DType type);
 
-  /// Writes one archive. Measured losses are kept in its folder, where the next run with the same text finds them. An
-  /// Error where options contradict each other or a text is unfit; nothing is left behind then.
-  Compressed run(const CompressionOptions& options, const std::filesystem::path& output);
+  /// Writes one archive. Measured losses are kept in its folder, where the next run with the same text finds them;
+  /// finished steps, until it is whole, in `output` + ".parts". An Error where options contradict each other, a text is
+  /// unfit or the steps are another run's; nothing is left behind then.
+  Compressed run(const CompressionOptions& options, const std::filesystem::path& output,
+                 FinishedSteps steps = FinishedSteps::forgotten);
 
   /// What compressing each matrix by itself costs, to share out budgets. From the file in `folder`, where it is there.
   std::vector<model::MatrixSensitivity> sensitivities(const CompressionOptions& options,
@@ -56,10 +65,18 @@ class Compressor {
  private:
   using Ranks = model::RankChoices;
 
-  Compressed run_plain(const CompressionOptions& options, const svd::ArchiveHeader& header,
-                       const std::filesystem::path& output);
-  Compressed run_layerwise(const CompressionOptions& options, const svd::ArchiveHeader& header,
-                           const std::filesystem::path& output);
+  /// One archive on its way.
+  struct Task {
+    const CompressionOptions& options;
+    const std::filesystem::path& output;
+    svd::ArchiveHeader header;
+    FinishedSteps steps;
+  };
+
+  Compressed run_plain(const Task& task);
+  Compressed run_layerwise(const Task& task);
+  /// Nothing where finished steps are to be forgotten. `contents`: what decides over the numbers beside the header.
+  std::unique_ptr<comm::Journal> open_journal(const Task& task, comm::Hash contents) const;
   Ranks allocate_ranks(const CompressionOptions& options, const std::filesystem::path& folder, double& predicted_loss);
   std::vector<svd::MatrixSource> sources(const CompressionOptions& options) const;
   const std::vector<int>& tokens(const CalibrationOptions& options);

@@ -12,7 +12,7 @@
 #include "jobs/model_files.hpp"
 #include "jobs/sweep_table.hpp"
 #include "kernels/error.hpp"
-#include "model/hash.hpp"
+#include "comm/hash.hpp"
 
 namespace hack::jobs {
 namespace {
@@ -110,7 +110,7 @@ class SweepCommand : public Command {
   std::vector<Run> plan(const model::Checkpoint& checkpoint, DType type) const {
     const std::string fingerprint = checkpoint.fingerprint();
     const auto id_of = [&](const std::string& how) {
-      model::Hash hash;
+      comm::Hash hash;
       hash.add(fmt::format("{} {} {} {}", fingerprint, to_string(type), evaluation_.windows, how));
       return hash.digits().substr(0, 16);
     };

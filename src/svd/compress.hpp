@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "comm/communicator.hpp"
+#include "comm/journal.hpp"
 #include "kernels/matrix_view.hpp"
 #include "kernels/queue.hpp"
 #include "svd/archive_info.hpp"
@@ -37,7 +38,7 @@ using Progress = std::function<void(index_t done, index_t total)>;
 /// Compresses matrices into a factor archive at `output`. Collective; every rank gives the same arguments. Archive and
 /// report (but for the seconds) are the same to the byte for any number of ranks and threads.
 ///
-/// Matrices go in batches: consecutive ones as long as they have at most 2^26 numbers together, at least one. The tiles
+/// Matrices go in batches: consecutive ones as long as they have at most 2^21 numbers a rank, at least one. The tiles
 /// of a batch are dealt as contiguous ranges of about equal cost h w min(h, w):
 ///
 ///     batch    | matrix 0: tiles 0 1 2 3 4 5 | matrix 1: tiles 0 1 2 |
@@ -45,14 +46,15 @@ using Progress = std::function<void(index_t done, index_t total)>;
 ///
 /// Each rank reads, factorizes and encodes its own; the ranks' tables are gathered (and under `keep` the spectra, so
 /// that all compute the same allocation), then all write. Memory of all ranks together: at most four f32 copies of a
-/// batch (tiles, both factors, what is written), that is 1 GiB or four times the largest matrix. In mode full one rank
-/// holds a matrix.
+/// batch (tiles, both factors, what is written), that is 32 MiB a rank or four times the largest matrix. In mode full
+/// one rank holds a matrix.
 ///
 /// An Error on every rank, naming tensor and tile, where a tile holds NaN or infinity, does not converge or does not
-/// fit the factor type; nothing is left behind then.
+/// fit the factor type; nothing is left behind then. With a journal each batch is a step: those it has are written from
+/// it, those made are added to it.
 CompressReport compress(const comm::Communicator& comm, Queue<Device::cpu>& queue,
                         std::span<const MatrixSource> sources, const CompressOptions& options,
-                        const ArchiveHeader& header, const std::filesystem::path& output,
-                        const Progress& progress = {});
+                        const ArchiveHeader& header, const std::filesystem::path& output, const Progress& progress = {},
+                        comm::Journal* journal = nullptr);
 
 }  // namespace hack::svd

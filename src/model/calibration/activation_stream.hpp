@@ -27,6 +27,7 @@ class ActivationStream {
   index_t hidden() const { return hidden_; }
   MatrixView<float> window(index_t w) { return {x_.data() + w * context_ * hidden_, context_, hidden_}; }
   /// All windows, one after the other.
+  MatrixView<float> tokens() { return {x_.data(), count_ * context_, hidden_}; }
   MatrixView<const float> tokens() const { return {x_.data(), count_ * context_, hidden_}; }
 
  private:

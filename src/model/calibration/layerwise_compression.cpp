@@ -10,6 +10,7 @@
 #include "svd/allocation.hpp"
 #include "svd/factor_archive_writer.hpp"
 #include "svd/layer_factors.hpp"
+#include "svd/part_record.hpp"
 #include "svd/propagated_target.hpp"
 #include "svd/tile_encoder.hpp"
 #include "svd/weighted_error.hpp"
@@ -56,6 +57,17 @@ class LayerwiseCompressor {
         pass_(checkpoint, options.type, comm, queue, windows, options.compressed_inputs || options.refine),
         writer_(comm, output, {header, options.storage}) {}
 
+  /// Takes up the layers of a journal, and adds those that follow to it. Returns how many it has.
+  index_t resume(comm::Journal* journal) {
+    journal_ = journal;
+    if (journal_ == nullptr || journal_->steps() == 0) return 0;
+    clock_.measure("archive", [&] {
+      for (index_t layer = 0; layer < journal_->steps(); ++layer) replay(journal_->record(layer));
+      pass_.restore(journal_->state());
+    });
+    return journal_->steps();
+  }
+
   void compress_layer(index_t layer) {
     clock_.measure("activations", [&] { pass_.load(layer); });
     compress_inputs(layer, LinearInput::attention);
@@ -67,6 +79,7 @@ class LayerwiseCompressor {
     if (options_.refine) refine(layer);
     write_matrices();
     clock_.measure("activations", [&] { pass_.advance_mlp(); });
+    clock_.measure("archive", [&] { keep_layer(); });
   }
 
   LayerwiseReport finish() {
@@ -207,6 +220,32 @@ class LayerwiseCompressor {
         {comm::all_reduce_sum(comm_, energy), comm::all_reduce_sum(comm_, error), report_.matrices.back().discarded});
   }
 
+  /// A layer's record: its matrices, and what was reported of them.
+  void keep_layer() {
+    if (journal_ == nullptr) return;
+    comm::ByteWriter record;
+    record.put(std::ssize(written_));
+    for (std::size_t m = report_.matrices.size() - written_.size(), part = 0; part < written_.size(); ++m, ++part) {
+      svd::put_part(record, written_[part]);
+      svd::put_summary(record, report_.matrices[m]);
+      record.put(report_.weighted[m]);
+    }
+    record.put(options_.refine ? std::vector{report_.refined.back()} : std::vector<svd::RefineReport>());
+    journal_->append(record.bytes(), pass_.state());
+    written_.clear();
+  }
+
+  void replay(const std::string& bytes) {
+    comm::ByteReader record(bytes);
+    const auto matrices = record.get<std::ptrdiff_t>();
+    for (std::ptrdiff_t m = 0; m < matrices; ++m) {
+      writer_.write(svd::get_part(record));
+      report_.matrices.push_back(svd::get_summary(record));
+      report_.weighted.push_back(record.get<WeightedSummary>());
+    }
+    for (const svd::RefineReport& refined : record.get_vector<svd::RefineReport>()) report_.refined.push_back(refined);
+  }
+
   /// Each rank encodes some rows of tiles.
   void write(const Compressed& compressed) {
     const TiledMatrix& matrix = compressed.matrix;
@@ -230,6 +269,7 @@ class LayerwiseCompressor {
                              .subspan(static_cast<std::size_t>(rows.begin * columns), numbers.size());
     svd::append_tiles(queue_, part, choices, numbers, options_.storage.factor_type);
     writer_.write(part);
+    if (journal_ != nullptr) written_.push_back(std::move(part));
   }
 
   const comm::Communicator& comm_;
@@ -240,6 +280,8 @@ class LayerwiseCompressor {
   LayerwisePass pass_;
   svd::FactorArchiveWriter writer_;
   std::vector<Compressed> compressed_;  // not written yet
+  comm::Journal* journal_ = nullptr;
+  std::vector<svd::MatrixPart> written_;  // of this layer, for the journal
   PhaseClock clock_;
   LayerwiseReport report_;
 };
@@ -250,11 +292,12 @@ LayerwiseReport compress_layerwise(const comm::Communicator& comm, Queue<Device:
                                    const Checkpoint& checkpoint, const TokenWindows& windows,
                                    const LayerwiseOptions& options, const RankChoices& choices,
                                    const svd::ArchiveHeader& header, const std::filesystem::path& output,
-                                   const std::function<void(index_t done, index_t total)>& progress) {
+                                   const std::function<void(index_t done, index_t total)>& progress,
+                                   comm::Journal* journal) {
   svd::check_rank_rule(options.storage.rule);
   LayerwiseCompressor compressor(comm, queue, checkpoint, windows, options, choices, header, output);
   const index_t layers = checkpoint.config().layers;
-  for (index_t layer = 0; layer < layers; ++layer) {
+  for (index_t layer = compressor.resume(journal); layer < layers; ++layer) {
     compressor.compress_layer(layer);
     progress(layer + 1, layers);
   }

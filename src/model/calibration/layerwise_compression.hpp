@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "comm/communicator.hpp"
+#include "comm/journal.hpp"
 #include "kernels/queue.hpp"
 #include "model/calibration/token_windows.hpp"
 #include "model/checkpoint/checkpoint.hpp"
@@ -55,12 +56,16 @@ using RankChoices = std::map<std::string, std::vector<svd::TileChoice>>;
 ///       windows ─ InputStatistics ─ PropagatedTarget ─ WeightedFactorizer ─ archive
 ///                                                           └─ the second stream goes on with the factors
 ///
+/// With a journal each layer is a step, its state the streams behind it: layers that are in the journal are written
+/// from there, and the archive is the same to the byte as if the run had never been ended.
+///
 /// Memory of a rank: of each of its windows context · (2 hidden + intermediate) · 4 bytes, two layers in `type`, the
 /// layer's factors and products in f32, and for the inputs of largest n 3 n² + 2 n · tile numbers in double.
 LayerwiseReport compress_layerwise(const comm::Communicator& comm, Queue<Device::cpu>& queue,
                                    const Checkpoint& checkpoint, const TokenWindows& windows,
                                    const LayerwiseOptions& options, const RankChoices& choices,
                                    const svd::ArchiveHeader& header, const std::filesystem::path& output,
-                                   const std::function<void(index_t done, index_t total)>& progress);
+                                   const std::function<void(index_t done, index_t total)>& progress,
+                                   comm::Journal* journal = nullptr);
 
 }  // namespace hack::model

@@ -1,6 +1,9 @@
 #include "model/calibration/layerwise_pass.hpp"
 
 #include <algorithm>
+#include <utility>
+
+#include "comm/byte_stream.hpp"
 
 namespace hack::model {
 
@@ -141,6 +144,25 @@ Buffer<float> LayerwisePass::mlp_targets() const {
   Buffer<float> out(dense.rows * dense.cols);
   for (index_t i = 0; i < out.size(); ++i) out.data()[i] = dense.data[i] - met.data[i];
   return out;
+}
+
+std::vector<std::span<const std::byte>> LayerwisePass::state() const {
+  std::vector<std::span<const std::byte>> pieces;
+  const auto add = [&](MatrixView<const float> x) {
+    pieces.push_back(std::as_bytes(std::span(x.data, static_cast<std::size_t>(x.rows * x.cols))));
+  };
+  add(dense_.tokens());
+  if (met_) add(std::as_const(*met_).tokens());
+  return pieces;
+}
+
+void LayerwisePass::restore(const std::string& state) {
+  comm::ByteReader bytes(state);
+  const auto take = [&](MatrixView<float> x) {
+    bytes.copy(x.data, static_cast<std::size_t>(x.rows * x.cols) * sizeof(float));
+  };
+  take(dense_.tokens());
+  if (met_) take(met_->tokens());
 }
 
 }  // namespace hack::model

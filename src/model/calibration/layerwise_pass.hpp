@@ -2,6 +2,9 @@
 
 #include <array>
 #include <optional>
+#include <span>
+#include <string>
+#include <vector>
 
 #include "model/calibration/activation_stream.hpp"
 #include "model/layer_runner.hpp"
@@ -51,6 +54,11 @@ class LayerwisePass {
   /// after advance_dense_mlp().
   Buffer<float> mlp_inputs();         // (tokens, hidden)
   Buffer<float> mlp_targets() const;  // (tokens, hidden)
+
+  /// All streams between two layers, for a run that goes on from there.
+  std::vector<std::span<const std::byte>> state() const;
+  /// Takes them up again. An Error where they are of other windows.
+  void restore(const std::string& state);
 
   /// A layer's dense weights once more, for whoever changes them.
   LlamaLayer<Device::cpu> read_layer(index_t layer) const;

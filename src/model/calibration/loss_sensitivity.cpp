@@ -13,7 +13,7 @@
 #include "kernels/error.hpp"
 #include "model/calibration/layerwise_pass.hpp"
 #include "model/calibration/sensitivity_file.hpp"
-#include "model/hash.hpp"
+#include "comm/hash.hpp"
 #include "model/names.hpp"
 #include "svd/allocation.hpp"
 #include "svd/layer_factors.hpp"
@@ -171,7 +171,7 @@ class SensitivityProbe {
 /// What was measured, in words: two measurements with the same key give the same numbers.
 std::string key_of(const Checkpoint& checkpoint, const TokenWindows& windows, const TokenWindows& probe,
                    const SensitivityOptions& options) {
-  Hash text;
+  comm::Hash text;
   for (const TokenWindows* part : {&windows, &probe}) {
     text.add(part->context);
     text.add(std::as_bytes(std::span(part->ids)));
@@ -205,7 +205,7 @@ std::vector<MatrixSensitivity> measure_sensitivities(const comm::Communicator& c
                                                      const TokenWindows& probe, const SensitivityOptions& options,
                                                      const std::function<void(index_t done, index_t total)>& progress) {
   const std::string key = key_of(checkpoint, windows, probe, options);
-  Hash name;
+  comm::Hash name;
   name.add(key);
   const std::filesystem::path path = options.folder / ("sensitivities-" + name.digits().substr(0, 16) + ".h5");
   if (!options.folder.empty()) {

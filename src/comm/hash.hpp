@@ -10,7 +10,7 @@
 
 #include "kernels/dtype.hpp"
 
-namespace hack::model {
+namespace hack::comm {
 
 /// Tells contents apart, not safe against intent: FNV-1a with 64 bits, from two starting points.
 class Hash {
@@ -33,4 +33,4 @@ class Hash {
   std::array<std::uint64_t, 2> states_ = {0xcbf29ce484222325u, 0x9e3779b97f4a7c15u};
 };
 
-}  // namespace hack::model
+}  // namespace hack::comm
