@@ -1,4 +1,5 @@
-// Broken inputs and lost ranks: the run ends soon on all ranks, says why, and leaves nothing half-written.
+// Broken inputs and lost ranks: the run ends soon on all ranks, says why, leaves nothing half-written, and goes on
+// after what was finished.
 
 #include <cmath>
 #include <cstdint>
@@ -250,6 +251,11 @@ INSTANTIATE_TEST_SUITE_P(
                {"no/a.h5"}},
         Broken{"ReportInMissingFolder", {"inspect", "%model", "--report", "%O/no/r.json"}, failed, {"no/r.json"}},
         compression("TargetLossOfPlain", {"--target-loss", "0.1"}, failed, {"--target-loss", "--calibration"}),
+        Broken{
+            "TargetToResume",
+            {"compress", "%model", "--output", "%O/a.h5", "--calibration", "%text", "--target-loss", "0.1", "--resume"},
+            failed,
+            {"--resume", "--target-loss"}},
         compression("TargetAndBudget", {"--target-loss", "0.1", "--keep", "0.5"}, misused, {"--target-loss", "--keep"}),
         Broken{"UnknownShape",
                {"compress", "--shape", "llama-9", "--output", "%O/a.h5", "--keep", "0.5"},
@@ -381,7 +387,13 @@ true
     return outcome;
   }
 
+  static ProgramResult compress_wide(const fs::path& output, const std::string& more) {
+    return run_shell(fmt::format("\"$MPIRUN\" -n 3 \"$HACK\" compress '{}' --output '{}' --topk 0.5 --threads 1 {}",
+                                 (folder_->path() / "wide").string(), output.string(), more),
+                     90);
+  }
   static void kill_at(const std::vector<double>& moments, const std::string& more);
+  static void resume(const fs::path& output, const std::string& more, const std::string& whole);
 
   static TemporaryDirectory* folder_;
 };
@@ -389,8 +401,11 @@ true
 TemporaryDirectory* LostRank::folder_ = nullptr;
 
 void LostRank::kill_at(const std::vector<double>& moments, const std::string& more) {
-  int met = 0;
+  constexpr int most_resumed = 2;
+  int met = 0, resumed = 0;
   int i = 0;
+  const TemporaryDirectory whole;
+  ASSERT_EQ(compress_wide(whole / "whole.h5", more).status, 0);
   for (const double moment : moments) {
     SCOPED_TRACE(fmt::format("rank {} killed {} s after the archive was begun", i % 3, moment));
     const TemporaryDirectory results;
@@ -406,8 +421,20 @@ void LostRank::kill_at(const std::vector<double>& moments, const std::string& mo
     EXPECT_NE(outcome.status, 0);
     EXPECT_LT(outcome.seconds, 20);
     met += !written;
+    if (fs::exists(results / "killed.h5.parts") && ++resumed <= most_resumed) {
+      resume(results / "killed.h5", more, read_file(whole / "whole.h5"));
+    }
   }
   EXPECT_GE(met, 2) << "the compression is over too soon to be disturbed";
+}
+
+/// Goes on after what a killed run has finished: the archive is that of a run which nobody disturbed.
+void LostRank::resume(const fs::path& output, const std::string& more, const std::string& whole) {
+  const ProgramResult run = compress_wide(output, more + " --resume");
+  EXPECT_EQ(run.status, 0) << run.err;
+  EXPECT_NE(run.err.find("finished already"), std::string::npos) << run.err;
+  EXPECT_TRUE(read_file(output) == whole);
+  EXPECT_FALSE(fs::exists(output.string() + ".parts"));
 }
 
 TEST_F(LostRank, KilledAtAnyMomentEndsTheRunAndLeavesNothing) {
