@@ -49,6 +49,13 @@ class Layerwise : public ::testing::Test {
     return compress_layerwise(comm, queue_, *checkpoint_, windows_, options_, choices, {}, shared_ / name,
                               [](index_t, index_t) {});
   }
+  /// With a journal, and an end after `layers` of them.
+  LayerwiseReport compress_until(index_t layers, const std::string& name) {
+    comm::Journal journal(world_, shared_ / (name + ".parts"), "key", true);
+    const auto end_there = [&](index_t done, index_t) { validate(done != layers, "ended"); };
+    return compress_layerwise(world_, queue_, *checkpoint_, windows_, options_, {}, {}, shared_ / name, end_there,
+                              &journal);
+  }
 
   /// Final states of the model with an archive, or of the dense one, after tokens it was not calibrated on.
   std::vector<float> states(const std::string& archive_name) {
@@ -101,6 +108,23 @@ TEST_F(Layerwise, RanksAgree) {
     EXPECT_LT(distance(states(mine), states("together.h5")), steps == 0 ? 2e-3 : 0.1);
     world_.barrier();
   }
+}
+
+TEST_F(Layerwise, GoesOnAfterFinishedLayers) {
+  options_.refine = svd::RefineOptions{.steps = 3, .batch = 96};
+  const LayerwiseReport whole = compress(world_, "whole.h5");
+  EXPECT_THROW(compress_until(1, "ended.h5"), Error);
+  world_.barrier();
+  const LayerwiseReport resumed = compress_until(-1, "ended.h5");
+  EXPECT_TRUE(testing::read_file(shared_ / "whole.h5") == testing::read_file(shared_ / "ended.h5"));
+  ASSERT_EQ(whole.matrices.size(), resumed.matrices.size());
+  for (std::size_t m = 0; m < whole.matrices.size(); ++m) {
+    EXPECT_EQ(whole.matrices[m].name, resumed.matrices[m].name);
+    EXPECT_EQ(whole.matrices[m].bytes_factors, resumed.matrices[m].bytes_factors);
+    EXPECT_EQ(whole.weighted[m].error, resumed.weighted[m].error);
+  }
+  ASSERT_EQ(whole.refined.size(), resumed.refined.size());
+  EXPECT_EQ(whole.refined.front().loss_after, resumed.refined.front().loss_after);
 }
 
 TEST_F(Layerwise, FittedFactorsAreCloserThanPlainOnesAtEqualBytes) {
