@@ -17,8 +17,9 @@ TileRows own_rows(const comm::Communicator& comm, const TiledMatrix& matrix) {
   return {matrix.name, range, matrix.values_view().rows_from(first, last.row + last.height - first)};
 }
 
-bool keeps_values(const Tile& tile, const TileChoice& choice) {
-  return choice.kind == kernels::TileKind::dense && choice.rank == tile.full_rank();
+/// A dense tile without factors is what it was.
+bool keeps_values(const TruncatedTile& tile, const TileChoice& choice) {
+  return choice.kind == kernels::TileKind::dense && choice.rank > 0 && tile.rank == 0;
 }
 
 }  // namespace
@@ -27,23 +28,25 @@ void factorize_together(const comm::Communicator& comm, Queue<Device::cpu>& queu
                         TiledMatrix& matrix) {
   const TileRows rows = own_rows(comm, matrix);
   std::vector<float> numbers;  // U, sigma, Vᵀ of this rank's tiles, then of all
+  std::vector<index_t> ranks;  // likewise
   if (rows.range.size() > 0) {
     const auto first = static_cast<std::size_t>(rows.range.begin * matrix.grid.tile_cols());
     const auto count = static_cast<std::size_t>(rows.range.size() * matrix.grid.tile_cols());
     const auto choices = std::span<const TileChoice>(matrix.choices).subspan(first, count);
     for (const TruncatedTile& tile : factorizer.factorize(queue, matrix.grid, rows, choices)) {
+      ranks.push_back(tile.rank);
       for (const Buffer<float>* part : {&tile.u, &tile.sigma, &tile.vt}) {
         numbers.insert(numbers.end(), part->data(), part->data() + part->size());
       }
     }
   }
   numbers = comm::all_gather(comm, std::span<const float>(numbers));
+  ranks = comm::all_gather(comm, std::span<const index_t>(ranks));
   matrix.tiles.clear();
   const float* next = numbers.data();
   for (index_t t = 0; t < matrix.grid.size(); ++t) {
     const Tile at = matrix.grid.tile(t);
-    const TileChoice& choice = matrix.choices[static_cast<std::size_t>(t)];
-    const index_t k = keeps_values(at, choice) ? 0 : choice.rank;
+    const index_t k = ranks[static_cast<std::size_t>(t)];
     TruncatedTile tile{k, Buffer<float>(at.height * k), Buffer<float>(k), Buffer<float>(k * at.width)};
     for (Buffer<float>* part : {&tile.u, &tile.sigma, &tile.vt}) {
       std::copy_n(next, part->size(), part->data());
@@ -71,8 +74,8 @@ Buffer<float> rebuild(Queue<Device::cpu>& queue, const TiledMatrix& matrix) {
   std::vector<MatrixView<float>> blocks;
   for (index_t t = 0; t < matrix.grid.size(); ++t) {
     const Tile at = matrix.grid.tile(t);
-    if (keeps_values(at, matrix.choices[static_cast<std::size_t>(t)])) continue;
     const TruncatedTile& tile = matrix.tiles[static_cast<std::size_t>(t)];
+    if (keeps_values(tile, matrix.choices[static_cast<std::size_t>(t)])) continue;
     // The product only reads its factors.
     auto* u = const_cast<float*>(tile.u.data());
     auto* sigma = const_cast<float*>(tile.sigma.data());

@@ -12,7 +12,7 @@ namespace hack::svd {
 struct TiledMatrix {
   std::string name;
   TileGrid grid;
-  Buffer<float> values;              // (m, n) what is factorized; dense tiles of full rank keep it
+  Buffer<float> values;              // (m, n) what is factorized; dense tiles without factors keep it
   std::vector<TileChoice> choices;   // (I * J)
   std::vector<TruncatedTile> tiles;  // (I * J) empty where values are kept
 

@@ -13,10 +13,6 @@ using kernels::FactorTile;
 using kernels::SvdStatus;
 using kernels::TileSvd;
 
-bool keeps_values(const Tile& tile, const TileChoice& choice) {
-  return choice.kind == kernels::TileKind::dense && choice.rank == tile.full_rank();
-}
-
 /// Writes the balanced factors of a tile.
 void split(const TruncatedTile& from, MatrixView<float> left, MatrixView<float> right) {
   for (index_t p = 0; p < from.rank; ++p) {
@@ -65,8 +61,9 @@ RefinableMatrix::RefinableMatrix(const FactoredTiles& source, float* parameters,
     const TruncatedTile& from = source.tiles[static_cast<std::size_t>(t)];
     const index_t k = from.rank;
     ranks_.push_back(k);
-    if (keeps_values(tile, source.choices[static_cast<std::size_t>(t)])) {
-      HACK_EXPECT(k == 0 && source.values.rows == rows() && source.values.cols == cols());
+    const TileChoice& choice = source.choices[static_cast<std::size_t>(t)];
+    if (k == 0 && choice.kind == kernels::TileKind::dense && choice.rank > 0) {
+      HACK_EXPECT(source.values.rows == rows() && source.values.cols == cols());
       for (index_t i = tile.row; i < tile.row + tile.height; ++i) {
         std::copy_n(source.values.row(i) + tile.col, tile.width, weights_.data() + i * cols() + tile.col);
       }

@@ -66,10 +66,11 @@ class WeightedFactorizer {
   /// finite.
   std::vector<float> spectra(Queue<Device::cpu>& queue, const TileGrid& grid, const TileRows& rows) const;
 
-  /// Returns the tiles of these rows, `choices` theirs in the same order. A dense tile of full rank keeps its original
-  /// values: it has no error, and nothing is returned in its place. Memory beside the result: values and factors of
-  /// these rows in double and a few tiles for each row of tiles; for the refit, per thread, the square of a row's rank
-  /// sum in double. Errors as above.
+  /// Returns the tiles of these rows, `choices` theirs in the same order. A dense tile of full rank takes up
+  /// the errors of its row like any other, as factors of full rank; where the whole row is dense there are none, and
+  /// nothing is returned in place of the original values. Memory beside the result: values and factors of these rows
+  /// in double and a few tiles for each row of tiles; for the refit, per thread, the square of a row's rank sum in
+  /// double. Errors as above.
   std::vector<TruncatedTile> factorize(Queue<Device::cpu>& queue, const TileGrid& grid, const TileRows& rows,
                                        std::span<const TileChoice> choices) const;
 

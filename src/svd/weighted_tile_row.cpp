@@ -31,6 +31,8 @@ WeightedTileRow::WeightedTileRow(const Whitening& whitening, const TileGrid& gri
   HACK_EXPECT(whitening.h().rows == grid.cols() && whitening.tile_cols() == grid.tile_cols());
   error_ = Buffer<double>(w.rows * w.cols);
   std::fill_n(error_.data(), error_.size(), 0.0);
+  const bool is_dense = std::all_of(choices.begin(), choices.end(),
+                                    [](const TileChoice& choice) { return choice.kind == kernels::TileKind::dense; });
   index_t largest = 0;
   for (index_t j = 0; j < grid.tile_cols(); ++j) {
     const Tile tile = grid.tile(i, j);
@@ -38,7 +40,8 @@ WeightedTileRow::WeightedTileRow(const Whitening& whitening, const TileGrid& gri
     const TileChoice& choice = choices[static_cast<std::size_t>(j)];
     const index_t k = choice.rank;
     HACK_EXPECT(k >= 0 && k <= tile.full_rank());
-    const bool keeps_values = choice.kind == kernels::TileKind::dense && k == tile.full_rank();
+    // Beside tiles of low rank a dense one is free to make up for their errors.
+    const bool keeps_values = is_dense && k == tile.full_rank();
     parts_.push_back(keeps_values ? Part{} : Part{k, Buffer<double>(tile.height * k), Buffer<double>(k * tile.width)});
     if (!keeps_values && k == 0) {
       copy(w.block(0, tile.col, tile.height, tile.width), error_of(j));

@@ -267,8 +267,8 @@ TEST(Refit, EqualsDenseLeastSquares) {
         rank_sum += tiles[static_cast<std::size_t>(i * problem.grid.tile_cols() + j)].rank;
       }
       Dense right(rank_sum, problem.grid.cols());       // block-diagonal
-      Dense target(row.height, problem.grid.cols());    // W, zero where tiles keep their values
-      Dense expected(row.height, problem.grid.cols());  // the product of the factors alone
+      Dense target(row.height, problem.grid.cols());    // W
+      Dense expected(row.height, problem.grid.cols());  // the product of the factors
       index_t at = 0;
       for (index_t j = 0; j < problem.grid.tile_cols(); ++j) {
         const Tile tile = problem.grid.tile(i, j);
@@ -276,7 +276,6 @@ TEST(Refit, EqualsDenseLeastSquares) {
         for (index_t p = 0; p < tiles[t].rank; ++p, ++at) {
           for (index_t c = 0; c < tile.width; ++c) right(at, tile.col + c) = tiles[t].vt.data()[p * tile.width + c];
         }
-        if (choices[t].kind == TileKind::dense && choices[t].rank == tile.full_rank()) continue;
         for (index_t p = 0; p < tile.height; ++p) {
           for (index_t c = tile.col; c < tile.col + tile.width; ++c) {
             target(p, c) = problem.values()(tile.row + p, c);
@@ -306,26 +305,31 @@ TEST(Feedback, ChangesNothingWhereInputsOfTilesAreUncorrelated) {
   EXPECT_LE(largest(difference(refitted, rebuild(problem, choices, alone))), 1e-4);
 }
 
-TEST(Feedback, LeavesTilesWithTheirValuesAloneAndMakesUpForMissingOnes) {
-  const Problem problem(TileGrid(16, 48, 16, 16));
-  // The middle tile is missing, the last one as it was: what the first can do is a least-squares problem of one tile,
-  // solved exactly at full rank: E_0 = -E_1 H_10 (H_00)⁻¹.
-  const std::vector<TileChoice> choices = {{factors, 16, 0, 0}, {factors, 0, 0, 0}, {TileKind::dense, 16, 0, 0}};
+TEST(Feedback, DenseTilesMakeUpForMissingOnes) {
+  const Problem problem(TileGrid(16, 32, 16, 16));
+  // The first tile is missing: what the dense one can do is a least-squares problem, E_1 = -E_0 H_01 (H_11)⁻¹.
+  const std::vector<TileChoice> choices = {{factors, 0, 0, 0}, {TileKind::dense, 16, 0, 0}};
   const Dense rebuilt = rebuild(problem, choices, factorize(problem, choices, feedback));
   const Dense damped = problem.damped(0.01);
-  Dense h00(16, 16), h01(16, 16), w1(16, 16), e0(16, 16);
+  Dense h11(16, 16), h10(16, 16), w0(16, 16), e1(16, 16);
   for (index_t i = 0; i < 16; ++i) {
     for (index_t j = 0; j < 16; ++j) {
-      h00(i, j) = damped(i, j);
-      h01(i, j) = damped(i, 16 + j);
-      w1(i, j) = problem.values()(i, 16 + j);
-      e0(i, j) = problem.values()(i, j) - rebuilt(i, j);
+      h11(i, j) = damped(16 + i, 16 + j);
+      h10(i, j) = damped(16 + i, j);
+      w0(i, j) = problem.values()(i, j);
+      e1(i, j) = problem.values()(i, 16 + j) - rebuilt(i, 16 + j);
     }
   }
-  const Dense expected = transposed(solve(h00, h01 * transposed(w1)));  // -E_0
+  const Dense expected = transposed(solve(h11, h10 * transposed(w0)));  // -E_1
   for (index_t i = 0; i < 16; ++i) {
-    for (index_t j = 0; j < 16; ++j) EXPECT_NEAR(e0(i, j), -expected(i, j), 1e-4 * largest(expected));
+    for (index_t j = 0; j < 16; ++j) EXPECT_NEAR(e1(i, j), -expected(i, j), 1e-4 * largest(expected));
   }
+}
+
+TEST(Feedback, LeavesRowsOfDenseTilesAsTheyWere) {
+  const Problem problem(TileGrid(32, 48, 16, 16));
+  const std::vector<TileChoice> choices(6, {TileKind::dense, 16, 0, 0});
+  EXPECT_EQ(largest(difference(problem.matrix(), rebuild(problem, choices, factorize(problem, choices, {})))), 0.0);
 }
 
 TEST(Methods, BearSingularStatistics) {

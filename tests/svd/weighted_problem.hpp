@@ -133,7 +133,7 @@ inline std::vector<TruncatedTile> factorize(const Problem& problem, const std::v
   return factorizer.factorize(queue, problem.grid, problem.all_rows(), choices);
 }
 
-/// W' in double; tiles that keep their values have those of W.
+/// W' in double; rows of dense tiles have the values of W.
 inline Dense rebuild(const Problem& problem, const std::vector<TileChoice>& choices,
                      const std::vector<TruncatedTile>& tiles) {
   Dense out(problem.grid.rows(), problem.grid.cols());
@@ -141,7 +141,11 @@ inline Dense rebuild(const Problem& problem, const std::vector<TileChoice>& choi
     const Tile at = problem.grid.tile(t);
     const TruncatedTile& tile = tiles[static_cast<std::size_t>(t)];
     const TileChoice& choice = choices[static_cast<std::size_t>(t)];
-    const bool keeps_values = choice.kind == kernels::TileKind::dense && choice.rank == at.full_rank();
+    const auto row = std::span(choices).subspan(static_cast<std::size_t>(at.i * problem.grid.tile_cols()),
+                                                static_cast<std::size_t>(problem.grid.tile_cols()));
+    const bool row_is_dense = std::all_of(
+        row.begin(), row.end(), [](const TileChoice& of_row) { return of_row.kind == kernels::TileKind::dense; });
+    const bool keeps_values = row_is_dense && choice.rank == at.full_rank();
     EXPECT_EQ(tile.rank, keeps_values ? 0 : choice.rank);
     for (index_t i = 0; i < at.height; ++i) {
       for (index_t j = 0; j < at.width; ++j) {
@@ -197,7 +201,7 @@ inline std::vector<float> plain_spectrum(MatrixView<const float> tile) {
   return sigma;
 }
 
-/// Tiles of every kind: ranks 0 … full, some with their original values.
+/// Tiles of every kind: ranks 0 … full, some dense.
 inline std::vector<TileChoice> mixed_choices(const Problem& problem) {
   std::vector<TileChoice> choices;
   for (index_t t = 0; t < problem.grid.size(); ++t) {
