@@ -11,7 +11,20 @@ void CompressionOptions::add_to(CLI::App& app) {
   app.add_option("--mode", mode, "tile, or full: one SVD for each whole matrix")
       ->check(CLI::IsMember({"tile", "full"}))
       ->capture_default_str();
-  app.add_option("--tile", tile, "Rows and columns of a tile")->check(CLI::Range(1L, 1L << 20))->capture_default_str();
+  app.add_option(
+         "--tile", tile,
+         "Rows and columns of a tile, or rows x columns as in 128x512; a size above the matrix's means all of it")
+      ->check(CLI::Validator(
+          [](const std::string& text) {
+            try {
+              svd::parse_tile_shape(text);
+            } catch (const Error& error) {
+              return std::string(error.what());
+            }
+            return std::string();
+          },
+          "SIZE"))
+      ->capture_default_str();
   app.add_option("--matrices", matrices, "Which ones: a list of q, k, v, o, gate, up, down; or all")
       ->delimiter(',')
       ->capture_default_str();
@@ -41,7 +54,8 @@ void CompressionOptions::check() const {
 }
 
 svd::CompressOptions CompressionOptions::stored() const {
-  return {svd::parse_tile_mode(mode), tile, rule, svd::parse_factor_type(factor_type), svd::parse_storage(storage)};
+  return {svd::parse_tile_mode(mode), svd::parse_tile_shape(tile), rule, svd::parse_factor_type(factor_type),
+          svd::parse_storage(storage)};
 }
 
 std::vector<std::size_t> CompressionOptions::linears() const {
@@ -68,13 +82,15 @@ model::LayerwiseOptions CompressionOptions::layerwise(DType type) const {
 }
 
 nlohmann::json CompressionOptions::describe() const {
+  const svd::TileShape shape = svd::parse_tile_shape(tile);
   nlohmann::json how = {{"method", calibration.method},
                         {"mode", mode},
-                        {"tile", tile},
+                        {"tile", shape.height},
                         {"matrices", matrices},
                         {std::string(to_string(rule.kind)), rule.value},
                         {"factor-type", factor_type},
                         {"storage", storage}};
+  if (shape.width != shape.height) how["tile-width"] = shape.width;
   if (!calibration.is_plain()) how.update(calibration.describe(rule.kind == svd::RankRule::Kind::keep));
   if (target_loss) how["target-loss"] = *target_loss;
   return how;

@@ -16,7 +16,7 @@ namespace hack::jobs {
 /// What a compression is asked for: which matrices, how they are stored, and what their factors are fitted to.
 struct CompressionOptions {
   std::string mode = "tile";
-  long tile = 128;
+  std::string tile = "128";
   std::vector<std::string> matrices = {"gate", "up", "down"};
   svd::RankRule rule;
   std::string factor_type = "bf16";

@@ -94,7 +94,8 @@ nlohmann::json inspect_archive(const std::string& path) {
   const svd::CompressOptions& how = info.compression;
   fmt::print("{}\n", path);
   fmt::print("  {} matrices, method {}, mode {}{}, {} {}, {} in {}\n", archive.matrices().size(), info.header.method,
-             to_string(how.mode), how.mode == svd::TileMode::tile ? fmt::format(" of {} × {}", how.tile, how.tile) : "",
+             to_string(how.mode),
+             how.mode == svd::TileMode::tile ? fmt::format(" of {} × {}", how.tile.height, how.tile.width) : "",
              to_string(how.rule.kind), how.rule.value, how.storage == svd::Storage::pivoted ? "pivots" : "factors",
              to_string(how.factor_type));
   fmt::print("  made by hack {} from the model with fingerprint {}\n", info.header.program_version,
@@ -119,7 +120,8 @@ nlohmann::json inspect_archive(const std::string& path) {
   return {{"kind", "archive"},
           {"method", info.header.method},
           {"mode", to_string(how.mode)},
-          {"tile", how.tile},
+          {"tile", how.tile.height},
+          {"tile_width", how.tile.width},
           {"rank_rule", to_string(how.rule.kind)},
           {"rank_value", how.rule.value},
           {"factor_type", to_string(how.factor_type)},

@@ -22,16 +22,35 @@ TileMode parse_tile_mode(std::string_view name);
 /// Reads "pivoted" or "factors"; anything else is an Error.
 Storage parse_storage(std::string_view name);
 
+/// Sizes of tiles that are not clipped; what is larger than a matrix is cut to it.
+struct TileShape {
+  index_t height = 128;
+  index_t width = 128;
+
+  TileShape() = default;
+  /// Square tiles.
+  TileShape(index_t size) : height(size), width(size) {}
+  TileShape(index_t h, index_t w) : height(h), width(w) {}
+
+  bool operator==(const TileShape&) const = default;
+};
+
+/// "128" of square tiles, else "128x64": height, then width.
+std::string to_string(const TileShape& shape);
+
+/// Reads either; anything else, or a size below 1, is an Error.
+TileShape parse_tile_shape(std::string_view text);
+
 /// How matrices become stored tiles.
 struct CompressOptions {
   TileMode mode = TileMode::tile;
-  index_t tile = 128;  ///< height and width of tiles; unused in mode full
+  TileShape tile;  ///< unused in mode full
   RankRule rule;
   FactorType factor_type = DType::bf16;
   Storage storage = Storage::pivoted;  ///< of tiles of low rank
 
   TileGrid grid(index_t rows, index_t cols) const {
-    return mode == TileMode::full ? TileGrid(rows, cols, rows, cols) : TileGrid(rows, cols, tile, tile);
+    return mode == TileMode::full ? TileGrid(rows, cols, rows, cols) : TileGrid(rows, cols, tile.height, tile.width);
   }
 };
 

@@ -123,6 +123,7 @@ ArchiveInfo FactorArchive::read_info() {
   info.header.options = read_string(root, "options");
   info.compression.mode = parse_tile_mode(read_string(root, "mode"));
   info.compression.tile = read_integer(root, "tile");
+  if (H5Aexists(root.get(), "tile_width") > 0) info.compression.tile.width = read_integer(root, "tile_width");
   info.compression.rule.kind = parse_rank_rule(read_string(root, "rank_rule"));
   info.compression.rule.value = read_double(root, "rank_value");
   info.compression.factor_type = parse_factor_type(read_string(root, "factor_type"));

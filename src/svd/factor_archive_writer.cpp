@@ -19,7 +19,10 @@ void write_header(const Hdf5Id& root, const ArchiveInfo& info) {
   write_attribute(root, "model", info.header.model);
   write_attribute(root, "method", info.header.method);
   write_attribute(root, "mode", std::string(to_string(compression.mode)));
-  write_attribute(root, "tile", std::int64_t{compression.tile});
+  write_attribute(root, "tile", std::int64_t{compression.tile.height});
+  if (compression.tile.width != compression.tile.height) {
+    write_attribute(root, "tile_width", std::int64_t{compression.tile.width});
+  }
   write_attribute(root, "rank_rule", std::string(to_string(compression.rule.kind)));
   write_attribute(root, "rank_value", compression.rule.value);
   write_attribute(root, "factor_type", std::string(to_string(compression.factor_type)));

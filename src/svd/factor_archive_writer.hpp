@@ -35,7 +35,8 @@ struct MatrixPart {
 /// Writes a factor archive, all ranks together. Layout, version 2:
 ///
 ///     /                   attributes format, format_version, program_version, model_fingerprint, model, method, mode,
-///                         tile, rank_rule, rank_value, factor_type, storage, options
+///                         tile (its height), tile_width (where that differs), rank_rule, rank_value, factor_type,
+///                         storage, options
 ///     /matrices/NAME      attributes rows, cols, tile_rows, tile_cols (sizes of an unclipped tile), bytes_factors,
 ///                         bytes_dense
 ///         rank            (I, J) int32

@@ -242,6 +242,7 @@ INSTANTIATE_TEST_SUITE_P(
         compression("NoRankRule", {}, misused, {"--topk", "--keep", "--tolerance"}),
         compression("UnknownMatrix", {"--topk", "0.5", "--matrices", "gate,side"}, failed, {"--matrices", "side"}),
         compression("UnknownMode", {"--topk", "0.5", "--mode", "half"}, misused, {"--mode", "half"}),
+        compression("NoTileShape", {"--topk", "0.5", "--tile", "32xtall"}, misused, {"--tile", "32xtall", "128x512"}),
         compression("NoTile", {"--topk", "0.5", "--tile", "0"}, misused, {"--tile"}),
         compression("NanWeight", {"--topk", "0.5"}, failed, {"model.layers.1.mlp.down_proj.weight"}, "nan"),
         compression("TruncatedModel", {"--topk", "0.5"}, failed, {"model.safetensors"}, "cut"),

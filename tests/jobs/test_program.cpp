@@ -183,7 +183,7 @@ TEST_P(ArchiveOfAnyRankCount, IsTheSameInEveryByte) {
 INSTANTIATE_TEST_SUITE_P(Ways, ArchiveOfAnyRankCount,
                          ::testing::Values(Arguments{"--topk", "0.5", "--tile", "32", "--factor-type", "f32"},
                                            Arguments{"--keep", "0.4", "--tile", "48"},
-                                           Arguments{"--keep", "0.8", "--tile", "32", "--storage", "pivoted"},
+                                           Arguments{"--keep", "0.8", "--tile", "32x1000", "--storage", "pivoted"},
                                            Arguments{"--topk", "0.5", "--storage", "pivoted"},
                                            Arguments{"--tolerance", "0.3", "--factor-type", "f16"},
                                            Arguments{"--keep", "0.5", "--tile", "48", "--factor-type", "int8"},

@@ -179,7 +179,7 @@ std::string key_of(const Checkpoint& checkpoint, const TokenWindows& windows, co
   return fmt::format(
       "model {}, text {}, linears {}, mode {}, tile {}, storage {}, damping {}, sweeps {}, refit {}, probe keep {}, {}",
       checkpoint.fingerprint(), text.digits(), fmt::join(options.linears, " "), to_string(options.storage.mode),
-      options.storage.tile, to_string(options.storage.storage), options.weighting.damping,
+      to_string(options.storage.tile), to_string(options.storage.storage), options.weighting.damping,
       probe_weighting(options).sweeps, options.weighting.refit, options.probe_keep, to_string(options.type));
 }
 
