@@ -80,7 +80,7 @@ CompressReport compress(const comm::Communicator& comm, Queue<Device::cpu>& queu
     });
     do_together(comm, [&] {
       const Stopwatch watch(report.seconds_factorizing);
-      batch.factorize(queue, [&](double share) {
+      batch.find_spectra(queue, [&](double share) {
         const auto in_batch = static_cast<index_t>(share * static_cast<double>(batch.size()));
         if (progress) progress(done + in_batch, all_tiles);
       });
