@@ -49,6 +49,9 @@ class BenchCommand : public Command {
         ->check(CLI::IsMember({"decode", "prefill", "svd"}));
     add_model_options(app_, model_, archive_);
     app_.get_option("MODEL")->required(false);
+    app_.parse_complete_callback([this] {
+      if (part_ != "svd" && model_.empty()) throw CLI::RequiredError("MODEL");
+    });
     app_.add_option("--tokens", tokens_, "Tokens decoded (64) or of the prompt (512)")->check(CLI::PositiveNumber);
     app_.add_option("--repeats", repeats_, "Timed runs, after one that is not counted")
         ->check(CLI::Range(1, 1000))
@@ -59,7 +62,6 @@ class BenchCommand : public Command {
 
   nlohmann::json run(Session& session) override {
     if (part_ == "svd") return svd_.run(session, repeats_);
-    validate(!model_.empty(), "bench {} needs a MODEL (a Hugging Face directory or .gguf file)", part_);
     return with_device(session.device(), [&]<Device D>() { return run_on<D>(session); });
   }
 
