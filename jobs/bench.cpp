@@ -3,6 +3,7 @@
 #include <numeric>
 
 #include "comm/collectives.hpp"
+#include "jobs/bench_svd.hpp"
 #include "jobs/commands.hpp"
 #include "jobs/model_files.hpp"
 #include "kernels/error.hpp"
@@ -42,18 +43,25 @@ class BenchCommand : public Command {
  public:
   explicit BenchCommand(CLI::App& parent)
       : Command(parent, "bench", "Time one part, with what the hardware would allow beside it") {
-    app_.add_option("PART", part_, "decode: one token after another; prefill: one prompt")
+    app_.add_option("PART", part_,
+                    "decode: one token after another; prefill: one prompt; svd: random tiles, without MODEL")
         ->required()
-        ->check(CLI::IsMember({"decode", "prefill"}));
+        ->check(CLI::IsMember({"decode", "prefill", "svd"}));
     add_model_options(app_, model_, archive_);
+    app_.get_option("MODEL")->required(false);
+    app_.parse_complete_callback([this] {
+      if (part_ != "svd" && model_.empty()) throw CLI::RequiredError("MODEL");
+    });
     app_.add_option("--tokens", tokens_, "Tokens decoded (64) or of the prompt (512)")->check(CLI::PositiveNumber);
     app_.add_option("--repeats", repeats_, "Timed runs, after one that is not counted")
         ->check(CLI::Range(1, 1000))
         ->capture_default_str();
+    svd_.add_options(app_);
     common_.add_to(app_);
   }
 
   nlohmann::json run(Session& session) override {
+    if (part_ == "svd") return svd_.run(session, repeats_);
     return with_device(session.device(), [&]<Device D>() { return run_on<D>(session); });
   }
 
@@ -135,6 +143,7 @@ class BenchCommand : public Command {
   }
 
   std::string part_, model_, archive_;
+  SvdBench svd_;
   long tokens_ = 0;
   int repeats_ = 5;
 };

@@ -24,7 +24,7 @@ struct CalibrationOptions {
   double damping = 0.01;
   std::string inputs = "compressed";
   double target_share = 0.5;
-  std::string allocation = "loss";
+  std::string allocation = "uniform";
   long allocation_windows = 16;
   long allocation_tokens = 512;
   double floor = 0.5;

@@ -122,7 +122,7 @@ class Compression {
     });
     do_together(comm_, [&] {
       const Stopwatch watch(factorizing);
-      batch.factorize(queue_, progress);
+      batch.find_spectra(queue_, progress);
     });
     FinishedBatch done;
     {

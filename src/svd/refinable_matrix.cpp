@@ -22,24 +22,6 @@ void split(const TruncatedTile& from, MatrixView<float> left, MatrixView<float> 
   }
 }
 
-/// An SVD of full rank on its way to a truncated tile.
-struct FullSvd {
-  Buffer<float> u;      // (h, r)
-  Buffer<float> sigma;  // (r)
-  Buffer<float> vt;     // (r, w)
-
-  explicit FullSvd(const Tile& tile)
-      : u(tile.height * tile.full_rank()), sigma(tile.full_rank()), vt(tile.full_rank() * tile.width) {}
-
-  TruncatedTile truncate(const Tile& tile, index_t k) const {
-    TruncatedTile out{k, Buffer<float>(tile.height * k), Buffer<float>(k), Buffer<float>(k * tile.width)};
-    for (index_t i = 0; i < tile.height; ++i) std::copy_n(u.data() + i * tile.full_rank(), k, out.u.data() + i * k);
-    std::copy_n(sigma.data(), k, out.sigma.data());
-    std::copy_n(vt.data(), k * tile.width, out.vt.data());
-    return out;
-  }
-};
-
 }  // namespace
 
 index_t RefinableMatrix::count_parameters(const FactoredTiles& source) {
@@ -91,18 +73,20 @@ void RefinableMatrix::differentiate(Queue<Device::cpu>& queue, MatrixView<const 
 
 std::vector<TruncatedTile> RefinableMatrix::factorize(Queue<Device::cpu>& queue,
                                                       std::span<const index_t> numbers) const {
-  std::vector<FullSvd> svds;
+  std::vector<TruncatedTile> truncated;
+  std::vector<Buffer<float>> spectra;  // (r) of each tile
   std::vector<MatrixView<const float>> in;
   std::vector<TileSvd<Device::cpu>> out;
   for (const index_t number : numbers) {
     const Tile tile = grid_.tile(number);
-    const index_t r = tile.full_rank();
-    FullSvd& svd = svds.emplace_back(tile);
+    const index_t k = ranks_[static_cast<std::size_t>(number)];
+    TruncatedTile& to = truncated.emplace_back(
+        TruncatedTile{k, Buffer<float>(tile.height * k), Buffer<float>(k), Buffer<float>(k * tile.width)});
+    float* sigma = spectra.emplace_back(tile.full_rank()).data();
     in.push_back(weights().block(tile.row, tile.col, tile.height, tile.width));
-    out.push_back({{svd.u.data(), tile.height, r}, svd.sigma.data(), {svd.vt.data(), r, tile.width}, SvdStatus::ok});
+    out.push_back({{to.u.data(), tile.height, k}, sigma, {to.vt.data(), k, tile.width}, SvdStatus::ok});
   }
   kernels::tile_svd<Device::cpu>(queue, in, out);
-  std::vector<TruncatedTile> truncated;
   for (std::size_t n = 0; n < numbers.size(); ++n) {
     const Tile tile = grid_.tile(numbers[n]);
     validate(
@@ -110,7 +94,7 @@ std::vector<TruncatedTile> RefinableMatrix::factorize(Queue<Device::cpu>& queue,
         "tensor {}, tile ({}, {}) cannot be factorized after its refinement ({}); refine with a lower rate", name_,
         tile.i, tile.j,
         out[n].status == SvdStatus::not_finite ? "it holds NaN or infinity" : "its singular values did not converge");
-    truncated.push_back(svds[n].truncate(tile, ranks_[static_cast<std::size_t>(numbers[n])]));
+    std::copy_n(spectra[n].data(), truncated[n].rank, truncated[n].sigma.data());
   }
   return truncated;
 }
@@ -122,7 +106,7 @@ std::vector<TruncatedTile> RefinableMatrix::factors(Queue<Device::cpu>& queue, R
     if (ranks_[static_cast<std::size_t>(t)] > 0) trained.push_back(t);
   }
   std::vector<TruncatedTile> out(static_cast<std::size_t>(tiles.size()));
-  const std::size_t step = 64 * static_cast<std::size_t>(queue.threads());  // bounds the memory of full SVDs
+  const std::size_t step = 64 * static_cast<std::size_t>(queue.threads());
   for (std::size_t first = 0; first < trained.size(); first += step) {
     const std::span<const index_t> numbers =
         std::span<const index_t>(trained).subspan(first, std::min(step, trained.size() - first));

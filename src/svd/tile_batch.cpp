@@ -9,6 +9,7 @@
 namespace hack::svd {
 namespace {
 
+using kernels::ReducedTile;
 using kernels::SvdStatus;
 using kernels::TileKind;
 using kernels::TileSvd;
@@ -20,8 +21,7 @@ double cost(const Tile& tile) {
 }  // namespace
 
 TileSvd<Device::cpu> TileBatch::LocalTile::svd_view() {
-  const index_t r = at.full_rank();
-  return {{u.data(), at.height, r}, sigma.data(), {vt.data(), r, at.width}, SvdStatus::ok};
+  return {{u.data(), at.height, vectors}, sigma.data(), {vt.data(), vectors, at.width}, SvdStatus::ok};
 }
 
 TileBatch::TileBatch(const comm::Communicator& comm, std::span<const MatrixSource> sources,
@@ -49,7 +49,7 @@ void TileBatch::deal(const comm::Communicator& comm) {
       const int owner = std::min(static_cast<int>(middle / total * comm.size()), comm.size() - 1);
       before += cost(tile);
       if (owner < comm.rank()) first_local_ = number + 1;
-      if (owner == comm.rank()) tiles_.push_back({m, tile, {}, {}, {}, {}});
+      if (owner == comm.rank()) tiles_.push_back({.matrix = m, .at = tile});
     }
   }
 }
@@ -61,29 +61,30 @@ void TileBatch::read() {
   }
 }
 
-void TileBatch::factorize(Queue<Device::cpu>& queue, const std::function<void(double share)>& progress) {
+void TileBatch::check(const LocalTile& tile, SvdStatus status) const {
+  if (status == SvdStatus::ok) return;
+  fail("tensor {}, tile ({}, {}) cannot be factorized ({}); check the checkpoint", sources_[tile.matrix].name,
+       tile.at.i, tile.at.j,
+       status == SvdStatus::not_finite ? "it holds NaN or infinity" : "its singular values did not converge");
+}
+
+void TileBatch::find_spectra(Queue<Device::cpu>& queue, const std::function<void(double share)>& progress) {
   const std::size_t step = 64 * static_cast<std::size_t>(queue.threads());
   for (std::size_t first = 0; first < tiles_.size(); first += step) {
     const std::size_t last = std::min(first + step, tiles_.size());
     std::vector<MatrixView<const float>> in;
     std::vector<TileSvd<Device::cpu>> out;
+    std::vector<ReducedTile<Device::cpu>> reduced(last - first);
     for (std::size_t t = first; t < last; ++t) {
       LocalTile& tile = tiles_[t];
-      const index_t r = tile.at.full_rank();
-      tile.u = Buffer<float>(tile.at.height * r);
-      tile.sigma = Buffer<float>(r);
-      tile.vt = Buffer<float>(r * tile.at.width);
+      tile.sigma = Buffer<float>(tile.at.full_rank());
       in.push_back(tile.values_view());
       out.push_back(tile.svd_view());
     }
-    kernels::tile_svd<Device::cpu>(queue, in, out);
+    kernels::tile_spectra<Device::cpu>(queue, in, out, reduced);
     for (std::size_t t = first; t < last; ++t) {
-      const SvdStatus status = out[t - first].status;
-      if (status == SvdStatus::ok) continue;
-      const LocalTile& tile = tiles_[t];
-      fail("tensor {}, tile ({}, {}) cannot be factorized ({}); check the checkpoint", sources_[tile.matrix].name,
-           tile.at.i, tile.at.j,
-           status == SvdStatus::not_finite ? "it holds NaN or infinity" : "its singular values did not converge");
+      check(tiles_[t], out[t - first].status);
+      tiles_[t].reduced = std::move(reduced[t - first]);
     }
     progress(static_cast<double>(last) / static_cast<double>(tiles_.size()));
   }
@@ -120,6 +121,30 @@ void TileBatch::choose(const comm::Communicator& comm) {
   }
 }
 
+void TileBatch::find_vectors(Queue<Device::cpu>& queue) {
+  const std::size_t step =
+      64 * static_cast<std::size_t>(queue.threads());  // bounds what reduced forms and vectors hold
+  for (std::size_t first = 0; first < tiles_.size(); first += step) {
+    const std::size_t last = std::min(first + step, tiles_.size());
+    std::vector<MatrixView<const float>> in;
+    std::vector<TileSvd<Device::cpu>> out;
+    std::vector<ReducedTile<Device::cpu>> reduced;
+    for (std::size_t t = first; t < last; ++t) {
+      LocalTile& tile = tiles_[t];
+      const TileChoice& choice = choice_of(t);
+      const bool keeps_values = choice.kind == TileKind::dense && choice.rank == tile.at.full_rank();
+      tile.vectors = keeps_values ? 0 : choice.rank;
+      tile.u = Buffer<float>(tile.at.height * tile.vectors);
+      tile.vt = Buffer<float>(tile.vectors * tile.at.width);
+      in.push_back(tile.values_view());
+      out.push_back(tile.svd_view());
+      reduced.push_back(std::move(tile.reduced));
+    }
+    kernels::tile_vectors<Device::cpu>(queue, in, reduced, out);
+    for (std::size_t t = first; t < last; ++t) check(tiles_[t], out[t - first].status);
+  }
+}
+
 void TileBatch::rebuild_truncated(Queue<Device::cpu>& queue) {
   std::vector<TileSvd<Device::cpu>> svds;
   std::vector<index_t> ranks;
@@ -135,6 +160,7 @@ void TileBatch::rebuild_truncated(Queue<Device::cpu>& queue) {
 }
 
 std::vector<MatrixPart> TileBatch::encode(Queue<Device::cpu>& queue) {
+  find_vectors(queue);
   rebuild_truncated(queue);
   std::vector<MatrixPart> parts;
   std::size_t t = 0;

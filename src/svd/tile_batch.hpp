@@ -25,14 +25,15 @@ class TileBatch {
   /// Reads this rank's tiles.
   void read();
 
-  /// Factorizes this rank's tiles, a few hundred at a time; `progress` is told the share done. An Error names tensor
-  /// and tile.
-  void factorize(Queue<Device::cpu>& queue, const std::function<void(double share)>& progress);
+  /// Finds the spectra of this rank's tiles, a few hundred tiles at a time; `progress` is told the share done. An Error
+  /// names tensor and tile.
+  void find_spectra(Queue<Device::cpu>& queue, const std::function<void(double share)>& progress);
 
   /// Decides the ranks of all tiles. Collective.
   void choose(const comm::Communicator& comm);
 
-  /// This rank's part of every matrix in the factor type; gives the memory of tiles and factors back.
+  /// Finds the singular vectors that are kept, and returns this rank's part of every matrix in the factor type; gives
+  /// the memory of tiles and factors back.
   std::vector<MatrixPart> encode(Queue<Device::cpu>& queue);
 
   /// What all tiles of the m-th matrix became.
@@ -43,15 +44,19 @@ class TileBatch {
     std::size_t matrix = 0;
     Tile at;
     Buffer<float> values;  // (h, w)
-    Buffer<float> u;       // (h, r)
     Buffer<float> sigma;   // (r)
-    Buffer<float> vt;      // (r, w)
+    kernels::ReducedTile<Device::cpu> reduced;
+    index_t vectors = 0;  // k, as many as its rank needs
+    Buffer<float> u;      // (h, k)
+    Buffer<float> vt;     // (k, w)
 
     MatrixView<float> values_view() { return {values.data(), at.height, at.width}; }
     kernels::TileSvd<Device::cpu> svd_view();
   };
 
   void deal(const comm::Communicator& comm);
+  void check(const LocalTile& tile, kernels::SvdStatus status) const;
+  void find_vectors(Queue<Device::cpu>& queue);
   void rebuild_truncated(Queue<Device::cpu>& queue);
   TileChoice& choice_of(std::size_t local) { return choices_[static_cast<std::size_t>(first_local_) + local]; }
 

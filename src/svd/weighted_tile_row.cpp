@@ -54,9 +54,9 @@ WeightedTileRow::WeightedTileRow(const Whitening& whitening, const TileGrid& gri
   target_ = Buffer<double>(area);
   product_ = Buffer<double>(area);
   whitened_ = Buffer<float>(area);
-  u_ = Buffer<float>(w.rows * r);
+  u_ = Buffer<float>(w.rows * largest);
   sigma_ = Buffer<float>(r);
-  vt_ = Buffer<float>(r * grid.tile_width());
+  vt_ = Buffer<float>(largest * grid.tile_width());
   triangle_ = Buffer<double>(largest * (largest + 1));
 }
 
@@ -104,14 +104,14 @@ MatrixView<const float> WeightedTileRow::target() const { return {whitened_.data
 
 kernels::TileSvd<Device::cpu> WeightedTileRow::target_svd() {
   const index_t width = whitening_.width(at_);
-  const index_t r = std::min(w_.rows, width);
-  return {{u_.data(), w_.rows, r}, sigma_.data(), {vt_.data(), r, width}, kernels::SvdStatus::ok};
+  const index_t k = rank(at_);
+  return {{u_.data(), w_.rows, k}, sigma_.data(), {vt_.data(), k, width}, kernels::SvdStatus::ok};
 }
 
 void WeightedTileRow::truncate(index_t j) {
   const MatrixView<const double> target(target_.data(), w_.rows, whitening_.width(j));
   const MatrixView<double> error = error_of(j);
-  copy(target_svd().u.block(0, 0, w_.rows, rank(j)), left(j));
+  copy(MatrixView<const float>(target_svd().u), left(j));
   multiply(1, left(j), Transpose::yes, target, Transpose::no, 0, right(j));
   copy(w_.block(0, whitening_.first_col(j), error.rows, error.cols), error);
   multiply(-1, left(j), Transpose::no, right(j), Transpose::no, 1, error);

@@ -37,8 +37,8 @@ class WeightedTileRow {
   ///
   /// or are not, T = W_ij. ‖(T - W') S_j‖² differs from the row's loss by what does not depend on W'.
   void form_target(index_t j, bool with_feedback);
-  MatrixView<const float> target() const;  // (h, w) A, scaled by a power of two
-  kernels::TileSvd<Device::cpu> target_svd();
+  MatrixView<const float> target() const;      // (h, w) A, scaled by a power of two
+  kernels::TileSvd<Device::cpu> target_svd();  // with the k vectors that the tile keeps
 
   /// Truncates the target by its SVD: L = U_k, R = U_kᵀ T; and sets E_ij = W_ij - L R. Of all W' of rank k this one has
   /// the lowest loss.
@@ -70,9 +70,9 @@ class WeightedTileRow {
   Buffer<double> target_;      // (h, w) T
   Buffer<double> product_;     // (h, w) Σ E_il H_lj, then T S_j
   Buffer<float> whitened_;     // (h, w) T S_j, scaled
-  Buffer<float> u_;            // (h, r)
+  Buffer<float> u_;            // (h, largest k)
   Buffer<float> sigma_;        // (r)
-  Buffer<float> vt_;           // (r, w)
+  Buffer<float> vt_;           // (largest k, w)
   Buffer<double> triangle_;    // (k, k) and (k), working memory of the QR for the largest k
 };
 

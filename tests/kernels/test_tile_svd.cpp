@@ -2,116 +2,22 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
-#include <functional>
 #include <limits>
-#include <random>
-#include <string>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
-#include <lapacke.h>
+
+#include "tests/kernels/tile_case.hpp"
 
 namespace hack::kernels {
 namespace {
 
-/// A tile and room for its factors.
-struct Case {
-  index_t h, w, r;
-  std::vector<float> a;      // (h, w)
-  std::vector<float> u;      // (h, r)
-  std::vector<float> sigma;  // (r)
-  std::vector<float> vt;     // (r, w)
-
-  Case(index_t h_, index_t w_, const std::function<float(index_t, index_t)>& value)
-      : h(h_), w(w_), r(std::min(h_, w_)), a(h * w), u(h * r), sigma(r), vt(r * w) {
-    for (index_t i = 0; i < h; ++i) {
-      for (index_t j = 0; j < w; ++j) a[i * w + j] = value(i, j);
-    }
-  }
-  MatrixView<const float> in() const { return {a.data(), h, w}; }
-  TileSvd<Device::cpu> out() { return {{u.data(), h, r}, sigma.data(), {vt.data(), r, w}, SvdStatus::ok}; }
-};
-
-SvdStatus factorize(std::vector<Case*> cases, int threads = 2) {
-  Queue<Device::cpu> queue(threads);
-  std::vector<MatrixView<const float>> in;
-  std::vector<TileSvd<Device::cpu>> out;
-  for (Case* c : cases) {
-    in.push_back(c->in());
-    out.push_back(c->out());
-  }
-  tile_svd<Device::cpu>(queue, in, out);
-  return out.front().status;
-}
-
-SvdStatus factorize(Case& c) { return factorize({&c}); }
-
-/// Singular values by LAPACK in double, of the same f32 numbers.
-std::vector<double> reference_spectrum(const Case& c) {
-  std::vector<double> a(c.a.begin(), c.a.end());
-  std::vector<double> s(c.r), superb(c.r);
-  double none = 0;
-  const auto info =
-      LAPACKE_dgesvd(LAPACK_ROW_MAJOR, 'N', 'N', static_cast<lapack_int>(c.h), static_cast<lapack_int>(c.w), a.data(),
-                     static_cast<lapack_int>(c.w), s.data(), &none, 1, &none, 1, superb.data());
-  EXPECT_EQ(info, 0);
-  return s;
-}
-
-/// The gates of an f32 decomposition, measured in double. LAPACK bounds each error by p(n) eps with a modest p; for
-/// n = 128, measured values are near 1e-6, or 10 eps; the gates leave a factor of five: 6e-8 * (16 + n/2).
-void expect_decomposition(Case& c, const std::string& what) {
-  SCOPED_TRACE(what + " " + std::to_string(c.h) + "x" + std::to_string(c.w));
-  ASSERT_EQ(factorize(c), SvdStatus::ok);
-  const double gate = 6e-8 * (16 + 0.5 * static_cast<double>(std::max(c.h, c.w)));
-  double norm = 0, error = 0, not_orthonormal = 0;
-  for (index_t i = 0; i < c.h; ++i) {
-    for (index_t j = 0; j < c.w; ++j) {
-      double sum = 0;
-      for (index_t k = 0; k < c.r; ++k) sum += double{c.u[i * c.r + k]} * c.sigma[k] * c.vt[k * c.w + j];
-      error += std::pow(c.a[i * c.w + j] - sum, 2);
-      norm += std::pow(double{c.a[i * c.w + j]}, 2);
-    }
-  }
-  for (index_t k = 0; k < c.r; ++k) {
-    for (index_t l = 0; l <= k; ++l) {
-      double uu = 0, vv = 0;
-      for (index_t i = 0; i < c.h; ++i) uu += double{c.u[i * c.r + k]} * c.u[i * c.r + l];
-      for (index_t j = 0; j < c.w; ++j) vv += double{c.vt[k * c.w + j]} * c.vt[l * c.w + j];
-      const double target = k == l ? 1.0 : 0.0;
-      not_orthonormal = std::max({not_orthonormal, std::fabs(uu - target), std::fabs(vv - target)});
-    }
-  }
-  EXPECT_LE(std::sqrt(error), gate * std::sqrt(norm));
-  EXPECT_LE(not_orthonormal, gate);
-  const std::vector<double> expected = reference_spectrum(c);
-  for (index_t k = 0; k < c.r; ++k) {
-    EXPECT_LE(std::fabs(c.sigma[k] - expected[k]), gate * expected[0]) << "sigma " << k;
-    EXPECT_GE(c.sigma[k], 0.0f);
-    EXPECT_LE(c.sigma[k], c.sigma[std::max<index_t>(k - 1, 0)]);
-  }
-}
-
-/// Normal numbers, the same for the same seed.
-std::function<float(index_t, index_t)> gaussian(unsigned seed, float scale = 1) {
-  return [engine = std::mt19937(seed), normal = std::normal_distribution<float>(), scale](index_t, index_t) mutable {
-    return scale * normal(engine);
-  };
-}
-
-/// Σ_k s_k x_k y_kᵀ with x_k, y_k columns of cosine matrices, which are orthogonal.
-std::function<float(index_t, index_t)> with_spectrum(index_t n, std::function<double(index_t)> s, index_t terms) {
-  const auto cosine = [n](index_t i, index_t k) {
-    return std::sqrt((k == 0 ? 1.0 : 2.0) / static_cast<double>(n)) *
-           std::cos(M_PI * (static_cast<double>(i) + 0.5) * static_cast<double>(k) / static_cast<double>(n));
-  };
-  return [=](index_t i, index_t j) {
-    double sum = 0;
-    for (index_t k = 0; k < terms; ++k) sum += s(k) * cosine(i, k) * cosine(j, (k * 7 + 3) % n);
-    return static_cast<float>(sum);
-  };
-}
+using tests::expect_decompositions;
+using tests::factorize;
+using tests::gaussian;
+using tests::with_spectrum;
+using Case = tests::TileCase;
 
 TEST(TileSvd, FactorizesAllShapes) {
   const index_t sizes[] = {1, 2, 3, 17, 64, 128, 200, 256};
@@ -119,39 +25,57 @@ TEST(TileSvd, FactorizesAllShapes) {
   for (index_t h : sizes) {
     for (index_t w : sizes) {
       Case c(h, w, gaussian(seed++));
-      expect_decomposition(c, "gaussian");
+      expect_decompositions(c, "gaussian", {0, 1, c.r / 3, c.r});
     }
   }
 }
 
+TEST(TileSvd, FactorizesEdgeTilesInBf16) {
+  unsigned seed = 100;
+  for (auto [h, w] : {std::pair<index_t, index_t>{128, 37}, {37, 128}, {16, 15}, {31, 33}, {5, 250}, {250, 5}}) {
+    Case c(h, w, [g = gaussian(seed++)](index_t i, index_t j) mutable { return to_float(to_bf16(g(i, j))); });
+    expect_decompositions(c, "bf16", {0, 1, c.r / 2, c.r});
+  }
+}
+
+TEST(TileSvd, FactorizesLargeMatrices) {
+  Case c(264, 270, gaussian(200));
+  expect_decompositions(c, "gaussian", {0, 5, 264});
+}
+
 TEST(TileSvd, FactorizesDifficultFamilies) {
   const index_t n = 128;
-  const std::pair<const char*, std::function<float(index_t, index_t)>> families[] = {
-      {"geometric 1e4", with_spectrum(
-                            n, [](index_t k) { return std::pow(1e-4, k / 127.0); }, n)},
-      {"geometric 1e8", with_spectrum(
-                            n, [](index_t k) { return std::pow(1e-8, k / 127.0); }, n)},
-      {"rank 1", with_spectrum(
-                     n, [](index_t) { return 1.0; }, 1)},
-      {"rank 32", with_spectrum(
-                      n, [](index_t) { return 1.0; }, 32)},
-      {"all equal", with_spectrum(
-                        n, [](index_t) { return 1.0; }, n)},
+  const auto geometric = [n](double condition) {
+    return with_spectrum(
+        n, [condition](index_t k) { return std::pow(condition, -static_cast<double>(k) / 127); }, n);
+  };
+  const auto ones = [](index_t) { return 1.0; };
+  const std::pair<const char*, tests::Value> families[] = {
+      {"geometric 1e4", geometric(1e4)},
+      {"geometric 1e8", geometric(1e8)},
+      {"rank 1", with_spectrum(n, ones, 1)},
+      {"rank 32", with_spectrum(n, ones, 32)},
+      {"all equal", with_spectrum(n, ones, n)},
+      {"zero", [](index_t, index_t) { return 0.0f; }},
       {"identity", [](index_t i, index_t j) { return i == j ? 1.0f : 0.0f; }},
+      {"permutation", [](index_t i, index_t j) { return (i * 37 + 5) % 128 == j ? -2.0f : 0.0f; }},
       {"diagonal", [](index_t i, index_t j) { return i == j ? static_cast<float>((i * 37) % 128) - 64 : 0.0f; }},
       {"ones", [](index_t, index_t) { return 1.0f; }},
+      {"one number", [](index_t i, index_t j) { return i == 70 && j == 3 ? 5.0f : 0.0f; }},
       {"equal columns",
        [g = gaussian(5)](index_t i, index_t j) mutable { return j % 2 ? std::sin(float(i)) : g(i, j); }},
       {"outlier column",
        [g = gaussian(6)](index_t i, index_t j) mutable { return (j == 9 ? 1000.0f : 1.0f) * g(i, j); }},
-      {"bf16", [g = gaussian(7)](index_t i, index_t j) mutable { return to_float(to_bf16(g(i, j))); }},
+      {"two blocks", [g = gaussian(7)](index_t i, index_t j) mutable { return (i < 50) == (j < 50) ? g(i, j) : 0.0f; }},
       {"f16 subnormals", [g = gaussian(8)](index_t i, index_t j) mutable { return to_float(to_f16(1e-6f * g(i, j))); }},
       {"1e-30", gaussian(9, 1e-30f)},
       {"1e30", gaussian(10, 1e30f)},
   };
   for (const auto& [name, value] : families) {
     Case c(n, n, value);
-    expect_decomposition(c, name);
+    expect_decompositions(c, name, {0, 1, 32, n});
+    for (float& x : c.a) x = to_float(to_bf16(x));
+    expect_decompositions(c, std::string(name) + " in bf16", {40, n});
   }
 }
 
@@ -167,7 +91,7 @@ TEST(TileSvd, KnowsSmallCasesByHand) {
 TEST(TileSvd, GivesZeroTilesUnitVectors) {
   for (auto [h, w] : {std::pair<index_t, index_t>{5, 8}, {8, 5}, {1, 1}}) {
     Case c(h, w, [](index_t, index_t) { return 0.0f; });
-    expect_decomposition(c, "zero");
+    expect_decompositions(c, "zero", {0, 1, c.r});
     EXPECT_EQ(c.sigma, std::vector<float>(c.r, 0.0f));
   }
 }
@@ -197,7 +121,11 @@ TEST(TileSvd, ReportsWhatIsNotFinite) {
 }
 
 TEST(TileSvd, ATilesBitsDependOnTheTileAlone) {
-  const auto make = [] { return Case(96, 57, gaussian(11)); };
+  const auto make = [] {
+    Case c(96, 57, gaussian(11));
+    c.keep(19);
+    return c;
+  };
   Case alone = make();
   factorize({&alone}, 1);
   for (int threads : {1, 2, 5}) {
@@ -213,6 +141,51 @@ TEST(TileSvd, ATilesBitsDependOnTheTileAlone) {
       EXPECT_EQ(c->sigma, alone.sigma);
       EXPECT_EQ(c->vt, alone.vt);
     }
+  }
+}
+
+/// Spectra of all tiles, then the vectors of each.
+void factorize_in_two_steps(std::vector<Case*> cases, int threads) {
+  Queue<Device::cpu> queue(threads);
+  std::vector<MatrixView<const float>> in;
+  std::vector<TileSvd<Device::cpu>> out;
+  std::vector<ReducedTile<Device::cpu>> reduced(cases.size());
+  for (Case* c : cases) {
+    in.push_back(c->in());
+    out.push_back({{}, c->sigma.data(), {}, SvdStatus::ok});
+  }
+  tile_spectra<Device::cpu>(queue, in, out, reduced);
+  for (std::size_t t = 0; t < cases.size(); ++t) out[t] = cases[t]->out();
+  tile_vectors<Device::cpu>(queue, in, reduced, out);
+}
+
+TEST(TileSvd, GivesTheSameBitsInTwoSteps) {
+  const auto make = [] {
+    std::vector<Case> cases;
+    cases.emplace_back(128, 128, gaussian(31));
+    cases.emplace_back(128, 40, gaussian(32));
+    cases.emplace_back(33, 128, gaussian(33));
+    cases.emplace_back(64, 64,
+                       with_spectrum(
+                           64, [](index_t) { return 1.0; }, 20));
+    cases.emplace_back(12, 9, [](index_t, index_t) { return 0.0f; });
+    cases.emplace_back(260, 258, gaussian(34));
+    const index_t vectors[] = {128, 7, 20, 64, 3, 11};
+    for (std::size_t t = 0; t < cases.size(); ++t) cases[t].keep(vectors[t]);
+    return cases;
+  };
+  const auto all = [](std::vector<Case>& cases) {
+    std::vector<Case*> pointers;
+    for (Case& c : cases) pointers.push_back(&c);
+    return pointers;
+  };
+  std::vector<Case> at_once = make(), in_steps = make();
+  factorize(all(at_once), 1);
+  factorize_in_two_steps(all(in_steps), 2);
+  for (std::size_t t = 0; t < at_once.size(); ++t) {
+    EXPECT_EQ(at_once[t].u, in_steps[t].u) << t;
+    EXPECT_EQ(at_once[t].sigma, in_steps[t].sigma) << t;
+    EXPECT_EQ(at_once[t].vt, in_steps[t].vt) << t;
   }
 }
 

@@ -1,0 +1,139 @@
+#include "kernels/cpu/tile_factorizer.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+namespace hack::kernels {
+namespace {
+
+/// max|a|; not finite if a number is not.
+float largest_magnitude(MatrixView<const float> a) {
+  std::int32_t largest = 0;  // without signs, floats are ordered as their bits are
+  for (index_t i = 0; i < a.rows; ++i) {
+    const float* row = a.row(i);
+    for (index_t j = 0; j < a.cols; ++j) largest = std::max(largest, std::bit_cast<std::int32_t>(row[j]) & 0x7fffffff);
+  }
+  return std::bit_cast<float>(largest);
+}
+
+void set_unit_vectors(MatrixView<float> x) {
+  for (index_t i = 0; i < x.rows; ++i) {
+    for (index_t j = 0; j < x.cols; ++j) x(i, j) = i == j ? 1.0f : 0.0f;
+  }
+}
+
+/// Copies the leading columns or rows of a matrix with rows of `ld` numbers.
+void copy_leading(const float* from, index_t ld, MatrixView<float> to) {
+  if (to.cols == 0) return;
+  for (index_t i = 0; i < to.rows; ++i) {
+    std::memcpy(to.row(i), from + i * ld, static_cast<std::size_t>(to.cols) * sizeof(float));
+  }
+}
+
+}  // namespace
+
+TileFactorizer::TileFactorizer(std::span<const Shape> shapes) {
+  index_t n = 0, depth = 0;
+  for (const Shape& shape : shapes) {
+    library_.make_room(shape.h, shape.w, shape.lengths);
+    if (!GramSvd::fits(shape.h, shape.w)) continue;
+    n = std::max(n, std::min(shape.h, shape.w));
+    depth = std::max({depth, shape.h, shape.w});
+  }
+  if (n > 0) gram_ = std::make_unique<GramSvd>(n, depth);
+}
+
+bool TileFactorizer::find_spectrum(MatrixView<const float> tile, const Shape& shape) {
+  const double scale = std::ldexp(1.0, -exponent_);
+  is_reduced_ = GramSvd::fits(tile.rows, tile.cols) && gram_->reduce(tile, scale);
+  return is_reduced_ || library_.factorize(tile, scale, shape.lengths);
+}
+
+SvdStatus TileFactorizer::write_spectrum(float* sigma, index_t r) const {
+  const double unscale = std::ldexp(1.0, exponent_);
+  for (index_t i = 0; i < r; ++i) {
+    const double value = (is_reduced_ ? gram_->sigma(i) : double{library_.sigma()[i]}) * unscale;
+    if (value > std::numeric_limits<float>::max()) return SvdStatus::not_finite;
+    sigma[i] = static_cast<float>(value);
+  }
+  return SvdStatus::ok;
+}
+
+SvdStatus TileFactorizer::find_vectors(MatrixView<const float> tile, const Shape& shape,
+                                       const TileSvd<Device::cpu>& out) {
+  if (is_reduced_) {
+    if (gram_->find_vectors(out.u, out.vt)) return SvdStatus::ok;
+    if (!library_.factorize(tile, std::ldexp(1.0, -exponent_), shape.lengths)) return SvdStatus::not_converged;
+  }
+  copy_leading(library_.u(), std::min(tile.rows, tile.cols), out.u);
+  copy_leading(library_.vt(), tile.cols, out.vt);
+  return SvdStatus::ok;
+}
+
+SvdStatus TileFactorizer::factorize(MatrixView<const float> tile, const Shape& shape, const TileSvd<Device::cpu>& out) {
+  const float largest = largest_magnitude(tile);
+  const index_t r = std::min(tile.rows, tile.cols);
+  if (!std::isfinite(largest)) return SvdStatus::not_finite;
+  if (largest == 0) {
+    std::fill_n(out.sigma, r, 0.0f);
+    set_unit_vectors(out.u);
+    set_unit_vectors(out.vt);
+    return SvdStatus::ok;
+  }
+  exponent_ = std::ilogb(largest);
+  if (!find_spectrum(tile, shape)) return SvdStatus::not_converged;
+  const SvdStatus status = write_spectrum(out.sigma, r);
+  return status == SvdStatus::ok ? find_vectors(tile, shape, out) : status;
+}
+
+SvdStatus TileFactorizer::reduce(MatrixView<const float> tile, const Shape& shape, const TileSvd<Device::cpu>& out,
+                                 ReducedTile<Device::cpu>& reduced) {
+  const float largest = largest_magnitude(tile);
+  const index_t r = std::min(tile.rows, tile.cols);
+  if (!std::isfinite(largest)) return SvdStatus::not_finite;
+  if (largest == 0) {
+    std::fill_n(out.sigma, r, 0.0f);
+    return SvdStatus::ok;
+  }
+  exponent_ = std::ilogb(largest);
+  if (!find_spectrum(tile, shape)) return SvdStatus::not_converged;
+  if (is_reduced_) {
+    gram_->keep(reduced.form.data());
+  } else if (reduced.form.size() > 0) {
+    reduced.form.data()[0] = 0;  // no unit: LAPACK factorizes it again
+  } else {
+    copy_leading(library_.u(), r, {reduced.vectors.data(), tile.rows, r});
+    copy_leading(library_.vt(), tile.cols, {reduced.vectors.data() + tile.rows * r, r, tile.cols});
+  }
+  return write_spectrum(out.sigma, r);
+}
+
+SvdStatus TileFactorizer::finish(MatrixView<const float> tile, const Shape& shape,
+                                 const ReducedTile<Device::cpu>& reduced, const TileSvd<Device::cpu>& out) {
+  const float largest = largest_magnitude(tile);
+  const index_t r = std::min(tile.rows, tile.cols);
+  if (largest == 0) {
+    set_unit_vectors(out.u);
+    set_unit_vectors(out.vt);
+    return SvdStatus::ok;
+  }
+  if (reduced.form.size() == 0) {
+    copy_leading(reduced.vectors.data(), r, out.u);
+    copy_leading(reduced.vectors.data() + tile.rows * r, tile.cols, out.vt);
+    return SvdStatus::ok;
+  }
+  exponent_ = std::ilogb(largest);
+  const double scale = std::ldexp(1.0, -exponent_);
+  is_reduced_ = reduced.form.data()[0] > 0;
+  if (is_reduced_) {
+    gram_->take(tile, scale, reduced.form.data());
+  } else if (!library_.factorize(tile, scale, shape.lengths)) {
+    return SvdStatus::not_converged;
+  }
+  return find_vectors(tile, shape, out);
+}
+
+}  // namespace hack::kernels

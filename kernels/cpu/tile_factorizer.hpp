@@ -1,0 +1,44 @@
+#pragma once
+
+#include <memory>
+
+#include "kernels/cpu/gram_svd.hpp"
+#include "kernels/cpu/library_svd.hpp"
+#include "kernels/tile_svd.hpp"
+
+namespace hack::kernels {
+
+/// Factorizes tiles one after the other on one thread, by the Gram matrix where the tile is small enough and its checks
+/// hold, else by LAPACK. Nothing but the constructor throws.
+class TileFactorizer {
+ public:
+  /// Work lengths of a shape that is in the batch.
+  struct Shape {
+    index_t h, w;
+    LibrarySvd::Lengths lengths;
+  };
+
+  /// Room for tiles of these shapes.
+  explicit TileFactorizer(std::span<const Shape> shapes);
+
+  /// Spectrum and vectors.
+  SvdStatus factorize(MatrixView<const float> tile, const Shape& shape, const TileSvd<Device::cpu>& out);
+  /// The spectrum; the rest into `reduced`, whose memory is there.
+  SvdStatus reduce(MatrixView<const float> tile, const Shape& shape, const TileSvd<Device::cpu>& out,
+                   ReducedTile<Device::cpu>& reduced);
+  /// The vectors.
+  SvdStatus finish(MatrixView<const float> tile, const Shape& shape, const ReducedTile<Device::cpu>& reduced,
+                   const TileSvd<Device::cpu>& out);
+
+ private:
+  bool find_spectrum(MatrixView<const float> tile, const Shape& shape);
+  SvdStatus write_spectrum(float* sigma, index_t r) const;
+  SvdStatus find_vectors(MatrixView<const float> tile, const Shape& shape, const TileSvd<Device::cpu>& out);
+
+  std::unique_ptr<GramSvd> gram_;  // where a shape fits it
+  LibrarySvd library_;
+  int exponent_ = 0;         // the scale of the last tile is 2^-exponent
+  bool is_reduced_ = false;  // the last tile by the Gram matrix
+};
+
+}  // namespace hack::kernels
