@@ -24,10 +24,10 @@ struct CalibrationOptions {
   double damping = 0.01;
   std::string inputs = "compressed";
   double target_share = 0.5;
-  std::string allocation = "uniform";
+  std::string allocation = "loss";
   long allocation_windows = 16;
   long allocation_tokens = 512;
-  double floor = 0.5;
+  double floor = 0.9;
   long align = 1;
   int refine = 0;
   double refine_rate = 5e-4;

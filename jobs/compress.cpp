@@ -47,8 +47,6 @@ class CompressCommand : public Command {
     const model::Checkpoint& checkpoint = files.checkpoint();
     using Kind = svd::RankRule::Kind;
     options_.rule.kind = topk_->count() > 0 ? Kind::topk : keep_->count() > 0 ? Kind::keep : Kind::tolerance;
-    const bool allocation_is_given = app_.get_option("--allocation")->count() > 0;
-    if (options_.target_loss && !allocation_is_given) options_.calibration.allocation = "loss";
     options_.check();
     validate(!resume_ || !options_.target_loss,
              "--resume does not go with --target-loss (every attempt has other ranks); leave it out: the losses "

@@ -24,8 +24,7 @@ CompressionOptions at_rung(CompressionOptions options, const std::string& name) 
   calibration.method = reaches("feedback") ? "feedback" : reaches("whiten") ? "whiten" : "plain";
   calibration.no_refit = !reaches("whiten-refit");
   calibration.sweeps = reaches("feedback3") ? 3 : 1;
-  // Measured losses overstate those of early layers once later layers make up for them.
-  calibration.allocation = reaches("propagated") ? "uniform" : reaches("loss") ? "loss" : "even";
+  calibration.allocation = reaches("loss") ? "loss" : "even";
   calibration.inputs = reaches("propagated") ? "compressed" : "dense";
   if (!reaches("refined")) calibration.refine = 0;
   if (calibration.is_plain()) calibration.texts.clear();
