@@ -45,9 +45,9 @@ using Progress = std::function<void(index_t done, index_t total)>;
 ///     rank     | 0 0 0 0 1 1                 | 1 1 2                 |   …
 ///
 /// Each rank reads, factorizes and encodes its own; the ranks' tables are gathered (and under `keep` the spectra, so
-/// that all compute the same allocation), then all write. Memory of all ranks together: at most four f32 copies of a
-/// batch (tiles, both factors, what is written), that is 32 MiB a rank or four times the largest matrix. In mode full
-/// one rank holds a matrix.
+/// that all compute the same allocation), then all write. Memory of all ranks together: at most six f32 copies of a
+/// batch (tiles, reduced forms, both factors, what is written, its record), that is 48 MiB a rank or six times the
+/// largest matrix. In mode full one rank holds a matrix.
 ///
 /// An Error on every rank, naming tensor and tile, where a tile holds NaN or infinity, does not converge or does not
 /// fit the factor type; nothing is left behind then. With a journal each batch is a step: those it has are written from
