@@ -20,3 +20,8 @@ function(hack_set_options name)
     target_link_options(${name} PRIVATE -fsanitize=address,undefined)
   endif()
 endfunction()
+
+# For code that only calls what takes the time, and consists mostly of templates: a third of the compile time.
+function(hack_compile_briefly name)
+  target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>)
+endfunction()
