@@ -109,7 +109,7 @@ void swiglu_gradient<D>(Queue<D>&, X, Y, Y) {
 }
 
 template <>
-void residual<D>(Queue<D>&, X, float, Y, float*) {
+void residual<D>(Queue<D>&, X, const float*, float, Y, float*) {
   refuse();
 }
 

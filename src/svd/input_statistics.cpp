@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "comm/collectives.hpp"
+#include "kernels/error.hpp"
 #include "kernels/gram.hpp"
 
 namespace hack::svd {
@@ -26,6 +27,26 @@ void InputStatistics::finish(const comm::Communicator& comm) {
   }
   comm::all_reduce_sum(comm, std::span(h_.data(), static_cast<std::size_t>(h_.size())));
   comm::all_reduce_sum(comm, std::span(cross_.data(), static_cast<std::size_t>(cross_.size())));
+}
+
+std::vector<float> InputStatistics::packed() const {
+  std::vector<float> lower;
+  lower.reserve(static_cast<std::size_t>(packed_size(n_)));
+  for (index_t i = 0; i < n_; ++i) {
+    for (index_t j = 0; j <= i; ++j) lower.push_back(static_cast<float>(h()(i, j)));
+  }
+  return lower;
+}
+
+InputStatistics InputStatistics::from_packed(index_t n, std::span<const float> lower) {
+  HACK_EXPECT(std::ssize(lower) == packed_size(n));
+  InputStatistics statistics(n, false);
+  const MatrixView<double> h(statistics.h_.data(), n, n);
+  const float* next = lower.data();
+  for (index_t i = 0; i < n; ++i) {
+    for (index_t j = 0; j <= i; ++j) h(i, j) = h(j, i) = *next++;
+  }
+  return statistics;
 }
 
 }  // namespace hack::svd

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <span>
+#include <vector>
+
 #include "comm/communicator.hpp"
 #include "kernels/buffer.hpp"
 #include "kernels/matrix_view.hpp"
@@ -19,6 +22,11 @@ class InputStatistics {
 
   /// Sums up over the ranks and completes H. Collective; once, at the end.
   void finish(const comm::Communicator& comm);
+
+  /// H's lower triangle, row by row, in f32, and the statistics that it makes.
+  static index_t packed_size(index_t n) { return n * (n + 1) / 2; }
+  std::vector<float> packed() const;
+  static InputStatistics from_packed(index_t n, std::span<const float> lower);
 
   MatrixView<const double> h() const { return {h_.data(), n_, n_}; }
   bool has_cross() const { return cross_.size() > 0; }

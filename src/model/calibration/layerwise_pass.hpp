@@ -4,6 +4,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "model/calibration/activation_stream.hpp"
@@ -14,6 +15,8 @@ namespace hack::model {
 
 /// Where the inputs of linear layers come from: q, k, v | o | gate, up | down.
 enum class LinearInput { attention, mix, mlp, inner };
+
+std::string_view to_string(LinearInput input);
 
 /// The input of each of `linear_names`.
 inline constexpr std::array<LinearInput, 7> linear_inputs = {
@@ -37,6 +40,9 @@ class LayerwisePass {
 
   void load(index_t layer);
 
+  /// How many numbers an input has.
+  index_t input_size(LinearInput input) const;
+
   /// Sums over the inputs x̂ of some linear layers, over all windows of all ranks; `with_cross` also those with the
   /// dense model's x. Without a second stream the dense one is what is met. Collective.
   svd::InputStatistics statistics(LinearInput input, bool with_cross);
@@ -54,6 +60,10 @@ class LayerwisePass {
   /// after advance_dense_mlp().
   Buffer<float> mlp_inputs();         // (tokens, hidden)
   Buffer<float> mlp_targets() const;  // (tokens, hidden)
+  /// What a squared error in the output of a token counts: 1 / (mean square of the dense stream behind the layer). What
+  /// follows normalizes its input (RMSNorm), so that errors matter relative to the stream's size, which differs between
+  /// tokens by orders of magnitude.
+  std::vector<float> token_weights() const;  // (tokens)
 
   /// All streams between two layers, for a run that goes on from there.
   std::vector<std::span<const std::byte>> state() const;
