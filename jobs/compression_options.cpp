@@ -78,6 +78,11 @@ std::vector<std::size_t> CompressionOptions::linears() const {
 model::LayerwiseOptions CompressionOptions::layerwise(DType type) const {
   model::LayerwiseOptions options{.storage = stored(), .linears = linears(), .type = type};
   calibration.apply_to(options);
+  const svd::FactorType type = options.storage.factor_type;
+  const bool rounds = type != DType::f32 && !type.has_scales();
+  if (options.weighting.refit && rounds && options.storage.storage == svd::Storage::factors) {
+    options.weighting.rounding = type.widened();
+  }
   return options;
 }
 
