@@ -145,6 +145,7 @@ std::vector<model::MatrixSensitivity> Compressor::sensitivities(const Compressio
   const model::SensitivityOptions how{.storage = layerwise.storage,
                                       .weighting = layerwise.weighting,
                                       .linears = layerwise.linears,
+                                      .token_power = layerwise.token_power,
                                       .type = type_,
                                       .folder = folder};
   Progress progress(session_.log(), "measure losses", "layers");

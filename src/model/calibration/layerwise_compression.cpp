@@ -57,8 +57,8 @@ std::string statistics_key(const Checkpoint& checkpoint, const TokenWindows& win
   text.add(std::as_bytes(std::span(windows.ids)));
   std::set<std::string_view> inputs;
   for (std::size_t linear : options.linears) inputs.insert(to_string(linear_inputs[linear]));
-  return fmt::format("model {}, text {}, inputs {}, {}", checkpoint.fingerprint(), text.digits(),
-                     fmt::join(inputs, " "), to_string(options.type));
+  return fmt::format("model {}, text {}, inputs {}, token power {}, {}", checkpoint.fingerprint(), text.digits(),
+                     fmt::join(inputs, " "), options.token_power, to_string(options.type));
 }
 
 class LayerwiseCompressor {
@@ -71,7 +71,8 @@ class LayerwiseCompressor {
         checkpoint_(checkpoint),
         options_(options),
         choices_(choices),
-        pass_(checkpoint, options.type, comm, queue, windows, options.compressed_inputs || options.refine),
+        pass_(checkpoint, options.type, comm, queue, windows, options.compressed_inputs || options.refine,
+              options.token_power),
         writer_(comm, output, {header, options.storage}) {
     const bool is_dense = !options.compressed_inputs && !options.refine;
     if (is_dense && !options.statistics_folder.empty()) {

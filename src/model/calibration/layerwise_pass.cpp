@@ -1,6 +1,7 @@
 #include "model/calibration/layerwise_pass.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "comm/byte_stream.hpp"
@@ -22,9 +23,11 @@ std::string_view to_string(LinearInput input) {
 }
 
 LayerwisePass::LayerwisePass(const Checkpoint& checkpoint, DType type, const comm::Communicator& comm,
-                             Queue<Device::cpu>& queue, const TokenWindows& windows, bool two_streams)
+                             Queue<Device::cpu>& queue, const TokenWindows& windows, bool two_streams,
+                             double token_power)
     : checkpoint_(checkpoint),
       type_(type),
+      token_power_(token_power),
       comm_(comm),
       queue_(queue),
       self_(comm::Communicator::self()),
@@ -91,9 +94,9 @@ svd::InputStatistics LayerwisePass::statistics(LinearInput input, bool with_cros
     MatrixView<const float> dense, met;
     if (needs_dense) dense = input_of(input, dense_runner_, *dense_layer_, dense_.window(w));
     met = met_ ? input_of(input, met_runner_, *met_layer_, met_->window(w)) : dense;
-    statistics.add(queue_, met, dense);
     if (met_ && input == LinearInput::inner) keep_met_inner(w, met);
     if (takes_dense_along) dense_runner_.add_mlp(*dense_layer_, dense, dense_.window(w));
+    statistics.add(queue_, met, dense, weights_of(dense_.window(w)));
   }
   if (takes_dense_along) is_dense_ahead_ = true;
   if (met_ && input == LinearInput::inner) has_met_inner_ = true;
@@ -170,12 +173,17 @@ Buffer<float> LayerwisePass::mlp_targets() const {
 
 std::vector<float> LayerwisePass::token_weights() const {
   HACK_EXPECT(is_dense_ahead_);
-  const MatrixView<const float> x = dense_.tokens();
+  return weights_of(dense_.tokens());
+}
+
+std::vector<float> LayerwisePass::weights_of(MatrixView<const float> x) const {
   std::vector<float> weights;
+  if (token_power_ == 0) return weights;
   for (index_t t = 0; t < x.rows; ++t) {
     double sum = 0;
     for (index_t j = 0; j < x.cols; ++j) sum += static_cast<double>(x(t, j)) * x(t, j);
-    weights.push_back(static_cast<float>(1 / (sum / static_cast<double>(x.cols) + checkpoint_.config().rms_norm_eps)));
+    const double mean = sum / static_cast<double>(x.cols) + checkpoint_.config().rms_norm_eps;
+    weights.push_back(static_cast<float>(std::pow(mean, -token_power_)));
   }
   return weights;
 }

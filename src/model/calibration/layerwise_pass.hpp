@@ -34,9 +34,11 @@ inline constexpr std::array<LinearInput, 7> linear_inputs = {
 /// advances.
 class LayerwisePass {
  public:
-  /// The references outlive this.
+  /// The references outlive this. `token_power` p: what a squared error of a token counts, (mean square of the dense
+  /// stream)^-p, where p = 1 makes errors relative to the stream's size, as what follows does by its RMSNorm, and 0
+  /// counts all alike. The size differs between tokens by orders of magnitude: a few would decide over all.
   LayerwisePass(const Checkpoint& checkpoint, DType type, const comm::Communicator& comm, Queue<Device::cpu>& queue,
-                const TokenWindows& windows, bool two_streams);
+                const TokenWindows& windows, bool two_streams, double token_power);
 
   void load(index_t layer);
 
@@ -60,9 +62,7 @@ class LayerwisePass {
   /// after advance_dense_mlp().
   Buffer<float> mlp_inputs();         // (tokens, hidden)
   Buffer<float> mlp_targets() const;  // (tokens, hidden)
-  /// What a squared error in the output of a token counts: 1 / (mean square of the dense stream behind the layer). What
-  /// follows normalizes its input (RMSNorm), so that errors matter relative to the stream's size, which differs between
-  /// tokens by orders of magnitude.
+  /// What errors in their outputs count, by the stream behind the layer.
   std::vector<float> token_weights() const;  // (tokens)
 
   /// All streams between two layers, for a run that goes on from there.
@@ -83,12 +83,14 @@ class LayerwisePass {
   using Runner = LayerRunner<Device::cpu>;
 
   MatrixView<const float> input_of(LinearInput input, Runner& runner, const Layer& layer, MatrixView<const float> x);
+  std::vector<float> weights_of(MatrixView<const float> dense_stream) const;  // (tokens)
   void keep_met_inner(index_t w, MatrixView<const float> inner);
   void advance_attention(Runner& runner, const Layer& layer, ActivationStream& stream);
   void advance_mlp(Runner& runner, const Layer& layer, ActivationStream& stream);
 
   const Checkpoint& checkpoint_;
   DType type_;
+  double token_power_;
   const comm::Communicator& comm_;
   Queue<Device::cpu>& queue_;
   comm::Communicator self_;
