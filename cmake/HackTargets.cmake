@@ -11,10 +11,14 @@ function(hack_add_library name)
 endfunction()
 
 function(hack_set_options name)
-  target_compile_options(${name} PRIVATE -Wall -Wextra -Wshadow -Wno-missing-field-initializers
-    $<$<BOOL:${HACK_WARNINGS_AS_ERRORS}>:-Werror>
-    # GCC 12 takes "literal" + std::string for overlapping memory (its bug 105651).
-    $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>)
+  set(warnings -Wall -Wextra -Wshadow -Wno-missing-field-initializers)
+  if(HACK_WARNINGS_AS_ERRORS)
+    list(APPEND warnings -Werror)
+  endif()
+  # GCC 12 takes "literal" + std::string for overlapping memory (its bug 105651).
+  target_compile_options(${name} PRIVATE
+    "$<$<COMPILE_LANGUAGE:CXX>:${warnings};$<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>>"
+    "$<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra;$<$<BOOL:${HACK_WARNINGS_AS_ERRORS}>:-Werror=all-warnings>>")
   if(HACK_SANITIZE)
     target_compile_options(${name} PRIVATE -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
     target_link_options(${name} PRIVATE -fsanitize=address,undefined)

@@ -7,13 +7,16 @@
 
 namespace hack {
 
+/// There are none.
+class kernels::cuda::Resources {};
+
 namespace {
 
 [[noreturn]] void refuse() { throw Error(std::string(kernels::why_unavailable(Device::cuda))); }
 
 }  // namespace
 
-Queue<Device::cuda>::Queue(int) { refuse(); }
+Queue<Device::cuda>::Queue(int threads) : threads_(threads) { refuse(); }
 Queue<Device::cuda>::~Queue() = default;
 void Queue<Device::cuda>::wait() { refuse(); }
 
