@@ -1,10 +1,19 @@
 # hack_add_library(NAME SOURCES file … LINKS target …): one static library per folder, with the project's warnings.
 function(hack_add_library name)
+  hack_add_library_of(STATIC ${name} ${ARGN})
+endfunction()
+
+# The same without the archive: object files, for one or more libraries.
+function(hack_add_objects name)
+  hack_add_library_of(OBJECT ${name} ${ARGN})
+endfunction()
+
+function(hack_add_library_of kind name)
   cmake_parse_arguments(ARG "" "" "SOURCES;LINKS" ${ARGN})
   if(ARG_UNPARSED_ARGUMENTS)
-    message(FATAL_ERROR "hack_add_library(${name}): unknown arguments ${ARG_UNPARSED_ARGUMENTS}")
+    message(FATAL_ERROR "${name}: unknown arguments ${ARG_UNPARSED_ARGUMENTS}")
   endif()
-  add_library(${name} STATIC ${ARG_SOURCES})
+  add_library(${name} ${kind} ${ARG_SOURCES})
   target_include_directories(${name} PUBLIC ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/src ${PROJECT_BINARY_DIR}/generated)
   target_link_libraries(${name} PUBLIC ${ARG_LINKS})
   hack_set_options(${name})

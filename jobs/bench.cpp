@@ -62,7 +62,7 @@ class BenchCommand : public Command {
 
   nlohmann::json run(Session& session) override {
     if (part_ == "svd") return svd_.run(session, repeats_);
-    return with_device(session.device(), [&]<Device D>() { return run_on<D>(session); });
+    return with_device(session, [&]<Device D>() { return run_on<D>(session); });
   }
 
  private:

@@ -7,6 +7,7 @@
 #include "kernels/cuda/factored_linear.cuh"
 #include "kernels/cuda/gram.cuh"
 #include "kernels/cuda/linear.cuh"
+#include "kernels/cuda/tile_svd.cuh"
 #include "kernels/cuda/vocabulary.cuh"
 
 #define HACK_ALL_KERNELS(X)   \
@@ -15,4 +16,5 @@
   HACK_FACTORED_KERNELS(X)    \
   HACK_ATTENTION_KERNELS(X)   \
   HACK_VOCABULARY_KERNELS(X)  \
-  HACK_GRAM_KERNELS(X)
+  HACK_GRAM_KERNELS(X)        \
+  HACK_TILE_SVD_KERNELS(X)

@@ -27,7 +27,21 @@ Queue<Device::cuda>::~Queue() {
   cudaStreamDestroy(stream_of(*this));
 }
 
-void Queue<Device::cuda>::wait() { HACK_CUDA(cudaStreamSynchronize(stream_of(*this))); }
+// Polls where collectives may be in the queue: a blocking wait never returns when a peer has stopped.
+void Queue<Device::cuda>::wait() {
+  kernels::cuda::WaitObserver* observer = resources_->observer();
+  if (observer == nullptr) {
+    HACK_CUDA(cudaStreamSynchronize(stream_of(*this)));
+    return;
+  }
+  while (true) {
+    const cudaError_t state = cudaStreamQuery(stream_of(*this));
+    if (state == cudaSuccess) break;
+    if (state != cudaErrorNotReady) kernels::check_cuda(state, "cudaStreamQuery");
+    observer->on_waiting();
+  }
+  observer->on_done();
+}
 
 namespace kernels::cuda {
 

@@ -11,6 +11,15 @@ namespace hack::kernels::cuda {
 /// What working memory is for: operations of one queue happen in order, so two uses of one purpose never meet.
 enum class Purpose { rank_space, attention_parts, logits, more_logits, results, high, low, tiles, library, count };
 
+/// Hears of whoever waits for a queue: collectives in it may never end.
+class WaitObserver {
+ public:
+  virtual ~WaitObserver() = default;
+  /// Again and again while work is not done; may throw.
+  virtual void on_waiting() = 0;
+  virtual void on_done() = 0;
+};
+
 /// What belongs to one queue.
 class Resources {
  public:
@@ -18,6 +27,10 @@ class Resources {
 
   void* stream() const { return stream_; }  // cudaStream_t, whose header only few files see
   void* blas() const { return blas_; }      // cublasLtHandle_t
+
+  /// Who hears of waits from now on; it outlives the queue's last wait.
+  void observe(WaitObserver* observer) { observer_ = observer; }
+  WaitObserver* observer() const { return observer_; }
 
   /// Room for n numbers. It grows to the largest size asked for and stays; contents do not survive the next call.
   template <class T>
@@ -34,6 +47,7 @@ class Resources {
  private:
   void* stream_;
   void* blas_;
+  WaitObserver* observer_ = nullptr;
   std::array<Buffer<std::byte, Device::cuda>, static_cast<std::size_t>(Purpose::count)> rooms_;
 };
 

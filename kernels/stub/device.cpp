@@ -3,12 +3,10 @@
 #include "kernels/device.hpp"
 
 #include "kernels/buffer.hpp"
+#include "kernels/cuda/resources.hpp"
 #include "kernels/queue.hpp"
 
 namespace hack {
-
-/// There are none.
-class kernels::cuda::Resources {};
 
 namespace {
 

@@ -9,6 +9,7 @@
 
 #include "kernels/cuda/kernel_list.cuh"
 #include "kernels/cuda/resources.hpp"
+#include "tests/gpu/device_data.hpp"
 #include "tests/simt/emulator.hpp"
 
 namespace hack {
@@ -118,4 +119,10 @@ HACK_ALL_KERNELS(HACK_EMULATE)
 
 }  // namespace cuda
 }  // namespace kernels
+
+namespace tests {
+
+void set_thread_order(unsigned seed) { simt::order_seed = seed; }
+
+}  // namespace tests
 }  // namespace hack

@@ -1,4 +1,4 @@
-// Attention and what becomes of logits, by the emulator, against the CPU's.
+// Attention and what becomes of logits, against the CPU's.
 
 #include <gtest/gtest.h>
 
@@ -6,7 +6,7 @@
 #include "kernels/divergence.hpp"
 #include "kernels/vocabulary.hpp"
 #include "tests/kernels/random_data.hpp"
-#include "tests/simt/device_data.hpp"
+#include "tests/gpu/device_data.hpp"
 
 namespace hack::kernels {
 namespace {
@@ -60,7 +60,7 @@ std::vector<float> attend_on_device(const AttentionCase& c, index_t kv_heads, co
   return out.host();
 }
 
-TEST(SimtAttention, AttendsAsTheCpuDoes) {
+TEST(GpuAttention, AttendsAsTheCpuDoes) {
   const std::vector<AttentionCase> cases = {
       {1, 0, 6, {0, 0, 1}},   {1, 300, 10, {0, 1, 1}}, {1, 600, 64, {1}},      {2, 0, 6, {0, 1}},
       {35, 0, 10, {0, 0, 1}}, {70, 5, 64, {1, 0}},     {33, 40, 100, {0}},     {3, 2, 256, {0, 1}},
@@ -80,7 +80,7 @@ TEST(SimtAttention, AttendsAsTheCpuDoes) {
   }
 }
 
-TEST(SimtVocabulary, FindsPartialLosses) {
+TEST(GpuVocabulary, FindsPartialLosses) {
   for (DType type : tests::all_types) {
     for (index_t tokens : {1, 11}) {
       const index_t vocabulary = 333, hidden = 70;
@@ -105,7 +105,7 @@ TEST(SimtVocabulary, FindsPartialLosses) {
   }
 }
 
-TEST(SimtVocabulary, TakesAnEmptySlice) {
+TEST(GpuVocabulary, TakesAnEmptySlice) {
   const DeviceMatrix<> x(random_floats(2 * 5, 1), 2, 5);
   const std::vector<int> targets = {1, 2};
   std::vector<PartialLoss> losses(2);
@@ -118,7 +118,7 @@ TEST(SimtVocabulary, TakesAnEmptySlice) {
   }
 }
 
-TEST(SimtVocabulary, FindsDivergences) {
+TEST(GpuVocabulary, FindsDivergences) {
   const index_t tokens = 3, variants = 2, vocabulary = 333, hidden = 40;
   const RandomWeights head(vocabulary, hidden, DType::bf16, 1);
   const DeviceWeights on_device(head.view);

@@ -4,11 +4,11 @@
 #include <vector>
 
 #include "kernels/matrix_view.hpp"
-#include "tests/simt/emulator.hpp"
 
 namespace hack::tests {
 
-/// A matrix of the device, between margins that are not numbers; what is not given is not a number either.
+/// A matrix of the device. Where the host plays it, between margins that are not numbers, and what is not given is not a
+/// number either.
 template <class T = float>
 class DeviceMatrix {
  public:
@@ -44,11 +44,14 @@ class DeviceWeights {
   WeightView<Device::cuda> view_;
 };
 
+/// Where the host plays the GPU: in which order it runs threads from now on. A GPU has its own.
+void set_thread_order(unsigned seed);
+
 /// Runs the test's body with threads in several orders.
 template <class Body>
 void in_several_orders(const Body& body) {
-  for (std::uint64_t seed = 1; seed <= 2; ++seed) {
-    simt::order_seed = seed;
+  for (unsigned seed = 1; seed <= 2; ++seed) {
+    set_thread_order(seed);
     body();
   }
 }

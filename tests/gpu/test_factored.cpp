@@ -1,10 +1,10 @@
-// Products with tiles of all kinds, by the emulator, against the CPU's.
+// Products with tiles of all kinds, against the CPU's.
 
 #include <gtest/gtest.h>
 
 #include "kernels/factored_linear.hpp"
 #include "tests/kernels/random_factors.hpp"
-#include "tests/simt/device_data.hpp"
+#include "tests/gpu/device_data.hpp"
 
 namespace hack::kernels {
 namespace {
@@ -72,21 +72,21 @@ void check(const RandomFactors& w, index_t tokens) {
   }
 }
 
-TEST(SimtFactored, MultipliesWithTwoFactors) {
+TEST(GpuFactored, MultipliesWithTwoFactors) {
   for (DType type : tests::all_types) {
     const RandomFactors w(130, 67, 64, type, [](index_t i, index_t j) { return factors((3 * i + 5 * j) % 23 + 1); });
     for (index_t tokens : {1, 3, 8, 9, 70}) check(w, tokens);
   }
 }
 
-TEST(SimtFactored, MultipliesWithPivots) {
+TEST(GpuFactored, MultipliesWithPivots) {
   for (DType type : tests::all_types) {
     const RandomFactors w(130, 67, 64, type, [](index_t i, index_t j) { return pivoted((31 * i + 15 * j) % 47); });
     for (index_t tokens : {1, 5, 13}) check(w, tokens);
   }
 }
 
-TEST(SimtFactored, MixesTilesOfAllKindsAndEmptyOnes) {
+TEST(GpuFactored, MixesTilesOfAllKindsAndEmptyOnes) {
   const auto form_of = [](index_t i, index_t j) {
     if (i == 1) return i + j == 3 ? pivoted(0) : factors(0);  // a tile row of no rank
     if (j == 2) return factors(0);                            // a tile column of no rank
@@ -98,14 +98,14 @@ TEST(SimtFactored, MixesTilesOfAllKindsAndEmptyOnes) {
   }
 }
 
-TEST(SimtFactored, TakesTheWholeMatrixAsOneTile) {
+TEST(GpuFactored, TakesTheWholeMatrixAsOneTile) {
   for (Form form : {factors(250), pivoted(250), dense}) {
     const RandomFactors w(270, 1300, 2000, DType::bf16, [&](index_t, index_t) { return form; });
     for (index_t tokens : {1, 2, 11}) check(w, tokens);
   }
 }
 
-TEST(SimtFactored, GivesZerosWhereThereIsNothing) {
+TEST(GpuFactored, GivesZerosWhereThereIsNothing) {
   const RandomFactors no_rank(40, 30, 16, DType::f32, [](index_t, index_t) { return factors(0); });
   const RandomFactors no_cols(5, 0, 16, DType::f32, [](index_t, index_t) { return factors(1); });
   const RandomFactors no_rows(0, 5, 16, DType::f32, [](index_t, index_t) { return factors(1); });

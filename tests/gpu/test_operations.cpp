@@ -1,4 +1,4 @@
-// Each operation of the GPU, run by the emulator, against the CPU's at sizes that fit no block.
+// Each operation of the GPU, run against the CPU's at sizes that fit no block.
 
 #include <gtest/gtest.h>
 
@@ -6,7 +6,7 @@
 #include "kernels/gram.hpp"
 #include "kernels/linear.hpp"
 #include "tests/kernels/random_data.hpp"
-#include "tests/simt/device_data.hpp"
+#include "tests/gpu/device_data.hpp"
 
 namespace hack::kernels {
 namespace {
@@ -59,7 +59,7 @@ const float* placed(const std::vector<float>& host, const DeviceMatrix<>& device
   return D == G ? device.data() : host.data();
 }
 
-TEST(SimtElementwise, AddsAndAddsABias) {
+TEST(GpuElementwise, AddsAndAddsABias) {
   for (const auto& [rows, cols] : odd_sizes) {
     const std::vector<float> x = random_floats(rows * cols, 2), bias = random_floats(cols, 3);
     const DeviceMatrix<> on_device(x, rows, cols), bias_on_device(bias, 1, cols);
@@ -70,7 +70,7 @@ TEST(SimtElementwise, AddsAndAddsABias) {
   }
 }
 
-TEST(SimtElementwise, NormalizesRows) {
+TEST(GpuElementwise, NormalizesRows) {
   for (const auto& [rows, cols] : odd_sizes) {
     const std::vector<float> weight = random_floats(cols, 2);
     const DeviceMatrix<> on_device(weight, 1, cols);
@@ -81,7 +81,7 @@ TEST(SimtElementwise, NormalizesRows) {
   }
 }
 
-TEST(SimtElementwise, GatesUpBySiluOfGate) {
+TEST(GpuElementwise, GatesUpBySiluOfGate) {
   for (const auto& [rows, cols] : odd_sizes) {
     const std::vector<float> up = random_floats(rows * cols, 2);
     const DeviceMatrix<> on_device(up, rows, cols);
@@ -91,7 +91,7 @@ TEST(SimtElementwise, GatesUpBySiluOfGate) {
   }
 }
 
-TEST(SimtElementwise, RotatesHeads) {
+TEST(GpuElementwise, RotatesHeads) {
   for (index_t head_dim : {2, 6, 64}) {
     std::vector<float> frequencies;
     for (index_t i = 0; i < head_dim / 2; ++i) frequencies.push_back(std::pow(0.5f, static_cast<float>(i)));
@@ -102,7 +102,7 @@ TEST(SimtElementwise, RotatesHeads) {
   }
 }
 
-TEST(SimtElementwise, EmbedsWhatIsInTheShard) {
+TEST(GpuElementwise, EmbedsWhatIsInTheShard) {
   for (DType type : tests::all_types) {
     const RandomWeights table(9, 70, type, 1);
     const DeviceWeights on_device(table.view);
@@ -120,7 +120,7 @@ TEST(SimtElementwise, EmbedsWhatIsInTheShard) {
   }
 }
 
-TEST(SimtLinear, MultipliesAsTheCpuDoes) {
+TEST(GpuLinear, MultipliesAsTheCpuDoes) {
   for (DType type : tests::all_types) {
     for (const auto& [rows, cols] : std::vector<std::pair<index_t, index_t>>{{1, 1}, {19, 70}, {33, 1100}, {9, 4099}}) {
       const RandomWeights w(rows, cols, type, 1);
@@ -144,7 +144,7 @@ TEST(SimtLinear, MultipliesAsTheCpuDoes) {
   }
 }
 
-TEST(SimtLinear, TakesRowsThatAreNotAligned) {
+TEST(GpuLinear, TakesRowsThatAreNotAligned) {
   const RandomWeights w(20, 77, DType::bf16, 1);
   const DeviceWeights on_device(w.view);
   const std::vector<float> x = random_floats(77, 2);
@@ -158,7 +158,7 @@ TEST(SimtLinear, TakesRowsThatAreNotAligned) {
   });
 }
 
-TEST(SimtGram, AddsOuterProducts) {
+TEST(GpuGram, AddsOuterProducts) {
   for (const auto& [m, n] : std::vector<std::pair<index_t, index_t>>{{1, 1}, {33, 65}, {70, 31}}) {
     for (index_t tokens : {1, 40}) {
       const std::vector<float> a = random_floats(tokens * m, 1), b = random_floats(tokens * n, 2);
@@ -181,7 +181,7 @@ TEST(SimtGram, AddsOuterProducts) {
   }
 }
 
-TEST(SimtGram, AddsTheLowerTriangle) {
+TEST(GpuGram, AddsTheLowerTriangle) {
   const index_t n = 75, tokens = 33;
   const std::vector<float> x = random_floats(tokens * n, 1);
   const DeviceMatrix<> on_device(x, tokens, n);

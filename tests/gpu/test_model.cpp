@@ -1,11 +1,11 @@
-// The whole forward pass on the emulated GPU.
+// The whole forward pass on the GPU.
 
 #include <gtest/gtest.h>
 
 #include "model/generate.hpp"
 #include "model/llama.hpp"
 #include "svd/compress.hpp"
-#include "tests/simt/emulator.hpp"
+#include "tests/gpu/device_data.hpp"
 #include "tests/support/temporary_directory.hpp"
 #include "tests/support/tiny_model.hpp"
 
@@ -46,14 +46,14 @@ void expect_twins(const WeightSource& source, double bound) {
   for (std::size_t t = 0; t < actual.size(); ++t) EXPECT_NEAR(actual[t], expected[t], bound) << "token " << t;
 }
 
-TEST(SimtLlama, LosesWhatTheCpuLoses) {
+TEST(GpuLlama, LosesWhatTheCpuLoses) {
   const TemporaryDirectory folder;
   hack::testing::write_hf({.layers = 1, .attention_bias = true, .mlp_bias = true}, folder / "model");
   const auto checkpoint = Checkpoint::open((folder / "model").string());
   expect_twins({*checkpoint, nullptr, DType::f32}, 1e-5);
 }
 
-TEST(SimtLlama, LosesWhatTheCpuLosesInBf16) {
+TEST(GpuLlama, LosesWhatTheCpuLosesInBf16) {
   const TemporaryDirectory folder;
   hack::testing::write_hf({.layers = 1, .tied = true, .dtype = DType::bf16}, folder / "model");
   const auto checkpoint = Checkpoint::open((folder / "model").string());
