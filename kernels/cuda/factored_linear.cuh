@@ -70,9 +70,10 @@ struct Project {
     HACK_UNROLL
     for (int n = 0; n < rows_of_group; ++n) {
       const int row = group + n * groups;
-      for (int t = 0; t < tokens; ++t) {
+      HACK_UNROLL
+      for (int t = 0; t < T; ++t) {
         const float sum = exec.group_sum(sums[n][t], lanes);
-        if (lane == 0 && row < part.rows) z.row(t)[part.z + row] = part.scale < 0 ? sum : sum * scale[part.scale + row];
+        if (t < tokens && lane == 0 && row < part.rows) z.row(t)[part.z + row] = part.scale < 0 ? sum : sum * scale[part.scale + row];
       }
     }
   }
@@ -115,7 +116,8 @@ struct Expand {
       }
     }
     const auto parts = exec.template shared<float>(T * stride);
-    for (int t = 0; t < tokens; ++t) {
+    HACK_UNROLL
+    for (int t = 0; t < T; ++t) {
       const float sum = exec.group_sum(sums[t], lanes);
       if (lane == 0) parts[(slice * rows + row) * T + t] = sum;
     }
@@ -138,7 +140,10 @@ struct Expand {
       if (at.is_pivot) {
         const int l = piece.first_pivot + at.above - piece.offset;
         if (lane == 0 && l >= 0 && l < piece.length) {
-          for (int t = 0; t < tokens; ++t) sums[t] += vectors[t * stride + spread(piece.z - panel_z + l)];
+          HACK_UNROLL
+          for (int t = 0; t < T; ++t) {
+            if (t < tokens) sums[t] += vectors[t * stride + spread(piece.z - panel_z + l)];
+          }
         }
         return;
       }

@@ -33,9 +33,10 @@ struct MatVec {
         add_row_dot<W, T>(exec, w.row(row) + first, count, z, 0, stride, tokens, exec.lane(), 32, sums);
       }
     }
-    for (int t = 0; t < tokens; ++t) {
+    HACK_UNROLL
+    for (int t = 0; t < T; ++t) {
       const float sum = exec.group_sum(sums[t], 32);
-      if (exec.lane() == 0 && row < w.rows) y.row(t)[row] = adds ? y.row(t)[row] + sum : sum;
+      if (t < tokens && exec.lane() == 0 && row < w.rows) y.row(t)[row] = adds ? y.row(t)[row] + sum : sum;
     }
   }
 };

@@ -28,6 +28,21 @@ HACK_BODY float number_of(Exec& exec, const std::uint32_t (&words)[4], int q) {
   }
 }
 
+/// Adds numbers [begin, end) of one load; that of number 0 in z is `first`.
+template <class W, int T, class Exec, class Z>
+HACK_BODY void add_load(Exec& exec, const std::uint32_t (&words)[4], int begin, int end, const Z& z, int first,
+                        int stride, int tokens, float (&sums)[T]) {
+  HACK_UNROLL
+  for (int q = 0; q < per_load<W>; ++q) {
+    if (q < begin || q >= end) continue;
+    const float weight = number_of<W>(exec, words, q);
+    HACK_UNROLL
+    for (int t = 0; t < T; ++t) {
+      if (t < tokens) sums[t] = fmaf(weight, z[t * stride + spread(first + q)], sums[t]);
+    }
+  }
+}
+
 /// sums[t] += Σ_l w[l] z_t[l] over the share of one of `lanes` lanes; w (length) anywhere in memory, z_t[l] at
 /// z[t * stride + spread(first + l)] in shared memory. Loads of 16 bytes may touch what lies beside w; it is left out.
 template <class W, int T, class Exec, class Z>
@@ -48,15 +63,10 @@ HACK_BODY void add_row_dot(Exec& exec, const W* w, int length, const Z& z, int f
     HACK_UNROLL
     for (int u = 0; u < in_flight; ++u) {
       const int start = (c + u * lanes) * n - before;
-      HACK_UNROLL
-      for (int q = 0; q < n; ++q) {
-        const int l = start + q;
-        if (l < 0 || l >= length) continue;
-        const float weight = number_of<W>(exec, words[u], q);
-        HACK_UNROLL
-        for (int t = 0; t < T; ++t) {
-          if (t < tokens) sums[t] = fmaf(weight, z[t * stride + spread(first + l)], sums[t]);
-        }
+      if (start >= 0 && start + n <= length) {
+        add_load<W, T>(exec, words[u], 0, n, z, first + start, stride, tokens, sums);
+      } else if (start < length) {
+        add_load<W, T>(exec, words[u], start < 0 ? -start : 0, length - start, z, first + start, stride, tokens, sums);
       }
     }
   }
