@@ -32,6 +32,7 @@ class Session {
   comm::Communicator world_;
   Device device_;
   std::string gpu_;  // of rank 0; empty until taken
+  std::string gpu_libraries_;
   Log log_;
   int threads_;
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();

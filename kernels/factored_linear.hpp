@@ -49,9 +49,9 @@ struct FactoredView {
   const std::byte* u = nullptr;  // tile row i: U_i (h_i, R_i), then C (h_i - pivots, k) tile after tile; row-major
   std::span<const index_t> u_offsets;  // (I + 1) start of U_i, in numbers; host
   const std::byte* v = nullptr;  // tile column j: (K_j, w_j) row-major, Vᵀ or pivots of its tiles, top to bottom
-  std::span<const index_t> v_offsets;   // (J + 1) start of V_j, in numbers; host
-  const float* scale = nullptr;         // singular values of two factors
-  const std::uint8_t* marks = nullptr;  // which rows of a pivoted tile are pivots (row_marks.hpp)
+  std::span<const index_t> v_offsets;     // (J + 1) start of V_j, in numbers; host
+  const float* scale = nullptr;           // singular values of two factors
+  const std::uint8_t* marks = nullptr;    // which rows of a pivoted tile are pivots (row_marks.hpp)
   const FactoredPlan<D>* plan = nullptr;  // made of what stands above; the CPU needs none
 
   index_t tile_rows() const { return std::ssize(row_offsets) - 1; }

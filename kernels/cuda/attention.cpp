@@ -25,8 +25,7 @@ struct Call {
 };
 
 void attend_one(Queue<D>& queue, const Call& call) {
-  cuda::AttendPart kernel{call.heads,  call.head_count, call.q, call.keys,
-                          call.values, call.first_position + 1};
+  cuda::AttendPart kernel{call.heads, call.head_count, call.q, call.keys, call.values, call.first_position + 1};
   const index_t dim = call.keys.head_dim, parts = kernel.part_count();
   kernel.parts = queue.resources().room<float>(cuda::Purpose::attention_parts, call.head_count * parts * (dim + 2));
   cuda::launch(queue, kernel);

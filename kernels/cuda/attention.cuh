@@ -10,9 +10,7 @@ struct Cache {
   index_t capacity = 0;
   index_t head_dim = 0;
 
-  HACK_BODY float* row(index_t head, index_t position) const {
-    return data + (head * capacity + position) * head_dim;
-  }
+  HACK_BODY float* row(index_t head, index_t position) const { return data + (head * capacity + position) * head_dim; }
 };
 
 /// The cache head of each query head; it travels with the launch.

@@ -161,9 +161,8 @@ struct SplitParts {
   Geometry geometry() const { return RowPieces::geometry(x.rows, x.cols); }
   template <class Exec>
   HACK_BODY void operator()(Exec& exec) const {
-    for_each_in_piece(exec, x.cols, [&](index_t i, index_t j) {
-      split(exec, x.row(i)[j], high.row(i)[j], low.row(i)[j]);
-    });
+    for_each_in_piece(exec, x.cols,
+                      [&](index_t i, index_t j) { split(exec, x.row(i)[j], high.row(i)[j], low.row(i)[j]); });
   }
 };
 

@@ -13,6 +13,7 @@ __global__ void __launch_bounds__(Kernel::max_threads) run(const __grid_constant
 
 template <class Kernel>
 void enqueue(const Kernel& kernel, void* stream) {
+  static_assert(sizeof(Kernel) <= most_argument_bytes);
   constexpr int default_limit = 48 * 1024;
   const Geometry geometry = kernel.geometry();
   if (geometry.blocks == 0) return;

@@ -4,6 +4,10 @@
 
 namespace hack::kernels::cuda {
 
+// What every supported GPU allows: arguments of a launch, and shared memory of a block (sm_80 has least).
+constexpr int most_argument_bytes = 4096;
+constexpr int most_shared_bytes = 163 * 1024;
+
 /// Puts a kernel on a stream (cudaStream_t). Defined where device code is compiled (enqueue.cuh), for the kernels named
 /// at the end of each .cuh file; the host's operations see this declaration alone.
 template <class Kernel>

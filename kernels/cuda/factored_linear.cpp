@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "kernels/cuda/factored_linear.cuh"
+#include "kernels/cuda/factored_product.cuh"
 #include "kernels/cuda/resources.hpp"
 
 namespace hack::kernels {

@@ -18,7 +18,8 @@ using cuda::Piece;
 using cuda::Projection;
 
 int narrow(index_t n) {
-  validate(n <= std::numeric_limits<int>::max(), "a factored matrix has {} numbers in a row or tile; use more ranks", n);
+  validate(n <= std::numeric_limits<int>::max(), "a factored matrix has {} numbers in a row or tile; use more ranks",
+           n);
   return static_cast<int>(n);
 }
 

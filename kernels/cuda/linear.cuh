@@ -1,5 +1,6 @@
 #pragma once
 
+#include "kernels/cuda/product.cuh"
 #include "kernels/cuda/row_dot.cuh"
 
 namespace hack::kernels::cuda {
@@ -41,6 +42,38 @@ struct MatVec {
   }
 };
 
+/// y = x wᵀ, or y += x wᵀ, for many tokens: 64 tokens and 64 rows of w a block. Where the library has no product.
+template <class W>
+struct MatMul {
+  static constexpr const char* name = "MatMul";
+  using Product = TileProduct<W>;
+  static constexpr int max_threads = Product::threads;
+  Array<const float> x;
+  Array<const W> w;
+  Array<float> y;
+  bool adds = false;
+
+  Geometry geometry() const {
+    return {divide_up(x.rows, Product::tokens) * divide_up(w.rows, Product::outputs), max_threads,
+            Product::shared_words};
+  }
+
+  template <class Exec>
+  HACK_BODY void operator()(Exec& exec) const {
+    const index_t across = (w.rows + Product::outputs - 1) / Product::outputs;
+    const index_t token = exec.block() / across * Product::tokens, row = exec.block() % across * Product::outputs;
+    Product product;
+    product.add(
+        exec, static_cast<int>(x.cols), [&](int t, int l) { return token + t < x.rows ? x.row(token + t)[l] : 0.0f; },
+        [&](int i, int l) { return row + i < w.rows ? w.row(row + i)[l] : W{}; });
+    product.for_each(exec, [&](int t, int i, float sum) {
+      if (token + t >= y.rows || row + i >= y.cols) return;
+      float& to = y.row(token + t)[row + i];
+      to = adds ? to + sum : sum;
+    });
+  }
+};
+
 }  // namespace hack::kernels::cuda
 
 #define HACK_LINEAR_KERNELS(X) \
@@ -49,4 +82,7 @@ struct MatVec {
   X(MatVec<bf16, 1>)           \
   X(MatVec<bf16, 8>)           \
   X(MatVec<f16, 1>)            \
-  X(MatVec<f16, 8>)
+  X(MatVec<f16, 8>)            \
+  X(MatMul<float>)             \
+  X(MatMul<bf16>)              \
+  X(MatMul<f16>)

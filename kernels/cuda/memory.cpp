@@ -9,8 +9,8 @@ void* allocate<Device::cuda>(std::size_t bytes) {
   const std::size_t rounded = (bytes + 15) / 16 * 16;
   void* data = nullptr;
   const cudaError_t code = cudaMalloc(&data, rounded);
-  validate(code != cudaErrorMemoryAllocation, "no room for {} bytes of GPU memory; use more ranks or a narrower --dtype",
-           bytes);
+  validate(code != cudaErrorMemoryAllocation,
+           "no room for {} bytes of GPU memory; use more ranks or a narrower --dtype", bytes);
   check_cuda(code, "cudaMalloc");
   return data;
 }

@@ -1,5 +1,7 @@
 #include "kernels/queue.hpp"
 
+#include <thread>
+
 #include "kernels/cuda/blas_error.hpp"
 #include "kernels/cuda/error.hpp"
 #include "kernels/cuda/resources.hpp"
@@ -39,6 +41,7 @@ void Queue<Device::cuda>::wait() {
     if (state == cudaSuccess) break;
     if (state != cudaErrorNotReady) kernels::check_cuda(state, "cudaStreamQuery");
     observer->on_waiting();
+    std::this_thread::yield();
   }
   observer->on_done();
 }

@@ -32,6 +32,10 @@ class Resources {
   void observe(WaitObserver* observer) { observer_ = observer; }
   WaitObserver* observer() const { return observer_; }
 
+  /// How many tiles tile_svd has left to the host so far.
+  index_t tiles_left_to_host() const { return tiles_left_to_host_; }
+  void count_tiles_left_to_host(index_t tiles) { tiles_left_to_host_ += tiles; }
+
   /// Room for n numbers. It grows to the largest size asked for and stays; contents do not survive the next call.
   template <class T>
   T* room(Purpose purpose, index_t n) {
@@ -48,6 +52,7 @@ class Resources {
   void* stream_;
   void* blas_;
   WaitObserver* observer_ = nullptr;
+  index_t tiles_left_to_host_ = 0;
   std::array<Buffer<std::byte, Device::cuda>, static_cast<std::size_t>(Purpose::count)> rooms_;
 };
 
@@ -59,9 +64,10 @@ void download(Queue<Device::cuda>& queue, void* host, const void* from, std::siz
 /// Fills with zero bytes, in the order of the queue.
 void clear(Queue<Device::cuda>& queue, void* to, std::size_t bytes);
 
-/// y = x wᵀ or y += x wᵀ by the vendor's library, with f32 sums; x and w of the same type.
+/// y = x wᵀ or y += x wᵀ by the vendor's library, with f32 sums; x and w of the same type. False, and nothing done,
+/// where it has no product of this shape and alignment.
 template <class T>
-void library_product(Queue<Device::cuda>& queue, Array<const T> x, Array<const T> w, Array<float> y, bool add);
+bool library_product(Queue<Device::cuda>& queue, Array<const T> x, Array<const T> w, Array<float> y, bool add);
 
 template <class Kernel>
 void launch(Queue<Device::cuda>& queue, const Kernel& kernel) {

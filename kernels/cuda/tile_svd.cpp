@@ -69,8 +69,7 @@ void tile_svd<D>(Queue<D>& queue, std::span<const Tile> tiles, std::span<TileSvd
       continue;
     }
     on_gpu.push_back(t);
-    descriptions.push_back(
-        {cuda::array_of(tile), cuda::array_of(out[t].u), out[t].sigma, cuda::array_of(out[t].vt)});
+    descriptions.push_back({cuda::array_of(tile), cuda::array_of(out[t].u), out[t].sigma, cuda::array_of(out[t].vt)});
     largest = std::max(largest, std::min(tile.rows, tile.cols));
   }
   if (!on_gpu.empty()) {
@@ -86,6 +85,7 @@ void tile_svd<D>(Queue<D>& queue, std::span<const Tile> tiles, std::span<TileSvd
       if (statuses[n] == JacobiStatus::failed) on_host.push_back(on_gpu[n]);
     }
   }
+  queue.resources().count_tiles_left_to_host(std::ssize(on_host));
   for (const std::size_t t : on_host) factorize_on_host(queue, tiles[t], out[t]);
 }
 

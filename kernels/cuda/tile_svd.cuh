@@ -15,19 +15,19 @@ struct SvdTile {
 enum class JacobiStatus : int { ok, not_finite, failed };
 
 /// One-sided Jacobi in f32, a block a tile. X = A, or Aᵀ where h < w, has n <= m columns of length m; rotations of its
-/// columns make them orthogonal, X V = U diag(sigma), with V made by the same rotations. Columns stand in shared memory,
-/// x and below it v. In a step of a sweep each warp takes eight columns, two blocks of four, to registers and makes all
-/// pairs between the blocks orthogonal (in the first step also those within); blocks meet as in a round-robin
-/// tournament. A pair whose cosine is at most `tolerance` stays; a sweep without rotations is the last. Rotations in the
-/// form x_i -= s (x_j + tau x_i) (Rutishauser): nothing cancels where s is small.
-/// Fails, for the host to take over, where sweeps do not end or a vector of a null direction is wanted.
+/// columns make them orthogonal, X V = U diag(sigma), with V made by the same rotations. Columns stand in shared
+/// memory, x and below it v. In a step of a sweep each warp takes eight columns, two blocks of four, to registers and
+/// makes all pairs between the blocks orthogonal (in the first step also those within); blocks meet as in a round-robin
+/// tournament. A pair whose cosine is at most `tolerance` stays; a sweep without rotations is the last. Rotations in
+/// the form x_i -= s (x_j + tau x_i) (Rutishauser): nothing cancels where s is small. Fails, for the host to take over,
+/// where sweeps do not end or a vector of a null direction is wanted.
 struct JacobiSvd {
   static constexpr const char* name = "JacobiSvd";
   static constexpr int side = 128;
   static constexpr int max_threads = 512;
-  static constexpr int block = 4;           // columns
-  static constexpr int held = 2 * block;    // by a warp
-  static constexpr int column = 2 * side;   // words of one: x (side), v (side)
+  static constexpr int block = 4;            // columns
+  static constexpr int held = 2 * block;     // by a warp
+  static constexpr int column = 2 * side;    // words of one: x (side), v (side)
   static constexpr int parts = column / 32;  // numbers of a column that a lane holds
   static constexpr int most_sweeps = 30;
   static constexpr float tolerance = 1e-6f;
@@ -127,8 +127,8 @@ struct JacobiSvd {
     return false;
   }
 
-  /// Makes columns first … and second … orthogonal to each other, and with `within` among themselves; how many rotations
-  /// that took.
+  /// Makes columns first … and second … orthogonal to each other, and with `within` among themselves; how many
+  /// rotations that took.
   template <class Exec>
   HACK_BODY float meet(Exec& exec, int first, int second, bool within) const {
     const auto columns = columns_of(exec);

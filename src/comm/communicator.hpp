@@ -34,7 +34,8 @@ class Communicator {
 
   void barrier() const;
 
-  /// Collectives on GPU memory of this group, made at the first call (collective); null where they go through host memory.
+  /// Collectives on GPU memory of this group, made at the first call (collective); null where they go through host
+  /// memory.
   GpuCollectives* gpu() const;
 
  private:

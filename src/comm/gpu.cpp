@@ -41,7 +41,11 @@ GpuChoice choose_gpu(const Communicator& world) {
     gpus.emplace_back(all.data() + first, static_cast<std::size_t>(lengths[r]));
   }
   ranks_share_a_gpu = any_shared(gpus);
-  return {properties.name, ranks_share_a_gpu};
+  int cuda = 0;
+  HACK_CUDA(cudaRuntimeGetVersion(&cuda));
+  return {properties.name,
+          fmt::format("CUDA {}.{}, NCCL {}", cuda / 1000, cuda % 1000 / 10, GpuCommunicator::version()),
+          ranks_share_a_gpu};
 }
 
 std::shared_ptr<GpuCollectives> make_gpu_collectives(const Communicator& comm) {

@@ -19,10 +19,10 @@ void pause() { std::this_thread::sleep_for(std::chrono::microseconds(50)); }
 }  // namespace
 
 GpuCommunicator::GpuCommunicator(const Communicator& comm) : rank_(comm.rank()) {
-  const Deadline::Wait wait("ncclCommInitRankConfig");
   ncclUniqueId id{};
   if (comm.is_root()) check(ncclGetUniqueId(&id), "ncclGetUniqueId");
   broadcast(comm, std::as_writable_bytes(std::span(&id, 1)));
+  const Deadline::Wait wait(last_);
   ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
   config.blocking = 0;
   ncclComm_t made = nullptr;

@@ -192,9 +192,9 @@ FactoredMatrix<D>::FactoredMatrix(const FactorArchive& archive, const std::strin
 
 template <Device D>
 kernels::FactoredView<D> FactoredMatrix<D>::view() const {
-  return {rows(), cols(),    type_,      row_offsets_, col_offsets_, block_offsets_, stack_sizes_,
-          tiles_, u_.data(), u_offsets_, v_.data(),    v_offsets_,   scale_.data(),  marks_.data(),
-          plan_ ? &*plan_ : nullptr};
+  return {rows(),         cols(),       type_,         row_offsets_,  col_offsets_,
+          block_offsets_, stack_sizes_, tiles_,        u_.data(),     u_offsets_,
+          v_.data(),      v_offsets_,   scale_.data(), marks_.data(), plan_ ? &*plan_ : nullptr};
 }
 
 template class FactoredMatrix<Device::cpu>;

@@ -7,8 +7,8 @@
 
 namespace hack::tests {
 
-/// A matrix of the device. Where the host plays it, between margins that are not numbers, and what is not given is not a
-/// number either.
+/// A matrix of the device. Where the host plays it, between margins that are not numbers, and what is not given is not
+/// a number either.
 template <class T = float>
 class DeviceMatrix {
  public:

@@ -62,10 +62,10 @@ void LibrarySvd::factorize(const float* tiles) {
   check(cublasSgemmStridedBatched(handles_->blas, CUBLAS_OP_N, CUBLAS_OP_T, w, w, h, &one, tiles, w, h_ * w_, tiles, w,
                                   h_ * w_, &zero, vectors_.data(), w, w_ * w_, static_cast<int>(tiles_)),
         "cublasSgemmStridedBatched");
-  check(cusolverDnXsyevBatched(handles_->solver, handles_->parameters, CUSOLVER_EIG_MODE_VECTOR,
-                               CUBLAS_FILL_MODE_LOWER, w_, CUDA_R_32F, vectors_.data(), w_, CUDA_R_32F,
-                               squares_.data(), CUDA_R_32F, work_.data(), static_cast<std::size_t>(work_.size()),
-                               host_work_.data(), host_work_.size(), info_.data(), tiles_),
+  check(cusolverDnXsyevBatched(handles_->solver, handles_->parameters, CUSOLVER_EIG_MODE_VECTOR, CUBLAS_FILL_MODE_LOWER,
+                               w_, CUDA_R_32F, vectors_.data(), w_, CUDA_R_32F, squares_.data(), CUDA_R_32F,
+                               work_.data(), static_cast<std::size_t>(work_.size()), host_work_.data(),
+                               host_work_.size(), info_.data(), tiles_),
         "cusolverDnXsyevBatched");
   queue_.wait();
 }

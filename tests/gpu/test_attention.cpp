@@ -62,8 +62,8 @@ std::vector<float> attend_on_device(const AttentionCase& c, index_t kv_heads, co
 
 TEST(GpuAttention, AttendsAsTheCpuDoes) {
   const std::vector<AttentionCase> cases = {
-      {1, 0, 6, {0, 0, 1}},   {1, 300, 10, {0, 1, 1}}, {1, 600, 64, {1}},      {2, 0, 6, {0, 1}},
-      {35, 0, 10, {0, 0, 1}}, {70, 5, 64, {1, 0}},     {33, 40, 100, {0}},     {3, 2, 256, {0, 1}},
+      {1, 0, 6, {0, 0, 1}},   {1, 300, 10, {0, 1, 1}}, {1, 600, 64, {1}},  {2, 0, 6, {0, 1}},
+      {35, 0, 10, {0, 0, 1}}, {70, 5, 64, {1, 0}},     {33, 40, 100, {0}}, {3, 2, 256, {0, 1}},
   };
   for (const AttentionCase& c : cases) {
     SCOPED_TRACE(testing::Message() << c.tokens << " tokens after " << c.first_position << ", " << c.head_dim);

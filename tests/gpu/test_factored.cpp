@@ -36,8 +36,8 @@ class DeviceFactors {
 
  private:
   FactoredView<G> view_without_plan(const FactoredView<Device::cpu>& w) const {
-    return {w.rows,        w.cols,        w.type,     w.row_offsets, w.col_offsets,  w.block_offsets, w.stack_sizes,
-            w.tiles,       u_.data(),     w.u_offsets, v_.data(),    w.v_offsets,    scale_.data(),   marks_.data()};
+    return {w.rows,  w.cols,    w.type,      w.row_offsets, w.col_offsets, w.block_offsets, w.stack_sizes,
+            w.tiles, u_.data(), w.u_offsets, v_.data(),     w.v_offsets,   scale_.data(),   marks_.data()};
   }
 
   Buffer<std::byte, G> u_, v_;

@@ -103,6 +103,10 @@ TEST(GpuLlama, LosesWhatTheCpuLosesWithNarrowWeights) {
   }
 }
 
+TEST(GpuLlama, LosesWhatTheCpuLosesWhereARankHasNoHead) {
+  expect_twins(TinyFiles({.layers = 1, .heads = 1, .kv_heads = 1, .head_dim = 4}), DType::f32, bound_of_f32);
+}
+
 TEST(GpuLlama, RunsOnFactors) {
   using Kind = svd::RankRule::Kind;
   for (const svd::CompressOptions& options :

@@ -144,6 +144,16 @@ TEST(GpuLinear, MultipliesAsTheCpuDoes) {
   }
 }
 
+TEST(GpuLinear, TakesNoColumns) {
+  for (index_t tokens : {1, 20}) {
+    for (Write write : {Write::replace, Write::add}) {
+      expect_twins(tokens, 7, 0, [&]<Device D>(Queue<D>& queue, MatrixView<float, D> y) {
+        linear<D>(queue, {nullptr, tokens, 0}, {nullptr, DType::bf16, 7, 0, 0}, y, write);
+      });
+    }
+  }
+}
+
 TEST(GpuLinear, TakesRowsThatAreNotAligned) {
   const RandomWeights w(20, 77, DType::bf16, 1);
   const DeviceWeights on_device(w.view);

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/kernels/tile_case.hpp"
+#include "kernels/cuda/resources.hpp"
 #include "tests/gpu/device_data.hpp"
 
 namespace hack::kernels {
@@ -20,8 +21,9 @@ using Case = tests::TileCase;
 
 constexpr Device G = Device::cuda;
 
-/// Factorizes tiles in one batch; returns their statuses and puts the results in the cases.
-std::vector<SvdStatus> factorize_on_device(std::span<Case*> cases) {
+/// Factorizes tiles in one batch, of which the host has to take over so many; returns their statuses and puts the
+/// results in the cases.
+std::vector<SvdStatus> factorize_on_device(std::span<Case*> cases, index_t left_to_host = 0) {
   struct Place {
     DeviceMatrix<> a, u, sigma, vt;
     explicit Place(const Case& c) : a(c.a, c.h, c.w), u(c.h, c.k), sigma(1, c.r), vt(c.k, c.w) {}
@@ -36,6 +38,7 @@ std::vector<SvdStatus> factorize_on_device(std::span<Case*> cases) {
   }
   Queue<G> queue(1);
   tile_svd<G>(queue, in, out);
+  EXPECT_EQ(queue.resources().tiles_left_to_host(), left_to_host);
   std::vector<SvdStatus> statuses;
   for (std::size_t i = 0; i < cases.size(); ++i) {
     statuses.push_back(out[i].status);
@@ -46,10 +49,10 @@ std::vector<SvdStatus> factorize_on_device(std::span<Case*> cases) {
   return statuses;
 }
 
-void expect_decomposition(Case c) {
+void expect_decomposition(Case c, index_t left_to_host = 0) {
   SCOPED_TRACE(testing::Message() << c.h << " x " << c.w << ", " << c.k << " vectors");
   Case* one = &c;
-  ASSERT_EQ(factorize_on_device(std::span(&one, 1)).front(), SvdStatus::ok);
+  ASSERT_EQ(factorize_on_device(std::span(&one, 1), left_to_host).front(), SvdStatus::ok);
   expect_gates(c, reference_spectrum(c));
 }
 
@@ -68,15 +71,25 @@ TEST(GpuTileSvd, FactorizesAWholeTile) { expect_decomposition(Case(128, 128, gau
 
 TEST(GpuTileSvd, FactorizesGradedAndEqualSpectra) {
   const index_t n = 40;
-  expect_decomposition(Case(n, n, with_spectrum(n, [](index_t k) { return std::pow(1e-6, k / 39.0); }, n)));
-  expect_decomposition(Case(n, n, with_spectrum(n, [](index_t) { return 1.0; }, n)));
+  expect_decomposition(Case(n, n,
+                            with_spectrum(
+                                n, [](index_t k) { return std::pow(1e-6, k / 39.0); }, n)));
+  expect_decomposition(Case(n, n,
+                            with_spectrum(
+                                n, [](index_t) { return 1.0; }, n)));
   expect_decomposition(Case(n, n, [](index_t i, index_t j) { return i == j ? 1.0f : 0.0f; }));
 }
 
 TEST(GpuTileSvd, LeavesNullDirectionsAndLargeTilesToTheHost) {
-  expect_decomposition(Case(24, 30, [](index_t, index_t) { return 0.0f; }));
-  expect_decomposition(Case(24, 30, [](index_t i, index_t j) { return i < 5 && j < 5 ? float(i == j) : 0.0f; }));
-  expect_decomposition(Case(150, 10, gaussian(3)));
+  Case zero(24, 30, [](index_t, index_t) { return 0.0f; });
+  expect_decomposition(zero, 1);
+  zero.keep(0);
+  expect_decomposition(zero);  // without vectors nothing is missing
+  Case rank_five(24, 30, [](index_t i, index_t j) { return i < 5 && j < 5 ? float(i == j) : 0.0f; });
+  expect_decomposition(rank_five, 1);
+  rank_five.keep(5);
+  expect_decomposition(rank_five);
+  expect_decomposition(Case(150, 10, gaussian(3)), 1);
 }
 
 TEST(GpuTileSvd, KeepsItsRangeAtExtremeScales) {

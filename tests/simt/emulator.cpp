@@ -166,13 +166,14 @@ void Block::write(int thread, int number, std::uint32_t value) {
 
 void Execution::sync_warp() {
   Block::Lane lane{};
-  block_.meet(thread_, Block::Together::sync, 0, [](Block::Lane (&)[32], int) {}, lane);
+  block_.meet(
+      thread_, Block::Together::sync, 0, [](Block::Lane(&)[32], int) {}, lane);
 }
 
 float Execution::group_sum(float x, int lanes) {
   Block::Lane lane{};
   lane.f = x;
-  const auto combine = [](Block::Lane (&all)[32], int group) {
+  const auto combine = [](Block::Lane(&all)[32], int group) {
     float values[32];
     for (int l = 0; l < 32; ++l) values[l] = all[l].f;
     sum_groups(values, group);
@@ -185,7 +186,7 @@ float Execution::group_sum(float x, int lanes) {
 double Execution::group_sum(double x, int lanes) {
   Block::Lane lane{};
   lane.d = x;
-  const auto combine = [](Block::Lane (&all)[32], int group) {
+  const auto combine = [](Block::Lane(&all)[32], int group) {
     double values[32];
     for (int l = 0; l < 32; ++l) values[l] = all[l].d;
     sum_groups(values, group);
@@ -198,7 +199,7 @@ double Execution::group_sum(double x, int lanes) {
 float Execution::warp_max(float x) {
   Block::Lane lane{};
   lane.f = x;
-  const auto combine = [](Block::Lane (&all)[32], int) {
+  const auto combine = [](Block::Lane(&all)[32], int) {
     float largest = all[0].f;
     for (const Block::Lane& each : all) largest = std::fmax(largest, each.f);
     for (Block::Lane& each : all) each.f = largest;
@@ -210,7 +211,7 @@ float Execution::warp_max(float x) {
 float Execution::shuffle_xor(float x, int mask) {
   Block::Lane lane{};
   lane.f = x;
-  const auto combine = [](Block::Lane (&all)[32], int by) {
+  const auto combine = [](Block::Lane(&all)[32], int by) {
     float values[32];
     for (int l = 0; l < 32; ++l) values[l] = all[l ^ by].f;
     for (int l = 0; l < 32; ++l) all[l].f = values[l];
@@ -240,7 +241,8 @@ void multiply_fragments(Block::Lane (&lanes)[32], int is_bf16) {
   for (int l = 0; l < 32; ++l) {
     const int g = l / 4, t = l % 4;
     for (int which = 0; which < 2; ++which) {
-      for (int r = 0; r < 4; ++r) a[g + 8 * (r % 2)][2 * t + 8 * (r / 2) + which] = half_of(lanes[l].words[r], which, is_bf16);
+      for (int r = 0; r < 4; ++r)
+        a[g + 8 * (r % 2)][2 * t + 8 * (r / 2) + which] = half_of(lanes[l].words[r], which, is_bf16);
       for (int r = 0; r < 2; ++r) b[2 * t + 8 * r + which][g] = half_of(lanes[l].words[4 + r], which, is_bf16);
     }
   }

@@ -12,7 +12,7 @@
 
 #include <boost/context/fiber.hpp>
 
-#include "kernels/cuda/execution.cuh"
+#include "kernels/cuda/enqueue.hpp"
 
 namespace hack::simt {
 
@@ -25,7 +25,8 @@ class Fault : public std::runtime_error {
 class Execution;
 
 /// Runs thread blocks of kernel bodies on the host, one block after the other, each thread a fiber. Threads of a block
-/// run in a random order, a new one after every barrier; where a correct kernel is meant, its results do not depend on it.
+/// run in a random order, a new one after every barrier; where a correct kernel is meant, its results do not depend on
+/// it.
 class Block {
  public:
   Block(const char* kernel, index_t number, kernels::cuda::Geometry geometry, std::uint64_t seed);
@@ -193,6 +194,10 @@ extern std::uint64_t order_seed;
 template <class Kernel>
 void launch(const Kernel& kernel) {
   const kernels::cuda::Geometry geometry = kernel.geometry();
+  static_assert(sizeof(Kernel) <= kernels::cuda::most_argument_bytes || !std::is_trivially_copyable_v<Kernel>);
+  if (geometry.shared_words * 4 > kernels::cuda::most_shared_bytes) {
+    throw Fault(std::string(Kernel::name) + ": more shared memory than a block can have");
+  }
   if (geometry.threads % 32 != 0 || geometry.threads > Kernel::max_threads) {
     throw Fault(std::string(Kernel::name) + ": launched with a number of threads that it does not allow");
   }
