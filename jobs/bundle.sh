@@ -92,6 +92,8 @@ export OPAL_PREFIX=$HACK_BUNDLE
 export OPAL_BINDIR=$HACK_BUNDLE/bin OPAL_LIBDIR=$HACK_BUNDLE/lib OPAL_PKGLIBDIR=$HACK_BUNDLE/lib/openmpi
 export OPAL_DATADIR=$HACK_BUNDLE/share OPAL_PKGDATADIR=$HACK_BUNDLE/share/openmpi OPAL_SYSCONFDIR=$HACK_BUNDLE/etc/openmpi
 export PMIX_INSTALL_PREFIX=$HACK_BUNDLE PMIX_PKGLIBDIR=$HACK_BUNDLE/lib/pmix PMIX_LIBDIR=$HACK_BUNDLE/lib
+# mpirun refuses to start where there is no remote shell, even on one machine; the name of any program contents it.
+command -v ssh >/dev/null 2>&1 || command -v rsh >/dev/null 2>&1 || export OMPI_MCA_plm_rsh_agent=$HACK_BUNDLE/bin/orted
 END
 
 if command -v strip >/dev/null 2>&1; then
