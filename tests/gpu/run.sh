@@ -9,7 +9,7 @@
 #   --model MODEL   Hugging Face directory or GGUF (default: HACK_TEST_MODEL; without one, that part is skipped)
 set -euo pipefail
 
-program=gpu-tests
+program="GPU tests"
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=jobs/steps.sh
 . "$here/../../jobs/steps.sh"
