@@ -95,9 +95,10 @@ struct Expand {
       exec.sync();  // the last panel has been read
       load_vectors(exec, z, panel.z, panel.length, stride, vectors);
       exec.sync();
-      if (row >= part.rows) continue;
-      for (int q = panel.first_piece + slice; q < panel.last_piece; q += slices) {
-        add_piece(exec, w.pieces[q], part.row + row, panel.z, tokens, lane, vectors, sums);
+      if (row < part.rows) {
+        for (int q = panel.first_piece + slice; q < panel.last_piece; q += slices) {
+          add_piece(exec, w.pieces[q], part.row + row, panel.z, tokens, lane, vectors, sums);
+        }
       }
     }
     const auto parts = exec.template shared<float>(T * stride);
