@@ -1,5 +1,8 @@
 #pragma once
 
+#include <memory>
+#include <vector>
+
 #include "kernels/tile_svd.hpp"
 
 namespace hack::tests {
