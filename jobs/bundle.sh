@@ -51,7 +51,7 @@ libraries_of() {
 }
 
 cp "$build/bin/hack" "$top/bin/"
-for test in test_gpu test_gpu_model test_simt test_simt_model; do
+for test in test_gpu test_gpu_model; do
   [ ! -x "$build/tests/$test" ] || cp "$build/tests/$test" "$top/tests/gpu/"
 done
 cp "$root/tests/gpu/run.sh" "$top/tests/gpu/"
