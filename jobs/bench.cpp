@@ -6,6 +6,7 @@
 #include "jobs/bench_svd.hpp"
 #include "jobs/commands.hpp"
 #include "jobs/model_files.hpp"
+#include "kernels/elementwise.hpp"
 #include "kernels/error.hpp"
 #include "model/generate.hpp"
 #include "model/perplexity.hpp"
@@ -39,6 +40,33 @@ double measure_read_bandwidth(const comm::Communicator& world, int threads) {
   return *std::max_element(rates.begin(), rates.end());
 }
 
+/// The same of this rank's GPU, by sums of vectors: two are read and one is written.
+double measure_gpu_bandwidth(Queue<Device::cuda>& queue) {
+  constexpr index_t n = index_t{1} << 26;
+  constexpr int repeats = 10;
+  const std::vector<float> zeros(static_cast<std::size_t>(n));
+  const auto x = to_device<Device::cuda>(zeros.data(), n);
+  auto y = to_device<Device::cuda>(zeros.data(), n);
+  double best = 0;
+  for (int r = 0; r < repeats; ++r) {
+    queue.wait();
+    const Clock::time_point start = Clock::now();
+    kernels::add<Device::cuda>(queue, {x.data(), 1024, n / 1024}, {y.data(), 1024, n / 1024});
+    queue.wait();
+    best = std::max(best, 3.0 * static_cast<double>(x.bytes()) / seconds_since(start));
+  }
+  return best;
+}
+
+template <Device D>
+double measure_bandwidth(const comm::Communicator& world, Queue<D>& queue) {
+  if constexpr (D == Device::cuda) {
+    return comm::all_reduce_sum(world, measure_gpu_bandwidth(queue));
+  } else {
+    return measure_read_bandwidth(world, queue.threads());
+  }
+}
+
 class BenchCommand : public Command {
  public:
   explicit BenchCommand(CLI::App& parent)
@@ -62,7 +90,7 @@ class BenchCommand : public Command {
 
   nlohmann::json run(Session& session) override {
     if (part_ == "svd") return svd_.run(session, repeats_);
-    return with_device(session.device(), [&]<Device D>() { return run_on<D>(session); });
+    return with_device(session, [&]<Device D>() { return run_on<D>(session); });
   }
 
  private:
@@ -80,7 +108,7 @@ class BenchCommand : public Command {
       const double once = decode ? time_decode(llama, tokens) : time_prefill(llama, tokens);
       if (r >= 0) seconds.push_back(comm::all_reduce_max(session.world(), once));
     }
-    const double bandwidth = decode ? measure_read_bandwidth(session.world(), session.threads()) : 0;
+    const double bandwidth = decode ? measure_bandwidth(session.world(), queue) : 0;
     const double bytes = comm::all_reduce_sum(session.world(), static_cast<double>(llama.bytes_per_token()));
     std::sort(seconds.begin(), seconds.end());
     const double median = seconds[seconds.size() / 2];

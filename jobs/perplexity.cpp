@@ -61,7 +61,7 @@ class PerplexityCommand : public Command {
   }
 
   nlohmann::json run(Session& session) override {
-    return with_device(session.device(), [&]<Device D>() { return run_on<D>(session); });
+    return with_device(session, [&]<Device D>() { return run_on<D>(session); });
   }
 
  private:

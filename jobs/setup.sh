@@ -31,6 +31,7 @@ PCRE2                                |libpcre2-dev      |pcre2          |PCRE2  
 Highway                              |libhwy-dev        |highway        |Highway       |has_library libhwy hwy/highway.h'
 test_requirements='
 GoogleTest                           |libgtest-dev      |googletest     |googletest    |has_library gtest gtest/gtest.h
+Boost.Context                        |libboost-context-dev|boost+context|Boost         |has_library boost_context boost/context/fiber.hpp
 HDF5 tools (h5ls, h5dump)            |hdf5-tools        |hdf5+mpi       |HDF5          |on_path h5ls
 h5py                                 |python3-h5py      |py-h5py        |h5py          |python_with h5py'
 model_requirements='

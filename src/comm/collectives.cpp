@@ -2,7 +2,7 @@
 
 #include "comm/deadline.hpp"
 #include "comm/error.hpp"
-#include "kernels/device.hpp"
+#include "comm/gpu_collectives.hpp"
 
 namespace hack::comm {
 namespace {
@@ -23,14 +23,27 @@ void all_reduce(const Communicator& comm, T* x, index_t n, MPI_Datatype type, MP
 }  // namespace
 
 template <>
-void all_reduce_sum<Device::cpu>(const Communicator& comm, MatrixView<float, Device::cpu> x) {
+void all_reduce_sum<Device::cpu>(const Communicator& comm, Queue<Device::cpu>&, MatrixView<float, Device::cpu> x) {
   HACK_EXPECT(x.ld == x.cols || x.rows <= 1);
   all_reduce(comm, x.data, x.rows * x.cols, MPI_FLOAT, MPI_SUM);
 }
 
 template <>
-void all_reduce_sum<Device::cuda>(const Communicator&, MatrixView<float, Device::cuda>) {
-  fail("{}", kernels::why_unavailable(Device::cuda));
+void all_reduce_sum<Device::cuda>(const Communicator& comm, Queue<Device::cuda>& queue,
+                                  MatrixView<float, Device::cuda> x) {
+  HACK_EXPECT(x.ld == x.cols || x.rows <= 1);
+  const index_t n = x.rows * x.cols;
+  if (comm.size() == 1 || n == 0) return;
+  if (GpuCollectives* gpu = comm.gpu()) {
+    queue.resources().observe(gpu);
+    gpu->all_reduce_sum(queue.resources().stream(), x.data, n);
+    return;
+  }
+  queue.wait();
+  std::vector<float> copy(static_cast<std::size_t>(n));
+  kernels::copy_to_host<Device::cuda>(copy.data(), x.data, copy.size() * sizeof(float));
+  all_reduce(comm, copy.data(), n, MPI_FLOAT, MPI_SUM);
+  kernels::copy_from_host<Device::cuda>(x.data, copy.data(), copy.size() * sizeof(float));
 }
 
 void all_reduce_sum(const Communicator& comm, std::span<float> x) {

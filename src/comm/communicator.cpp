@@ -4,6 +4,7 @@
 
 #include "comm/deadline.hpp"
 #include "comm/error.hpp"
+#include "comm/gpu_collectives.hpp"
 
 namespace hack::comm {
 namespace {
@@ -27,12 +28,18 @@ Communicator Communicator::world() { return Communicator(duplicate(MPI_COMM_WORL
 Communicator Communicator::self() { return Communicator(duplicate(MPI_COMM_SELF)); }
 
 Communicator::Communicator(Communicator&& other) noexcept
-    : comm_(std::exchange(other.comm_, MPI_COMM_NULL)), rank_(other.rank_), size_(other.size_) {}
+    : comm_(std::exchange(other.comm_, MPI_COMM_NULL)),
+      rank_(other.rank_),
+      size_(other.size_),
+      has_gpu_(other.has_gpu_),
+      gpu_(std::move(other.gpu_)) {}
 
 Communicator& Communicator::operator=(Communicator&& other) noexcept {
   std::swap(comm_, other.comm_);
   std::swap(rank_, other.rank_);
   std::swap(size_, other.size_);
+  std::swap(has_gpu_, other.has_gpu_);
+  std::swap(gpu_, other.gpu_);
   return *this;
 }
 
@@ -54,6 +61,12 @@ Communicator Communicator::split_by_node() const {
   MPI_Comm part = MPI_COMM_NULL;
   HACK_MPI(MPI_Comm_split_type(comm_, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &part));
   return Communicator(part);
+}
+
+GpuCollectives* Communicator::gpu() const {
+  if (!has_gpu_) gpu_ = make_gpu_collectives(*this);
+  has_gpu_ = true;
+  return gpu_.get();
 }
 
 void Communicator::barrier() const {

@@ -2,7 +2,11 @@
 
 #include <mpi.h>
 
+#include <memory>
+
 namespace hack::comm {
+
+class GpuCollectives;
 
 /// A group of MPI ranks. Owns its MPI_Comm (a duplicate or a split), so that its messages meet nobody else's; moves.
 class Communicator {
@@ -30,12 +34,18 @@ class Communicator {
 
   void barrier() const;
 
+  /// Collectives on GPU memory of this group, made at the first call (collective); null where they go through host
+  /// memory.
+  GpuCollectives* gpu() const;
+
  private:
   explicit Communicator(MPI_Comm owned);
 
   MPI_Comm comm_ = MPI_COMM_NULL;
   int rank_ = 0;
   int size_ = 1;
+  mutable bool has_gpu_ = false;  // whether gpu_ has been made, null or not
+  mutable std::shared_ptr<GpuCollectives> gpu_;
 };
 
 }  // namespace hack::comm
