@@ -91,8 +91,8 @@ Protocol parse_protocol(std::string_view name) {
 }
 
 WindowPlan plan_windows(Protocol protocol, index_t tokens, std::optional<index_t> context,
-                        std::optional<index_t> stride, std::optional<index_t> limit) {
-  WindowPlan plan{protocol, context.value_or(default_context(protocol)), 0, {}};
+                        std::optional<index_t> stride, std::optional<index_t> limit, index_t first) {
+  WindowPlan plan{protocol, context.value_or(default_context(protocol)), 0, {}, first};
   validate(plan.context >= 2, "--context {} is too short (a window needs at least 2 tokens)", plan.context);
   validate(!stride || protocol == Protocol::stride,
            "--stride goes with --protocol stride only (protocol {} has windows side by side)", to_string(protocol));
@@ -101,12 +101,16 @@ WindowPlan plan_windows(Protocol protocol, index_t tokens, std::optional<index_t
            plan.stride, plan.context);
   plan.windows = make_windows(protocol, tokens, plan.context, plan.stride);
   validate(!limit || *limit >= 1, "--windows {} must be at least 1", limit.value_or(0));
-  if (limit && *limit < std::ssize(plan.windows)) plan.windows.resize(*limit);
   index_t scored = 0;
   for (const Window& window : plan.windows) scored += window.scored();
   validate(scored > 0,
            "the text has {} tokens, not one window of {} (protocol {}); use a longer text or a smaller --context",
            tokens, plan.context, to_string(protocol));
+  validate(first >= 0 && first < std::ssize(plan.windows),
+           "--first-window {} is not one of the text's (windows 0 to {}); give one of these", first,
+           std::ssize(plan.windows) - 1);
+  plan.windows.erase(plan.windows.begin(), plan.windows.begin() + first);
+  if (limit && *limit < std::ssize(plan.windows)) plan.windows.resize(*limit);
   return plan;
 }
 

@@ -32,12 +32,13 @@ struct WindowPlan {
   index_t context;
   index_t stride;  ///< distance of window starts; equals context unless windows overlap
   std::vector<Window> windows;
+  index_t first = 0;  ///< number in the text of the first of these windows
 };
 
 /// Cuts `tokens` tokens into windows. Defaults: context 2048, 512, 512, 1024; stride 512 (protocol stride only).
-/// `limit`: at most so many windows, from the start. An Error if not one window fits.
+/// `limit`: at most so many windows, from window `first` on. An Error if not one window is left.
 WindowPlan plan_windows(Protocol protocol, index_t tokens, std::optional<index_t> context,
-                        std::optional<index_t> stride, std::optional<index_t> limit);
+                        std::optional<index_t> stride, std::optional<index_t> limit, index_t first = 0);
 
 /// Result of a plan: from the losses of every window's scored tokens, in window order.
 struct Perplexity {
