@@ -21,7 +21,7 @@ struct PerplexityOptions {
   std::string model, archive, text, per_token;
   std::string protocol = "2048";
   std::optional<long> context, stride, windows;
-  long first_window = 0;
+  std::string slice;
   std::vector<std::string> records;
   int tensor_parallel = 0;
 };
@@ -58,9 +58,7 @@ class PerplexityCommand : public Command {
     app_.add_option("--context", options_.context, "Tokens of a window (2048, 512, 512, 1024 by protocol)");
     app_.add_option("--stride", options_.stride, "Distance of windows with --protocol stride (512)");
     app_.add_option("--windows", options_.windows, "Score at most so many windows");
-    app_.add_option("--first-window", options_.first_window, "Number of the first window to score")
-        ->check(CLI::NonNegativeNumber)
-        ->capture_default_str();
+    app_.add_option("--slice", options_.slice, "I/N: score the I-th of N runs of windows, I from 1");
     app_.add_option("--records", options_.records,
                     "Append the losses of each window to the first FILE as it finishes; windows that one of these "
                     "files holds are not computed again")
@@ -84,8 +82,8 @@ class PerplexityCommand : public Command {
     const ModelFiles files(options_.model, options_.archive);
     const std::string text = read_text("--text", options_.text);
     const Encoded encoded = encode_on_root(session.world(), files.checkpoint(), "--text " + options_.text, text);
-    const model::WindowPlan plan = model::plan_windows(protocol, std::ssize(encoded.ids), options_.context,
-                                                       options_.stride, options_.windows, options_.first_window);
+    const model::WindowPlan plan = sliced(model::plan_windows(protocol, std::ssize(encoded.ids), options_.context,
+                                                              options_.stride, options_.windows));
     const index_t trained = files.checkpoint().config().context_length;
     if (plan.context > trained) {
       session.log().info("warning: --context {} is longer than the {} tokens the model was made for", plan.context,
@@ -111,11 +109,11 @@ class PerplexityCommand : public Command {
       // llama.cpp starts each window anew where the model wants a BOS; the other protocols have it once, in the text.
       const std::optional<int> first = protocol == model::Protocol::llama_cpp ? encoded.bos : std::nullopt;
       Progress progress(session.log(), "perplexity", "windows");
-      index_t done = known;
+      index_t done = 0;
       losses = model::window_losses(llama, grid, encoded.ids, plan, first, std::move(losses),
                                     [&](index_t window, std::span<const float> finished) {
                                       if (records) records->append(plan, window, finished);
-                                      progress.update(++done, std::ssize(plan.windows));
+                                      progress.update(++done, std::ssize(plan.windows) - known);
                                     });
     }
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -124,6 +122,15 @@ class PerplexityCommand : public Command {
     nlohmann::json results = answer(plan, losses, encoded, type, seconds, grid, bytes_held);
     results["windows_from_records"] = known;
     return results;
+  }
+
+  model::WindowPlan sliced(const model::WindowPlan& plan) const {
+    if (options_.slice.empty()) return plan;
+    long part = 0, parts = 0;
+    char after = 0;
+    validate(std::sscanf(options_.slice.c_str(), "%ld/%ld%c", &part, &parts, &after) == 2 && part >= 1 && part <= parts,
+             "--slice {} is no slice; give I/N with I from 1 to N", options_.slice);
+    return model::slice_of(plan, part - 1, parts);
   }
 
   /// Puts what --records hold into `losses`; the file that is added to, if any.
@@ -136,7 +143,7 @@ class PerplexityCommand : public Command {
     ids.add(std::as_bytes(std::span(encoded.ids)));
     // Every option that may change a loss: what only chooses windows, places or speed is left out.
     nlohmann::json run = describe_options(app_);
-    for (const char* name : {"MODEL", "text", "windows", "first-window", "records", "per-token", "device", "threads",
+    for (const char* name : {"MODEL", "text", "windows", "slice", "records", "per-token", "device", "threads",
                              "deadline", "report", "quiet"}) {
       run.erase(name);
     }

@@ -91,8 +91,8 @@ Protocol parse_protocol(std::string_view name) {
 }
 
 WindowPlan plan_windows(Protocol protocol, index_t tokens, std::optional<index_t> context,
-                        std::optional<index_t> stride, std::optional<index_t> limit, index_t first) {
-  WindowPlan plan{protocol, context.value_or(default_context(protocol)), 0, {}, first};
+                        std::optional<index_t> stride, std::optional<index_t> limit) {
+  WindowPlan plan{protocol, context.value_or(default_context(protocol)), 0, {}};
   validate(plan.context >= 2, "--context {} is too short (a window needs at least 2 tokens)", plan.context);
   validate(!stride || protocol == Protocol::stride,
            "--stride goes with --protocol stride only (protocol {} has windows side by side)", to_string(protocol));
@@ -106,12 +106,21 @@ WindowPlan plan_windows(Protocol protocol, index_t tokens, std::optional<index_t
   validate(scored > 0,
            "the text has {} tokens, not one window of {} (protocol {}); use a longer text or a smaller --context",
            tokens, plan.context, to_string(protocol));
-  validate(first >= 0 && first < std::ssize(plan.windows),
-           "--first-window {} is not one of the text's (windows 0 to {}); give one of these", first,
-           std::ssize(plan.windows) - 1);
-  plan.windows.erase(plan.windows.begin(), plan.windows.begin() + first);
   if (limit && *limit < std::ssize(plan.windows)) plan.windows.resize(*limit);
   return plan;
+}
+
+WindowPlan slice_of(const WindowPlan& plan, index_t part, index_t parts) {
+  HACK_EXPECT(part >= 0 && part < parts);
+  const index_t windows = std::ssize(plan.windows);
+  validate(parts <= windows, "--slice {}/{}: there are no more than {} windows; use that many slices at most", part + 1,
+           parts, windows);
+  const index_t begin = windows / parts * part + std::min(part, windows % parts);
+  const index_t end = begin + windows / parts + (part < windows % parts ? 1 : 0);
+  WindowPlan slice = plan;
+  slice.windows.assign(plan.windows.begin() + begin, plan.windows.begin() + end);
+  slice.first = plan.first + begin;
+  return slice;
 }
 
 Perplexity score(const WindowPlan& plan, const std::vector<std::vector<float>>& losses) {

@@ -41,8 +41,8 @@ TEST_F(RecordedPerplexity, OfSlicesAddsUpInEveryBit) {
   const nlohmann::json whole = run(2, {"--per-token", file("whole.csv")});
   const long windows = whole["windows"];
   ASSERT_GT(windows, 8);
-  run(3, {"--windows", "4", "--records", file("a")});
-  run(0, {"--first-window", "4", "--records", file("b")});
+  run(3, {"--slice", "1/2", "--records", file("a")});
+  run(0, {"--slice", "2/2", "--records", file("b")});
   const nlohmann::json joined = run(2, {"--records", file("all"), file("a"), file("b"), "--per-token", file("j.csv")});
   EXPECT_EQ(joined["windows_from_records"], windows);
   EXPECT_EQ(joined["nll_sum"], whole["nll_sum"]);
@@ -72,7 +72,8 @@ TEST_F(RecordedPerplexity, RefusesWhatDoesNotFit) {
   };
   fails({"--records", file("a"), "--tensor-parallel", "2"}, "tensor-parallel is 1, here 2");
   fails({"--records", file("a"), file("missing"), "--tensor-parallel", "1"}, "there is no such file");
-  fails({"--first-window", "1000"}, "--first-window 1000 is not one of the text's");
+  fails({"--slice", "1/1000"}, "--slice 1/1000: there are no more than");
+  fails({"--slice", "3/2"}, "give I/N with I from 1 to N");
 }
 
 }  // namespace

@@ -15,9 +15,7 @@ using testing::TemporaryDirectory;
 using testing::write_file;
 
 /// Four windows of five tokens, four of which are scored.
-WindowPlan four_windows(index_t first = 0, std::optional<index_t> limit = {}) {
-  return plan_windows(Protocol::gptq_2048, 21, 5, {}, limit, first);
-}
+WindowPlan four_windows() { return plan_windows(Protocol::gptq_2048, 21, 5, {}, {}); }
 
 std::vector<float> losses_of(index_t window) {
   std::vector<float> losses;
@@ -48,9 +46,9 @@ TEST_F(Records, ComeBackInEveryBitInAnyOrder) {
 }
 
 TEST_F(Records, OfSlicesAreThoseOfTheText) {
-  open().append(four_windows(2, 1), 0, losses_of(2));
+  open().append(slice_of(four_windows(), 2, 4), 0, losses_of(2));
   EXPECT_EQ(read(), (WindowLosses{{}, {}, losses_of(2), {}}));
-  EXPECT_EQ(read(four_windows(1)), (WindowLosses{{}, losses_of(2), {}}));
+  EXPECT_EQ(read(slice_of(four_windows(), 1, 2)), (WindowLosses{losses_of(2), {}}));
 }
 
 TEST_F(Records, CutAnywhereLoseTheLastWindowAtMost) {
