@@ -97,7 +97,7 @@ void LossRecords::read(const WindowPlan& plan, WindowLosses& losses) const {
   }
 }
 
-void LossRecords::append(const WindowPlan& plan, index_t window, std::span<const float> losses) const {
+void LossRecords::append(const WindowPlan& plan, index_t window, std::span<const float> losses) {
   std::string text;
   {
     std::ifstream before(path_, std::ios::binary | std::ios::ate);
@@ -115,7 +115,11 @@ void LossRecords::append(const WindowPlan& plan, index_t window, std::span<const
   text += line_of(plan.first + window, plan.windows[window], losses) + "\n";
   comm::DurableFile file(path_, comm::DurableFile::Begin::at_end);
   file.write(text);
+  // A disk takes milliseconds to confirm, a window of a small model no more.
+  const auto now = std::chrono::steady_clock::now();
+  if (now - flushed_ < std::chrono::seconds(1)) return;
   file.flush();
+  flushed_ = now;
 }
 
 }  // namespace hack::model

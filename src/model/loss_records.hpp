@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <filesystem>
 #include <string>
 
@@ -25,8 +26,9 @@ class LossRecords {
   /// yet. The file need not exist.
   void read(const WindowPlan& plan, WindowLosses& losses) const;
 
-  /// Adds a window of the plan; it is on disk on return. The file is made with the first.
-  void append(const WindowPlan& plan, index_t window, std::span<const float> losses) const;
+  /// Adds a window of the plan; it outlives this process on return, and within a second the machine. The file is made
+  /// with the first.
+  void append(const WindowPlan& plan, index_t window, std::span<const float> losses);
 
  private:
   std::string line_of(index_t number, const Window& window, std::span<const float> losses) const;
@@ -34,6 +36,7 @@ class LossRecords {
 
   std::filesystem::path path_;
   std::string header_;
+  std::chrono::steady_clock::time_point flushed_{};
 };
 
 }  // namespace hack::model

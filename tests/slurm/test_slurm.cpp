@@ -1,6 +1,7 @@
 // The job scripts as a cluster's user submits them: to a real Slurm whose nodes are virtual (cluster.sh). Answers are
 // those of a plain mpirun; jobs that are stopped, lose a rank or a node go on to the same answer; nothing keeps running.
 
+#include <algorithm>
 #include <regex>
 #include <sstream>
 
@@ -42,7 +43,7 @@ class Slurm : public ::testing::Test {
     deep.layers = 6;
     write_hf(deep, *folder_ / "model");
     std::string text;
-    for (int i = 0; i < 3000; ++i) text += fmt::format("The {}th lamp burned {} hours, then another.\n", i, i * 37 % 24);
+    for (int i = 0; i < 1200; ++i) text += fmt::format("The {}th lamp burned {} hours, then another.\n", i, i * 37 % 24);
     write_file(*folder_ / "long", text);
     write_file(*folder_ / "text", text.substr(0, 4000));
     if (reason_.empty()) stopped_ = submit("perplexity", long_evaluation("limit.losses"), "--time=1 --signal=B:USR1@45");
@@ -122,7 +123,7 @@ class Slurm : public ::testing::Test {
   }
 
   static std::string evaluation(const std::string& text) {
-    return fmt::format("'{0}/model' --text '{0}/{1}' --context 48 --tensor-parallel 1", folder_->path().string(), text);
+    return fmt::format("'{0}/model' --text '{0}/{1}' --context 48 --tensor-parallel 1 --threads 1", folder_->path().string(), text);
   }
   static std::string long_evaluation(const std::string& records) {
     return evaluation("long") + " --records " + records + " --report " + records + ".json";
@@ -132,7 +133,7 @@ class Slurm : public ::testing::Test {
     return answer;
   }
   static std::string compression(const std::string& output) {
-    return fmt::format("'{0}/model' --output {1} --keep 0.8 --tile 32 --calibration '{0}/text' --calibration-context 64",
+    return fmt::format("'{0}/model' --output {1} --keep 0.8 --tile 32 --calibration '{0}/text' --calibration-context 64 --refine 60 --threads 1",
                        folder_->path().string(), output);
   }
 
@@ -140,19 +141,30 @@ class Slurm : public ::testing::Test {
     EXPECT_EQ(shell("for i in $(seq 300); do { " + condition + "; } && exit 0; sleep 0.1; done; exit 1").status, 0)
         << condition;
   }
-  static void wait_for_windows(const std::string& records, int windows) {
-    wait_until(fmt::format("[ -f {0} ] && [ $(wc -l <{0}) -gt {1} ]", records, windows));
+  /// Sends a signal to all ranks whose command line has `mark` as soon as the condition holds.
+  static void signal_when(const std::string& condition, const char* name, const std::string& mark) {
+    const ProgramResult sent = shell(fmt::format(
+        "for i in $(seq 1500); do {{ {}; }} && break; sleep 0.02; done\n"
+        "pkill -{} -f '^[^ ]*/hack .*{}'",
+        condition, name, mark));
+    EXPECT_EQ(sent.status, 0) << "no ranks of " << mark;
   }
-  /// A signal to the ranks whose command line has `mark`.
-  static void signal(const char* name, const std::string& mark) {
-    shell(fmt::format("for p in $(pgrep -x hack); do ! tr '\\0' ' ' <\"/proc/$p/cmdline\" | grep -q -F -e '{}' || "
-                      "kill -{} \"$p\"; done",
-                      mark, name));
+  static std::string has_windows(const std::string& records) {
+    return fmt::format("[ -f {0} ] && [ $(wc -l <{0}) -gt 3 ]", records);
+  }
+  /// Command lines on the nodes that have `mark`.
+  static std::string left_of(const std::string& mark) {
+    std::istringstream lines(cluster("left").out);
+    std::string found;
+    for (std::string line; std::getline(lines, line);) {
+      if (line.find(mark) != std::string::npos) found += line + "\n";
+    }
+    return found;
   }
   /// Waits until the job is back in the queue, and has it start without Slurm's pause of two minutes.
-  static void start_again(const std::string& job) {
+  static void start_again(const std::string& job, const std::string& mark) {
     wait_until(fmt::format("[ \"$(squeue -h -j {} -o %T)\" = PENDING ]", job));
-    EXPECT_EQ(cluster("left").out, "") << "still running though requeued";
+    EXPECT_EQ(left_of(mark), "") << "still running though requeued";
     shell("scontrol update StartTime=now JobId=" + job);
   }
   static void expect_long_answer(const std::string& records) {
@@ -175,15 +187,14 @@ std::string Slurm::stopped_;
 /// Everything that a job of two nodes left has the answers of mpirun -n 2.
 TEST_F(Slurm, JobsGiveTheAnswersOfMpirun) {
   // The ranks of the job that is to meet its time limit stand still until it does.
-  wait_for_windows("limit.losses", 3);
-  signal("STOP", "limit.losses");
+  signal_when(has_windows("limit.losses"), "STOP", "limit.losses");
 
-  const std::string plain = fmt::format("'{}/model' --topk 0.5 --tile 32 --method plain", folder_->path().string());
+  const std::string plain = fmt::format("'{}/model' --topk 0.5 --tile 32 --method plain --threads 1", folder_->path().string());
   const std::string sweep = fmt::format(
       "'{0}/model' --keep 0.9 --methods plain --tile 32 --calibration '{0}/text' --text '{0}/text' "
-      "--calibration-context 64 --output ",
+      "--calibration-context 64 --threads 1 --output ",
       folder_->path().string());
-  const std::string prompt = fmt::format("'{}/model' --prompt 'The lamp' --max-tokens 12", folder_->path().string());
+  const std::string prompt = fmt::format("'{}/model' --prompt 'The lamp' --max-tokens 12 --threads 1", folder_->path().string());
   const std::string compress2 = submit("compress", plain + " --output two.h5");
   const std::string compress4 = submit("compress", plain + " --output four.h5", "--nodes=4");
   const std::string generate = submit("generate", prompt);
@@ -219,14 +230,12 @@ TEST_F(Slurm, JobsGiveTheAnswersOfMpirun) {
 TEST_F(Slurm, SignalledJobsGoOnToTheSameAnswer) {
   const std::string evaluating = submit("perplexity", long_evaluation("signal.losses"));
   const std::string compressing = submit("compress", compression("signal.h5"));
-  wait_for_windows("signal.losses", 3);
-  signal("STOP", "signal.losses");
-  wait_until("[ -f signal.h5.parts/rank-0.journal ]");
-  signal("STOP", "signal.h5");
+  signal_when(has_windows("signal.losses"), "STOP", "signal.losses");
+  signal_when("[ -f signal.h5.parts/rank-0.journal ]", "STOP", "signal.h5");
   shell("scancel --batch --signal=USR1 " + evaluating + " " + compressing);
   wait_until(fmt::format("[ \"$(squeue -h -j {},{} -o %T | sort -u)\" = PENDING ]", evaluating, compressing));
-  start_again(evaluating);
-  start_again(compressing);
+  start_again(evaluating, "signal.losses");
+  start_again(compressing, "signal.h5");
   plainly(2, "compress " + compression("whole.h5"));
   expect_completed("perplexity", evaluating, 1);
   expect_completed("compress", compressing, 1);
@@ -238,8 +247,7 @@ TEST_F(Slurm, SignalledJobsGoOnToTheSameAnswer) {
 
 TEST_F(Slurm, KilledRankFailsTheJobAndTheNextGoesOn) {
   const std::string killed = submit("perplexity", long_evaluation("killed.losses"));
-  wait_for_windows("killed.losses", 3);
-  signal("KILL", "killed.losses");
+  signal_when(has_windows("killed.losses"), "KILL", "killed.losses");
   const JobEnd end = end_of(killed);
   EXPECT_EQ(end.state, "FAILED");
   EXPECT_EQ(end.exit_code, "137:0");
@@ -250,8 +258,7 @@ TEST_F(Slurm, KilledRankFailsTheJobAndTheNextGoesOn) {
 TEST_F(Slurm, LostNodePutsTheJobBackAndItGoesOn) {
   // Nodes 1 and 2 belong to the job that stands still.
   const std::string job = submit("perplexity", long_evaluation("lost.losses"), "--nodelist=n3,n4");
-  wait_for_windows("lost.losses", 3);
-  signal("STOP", "lost.losses");
+  signal_when(has_windows("lost.losses"), "STOP", "lost.losses");
   EXPECT_EQ(cluster("lose", "n4").status, 0);
   wait_until("[ \"$(squeue -h -o %T -j " + job + ")\" = PENDING ]");
   EXPECT_EQ(cluster("return", "n4").status, 0);
@@ -264,7 +271,7 @@ TEST_F(Slurm, LostNodePutsTheJobBackAndItGoesOn) {
 
 TEST_F(Slurm, CancelledAndWrongJobsEndAtOnce) {
   const std::string cancelled = submit("perplexity", long_evaluation("cancelled.losses"), "--nodelist=n3,n4");
-  wait_for_windows("cancelled.losses", 3);
+  signal_when(has_windows("cancelled.losses"), "STOP", "cancelled.losses");
   shell("scancel " + cancelled);
   const std::string wrong = submit("perplexity", evaluation("missing"));
   EXPECT_EQ(end_of(cancelled).state, "CANCELLED");
@@ -275,7 +282,7 @@ TEST_F(Slurm, CancelledAndWrongJobsEndAtOnce) {
 }
 
 TEST_F(Slurm, TimeLimitPutsTheJobBackAndItGoesOn) {
-  start_again(stopped_);
+  start_again(stopped_, "limit.losses");
   expect_completed("perplexity", stopped_, 1);
   expect_long_answer("limit.losses");
   EXPECT_NE(read("hack-perplexity-" + stopped_ + ".out").find("back into the queue"), std::string::npos);
