@@ -3,6 +3,7 @@
 #include <cstring>
 #include <utility>
 
+#include "comm/collective_timer.hpp"
 #include "comm/deadline.hpp"
 #include "comm/error.hpp"
 #include "kernels/error.hpp"
@@ -31,6 +32,7 @@ TaskDealer::~TaskDealer() {
 
 void TaskDealer::wait(MPI_Request& request) const {
   const Deadline::Wait waiting("MPI_Wait for rank 0, which deals tasks");
+  const CollectiveTimer::Wait timed;
   HACK_MPI(MPI_Wait(&request, MPI_STATUS_IGNORE));
 }
 
@@ -107,6 +109,7 @@ void TaskDealer::finish() {
   wait(delivering_);
   while (unfinished_ranks_ > 0 || open_tasks_ > 0) {
     const Deadline::Wait waiting("MPI_Probe for the other ranks' tasks");
+    const CollectiveTimer::Wait timed;
     MPI_Status status;
     HACK_MPI(MPI_Probe(MPI_ANY_SOURCE, MPI_ANY_TAG, comm_.native(), &status));
     answer_one(status);

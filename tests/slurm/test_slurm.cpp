@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <regex>
+#include <set>
 #include <sstream>
 
 #include <fmt/format.h>
@@ -225,6 +226,36 @@ TEST_F(Slurm, JobsGiveTheAnswersOfMpirun) {
     EXPECT_EQ(results["nll_sum"], perplexity["nll_sum"]);
     EXPECT_EQ(results["windows_from_records"], job == joined ? perplexity["windows"] : json(0));
   }
+}
+
+TEST_F(Slurm, ScalingStudiesLeaveTheirTables) {
+  const std::string model = fmt::format("'{}/model'", folder_->path().string());
+  const std::string quick = " --tiles 8 --prompt 16 --tokens 4 --context 32 --windows 4 --repeats 1 --threads 1 --output ";
+  const std::string strong = submit("strong", model + quick + "strong");
+  const std::string weak = submit("weak", model + quick + "weak --phases perplexity,factorization");
+  expect_completed("strong", strong);
+  expect_completed("weak", weak);
+  for (const std::string name : {"strong", "weak"}) {
+    const json study = json::parse(read(name + ".json"));
+    std::set<std::pair<std::string, int>> measured;
+    for (const json& row : study["rows"]) {
+      EXPECT_EQ(row["kind"], "measured");
+      measured.insert({row["phase"], row["ranks"]});
+    }
+    for (const char* phase : {"factorization", "perplexity"}) {
+      for (const int ranks : {1, 2}) EXPECT_TRUE(measured.count({phase, ranks})) << phase << " on " << ranks;
+    }
+    for (const char* part : {"held_out", "larger", "published"}) {
+      for (const json& row : study[part]) EXPECT_EQ(row["kind"], "model");
+    }
+    EXPECT_FALSE(study["held_out"].empty());
+    EXPECT_FALSE(read(name + ".csv").empty());
+    EXPECT_NE(read(name + ".md").find("| model |"), std::string::npos);
+  }
+  // Rows that are there are not measured again.
+  const std::string before = read("weak.json");
+  expect_completed("weak", submit("weak", model + quick + "weak --phases perplexity,factorization"));
+  EXPECT_EQ(json::parse(read("weak.json"))["rows"], json::parse(before)["rows"]);
 }
 
 TEST_F(Slurm, SignalledJobsGoOnToTheSameAnswer) {
