@@ -13,8 +13,8 @@ namespace {
 
 constexpr double chunk_tokens = 512;  // that go through the layers at once
 
-/// NCCL's own constants for rings (src/graph/tuning.cc): its protocol LL starts sooner and sends data and flags in turn, at
-/// a quarter of the bandwidth and no more than 87.7 GB/s; Simple sends data alone.
+/// NCCL's own constants for rings (src/graph/tuning.cc): its protocol LL starts sooner and sends data and flags in
+/// turn, at a quarter of the bandwidth and no more than 87.7 GB/s; Simple sends data alone.
 constexpr double ll_base = 6.6e-6, ll_hop = 0.6e-6, ll_network_hop = 2.7e-6, ll_bandwidth = 87.7e9;
 constexpr double simple_base = 8.4e-6, simple_hop = 3.4e-6, simple_network_hop = 14.0e-6;
 /// A kernel of next to no work in a CUDA graph takes 1.1 to 1.3 µs (pytorch issue 161104).
@@ -170,7 +170,8 @@ double CostModel::decode_seconds(int tensor) const {
   const double kv_heads = std::ceil(static_cast<double>(c.kv_heads) / tensor);
   const double cache = 2 * layers * kv_heads * static_cast<double>(c.head_dim) * work_.context * work_.activation_bytes;
   const double weights = (layers * layer_weights(tensor) + head_weights(tensor)) * work_.bytes_per_weight;
-  const double sums = tensor > 1 ? 2 * layers * machine_.all_reduce_seconds(tensor, work_.activation_bytes * hidden) : 0;
+  const double sums =
+      tensor > 1 ? 2 * layers * machine_.all_reduce_seconds(tensor, work_.activation_bytes * hidden) : 0;
   return (weights + cache) / machine_.read_bandwidth + layers * work_.kernels_per_layer * machine_.kernel_gap + sums;
 }
 
@@ -198,8 +199,8 @@ double CostModel::factorization_seconds(int ranks) const {
   if (machine_.tiles_per_second <= 0) return 0;
   const auto size = static_cast<double>(work_.tile);
   const auto cut = [&](index_t n) { return std::ceil(static_cast<double>(n) / size); };
-  const double tiles =
-      3.0 * static_cast<double>(work_.config.layers) * cut(work_.config.hidden_size) * cut(work_.config.intermediate_size);
+  const double tiles = 3.0 * static_cast<double>(work_.config.layers) * cut(work_.config.hidden_size) *
+                       cut(work_.config.intermediate_size);
   return std::ceil(tiles / ranks) / machine_.tiles_per_second;
 }
 

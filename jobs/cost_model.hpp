@@ -52,11 +52,11 @@ nlohmann::json to_json(const Machine& machine);
 struct Workload {
   model::LlamaConfig config;
   double bytes_per_weight = 2;
-  double mlp_keep = 1;              ///< bytes and operations of the MLP's factors over those of its dense matrices
-  double activation_bytes = 4;      ///< of a number that is summed over ranks
-  bool head_is_split = true;        ///< over the vocabulary; false: every rank reads all of it (gpt-fast)
-  double context = 0;               ///< tokens in the cache while decoding, tokens of a window
-  double kernels_per_layer = 10;    ///< of a decoded token
+  double mlp_keep = 1;            ///< bytes and operations of the MLP's factors over those of its dense matrices
+  double activation_bytes = 4;    ///< of a number that is summed over ranks
+  bool head_is_split = true;      ///< over the vocabulary; false: every rank reads all of it (gpt-fast)
+  double context = 0;             ///< tokens in the cache while decoding, tokens of a window
+  double kernels_per_layer = 10;  ///< of a decoded token
   index_t tile = 128;
 };
 

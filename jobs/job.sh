@@ -48,12 +48,12 @@ choose_launcher() {
       ;;
     srun)
       case $HACK_BIND in
-        none | core) binding=$HACK_BIND ;;
-        numa) binding=ldom ;;
+        none) binding=(--cpu-bind=none) ;;
+        core) binding=(--cpu-bind=cores) ;;
+        numa) binding=(--cpu-bind=ldoms) ;;
         *) die "HACK_BIND=$HACK_BIND is not known (numa, core, none)" ;;
       esac
-      [ "$binding" = none ] || binding+=s
-      launcher=(srun --mpi=pmix "--cpu-bind=$binding" --kill-on-bad-exit=1)
+      launcher=(srun --mpi=pmix "${binding[@]}" --kill-on-bad-exit=1)
       ;;
     *) die "HACK_LAUNCHER=$HACK_LAUNCHER is not known (mpirun, srun)" ;;
   esac
@@ -107,13 +107,19 @@ stop_ranks() {
   kill -TERM "$ranks_pid" 2>/dev/null || true
 }
 
-# The job goes back into the queue; Slurm ends this shell then.
+# Whether every node of the allocation does: mpirun loses a node's ranks long before Slurm takes it for down.
+nodes_answer() {
+  [ "$SLURM_JOB_NUM_NODES" -eq 1 ] || timeout 60 srun --overlap --mpi=none --nodes="$SLURM_JOB_NUM_NODES" \
+    --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 true >/dev/null 2>&1
+}
+
+# requeue REASON: the job goes back into the queue; Slurm ends this shell then.
 requeue() {
   local restarts=${SLURM_RESTART_COUNT:-0}
   if [ "$restarts" -ge "$HACK_RESTARTS" ]; then
     die "restarted $restarts times and not done (HACK_RESTARTS); submit it again with more --time or more nodes"
   fi
-  say "time is nearly over: back into the queue (restart $((restarts + 1)))"
+  say "$1: back into the queue (restart $((restarts + 1)))"
   if ! scontrol requeue "$SLURM_JOB_ID"; then
     say "cannot requeue (the site forbids it?); submit the same command again, it goes on from what is finished"
     exit 75
@@ -146,7 +152,8 @@ run_job() {
     kill -0 "$ranks_pid" 2>/dev/null || break  # a trap ends the wait, not the ranks
   done
   [ "$status" -ne 0 ] || asked=""  # done in time after all
-  [ "$asked" != requeue ] || requeue
+  [ "$asked" != requeue ] || requeue "time is nearly over"
+  [ "$status" -eq 0 ] || [ "$asked" = end ] || nodes_answer || requeue "a node of $SLURM_JOB_NODELIST does not answer"
   say "ended with exit status $status"
   exit "$status"
 }

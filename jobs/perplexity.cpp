@@ -36,7 +36,8 @@ void write_per_token(const std::string& path, const model::WindowPlan& plan, con
       const model::Window& window = plan.windows[w];
       for (index_t t = 0; t < std::ssize(losses[w]); ++t) {
         const index_t position = window.first_scored + t;
-        out << fmt::format("{},{},{},{:.9g}\n", plan.first + static_cast<index_t>(w), position, ids[window.begin + position], losses[w][t]);
+        out << fmt::format("{},{},{},{:.9g}\n", plan.first + static_cast<index_t>(w), position,
+                           ids[window.begin + position], losses[w][t]);
       }
     }
     out.flush();
@@ -82,8 +83,8 @@ class PerplexityCommand : public Command {
     const ModelFiles files(options_.model, options_.archive);
     const std::string text = read_text("--text", options_.text);
     const Encoded encoded = encode_on_root(session.world(), files.checkpoint(), "--text " + options_.text, text);
-    const model::WindowPlan plan = sliced(model::plan_windows(protocol, std::ssize(encoded.ids), options_.context,
-                                                              options_.stride, options_.windows));
+    const model::WindowPlan plan = sliced(
+        model::plan_windows(protocol, std::ssize(encoded.ids), options_.context, options_.stride, options_.windows));
     const index_t trained = files.checkpoint().config().context_length;
     if (plan.context > trained) {
       session.log().info("warning: --context {} is longer than the {} tokens the model was made for", plan.context,
@@ -96,7 +97,8 @@ class PerplexityCommand : public Command {
     WindowLosses losses;
     std::optional<model::LossRecords> records;
     if (session.world().is_root()) records = read_records(files, encoded, plan, type, grid, losses);
-    const index_t known = std::count_if(losses.begin(), losses.end(), [](const auto& window) { return !window.empty(); });
+    const index_t known =
+        std::count_if(losses.begin(), losses.end(), [](const auto& window) { return !window.empty(); });
     if (known > 0) session.log().info("{} of {} windows are in --records", known, plan.windows.size());
 
     const auto start = std::chrono::steady_clock::now();

@@ -34,7 +34,9 @@ class PlanCommand : public Command {
     app_.add_option("MODEL", model_, "Hugging Face directory or .gguf file");
     app_.add_option("--shape", shape_, "In place of MODEL: a published shape (llama-3.1-8b, …)")->excludes("MODEL");
     app_.add_option("--layers", layers_, "Its first layers alone")->needs("--shape")->check(CLI::Range(1L, 1L << 20));
-    app_.add_option("--gpus,--ranks", ranks_, "Ranks of the job, one a GPU")->required()->check(CLI::Range(1, most_ranks));
+    app_.add_option("--gpus,--ranks", ranks_, "Ranks of the job, one a GPU")
+        ->required()
+        ->check(CLI::Range(1, most_ranks));
     app_.add_option("--machine", machine_, "a100-80gb, h100, h200, or the .json of a study: what it measured")
         ->capture_default_str();
     app_.add_option("--keep", keep_, "Bytes of the compressed MLP over those of the dense one")
@@ -71,7 +73,8 @@ class PlanCommand : public Command {
                     {"grids", json::array()},
                     {"best_for_perplexity", best->tensor},
                     {"best_for_one_sequence", best_of(grids, &Grid::decode)->tensor}};
-    if (const double seconds = cost.factorization_seconds(ranks_); seconds > 0) results["factorization_seconds"] = seconds;
+    if (const double seconds = cost.factorization_seconds(ranks_); seconds > 0)
+      results["factorization_seconds"] = seconds;
     for (const Grid& grid : grids) results["grids"].push_back(describe(grid));
     return results;
   }
@@ -91,7 +94,8 @@ class PlanCommand : public Command {
     return machine_from_json(study["machine"]);
   }
 
-  /// What a process takes before it holds a model: on a CPU this one's own memory; of a card 5 % for context and libraries.
+  /// What a process takes before it holds a model: on a CPU this one's own memory; of a card 5 % for context and
+  /// libraries.
   static double program_bytes(const Machine& machine) {
     return machine.name == "measured" ? peak_memory_bytes() : 0.05 * machine.memory;
   }
@@ -157,7 +161,9 @@ class PlanCommand : public Command {
 
   /// Says what is missing and names what would do: more ranks, a smaller archive.
   std::string what_would_fit(const Machine& machine, const model::LlamaConfig& config, model::RunShape shape) const {
-    const auto memory = [&](int tensor) { return model::largest_need(config, shape, tensor).total() + program_bytes(machine); };
+    const auto memory = [&](int tensor) {
+      return model::largest_need(config, shape, tensor).total() + program_bytes(machine);
+    };
     std::string text = fmt::format("it does not fit: a rank needs {} even where all {} share one copy, {} has {}",
                                    format_bytes(memory(ranks_)), ranks_, machine.name, format_bytes(machine.memory));
     int enough = ranks_;

@@ -22,7 +22,8 @@ class StudyCommand : public Command {
  public:
   explicit StudyCommand(CLI::App& parent)
       : Command(parent, "study", "Time the phases on several numbers of this run's ranks, and predict more") {
-    app_.add_option("SCALING", scaling_, "strong: the same work for every number of ranks; weak: the same for each rank")
+    app_.add_option("SCALING", scaling_,
+                    "strong: the same work for every number of ranks; weak: the same for each rank")
         ->required()
         ->check(CLI::IsMember({"strong", "weak"}));
     add_model_options(app_, model_, archive_);
@@ -67,8 +68,8 @@ class StudyCommand : public Command {
     for (const int ranks : counts) measure(session, files, type, ranks, table);
     if (!world.is_root()) return {};
     table->compare();
-    const StudyModel model = model_of(table->rows(), files.checkpoint().config(), static_cast<double>(size_of(type)),
-                                      work_, memory);
+    const StudyModel model =
+        model_of(table->rows(), files.checkpoint().config(), static_cast<double>(size_of(type)), work_, memory);
     const json parts = {{"machine", to_json(model.machine)},
                         {"held_out", model.held_out},
                         {"larger", model.larger},
@@ -114,7 +115,8 @@ class StudyCommand : public Command {
   /// What the times depend on.
   json key(const ModelFiles& files, DType type) const {
     json key = describe_options(app_);
-    for (const char* name : {"MODEL", "archive", "ranks", "phases", "output", "deadline", "report", "quiet"}) key.erase(name);
+    for (const char* name : {"MODEL", "archive", "ranks", "phases", "output", "deadline", "report", "quiet"})
+      key.erase(name);
     key["model"] = files.checkpoint().fingerprint();
     key["compressed"] = files.archive() != nullptr;
     key["dtype"] = to_string(type);
@@ -133,7 +135,8 @@ class StudyCommand : public Command {
   }
 
   /// Times on the first `ranks` ranks what the table has not; the others sleep.
-  void measure(const Session& session, const ModelFiles& files, DType type, int ranks, std::optional<StudyTable>& table) {
+  void measure(const Session& session, const ModelFiles& files, DType type, int ranks,
+               std::optional<StudyTable>& table) {
     const comm::Communicator& world = session.world();
     const comm::Communicator group = world.split(world.rank() < ranks ? 0 : 1, world.rank());
     if (world.rank() < ranks) {

@@ -133,9 +133,14 @@ class PhaseModel {
     const double parts = work_.weak ? static_cast<double>(ranks) / like["ranks"].get<int>() : 1;
     const double seconds = fit.seconds(ideal(phase, ranks), communication(phase, ranks, machine));
     const double work = like["work"].get<double>() * parts;
-    return {{"kind", "model"},    {"phase", phase},          {"ranks", ranks},
-            {"unit", like["unit"]}, {"work", work},          {"seconds", seconds},
-            {"rate", work / seconds}, {"serial_share", fit.serial_share(ideal(phase, 1))},
+    return {{"kind", "model"},
+            {"phase", phase},
+            {"ranks", ranks},
+            {"unit", like["unit"]},
+            {"work", work},
+            {"seconds", seconds},
+            {"rate", work / seconds},
+            {"serial_share", fit.serial_share(ideal(phase, 1))},
             {"communication_seconds", communication(phase, ranks, machine)}};
   }
 
@@ -165,9 +170,11 @@ Machine machine_of(const MeasuredRows& rows, const model::LlamaConfig& config, d
   };
   if (const json* row = last("prefill")) {
     const double parts = work.weak ? 1 : (*row)["ranks"].get<double>();
-    machine.flops = prefill_flops(config, static_cast<double>(work.prompt)) / parts / (*row)["compute_seconds"].get<double>();
+    machine.flops =
+        prefill_flops(config, static_cast<double>(work.prompt)) / parts / (*row)["compute_seconds"].get<double>();
   }
-  if (const json* row = last("factorization")) machine.tiles_per_second = (*row)["rate"].get<double>() / (*row)["ranks"].get<double>();
+  if (const json* row = last("factorization"))
+    machine.tiles_per_second = (*row)["rate"].get<double>() / (*row)["ranks"].get<double>();
   if (const json* row = last("decode")) {
     const int ranks = (*row)["ranks"];
     machine.read_bandwidth = rows.bandwidth(ranks) / ranks;
@@ -176,7 +183,8 @@ Machine machine_of(const MeasuredRows& rows, const model::LlamaConfig& config, d
       Workload load{.config = config, .bytes_per_weight = bytes_per_weight};
       const double gaps = static_cast<double>(config.layers) * load.kernels_per_layer;
       const double own = (*row)["compute_seconds"].get<double>() / static_cast<double>(work.tokens);
-      machine.kernel_gap = std::max(0.0, own - CostModel(machine, load).decode_seconds(1) / (work.weak ? 1 : ranks)) / gaps;
+      machine.kernel_gap =
+          std::max(0.0, own - CostModel(machine, load).decode_seconds(1) / (work.weak ? 1 : ranks)) / gaps;
     }
   }
   return machine;

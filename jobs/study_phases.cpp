@@ -69,8 +69,8 @@ struct Batch {
 }  // namespace
 
 struct StudyPhases::Timing {
-  std::vector<double> seconds;             ///< of the slowest rank, each run
-  double compute = 0, communication = 0;   ///< of this rank, in the run that was split
+  std::vector<double> seconds;            ///< of the slowest rank, each run
+  double compute = 0, communication = 0;  ///< of this rank, in the run that was split
   double wait = 0, input = 0;
   double peak_memory = 0;
 };
@@ -93,7 +93,8 @@ StudyPhases::Timing StudyPhases::time(const Work& work) {
     const double start = MPI_Wtime();
     work();
     const double own = MPI_Wtime() - start;
-    const comm::CollectiveTimer::Times times = is_split ? comm::CollectiveTimer::stop() : comm::CollectiveTimer::Times{};
+    const comm::CollectiveTimer::Times times =
+        is_split ? comm::CollectiveTimer::stop() : comm::CollectiveTimer::Times{};
     const double slowest = comm::all_reduce_max(group_, own);
     if (r >= 0 && !is_split) timing.seconds.push_back(slowest);
     if (!is_split) continue;
@@ -165,7 +166,8 @@ nlohmann::json StudyPhases::factorization() {
       kernels::tile_svd<Device::cpu>(queue, in, out);
     }
   });
-  return row("factorization", "tiles", static_cast<double>(std::ssize(places) * (work_.weak ? group_.size() : 1)), timing);
+  return row("factorization", "tiles", static_cast<double>(std::ssize(places) * (work_.weak ? group_.size() : 1)),
+             timing);
 }
 
 template <class Work>
@@ -226,9 +228,8 @@ nlohmann::json StudyPhases::perplexity() {
 
 nlohmann::json StudyPhases::read() {
   const double bandwidth = measure_read_bandwidth(group_, session_.threads());
-  return {{"kind", "measured"}, {"phase", "read"},     {"ranks", group_.size()},
-          {"nodes", nodes_},    {"unit", "bytes"},     {"rate", bandwidth},
-          {"threads", session_.threads()}};
+  return {{"kind", "measured"}, {"phase", "read"},   {"ranks", group_.size()},       {"nodes", nodes_},
+          {"unit", "bytes"},    {"rate", bandwidth}, {"threads", session_.threads()}};
 }
 
 std::vector<nlohmann::json> StudyPhases::all_reduce() {

@@ -13,14 +13,14 @@ namespace hack::jobs {
 
 /// What a study times, for each number of ranks.
 struct StudyWork {
-  bool weak = false;           ///< the same work for each rank, instead of the same in all
-  int repeats = 3;             ///< timed runs, after one that is not counted
-  index_t tiles = 2048;        ///< at most so many tiles of the MLPs, of 128 × 128 (weak: of a rank)
-  index_t prompt = 512;        ///< tokens
-  index_t tokens = 32;         ///< decoded
-  index_t context = 512;       ///< tokens of a window
-  index_t windows = 8;         ///< (weak: of a rank)
-  int tensor_parallel = 1;     ///< of the perplexity
+  bool weak = false;        ///< the same work for each rank, instead of the same in all
+  int repeats = 3;          ///< timed runs, after one that is not counted
+  index_t tiles = 2048;     ///< at most so many tiles of the MLPs, of 128 × 128 (weak: of a rank)
+  index_t prompt = 512;     ///< tokens
+  index_t tokens = 32;      ///< decoded
+  index_t context = 512;    ///< tokens of a window
+  index_t windows = 8;      ///< (weak: of a rank)
+  int tensor_parallel = 1;  ///< of the perplexity
 };
 
 /// Times the phases on a group of ranks. Each returns a row; on rank 0 of the group it is whole:

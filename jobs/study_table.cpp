@@ -84,7 +84,8 @@ std::string measured_table(const std::vector<json>& rows) {
   std::string others;
   for (const json& row : rows) {
     if (row["phase"] == "read") {
-      others += fmt::format("| reading memory | {} | | {} GB/s |\n", row["ranks"].get<int>(), number(row, "rate", 1e-9));
+      others +=
+          fmt::format("| reading memory | {} | | {} GB/s |\n", row["ranks"].get<int>(), number(row, "rate", 1e-9));
     } else if (row["phase"] == "allreduce") {
       others += fmt::format("| all-reduce | {} | {} | {} µs |\n", row["ranks"].get<int>(),
                             format_bytes(row["work"].get<double>()), number(row, "seconds", 1e6));
@@ -97,8 +98,9 @@ std::string measured_table(const std::vector<json>& rows) {
 std::string model_table(const json& model) {
   std::string text;
   if (const json& held = model["held_out"]; !held.empty()) {
-    text += "\nThe largest rank count of each phase, predicted from the smaller ones:\n\n"
-            "| kind | phase | ranks | predicted | measured | error |\n|---|---|--:|--:|--:|--:|\n";
+    text +=
+        "\nThe largest rank count of each phase, predicted from the smaller ones:\n\n"
+        "| kind | phase | ranks | predicted | measured | error |\n|---|---|--:|--:|--:|--:|\n";
     for (const json& row : held) {
       text += fmt::format("| model | {} | {} | {} s | {} s | {:+.1f} % |\n", row["phase"].get<std::string>(),
                           row["ranks"].get<int>(), number(row, "seconds"), number(row, "measured_seconds"),
@@ -114,8 +116,9 @@ std::string model_table(const json& model) {
     }
   }
   if (const json& published = model["published"]; !published.empty()) {
-    text += "\n| kind | shape | ranks | tensor × data | perplexity | prefill | decode | factorization |\n"
-            "|---|---|--:|--:|--:|--:|--:|--:|\n";
+    text +=
+        "\n| kind | shape | ranks | tensor × data | perplexity | prefill | decode | factorization |\n"
+        "|---|---|--:|--:|--:|--:|--:|--:|\n";
     for (const json& row : published) {
       text += fmt::format("| model | {} | {} | {} × {} | {} tokens/s | {} tokens/s | {} tokens/s | {} s |\n",
                           row["shape"].get<std::string>(), row["ranks"].get<int>(), row["tensor_parallel"].get<int>(),

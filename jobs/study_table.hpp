@@ -25,8 +25,8 @@ class StudyTable {
   /// that times P0 / P. `base_ranks` says P0.
   void compare();
 
-  /// Writes everything: PREFIX.json with `model`'s parts, PREFIX.csv with one row a measurement or prediction, PREFIX.md.
-  /// Returns the text of PREFIX.md.
+  /// Writes everything: PREFIX.json with `model`'s parts, PREFIX.csv with one row a measurement or prediction,
+  /// PREFIX.md. Returns the text of PREFIX.md.
   std::string finish(const nlohmann::json& model, const std::string& title) const;
 
  private:

@@ -29,8 +29,8 @@ class Communicator {
   Communicator split_by_node() const;
 
   void barrier() const;
-  /// The same for a rank that has nothing to do until then, however long that takes: it sleeps, so that it takes neither
-  /// core nor memory bandwidth from those that work, and no deadline counts.
+  /// The same for a rank that has nothing to do until then, however long that takes: it sleeps, so that it takes
+  /// neither core nor memory bandwidth from those that work, and no deadline counts.
   void barrier_asleep() const;
 
  private:

@@ -7,8 +7,8 @@
 
 namespace hack::comm {
 
-/// A file that is written from one end to the other and waited for: what flush() has returned from outlives the machine.
-/// An Error naming the file where that fails.
+/// A file that is written from one end to the other and waited for: what flush() has returned from outlives the
+/// machine. An Error naming the file where that fails.
 class DurableFile {
  public:
   enum class Begin { empty, at_end };

@@ -21,7 +21,8 @@ constexpr std::size_t digits = 8;  // of a loss
 std::string to_hex(std::span<const float> losses) {
   std::string text;
   text.reserve(losses.size() * digits);
-  for (const float loss : losses) fmt::format_to(std::back_inserter(text), "{:08x}", std::bit_cast<std::uint32_t>(loss));
+  for (const float loss : losses)
+    fmt::format_to(std::back_inserter(text), "{:08x}", std::bit_cast<std::uint32_t>(loss));
   return text;
 }
 

@@ -19,11 +19,12 @@ namespace hack::model {
 /// A line that was not written to its end, or was changed, does not count. Used by one rank.
 class LossRecords {
  public:
-  /// `run`: an object with whatever the losses depend on. An Error where the file is another run's, naming what differs.
+  /// `run`: an object with whatever the losses depend on. An Error where the file is another run's, naming what
+  /// differs.
   LossRecords(std::filesystem::path path, const nlohmann::json& run);
 
-  /// Puts the losses of the plan's windows that are in the file into `losses` (one entry a window), where there are none
-  /// yet. The file need not exist.
+  /// Puts the losses of the plan's windows that are in the file into `losses` (one entry a window), where there are
+  /// none yet. The file need not exist.
   void read(const WindowPlan& plan, WindowLosses& losses) const;
 
   /// Adds a window of the plan; it outlives this process on return, and within a second the machine. The file is made

@@ -106,9 +106,9 @@ WindowLosses window_losses(Llama<D>& llama, const comm::ProcessGrid& grid, std::
   return losses;
 }
 
-#define HACK_INSTANTIATE(D)                                                                                   \
-  template WindowLosses window_losses(Llama<D>&, const comm::ProcessGrid&, std::span<const int>,              \
-                                      const WindowPlan&, std::optional<int>, WindowLosses, const OnWindow&);
+#define HACK_INSTANTIATE(D)                                                                                         \
+  template WindowLosses window_losses(Llama<D>&, const comm::ProcessGrid&, std::span<const int>, const WindowPlan&, \
+                                      std::optional<int>, WindowLosses, const OnWindow&);
 HACK_INSTANTIATE(Device::cpu)
 HACK_INSTANTIATE(Device::cuda)
 

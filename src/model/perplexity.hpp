@@ -22,8 +22,8 @@ using OnWindow = std::function<void(index_t window, std::span<const float> losse
 /// Windows are dealt to the data-parallel copies as these get free; a window's losses depend neither on the other
 /// windows nor on who computes them, so the result is the same in every bit for every number of copies.
 /// first_token: where the protocol says so, replaces each window's first token (llama.cpp's BOS rule).
-/// known: losses that need not be computed, one entry a window, empty ones of those to compute; with on_window it counts
-/// on world rank 0 alone.
+/// known: losses that need not be computed, one entry a window, empty ones of those to compute; with on_window it
+/// counts on world rank 0 alone.
 template <Device D>
 WindowLosses window_losses(Llama<D>& llama, const comm::ProcessGrid& grid, std::span<const int> ids,
                            const WindowPlan& plan, std::optional<int> first_token, WindowLosses known,

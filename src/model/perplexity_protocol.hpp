@@ -40,7 +40,8 @@ struct WindowPlan {
 WindowPlan plan_windows(Protocol protocol, index_t tokens, std::optional<index_t> context,
                         std::optional<index_t> stride, std::optional<index_t> limit);
 
-/// The windows of slice `part` of `parts`, from 0: as many as the other slices have, or one more. An Error if it is empty.
+/// The windows of slice `part` of `parts`, from 0: as many as the other slices have, or one more. An Error if it is
+/// empty.
 WindowPlan slice_of(const WindowPlan& plan, index_t part, index_t parts);
 
 /// Result of a plan: from the losses of every window's scored tokens, in window order.

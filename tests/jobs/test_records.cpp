@@ -26,7 +26,7 @@ class RecordedPerplexity : public ::testing::Test {
 
   /// The results of one run, which must succeed.
   nlohmann::json run(int ranks, const Arguments& more) const {
-    Arguments arguments = {"perplexity", file("model"), "--text",   file("text"), "--context",
+    Arguments arguments = {"perplexity", file("model"), "--text",       file("text"),        "--context",
                            "48",         "--report",    file("report"), "--tensor-parallel", "1"};
     arguments.insert(arguments.end(), more.begin(), more.end());
     const ProgramResult result = run_hack(ranks, arguments);

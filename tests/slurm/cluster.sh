@@ -3,7 +3,7 @@
 # name, a /dev/shm and a spool folder of its own; munge, ports, state and logs in one folder. Nothing of the system's own
 # Slurm is used or changed.
 #
-#   cluster.sh start FOLDER NODES CPUS   starts it and waits until all nodes are idle; exit status 77 and the reason on
+#   cluster.sh start FOLDER NODES CPUS   starts it and waits until all nodes are there; exit status 77 and the reason on
 #                                        stdout where this machine cannot
 #   cluster.sh lose FOLDER NODE          the node dies: its daemon and everything that runs on it
 #   cluster.sh return FOLDER NODE        it comes back
@@ -131,10 +131,11 @@ processes_of() {
 
 all_nodes() { sed -n 's/^NodeName=\([^ ]*\).*/\1/p' "$SLURM_CONF" 2>/dev/null; }
 
-wait_idle() {
+# Waits until every node is there, at work or not.
+wait_for_nodes() {
   local attempt node
   for attempt in {1..200}; do
-    [ "$(sinfo -h -t idle -o %D 2>/dev/null)" != "$(all_nodes | wc -l)" ] || break
+    [ "$(sinfo -h -t idle,mixed,allocated -o %D 2>/dev/null | awk '{ n += $1 } END { print n + 0 }')" != "$(all_nodes | wc -l)" ] || break
     [ "$attempt" -lt 200 ] || return 1
     sleep 0.1
   done
@@ -164,7 +165,7 @@ start() {
   [ -S "$folder/munge/socket" ] || { cat "$folder/log/munged" >&2; stop; echo "munged does not start" >&2; return 1; }
   in_background slurmctld slurmctld -D -c
   for node in $(all_nodes); do start_node "$node"; done
-  if ! wait_idle; then
+  if ! wait_for_nodes; then
     tail -n 20 "$folder"/log/* >&2
     stop
     echo "the nodes do not come up (logs above)" >&2
@@ -195,7 +196,7 @@ case $action in
     for process in $processes; do kill -KILL "$process" 2>/dev/null || true; done
     scontrol update "NodeName=$3" State=DOWN Reason=lost
     ;;
-  return) start_node "$3"; wait_idle ;;
+  return) start_node "$3"; wait_for_nodes ;;
   left) for node in $(all_nodes); do for p in $(processes_of "$node"); do tr '\0' ' ' <"/proc/$p/cmdline"; echo; done; done ;;
   stop) stop ;;
   *) echo "unknown action $action" >&2; exit 2 ;;

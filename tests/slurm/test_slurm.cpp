@@ -1,5 +1,6 @@
 // The job scripts as a cluster's user submits them: to a real Slurm whose nodes are virtual (cluster.sh). Answers are
-// those of a plain mpirun; jobs that are stopped, lose a rank or a node go on to the same answer; nothing keeps running.
+// those of a plain mpirun; jobs that are stopped, lose a rank or a node go on to the same answer; nothing keeps
+// running.
 
 #include <algorithm>
 #include <regex>
@@ -44,10 +45,12 @@ class Slurm : public ::testing::Test {
     deep.layers = 6;
     write_hf(deep, *folder_ / "model");
     std::string text;
-    for (int i = 0; i < 1200; ++i) text += fmt::format("The {}th lamp burned {} hours, then another.\n", i, i * 37 % 24);
+    for (int i = 0; i < 1200; ++i)
+      text += fmt::format("The {}th lamp burned {} hours, then another.\n", i, i * 37 % 24);
     write_file(*folder_ / "long", text);
     write_file(*folder_ / "text", text.substr(0, 4000));
-    if (reason_.empty()) stopped_ = submit("perplexity", long_evaluation("limit.losses"), "--time=1 --signal=B:USR1@45");
+    if (reason_.empty())
+      stopped_ = submit("perplexity", long_evaluation("limit.losses"), "--time=1 --signal=B:USR1@45");
   }
   static void TearDownTestSuite() {
     if (reason_.empty()) {
@@ -62,33 +65,34 @@ class Slurm : public ::testing::Test {
   }
 
   static ProgramResult cluster(const std::string& action, const std::string& more = "") {
-    return run_shell(
-        fmt::format("bash '{}/tests/slurm/cluster.sh' {} '{}/c' {}", HACK_SOURCE_DIR, action, folder_->path().string(), more));
+    return run_shell(fmt::format("bash '{}/tests/slurm/cluster.sh' {} '{}/c' {}", HACK_SOURCE_DIR, action,
+                                 folder_->path().string(), more));
   }
 
   /// A command line in the folder of results, with the cluster's settings.
   static ProgramResult shell(const std::string& command) {
-    return run_shell(fmt::format("cd '{0}/run' && export SLURM_CONF='{0}/c/slurm.conf' "
-                                 "HACK_PROFILE='{1}/tests/slurm/profile.sh' HACK_PROGRAM=\"$HACK\"\n{2}",
-                                 folder_->path().string(), HACK_SOURCE_DIR, command));
+    return run_shell(
+        fmt::format("cd '{0}/run' && export SLURM_CONF='{0}/c/slurm.conf' "
+                    "HACK_PROFILE='{1}/tests/slurm/profile.sh' HACK_PROGRAM=\"$HACK\"\n{2}",
+                    folder_->path().string(), HACK_SOURCE_DIR, command));
   }
 
   /// Submits jobs/NAME.sbatch by jobs/submit.sh, to two nodes unless told otherwise; returns the job's number.
   static std::string submit(const std::string& name, const std::string& arguments, const std::string& options = "",
                             const std::string& environment = "") {
     const std::string nodes = options.find("--nodes") == std::string::npos ? "--nodes=2" : "";
-    const ProgramResult sent = shell(fmt::format("{} bash '{}/jobs/submit.sh' {} {} {} {}", environment, HACK_SOURCE_DIR,
-                                                 nodes, options, name, arguments));
+    const ProgramResult sent = shell(fmt::format("{} bash '{}/jobs/submit.sh' {} {} {} {}", environment,
+                                                 HACK_SOURCE_DIR, nodes, options, name, arguments));
     EXPECT_EQ(sent.status, 0) << sent.err;
     return sent.out.substr(0, sent.out.find_first_of(";\n"));
   }
 
   /// Waits until all tasks of a job have ended.
   static JobEnd end_of(const std::string& job) {
-    const ProgramResult shown = shell(fmt::format(
-        "for i in $(seq 600); do [ -n \"$(squeue -h -j {0} 2>/dev/null)\" ] || break; sleep 0.1; done\n"
-        "scontrol show job -o {0} | tail -n 1",
-        job));
+    const ProgramResult shown = shell(
+        fmt::format("for i in $(seq 600); do [ -n \"$(squeue -h -j {0} 2>/dev/null)\" ] || break; sleep 0.1; done\n"
+                    "scontrol show job -o {0} | tail -n 1",
+                    job));
     JobEnd end;
     std::istringstream words(shown.out);
     for (std::string word; words >> word;) {
@@ -117,14 +121,15 @@ class Slurm : public ::testing::Test {
 
   /// Results of the same under a plain mpirun.
   static json plainly(int ranks, const std::string& arguments) {
-    const ProgramResult run = shell(
-        fmt::format("exec \"$MPIRUN\" -n {} \"$HACK\" {} --report plain.json", ranks, arguments));
+    const ProgramResult run =
+        shell(fmt::format("exec \"$MPIRUN\" -n {} \"$HACK\" {} --report plain.json", ranks, arguments));
     EXPECT_EQ(run.status, 0) << run.err;
     return results_of("plain.json");
   }
 
   static std::string evaluation(const std::string& text) {
-    return fmt::format("'{0}/model' --text '{0}/{1}' --context 48 --tensor-parallel 1 --threads 1", folder_->path().string(), text);
+    return fmt::format("'{0}/model' --text '{0}/{1}' --context 48 --tensor-parallel 1 --threads 1",
+                       folder_->path().string(), text);
   }
   static std::string long_evaluation(const std::string& records) {
     return evaluation("long") + " --records " + records + " --report " + records + ".json";
@@ -134,8 +139,10 @@ class Slurm : public ::testing::Test {
     return answer;
   }
   static std::string compression(const std::string& output) {
-    return fmt::format("'{0}/model' --output {1} --keep 0.8 --tile 32 --calibration '{0}/text' --calibration-context 64 --refine 60 --threads 1",
-                       folder_->path().string(), output);
+    return fmt::format(
+        "'{0}/model' --output {1} --keep 0.8 --tile 32 --calibration '{0}/text' --calibration-context 64 --refine 60 "
+        "--threads 1",
+        folder_->path().string(), output);
   }
 
   static void wait_until(const std::string& condition) {
@@ -144,10 +151,10 @@ class Slurm : public ::testing::Test {
   }
   /// Sends a signal to all ranks whose command line has `mark` as soon as the condition holds.
   static void signal_when(const std::string& condition, const char* name, const std::string& mark) {
-    const ProgramResult sent = shell(fmt::format(
-        "for i in $(seq 1500); do {{ {}; }} && break; sleep 0.02; done\n"
-        "pkill -{} -f '^[^ ]*/hack .*{}'",
-        condition, name, mark));
+    const ProgramResult sent =
+        shell(fmt::format("for i in $(seq 1500); do {{ {}; }} && break; sleep 0.02; done\n"
+                          "pkill -{} -f '^[^ ]*/hack .*{}'",
+                          condition, name, mark));
     EXPECT_EQ(sent.status, 0) << "no ranks of " << mark;
   }
   static std::string has_windows(const std::string& records) {
@@ -190,12 +197,14 @@ TEST_F(Slurm, JobsGiveTheAnswersOfMpirun) {
   // The ranks of the job that is to meet its time limit stand still until it does.
   signal_when(has_windows("limit.losses"), "STOP", "limit.losses");
 
-  const std::string plain = fmt::format("'{}/model' --topk 0.5 --tile 32 --method plain --threads 1", folder_->path().string());
+  const std::string plain =
+      fmt::format("'{}/model' --topk 0.5 --tile 32 --method plain --threads 1", folder_->path().string());
   const std::string sweep = fmt::format(
       "'{0}/model' --keep 0.9 --methods plain --tile 32 --calibration '{0}/text' --text '{0}/text' "
       "--calibration-context 64 --threads 1 --output ",
       folder_->path().string());
-  const std::string prompt = fmt::format("'{}/model' --prompt 'The lamp' --max-tokens 12 --threads 1", folder_->path().string());
+  const std::string prompt =
+      fmt::format("'{}/model' --prompt 'The lamp' --max-tokens 12 --threads 1", folder_->path().string());
   const std::string compress2 = submit("compress", plain + " --output two.h5");
   const std::string compress4 = submit("compress", plain + " --output four.h5", "--nodes=4");
   const std::string generate = submit("generate", prompt);
@@ -217,7 +226,9 @@ TEST_F(Slurm, JobsGiveTheAnswersOfMpirun) {
   EXPECT_EQ(results_of("hack-generate-" + generate + ".json")["ids"], text["ids"]);
   expect_completed("sweep", sweeping);
   plainly(2, "sweep " + sweep + "plain.csv");
-  const auto without_seconds = [](const std::string& table) { return table.substr(0, table.rfind(',', table.rfind(','))); };
+  const auto without_seconds = [](const std::string& table) {
+    return table.substr(0, table.rfind(',', table.rfind(',')));
+  };
   EXPECT_FALSE(read("job.csv").empty());
   EXPECT_EQ(without_seconds(read("job.csv")).substr(0, 60), without_seconds(read("plain.csv")).substr(0, 60));
   for (const std::string& job : {joined, by_srun}) {
@@ -230,7 +241,8 @@ TEST_F(Slurm, JobsGiveTheAnswersOfMpirun) {
 
 TEST_F(Slurm, ScalingStudiesLeaveTheirTables) {
   const std::string model = fmt::format("'{}/model'", folder_->path().string());
-  const std::string quick = " --tiles 8 --prompt 16 --tokens 4 --context 32 --windows 4 --repeats 1 --threads 1 --output ";
+  const std::string quick =
+      " --tiles 8 --prompt 16 --tokens 4 --context 32 --windows 4 --repeats 1 --threads 1 --output ";
   const std::string strong = submit("strong", model + quick + "strong");
   const std::string weak = submit("weak", model + quick + "weak --phases perplexity,factorization");
   expect_completed("strong", strong);
@@ -240,7 +252,7 @@ TEST_F(Slurm, ScalingStudiesLeaveTheirTables) {
     std::set<std::pair<std::string, int>> measured;
     for (const json& row : study["rows"]) {
       EXPECT_EQ(row["kind"], "measured");
-      measured.insert({row["phase"], row["ranks"]});
+      measured.emplace(row["phase"].get<std::string>(), row["ranks"].get<int>());
     }
     for (const char* phase : {"factorization", "perplexity"}) {
       for (const int ranks : {1, 2}) EXPECT_TRUE(measured.count({phase, ranks})) << phase << " on " << ranks;
@@ -292,12 +304,13 @@ TEST_F(Slurm, LostNodePutsTheJobBackAndItGoesOn) {
   signal_when(has_windows("lost.losses"), "STOP", "lost.losses");
   EXPECT_EQ(cluster("lose", "n4").status, 0);
   wait_until("[ \"$(squeue -h -o %T -j " + job + ")\" = PENDING ]");
-  EXPECT_EQ(cluster("return", "n4").status, 0);
-  shell("scontrol update StartTime=now JobId=" + job);
+  // It stays away: the job goes on on others.
+  shell("scontrol update StartTime=now ReqNodeList=n2,n3 JobId=" + job);
   const JobEnd end = end_of(job);
   EXPECT_EQ(end.state, "COMPLETED") << read("hack-perplexity-" + job + ".out");
   EXPECT_EQ(end.restarts, 1);
   expect_long_answer("lost.losses");
+  EXPECT_EQ(cluster("return", "n4").status, 0);
 }
 
 TEST_F(Slurm, CancelledAndWrongJobsEndAtOnce) {
