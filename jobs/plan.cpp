@@ -54,6 +54,10 @@ class PlanCommand : public Command {
     const model::LlamaConfig& config = checkpoint->config();
     const DType type = common_.chosen_dtype(checkpoint->exact_type());
     const Machine machine = open_machine();
+    if (machine.flops <= 0 || machine.read_bandwidth <= 0) {
+      session.log().info("warning: --machine {}: the study timed no prefill or no decode; times are not known",
+                         machine_);
+    }
     const model::RunShape shape{type, keep_, context_, session.threads()};
     const CostModel cost(machine, Workload{.config = config,
                                            .bytes_per_weight = static_cast<double>(size_of(type)),
