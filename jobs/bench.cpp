@@ -6,6 +6,7 @@
 #include "jobs/bench_svd.hpp"
 #include "jobs/commands.hpp"
 #include "jobs/model_files.hpp"
+#include "jobs/read_bandwidth.hpp"
 #include "kernels/elementwise.hpp"
 #include "kernels/error.hpp"
 #include "model/generate.hpp"
@@ -18,29 +19,7 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-/// Bytes a second that all ranks together read from memory: what decoding is bound by. Integers, because their sum has
-/// no latency to wait for.
-double measure_read_bandwidth(const comm::Communicator& world, int threads) {
-  constexpr index_t all_numbers = index_t{1} << 26;  // 512 MiB, above every cache
-  constexpr int repeats = 5;
-  const index_t n = all_numbers / world.size();
-  Buffer<std::uint64_t> data(n);
-#pragma omp parallel for num_threads(threads) schedule(static)
-  for (index_t i = 0; i < n; ++i) data.data()[i] = 1;
-  std::vector<double> rates;
-  for (int r = 0; r < repeats; ++r) {
-    world.barrier();
-    const Clock::time_point start = Clock::now();
-    std::uint64_t sum = 0;
-#pragma omp parallel for simd num_threads(threads) schedule(static) reduction(+ : sum)
-    for (index_t i = 0; i < n; ++i) sum += data.data()[i];
-    HACK_EXPECT(sum == static_cast<std::uint64_t>(n));
-    rates.push_back(static_cast<double>(n) * 8 * world.size() / comm::all_reduce_max(world, seconds_since(start)));
-  }
-  return *std::max_element(rates.begin(), rates.end());
-}
-
-/// The same of this rank's GPU, by sums of vectors: two are read and one is written.
+/// Bytes a second that this rank's GPU moves, by sums of vectors: two are read and one is written.
 double measure_gpu_bandwidth(Queue<Device::cuda>& queue) {
   constexpr index_t n = index_t{1} << 26;
   constexpr int repeats = 10;

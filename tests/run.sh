@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Every test, from a bare machine (Debian 12, Ubuntu 24.04): installs what is missing, builds and runs the tests of the
-# release preset, then of the sanitizer preset (on 1 and 3 ranks, without the real model), compiles what runs on GPUs
-# where nvcc is installed (preset cuda, three architectures; no GPU needed), then checks the layout.
+# release preset, then of the sanitizer preset (on 1 and 3 ranks, without the real model and Slurm), compiles what runs on
+# GPUs where nvcc is installed (preset cuda, three architectures; no GPU needed), then checks the layout.
 # Packages, builds and model are reused. The last line is 'N passed, N failed, N skipped'.
 #
 #   bash tests/run.sh [--release-only] [--filter REGEX]
@@ -86,6 +86,9 @@ missing_for_gpus() {
 
 step "Packages"
 logged "$logs/setup.log" bash "$root/jobs/setup.sh" --tests --model
+# The tests of job scripts find out by themselves whether there is a Slurm.
+bash "$root/jobs/setup.sh" --slurm >"$logs/setup-slurm.log" 2>&1 </dev/null ||
+  say "no Slurm here: the tests that need it will be skipped (log: $logs/setup-slurm.log)"
 
 step "Model"
 if fetch_model </dev/null; then
@@ -104,7 +107,7 @@ for preset in "${presets[@]}"; do
   step "Tests, preset $preset"
   if [ "$preset" = asan ]; then
     # Two and four ranks take the code paths of three, and most of the time: the sanitizers see one and three.
-    run_tests asan "$folder" --label-exclude '^(model|np2|np4)$'
+    run_tests asan "$folder" --label-exclude '^(model|slurm|np2|np4)$'
   else
     run_tests "$preset" "$folder"
   fi

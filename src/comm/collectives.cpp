@@ -1,5 +1,6 @@
 #include "comm/collectives.hpp"
 
+#include "comm/collective_timer.hpp"
 #include "comm/deadline.hpp"
 #include "comm/error.hpp"
 #include "comm/gpu_collectives.hpp"
@@ -14,6 +15,7 @@ template <class T>
 void all_reduce(const Communicator& comm, T* x, index_t n, MPI_Datatype type, MPI_Op op) {
   if (comm.size() == 1) return;
   const Deadline::Wait wait("MPI_Allreduce");
+  const CollectiveTimer::Scope timed(comm);
   for (index_t i = 0; i < n; i += piece) {
     const int count = static_cast<int>(std::min(piece, n - i));
     HACK_MPI(MPI_Allreduce(MPI_IN_PLACE, x + i, count, type, op, comm.native()));
@@ -74,6 +76,7 @@ double all_reduce_sum(const Communicator& comm, double x) {
 
 std::vector<std::byte> gather_bytes(const Communicator& comm, std::span<const std::byte> mine, Receivers receivers) {
   const Deadline::Wait wait("MPI_Gatherv");
+  const CollectiveTimer::Scope timed(comm);
   // Counts are in bytes and int: 2 GiB a call is far above what is gathered (tables, losses, spectra).
   HACK_EXPECT(std::ssize(mine) < (index_t{1} << 31));
   const int count = static_cast<int>(mine.size());
@@ -100,6 +103,7 @@ std::vector<std::byte> gather_bytes(const Communicator& comm, std::span<const st
 
 void broadcast(const Communicator& comm, std::span<std::byte> bytes, int root) {
   const Deadline::Wait wait("MPI_Bcast");
+  const CollectiveTimer::Scope timed(comm);
   for (index_t i = 0; i < std::ssize(bytes); i += piece) {
     const int count = static_cast<int>(std::min(piece, std::ssize(bytes) - i));
     HACK_MPI(MPI_Bcast(bytes.data() + i, count, MPI_BYTE, root, comm.native()));

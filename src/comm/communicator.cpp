@@ -1,5 +1,7 @@
 #include "comm/communicator.hpp"
 
+#include <chrono>
+#include <thread>
 #include <utility>
 
 #include "comm/deadline.hpp"
@@ -72,6 +74,16 @@ GpuCollectives* Communicator::gpu() const {
 void Communicator::barrier() const {
   const Deadline::Wait wait("MPI_Barrier");
   HACK_MPI(MPI_Barrier(comm_));
+}
+
+void Communicator::barrier_asleep() const {
+  MPI_Request request = MPI_REQUEST_NULL;
+  HACK_MPI(MPI_Ibarrier(comm_, &request));
+  for (int done = 0;;) {
+    HACK_MPI(MPI_Test(&request, &done, MPI_STATUS_IGNORE));
+    if (done) return;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
 }
 
 }  // namespace hack::comm

@@ -33,6 +33,9 @@ class Communicator {
   Communicator split_by_node() const;
 
   void barrier() const;
+  /// The same for a rank that has nothing to do until then, however long that takes: it sleeps, so that it takes
+  /// neither core nor memory bandwidth from those that work, and no deadline counts.
+  void barrier_asleep() const;
 
   /// Collectives on GPU memory of this group, made at the first call (collective); null where they go through host
   /// memory.
