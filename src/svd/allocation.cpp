@@ -11,16 +11,12 @@ namespace {
 
 using kernels::TileKind;
 
-/// Largest rank of a tile whose numbers, not counting what comes on top, are at most keep · h w; full rank for dense.
+/// Largest rank of a tile whose bytes are at most keep times those of the dense one; 0 where none is.
 index_t even_rank(const TileSpectrum& tile, const TileFormat& format, double keep) {
-  const index_t h = tile.height;
-  const index_t w = tile.width;
-  const TileKind kind = kind_of(format.storage);
-  const double room = keep * static_cast<double>(h * w) + 1e-9;
+  const double room = keep * static_cast<double>(dense_bytes(tile.height, tile.width, format.type));
   index_t k = 0;
-  while (k < tile.full_rank() && static_cast<double>(u_size(kind, h, w, k + 1) + v_size(kind, w, k + 1)) <= room) ++k;
-  k -= k % format.align;
-  return smallest_kind(format, h, w, k) == TileKind::dense ? tile.full_rank() : k;
+  while (k < tile.full_rank() && static_cast<double>(option_bytes(tile, format, k + 1)) <= room) ++k;
+  return k - k % format.align;
 }
 
 using Ranks = std::vector<std::vector<index_t>>;  // of each matrix, tile after tile

@@ -70,8 +70,8 @@ struct Allocation {
 /// its own best step goes first. That is the optimum under the floors, too.
 ///
 /// Mode uniform does the same in each matrix alone; weights then only count in the prediction. Mode even gives each
-/// tile the largest rank whose numbers (h + w - k) k, or (h + w) k, are at most keep · h w, rounded down to align;
-/// table, pivots and singular values come on top, and the budget's rest is not spent. A budget of 1 stores all tiles
+/// tile the largest rank whose bytes, all that is stored of it, are at most keep times its dense bytes, rounded down to
+/// align; the budget's rest is not spent. A budget of 1 stores all tiles
 /// dense in every mode (table on top); one smaller than the tables leaves rank 0 everywhere.
 ///
 /// Time O(S log S), S <= Σ r hull steps of 16 bytes each. An Error where an option is out of range, or a weight or
