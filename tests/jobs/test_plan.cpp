@@ -34,8 +34,8 @@ TEST_F(Plan, ChoosesTheGridAndSaysThatItIsAModel) {
   EXPECT_EQ(plan["kind"], "model");
   ASSERT_EQ(plan["grids"].size(), 4u);  // 1, 2, 4, 8 ranks a copy
   EXPECT_FALSE(plan["grids"][0]["fits"].get<bool>());
-  EXPECT_TRUE(plan["grids"][2]["fits"].get<bool>());
-  EXPECT_EQ(plan["best_for_perplexity"], 4);  // the fewest that hold it
+  EXPECT_TRUE(plan["grids"][1]["fits"].get<bool>());
+  EXPECT_EQ(plan["best_for_perplexity"], 2);  // the fewest that hold it
   EXPECT_EQ(plan["best_for_one_sequence"], 8);
   for (const json& grid : plan["grids"]) EXPECT_EQ(grid["kind"], "model");
   const json smaller = results("plan --shape llama-3.1-70b --gpus 8 --machine h100 --keep 0.5");
