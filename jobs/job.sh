@@ -138,6 +138,8 @@ run_job() {
   choose_launcher
   say "$SLURM_JOB_NAME $SLURM_JOB_ID, start $((${SLURM_RESTART_COUNT:-0} + 1)), $SLURM_NTASKS ranks on $SLURM_JOB_NODELIST, $device"
   check_ranks
+  local could_ask=no
+  ! nodes_answer || could_ask=yes
   has_option device "$@" || set -- "$@" --device "$device"
   has_option report "$@" || set -- "$@" --report "$results.json"
   say "${launcher[*]} $program $*"
@@ -153,7 +155,9 @@ run_job() {
   done
   [ "$status" -ne 0 ] || asked=""  # done in time after all
   [ "$asked" != requeue ] || requeue "time is nearly over"
-  [ "$status" -eq 0 ] || [ "$asked" = end ] || nodes_answer || requeue "a node of $SLURM_JOB_NODELIST does not answer"
+  if [ "$status" -ne 0 ] && [ "$asked" != end ] && [ "$could_ask" = yes ] && ! nodes_answer; then
+    requeue "a node of $SLURM_JOB_NODELIST does not answer"
+  fi
   say "ended with exit status $status"
   exit "$status"
 }

@@ -326,7 +326,8 @@ TEST_F(Slurm, CancelledAndWrongJobsEndAtOnce) {
 }
 
 TEST_F(Slurm, TimeLimitPutsTheJobBackAndItGoesOn) {
-  start_again(stopped_, "limit.losses");
+  wait_until("scontrol show job -o " + stopped_ + " | grep -q Restarts=1");
+  shell("scontrol update StartTime=now JobId=" + stopped_);  // unless it has waited long enough and runs again
   expect_completed("perplexity", stopped_, 1);
   expect_long_answer("limit.losses");
   EXPECT_NE(read("hack-perplexity-" + stopped_ + ".out").find("back into the queue"), std::string::npos);
