@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
@@ -58,14 +59,18 @@ class Command {
 };
 
 /// Calls body.template operator()<D>() with the device chosen at run time as template argument: the one place where the
-/// option becomes a type.
+/// option becomes a type. For those who have taken their GPU.
+template <class Body>
+auto with_device(Device device, Body&& body) {
+  if (device == Device::cuda) return body.template operator()<Device::cuda>();
+  return body.template operator()<Device::cpu>();
+}
+
+/// The same on the session's device; takes the GPU first. Collective over all ranks.
 template <class Body>
 auto with_device(Session& session, Body&& body) {
-  if (session.device() == Device::cuda) {
-    session.take_gpu();
-    return body.template operator()<Device::cuda>();
-  }
-  return body.template operator()<Device::cpu>();
+  if (session.device() == Device::cuda) session.take_gpu();
+  return with_device(session.device(), std::forward<Body>(body));
 }
 
 }  // namespace hack::jobs

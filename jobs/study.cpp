@@ -57,6 +57,7 @@ class StudyCommand : public Command {
 
   json run(Session& session) override {
     validate(model_.empty() != shape_.empty(), "study needs a model: give MODEL, or --shape for random weights");
+    if (session.device() == Device::cuda) session.take_gpu();
     const comm::Communicator& world = session.world();
     work_.weak = scaling_ == "weak";
     const std::vector<int> counts = rank_counts(world.size());
