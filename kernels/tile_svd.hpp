@@ -28,7 +28,8 @@ struct TileSvd {
 /// and states how it went in `status` (views of tiles that failed hold nothing of use). Tiles are scaled by a power of
 /// two to max|a| in [1, 2) on the way; a tile of zeros has sigma 0 and unit vectors. At h = w = 128 singular values are
 /// off by about 1e-7 of the largest, vectors and A - U diag(sigma) Vᵀ by as much.
-/// A tile's bits depend on the tile and k alone: not on the batch, its place in it or the number of threads.
+/// A tile's bits depend on the tile alone: not on the batch, its place in it or the number of threads. The first vectors
+/// are the same whatever k (but where a check fails that only later vectors meet): any smaller k is a slice.
 /// On the CPU, one tile per thread: eigenvalues and vectors of the smaller Gram matrix in double; LAPACK's sgesdd, all
 /// vectors whatever k, for min(h, w) > 256 and where a check fails.
 template <Device D>
