@@ -72,8 +72,10 @@ Compressed Compressor::run(const CompressionOptions& options, const std::filesys
 Compressed Compressor::run_plain(const Task& task) {
   const std::unique_ptr<comm::Journal> journal = open_journal(task, {});
   Progress progress(session_.log(), "compress", "tiles");
+  svd::CompressOptions stored = task.options.stored();
+  stored.values_type = checkpoint_.exact_type();
   svd::CompressReport report = svd::compress(
-      session_.world(), queue_, sources(task.options), task.options.stored(), task.header, task.output,
+      session_.world(), queue_, sources(task.options), stored, task.header, task.output,
       [&](index_t done, index_t total) { progress.update(done, total); }, journal.get());
   if (journal) journal->remove();
   return {.matrices = std::move(report.matrices),
@@ -157,6 +159,14 @@ model::TokenWindows Compressor::probe(const CompressionOptions& options) {
   probe.context = std::min<index_t>(probe.context, calibration.allocation_tokens);
   probe.ids.resize(static_cast<std::size_t>(probe.context));
   return probe;
+}
+
+index_t Compressor::largest_rank(const CompressionOptions& options) const {
+  index_t rank = 0;
+  for (const svd::MatrixSource& source : sources(options)) {
+    rank = std::max(rank, options.stored().grid(source.rows, source.cols).max_rank());
+  }
+  return rank;
 }
 
 index_t Compressor::bytes_dense(const CompressionOptions& options) const {

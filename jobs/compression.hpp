@@ -59,6 +59,9 @@ class Compressor {
   const model::Checkpoint& checkpoint() const { return checkpoint_; }
   DType type() const { return type_; }
 
+  /// Full rank of the largest tile.
+  index_t largest_rank(const CompressionOptions& options) const;
+
   /// What the selected matrices take as dense numbers of the factor type.
   index_t bytes_dense(const CompressionOptions& options) const;
 

@@ -6,6 +6,7 @@
 
 #include "comm/collectives.hpp"
 #include "kernels/error.hpp"
+#include "svd/do_together.hpp"
 #include "svd/factor_archive_writer.hpp"
 #include "svd/part_record.hpp"
 #include "svd/tile_batch.hpp"
@@ -27,20 +28,6 @@ class Stopwatch {
   double& seconds_;
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
-
-/// Does this rank's part of a phase; an exception on one rank becomes the same Error on all, of the first rank that
-/// failed. So all leave together, and none waits in a collective for one that is gone.
-template <class F>
-void do_together(const comm::Communicator& comm, F part) {
-  std::string problem;
-  try {
-    part();
-  } catch (const std::exception& error) {
-    problem = std::string(error.what()) + '\n';
-  }
-  const std::vector<char> problems = comm::all_gather(comm, std::span<const char>(problem));
-  if (!problems.empty()) throw Error(std::string(problems.begin(), std::find(problems.begin(), problems.end(), '\n')));
-}
 
 void check_sources(std::span<const MatrixSource> sources) {
   std::set<std::string_view> names;

@@ -13,7 +13,7 @@ namespace {
 void write_header(const Hdf5Id& root, const ArchiveInfo& info) {
   const CompressOptions& compression = info.compression;
   write_attribute(root, "format", std::string(archive_format));
-  write_attribute(root, "format_version", archive_format_version);
+  write_attribute(root, "format_version", compression.keeps_vectors() ? archive_format_version : std::int64_t{2});
   write_attribute(root, "program_version", info.header.program_version);
   write_attribute(root, "model_fingerprint", info.header.model_fingerprint);
   write_attribute(root, "model", info.header.model);
@@ -28,6 +28,9 @@ void write_header(const Hdf5Id& root, const ArchiveInfo& info) {
   write_attribute(root, "factor_type", std::string(to_string(compression.factor_type)));
   write_attribute(root, "storage", std::string(to_string(compression.storage)));
   write_attribute(root, "options", info.header.options);
+  if (compression.keeps_vectors()) {
+    write_attribute(root, "values_type", std::string(to_string(compression.values_type)));
+  }
 }
 
 index_t bytes_of(const MatrixPart& part, FactorType type) {
@@ -84,7 +87,7 @@ void naming(const std::filesystem::path& path, F work) {
 
 FactorArchiveWriter::FactorArchiveWriter(const comm::Communicator& comm, const std::filesystem::path& path,
                                          const ArchiveInfo& info)
-    : comm_(comm), factor_type_(info.compression.factor_type), temporary_(path) {
+    : comm_(comm), compression_(info.compression), temporary_(path) {
   const comm::Deadline::Wait wait("H5Fcreate");
   file_ = create_parallel_file(comm_, temporary_.path());
   write_header(file_, info);
@@ -108,7 +111,8 @@ void FactorArchiveWriter::write(const MatrixPart& part) {
 }
 
 void FactorArchiveWriter::write_group(const MatrixPart& part) {
-  std::int64_t bytes[] = {bytes_of(part, factor_type_)};
+  const FactorType type = compression_.factor_type;
+  std::int64_t bytes[] = {bytes_of(part, type)};
   comm::all_reduce_sum(comm_, std::span<std::int64_t>(bytes));
 
   const Hdf5Id group = create_group(matrices_, part.name);
@@ -117,15 +121,20 @@ void FactorArchiveWriter::write_group(const MatrixPart& part) {
   write_attribute(group, "tile_rows", std::int64_t{part.grid.tile_height()});
   write_attribute(group, "tile_cols", std::int64_t{part.grid.tile_width()});
   write_attribute(group, "bytes_factors", bytes[0]);
-  write_attribute(group, "bytes_dense", std::int64_t{dense_bytes(part.grid.rows(), part.grid.cols(), factor_type_)});
+  write_attribute(group, "bytes_dense", std::int64_t{dense_bytes(part.grid.rows(), part.grid.cols(), type)});
   write_tables(comm_, group, part);
-  const Hdf5Id number = file_type(factor_type_);
-  const index_t size = size_of(factor_type_);
+  const Hdf5Id number = file_type(type);
+  const index_t size = size_of(type);
   write_array(comm_, group, "u", number, std::ssize(part.u) / size, part.u.data());
   write_array(comm_, group, "v", number, std::ssize(part.v) / size, part.v.data());
   write_array(comm_, group, "pivots", Hdf5Id(HACK_HDF5(H5Tcopy(H5T_STD_U8LE))), std::ssize(part.pivots),
               part.pivots.data());
-  if (!factor_type_.has_scales()) return;
+  if (compression_.keeps_vectors()) {
+    const DType values = compression_.values_type;
+    write_array(comm_, group, "values", file_type(values), std::ssize(part.values) / size_of(values),
+                part.values.data());
+  }
+  if (!type.has_scales()) return;
   const Hdf5Id scale = file_type(DType::bf16);
   write_array(comm_, group, "u_scale", scale, std::ssize(part.u_scales), part.u_scales.data());
   write_array(comm_, group, "v_scale", scale, std::ssize(part.v_scales), part.v_scales.data());

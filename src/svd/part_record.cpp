@@ -17,6 +17,7 @@ void put_part(comm::ByteWriter& record, const MatrixPart& part) {
   record.put(part.u_scales);
   record.put(part.v_scales);
   record.put(part.pivots);
+  record.put(part.values);
 }
 
 MatrixPart get_part(comm::ByteReader& record) {
@@ -35,6 +36,7 @@ MatrixPart get_part(comm::ByteReader& record) {
   part.u_scales = record.get_vector<bf16>();
   part.v_scales = record.get_vector<bf16>();
   part.pivots = record.get_vector<std::uint8_t>();
+  part.values = record.get_vector<std::byte>();
   return part;
 }
 

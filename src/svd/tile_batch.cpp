@@ -179,6 +179,9 @@ std::vector<MatrixPart> TileBatch::encode(Queue<Device::cpu>& queue) {
       numbers.push_back({tile.values_view(), svd.u, svd.sigma, svd.vt, spectrum});
     }
     append_tiles(queue, part, choices, numbers, options_.factor_type);
+    for (const TileNumbers& tile : numbers) {
+      if (options_.keeps_vectors()) append_numbers(part.values, tile.values, options_.values_type);
+    }
     parts.push_back(std::move(part));
   }
   tiles_.clear();

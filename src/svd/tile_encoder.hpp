@@ -31,4 +31,7 @@ struct TileNumbers {
 void append_tiles(Queue<Device::cpu>& queue, MatrixPart& part, std::span<const TileChoice> choices,
                   std::span<const TileNumbers> numbers, FactorType type);
 
+/// Appends the numbers of x, row by row, in `type`.
+void append_numbers(std::vector<std::byte>& to, MatrixView<const float> x, DType type);
+
 }  // namespace hack::svd
