@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <set>
 
 #include "jobs/commands.hpp"
@@ -128,6 +129,20 @@ class CompressCommand : public Command {
     }
   }
 
+  /// What all layers of the shape would take, where only the first are there.
+  void extrapolate(const model::Checkpoint& checkpoint, const Compressed& compressed, nlohmann::json& results) const {
+    const index_t made = checkpoint.config().layers;
+    const index_t all = model::published_config(shape_).layers;
+    if (made == all) return;
+    const double scale = static_cast<double>(all) / static_cast<double>(made);
+    fmt::print("  extrapolated from {} to all {} layers of {}, not run: {} and an archive of {}\n", made, all, shape_,
+               format_seconds(scale * compressed.seconds),
+               format_bytes(scale * static_cast<double>(compressed.total.bytes_factors)));
+    results["extrapolated"] = {{"layers", all},
+                               {"seconds", scale * compressed.seconds},
+                               {"bytes_factors", scale * static_cast<double>(compressed.total.bytes_factors)}};
+  }
+
   /// `checkpoint`: null where it is not known.
   nlohmann::json answer(const Session& session, const model::Checkpoint* checkpoint, const Compressed& compressed,
                         const std::vector<TextScore>& scores) const {
@@ -162,6 +177,12 @@ class CompressCommand : public Command {
       phases += fmt::format("{}{} {}", phases.empty() ? "" : ", ", phase, format_seconds(seconds));
     }
     fmt::print("  {}{}{}\n", format_seconds(compressed.seconds), phases.empty() ? "" : ": ", phases);
+    if (!compressed.idle_shares.empty()) {
+      const auto [least, most] = std::minmax_element(compressed.idle_shares.begin(), compressed.idle_shares.end());
+      fmt::print("  ranks waited for others {:.0f} to {:.0f} % of their time; at most {} of memory each by the formula\n",
+                 100 * *least, 100 * *most, format_bytes(compressed.memory_bound));
+    }
+    if (!shape_.empty() && checkpoint != nullptr) extrapolate(*checkpoint, compressed, results);
     for (const TextScore& score : scores) {
       fmt::print("  {}: perplexity {:.4f}, dense {:.4f}; divergence {:.5f} nats a token\n", score.text, score.after,
                  score.before, score.divergence);

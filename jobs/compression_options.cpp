@@ -36,6 +36,10 @@ void CompressionOptions::add_to(CLI::App& app) {
                  "factors: U and V, k(h + w) numbers")
       ->check(CLI::IsMember({"pivoted", "factors"}))
       ->capture_default_str();
+  app.add_option("--memory", memory,
+                 "What each rank may take of it, as 800M or 2G (--method plain): batches of matrices are as large as "
+                 "that allows. By default as small as serves")
+      ->transform(CLI::AsSizeValue(false));
   calibration.add_to(app);
 }
 
@@ -44,6 +48,9 @@ void CompressionOptions::check() const {
   validate(!stored().keeps_vectors() || calibration.is_plain(),
            "--max-rank keeps the vectors of --method plain, of which all ranks are slices (given: --method {}, whose "
            "factors depend on the rank); give --method plain, or a rank rule",
+           calibration.method);
+  validate(memory == 0 || calibration.is_plain(),
+           "--memory bounds --method plain alone (given: --method {}); leave it out, or give --method plain",
            calibration.method);
   const std::vector<std::size_t> chosen = linears();
   if (calibration.refine == 0) return;

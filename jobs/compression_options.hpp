@@ -23,6 +23,7 @@ struct CompressionOptions {
   std::string storage = "pivoted";
   CalibrationOptions calibration;
   std::optional<double> target_loss;  ///< that the rank rule was found for
+  index_t memory = 0;                 ///< bytes a rank may take; 0: as little as serves
 
   /// Adds all but the rank rule, which is every subcommand's own.
   void add_to(CLI::App& app);

@@ -54,6 +54,13 @@ template <Device D>
 void tile_vectors(Queue<D>& queue, std::span<const MatrixView<const float, D>> tiles,
                   std::span<const ReducedTile<D>> reduced, std::span<TileSvd<D>> out);
 
+/// What the CPU takes for a tile (h, w) of which at most k vectors are asked, beside the caller's memory.
+struct TileSvdBytes {
+  index_t reduced = 0;  ///< of a ReducedTile
+  index_t scratch = 0;  ///< on each thread while it works
+};
+TileSvdBytes tile_svd_bytes(index_t h, index_t w, index_t k);
+
 /// Rebuilds tiles from their leading singular values, out[t] = U_k diag(sigma_k) V_kᵀ with k = ranks[t] (0 … columns of
 /// u); out[t] (h, w). Bits as above.
 template <Device D>

@@ -61,6 +61,13 @@ void check_shapes(Tiles tiles, std::span<const Cpu> out) {
 
 }  // namespace
 
+TileSvdBytes tile_svd_bytes(index_t h, index_t w, index_t) {
+  const index_t r = std::min(h, w), depth = std::max(h, w);
+  if (GramSvd::fits(h, w)) return {8 * GramSvd::kept_size(r), 8 * (3 * r * depth + 4 * r * r)};
+  const LibrarySvd::Lengths lengths = LibrarySvd::work_lengths(h, w);
+  return {4 * (h + w) * r, 4 * (h * w + (h + w) * r + lengths.divide_and_conquer)};
+}
+
 template <>
 void tile_svd<Device::cpu>(Queue<Device::cpu>& queue, Tiles tiles, std::span<Cpu> out) {
   check_shapes(tiles, out);

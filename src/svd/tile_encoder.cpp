@@ -200,6 +200,20 @@ void append(MatrixPart& part, const Item& item, FactorType type) {
 
 }  // namespace
 
+void reserve_tiles(MatrixPart& part, std::span<const TileChoice> choices, FactorType type) {
+  index_t u = 0, v = 0;
+  for (std::size_t t = 0; t < choices.size(); ++t) {
+    const Tile at = part.grid.tile(part.first_tile + std::ssize(part.tiles) + static_cast<index_t>(t));
+    u += u_size(choices[t].kind, at.height, at.width, choices[t].rank) * size_of(type);
+    v += v_size(choices[t].kind, at.width, choices[t].rank) * size_of(type);
+  }
+  part.u.reserve(part.u.size() + static_cast<std::size_t>(u));
+  part.v.reserve(part.v.size() + static_cast<std::size_t>(v));
+  if (part.has_spectra) {
+    part.spectra.reserve(part.spectra.size() + choices.size() * static_cast<std::size_t>(part.grid.max_rank()));
+  }
+}
+
 void append_numbers(std::vector<std::byte>& to, MatrixView<const float> x, DType type) {
   if (x.rows * x.cols == 0) return;
   const index_t row_bytes = x.cols * size_of(type);
