@@ -471,7 +471,7 @@ TEST_F(FactorArchiveTest, WritesRangesInPieces) {
   {
     const Hdf5Id file = create_parallel_file(world_, path);
     const Hdf5Id dataset = create_dataset(file, "x", H5T_IEEE_F32LE, std::array{total});
-    write_range(world_, dataset, H5T_NATIVE_FLOAT, first, count, values.data(), 12);
+    write_range(dataset, H5T_NATIVE_FLOAT, first, count, values.data(), 12);
   }
   world_.barrier();
   const Hdf5Id file = open_file(path);
