@@ -139,9 +139,10 @@ class Compression {
                             (options_.mode == TileMode::full && std::ssize(grids) <= comm_.size());
       const bool fits = memory_ == 0 || most <= memory_;
       validate(s > first_ || fits,
-               "--memory: {} takes {} MiB on each of {} ranks, {} MiB more than is left beside what the program has; "
-               "give so much more, or more ranks",
-               sources_[s].name, most >> 20, comm_.size(), ((most - memory_) >> 20) + 1);
+               "--memory: {} takes {:.1f} MiB on each of {} ranks, of {:.1f} MiB that are left beside what the program "
+               "takes; give more memory or more ranks",
+               sources_[s].name, static_cast<double>(most) / 0x1p20, comm_.size(),
+               static_cast<double>(memory_) / 0x1p20);
       if (s > first_ && !(is_small && fits)) break;
       batch->memory = memory_of(options_, grids, dealt, queue_.threads());
       batch->grids = std::move(grids);
