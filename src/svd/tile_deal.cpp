@@ -23,20 +23,30 @@ index_t highest_rank(const CompressOptions& options, index_t full) {
 
 /// What one tile takes, in bytes.
 struct TileMemory {
-  index_t values, reduced, encoded, vectors, scratch;
+  index_t values, reduced, encoded, vectors;
+  index_t pivoted;        // pivots and coefficients, f32
+  index_t svd_scratch;    // of a thread
+  index_t pivot_scratch;  // of a thread
 };
 
 TileMemory memory_of_tile(const CompressOptions& options, const Tile& tile) {
   const index_t h = tile.height, w = tile.width, k = highest_rank(options, tile.full_rank());
   const kernels::TileSvdBytes svd = kernels::tile_svd_bytes(h, w, k);
-  TileMemory memory{4 * h * w, svd.reduced, 0, 4 * k * (h + w), svd.scratch};
-  memory.encoded = 4 * tile.full_rank();  // its spectrum
+  TileMemory memory{.values = 4 * h * w,
+                    .reduced = svd.reduced,
+                    .encoded = 4 * tile.full_rank(),  // its spectrum
+                    .vectors = 4 * k * (h + w),
+                    .pivoted = 0,
+                    .svd_scratch = svd.scratch,
+                    .pivot_scratch = 0};
   if (options.keeps_vectors()) {
     memory.encoded += 4 * k * (h + w) + h * w * size_of(options.values_type);
   } else {
     memory.encoded += std::min(dense_bytes(h, w, options.factor_type),
                                stored_bytes(kind_of(options.storage), h, w, k, options.factor_type));
-    if (options.storage == Storage::pivoted) memory.scratch = std::max(memory.scratch, kernels::pivot_bytes(h, w, k));
+    if (options.storage == Storage::factors) return memory;
+    memory.pivoted = 4 * k * (h + w - k);
+    memory.pivot_scratch = kernels::pivot_bytes(h, w, k);
   }
   return memory;
 }
@@ -125,7 +135,10 @@ BatchMemory memory_of(const CompressOptions& options, std::span<const TileGrid> 
       memory.working += all(tile.reduced);
       memory.encoded += all(tile.encoded);
       const index_t at_once = std::min(here.size(), tiles_at_once(grid, threads));
-      transient = std::max(transient, std::min<index_t>(at_once, threads) * tile.scratch + 2 * at_once * tile.vectors);
+      const index_t busy = std::min<index_t>(at_once, threads);
+      // Vectors are found, and their reduced forms given back; then pivots.
+      const index_t pivoting = at_once * (tile.pivoted - tile.reduced) + busy * tile.pivot_scratch;
+      transient = std::max(transient, at_once * tile.vectors + std::max(busy * tile.svd_scratch, pivoting));
     }
     memory.working += transient;
     most.values = std::max(most.values, memory.values);

@@ -38,8 +38,9 @@ struct BatchMemory {
 /// Of a batch that is dealt so, with so many threads on each rank. For a tile (h, w), r = min(h, w), of rank at most k:
 ///
 ///     values    4 h w
-///     working   the reduced form (4 r² of tiles up to r = 256, else see kernels::tile_svd_bytes), for all tiles;
-///               vectors, twice 4 k (h + w), for 2^20 numbers or one tile of each thread; scratch of SVD and pivots
+///     working   reduced forms of all tiles: 4 r² bytes, 8 r² above r = 256. For as many tiles as have 2^20 numbers, or
+///               one of each thread: vectors 4 k (h + w), then scratch of the SVD; or, in place of reduced forms, pivots
+///               and coefficients 4 k (h + w - k), and scratch of pivoting 8 (h k + k² + 2 k w)
 ///     encoded   h w numbers of the factor type; under max-rank 4 k (h + w) and the original values; spectra
 BatchMemory memory_of(const CompressOptions& options, std::span<const TileGrid> grids, std::span<const Range> dealt,
                       int threads);

@@ -69,7 +69,7 @@ TEST(BatchMemory, CountsATileAsWritten) {
   const std::vector<Range> dealt = {{0, 1}};
   const BatchMemory memory = memory_of(options, one, dealt, 1);
   EXPECT_EQ(memory.values, 65536);
-  EXPECT_GE(memory.working, 8 * (128 * 127 / 2 + 4 * 128 + 1) + 2 * 4 * 128 * 256);
+  EXPECT_GE(memory.working, 8 * (128 * 127 / 2 + 4 * 128 + 1) + 4 * 128 * 256);
   EXPECT_NEAR(static_cast<double>(memory.encoded), 65536 + 512, 16);
 }
 
