@@ -13,7 +13,7 @@ namespace hack::jobs {
 namespace {
 
 /// What a rank takes before it has a matrix, and MPI and HDF5 while an archive is written; by measurement.
-constexpr index_t program_bytes = 80 << 20;
+constexpr index_t program_bytes = 96 << 20;
 
 svd::TileFormat format_of(const CompressionOptions& options) {
   return {svd::parse_storage(options.storage), svd::parse_factor_type(options.factor_type), options.calibration.align};
