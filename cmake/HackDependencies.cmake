@@ -50,12 +50,6 @@ target_include_directories(hack_lapack SYSTEM INTERFACE ${HACK_OPENBLAS_INCLUDE}
 
 # Device code is compiled only where asked for, or where both the toolkit and a GPU are present.
 set(HACK_CUDA_ENABLED 0)
-if(HACK_WITH_CUDA STREQUAL "ON")
-  find_package(CUDAToolkit REQUIRED)
-  set(HACK_CUDA_ENABLED 1)
-elseif(HACK_WITH_CUDA STREQUAL "AUTO" AND EXISTS /proc/driver/nvidia/version)
-  find_package(CUDAToolkit QUIET)
-  if(CUDAToolkit_FOUND)
-    set(HACK_CUDA_ENABLED 1)
-  endif()
+if(HACK_WITH_CUDA STREQUAL "ON" OR (HACK_WITH_CUDA STREQUAL "AUTO" AND EXISTS /proc/driver/nvidia/version))
+  include(HackCuda)
 endif()

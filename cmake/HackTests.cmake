@@ -32,6 +32,8 @@ function(hack_add_test name)
     HACK_SOURCE_DIR="${PROJECT_SOURCE_DIR}" HACK_PROGRAM="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}/hack"
     HACK_MPIEXEC="${MPIEXEC_EXECUTABLE}")
   hack_set_options(${name})
+  hack_compile_briefly(${name})
+  target_precompile_headers(${name} REUSE_FROM hack_test_main)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
   if(NOT ARG_NP)
     add_test(NAME ${name} COMMAND ${name})

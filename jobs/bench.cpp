@@ -6,6 +6,8 @@
 #include "jobs/bench_svd.hpp"
 #include "jobs/commands.hpp"
 #include "jobs/model_files.hpp"
+#include "jobs/read_bandwidth.hpp"
+#include "kernels/elementwise.hpp"
 #include "kernels/error.hpp"
 #include "model/generate.hpp"
 #include "model/perplexity.hpp"
@@ -17,26 +19,31 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-/// Bytes a second that all ranks together read from memory: what decoding is bound by. Integers, because their sum has
-/// no latency to wait for.
-double measure_read_bandwidth(const comm::Communicator& world, int threads) {
-  constexpr index_t all_numbers = index_t{1} << 26;  // 512 MiB, above every cache
-  constexpr int repeats = 5;
-  const index_t n = all_numbers / world.size();
-  Buffer<std::uint64_t> data(n);
-#pragma omp parallel for num_threads(threads) schedule(static)
-  for (index_t i = 0; i < n; ++i) data.data()[i] = 1;
-  std::vector<double> rates;
+/// Bytes a second that this rank's GPU moves, by sums of vectors: two are read and one is written.
+double measure_gpu_bandwidth(Queue<Device::cuda>& queue) {
+  constexpr index_t n = index_t{1} << 26;
+  constexpr int repeats = 10;
+  const std::vector<float> zeros(static_cast<std::size_t>(n));
+  const auto x = to_device<Device::cuda>(zeros.data(), n);
+  auto y = to_device<Device::cuda>(zeros.data(), n);
+  double best = 0;
   for (int r = 0; r < repeats; ++r) {
-    world.barrier();
+    queue.wait();
     const Clock::time_point start = Clock::now();
-    std::uint64_t sum = 0;
-#pragma omp parallel for simd num_threads(threads) schedule(static) reduction(+ : sum)
-    for (index_t i = 0; i < n; ++i) sum += data.data()[i];
-    HACK_EXPECT(sum == static_cast<std::uint64_t>(n));
-    rates.push_back(static_cast<double>(n) * 8 * world.size() / comm::all_reduce_max(world, seconds_since(start)));
+    kernels::add<Device::cuda>(queue, {x.data(), 1024, n / 1024}, {y.data(), 1024, n / 1024});
+    queue.wait();
+    best = std::max(best, 3.0 * static_cast<double>(x.bytes()) / seconds_since(start));
   }
-  return *std::max_element(rates.begin(), rates.end());
+  return best;
+}
+
+template <Device D>
+double measure_bandwidth(const comm::Communicator& world, Queue<D>& queue) {
+  if constexpr (D == Device::cuda) {
+    return comm::all_reduce_sum(world, measure_gpu_bandwidth(queue));
+  } else {
+    return measure_read_bandwidth(world, queue.threads());
+  }
 }
 
 class BenchCommand : public Command {
@@ -62,7 +69,7 @@ class BenchCommand : public Command {
 
   nlohmann::json run(Session& session) override {
     if (part_ == "svd") return svd_.run(session, repeats_);
-    return with_device(session.device(), [&]<Device D>() { return run_on<D>(session); });
+    return with_device(session, [&]<Device D>() { return run_on<D>(session); });
   }
 
  private:
@@ -80,7 +87,7 @@ class BenchCommand : public Command {
       const double once = decode ? time_decode(llama, tokens) : time_prefill(llama, tokens);
       if (r >= 0) seconds.push_back(comm::all_reduce_max(session.world(), once));
     }
-    const double bandwidth = decode ? measure_read_bandwidth(session.world(), session.threads()) : 0;
+    const double bandwidth = decode ? measure_bandwidth(session.world(), queue) : 0;
     const double bytes = comm::all_reduce_sum(session.world(), static_cast<double>(llama.bytes_per_token()));
     std::sort(seconds.begin(), seconds.end());
     const double median = seconds[seconds.size() / 2];

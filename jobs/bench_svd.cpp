@@ -185,8 +185,7 @@ void SvdBench::add_options(CLI::App& app) {
 
 nlohmann::json SvdBench::run(const Session& session, int repeats) const {
   validate(session.options().device != "cuda",
-           "bench svd times the CPU (its GPU twin is not written yet); leave "
-           "--device out");
+           "bench svd times the CPU; leave --device out, or time tiles on a GPU by tests/gpu/run.sh");
   const comm::Communicator& world = session.world();
   const int threads = session.threads();
   openblas_set_num_threads(1);

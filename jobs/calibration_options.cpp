@@ -39,6 +39,13 @@ void CalibrationOptions::add_to(CLI::App& app) {
       ->capture_default_str()
       ->group(group);
   app.add_option(
+         "--token-power", token_power,
+         "What errors of a token count: the size of its residual stream to the power of -2 P; 1, relative to that "
+         "size; 0, all tokens alike")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str()
+      ->group(group);
+  app.add_option(
          "--inputs", inputs,
          "Inputs that a matrix is fitted to: those that the layers compressed before give, or the dense model's")
       ->check(CLI::IsMember({"compressed", "dense"}))
@@ -113,6 +120,7 @@ void CalibrationOptions::apply_to(model::LayerwiseOptions& options) const {
     options.refine = svd::RefineOptions{refine, refine_rate, refine_batch, static_cast<std::uint64_t>(seed)};
   }
   options.align = align;
+  options.token_power = token_power;
   options.compressed_inputs = inputs == "compressed";
   options.target_share = options.compressed_inputs ? target_share : 0.0;
 }
@@ -146,6 +154,7 @@ nlohmann::json CalibrationOptions::describe(bool has_budget) const {
                         {"calibration-context", context},
                         {"refit", !no_refit},
                         {"damping", damping},
+                        {"token-power", token_power},
                         {"inputs", inputs},
                         {"target-share", target_share}};
   if (method == "feedback") how["sweeps"] = sweeps;

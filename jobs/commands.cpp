@@ -11,6 +11,8 @@ std::vector<std::unique_ptr<Command>> make_commands(CLI::App& app) {
   commands.push_back(make_inspect(app));
   commands.push_back(make_tokenize(app));
   commands.push_back(make_bench(app));
+  commands.push_back(make_study(app));
+  commands.push_back(make_plan(app));
   return commands;
 }
 

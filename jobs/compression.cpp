@@ -104,11 +104,14 @@ Compressed Compressor::run_layerwise(const Task& task) {
   const model::TokenWindows windows =
       model::cut_windows(tokens(calibration), calibration.context, 0, calibration.windows);
   Compressed result;
-  const Ranks ranks = allocate_ranks(options, absolute(task.output).parent_path(), result.predicted_loss);
+  const std::filesystem::path folder = absolute(task.output).parent_path();
+  const Ranks ranks = allocate_ranks(options, folder, result.predicted_loss);
   const std::unique_ptr<comm::Journal> journal = open_journal(task, hash_of(windows, ranks));
   Progress progress(session_.log(), "compress", "layers");
+  model::LayerwiseOptions layerwise = options.layerwise(type_);
+  layerwise.statistics_folder = folder;
   model::LayerwiseReport report = model::compress_layerwise(
-      session_.world(), queue_, checkpoint_, windows, options.layerwise(type_), ranks, task.header, task.output,
+      session_.world(), queue_, checkpoint_, windows, layerwise, ranks, task.header, task.output,
       [&](index_t done, index_t total) { progress.update(done, total); }, journal.get());
   if (journal) journal->remove();
   result.matrices = std::move(report.matrices);
@@ -157,6 +160,7 @@ std::vector<model::MatrixSensitivity> Compressor::sensitivities(const Compressio
   const model::SensitivityOptions how{.storage = layerwise.storage,
                                       .weighting = layerwise.weighting,
                                       .linears = layerwise.linears,
+                                      .token_power = layerwise.token_power,
                                       .type = type_,
                                       .folder = folder};
   Progress progress(session_.log(), "measure losses", "layers");

@@ -94,6 +94,11 @@ std::vector<std::size_t> CompressionOptions::linears() const {
 model::LayerwiseOptions CompressionOptions::layerwise(DType type) const {
   model::LayerwiseOptions options{.storage = stored(), .linears = linears(), .type = type};
   calibration.apply_to(options);
+  const svd::FactorType stored_as = options.storage.factor_type;
+  const bool rounds = stored_as != DType::f32 && !stored_as.has_scales();
+  if (options.weighting.refit && rounds && options.storage.storage == svd::Storage::factors) {
+    options.weighting.rounding = stored_as.widened();
+  }
   return options;
 }
 

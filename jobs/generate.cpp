@@ -33,7 +33,7 @@ class GenerateCommand : public Command {
   }
 
   nlohmann::json run(Session& session) override {
-    return with_device(session.device(), [&]<Device D>() { return run_on<D>(session); });
+    return with_device(session, [&]<Device D>() { return run_on<D>(session); });
   }
 
  private:

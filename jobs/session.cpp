@@ -5,6 +5,7 @@
 
 #include "comm/collectives.hpp"
 #include "comm/deadline.hpp"
+#include "comm/gpu.hpp"
 #include "comm/temporary_file.hpp"
 #include "jobs/system_info.hpp"
 #include "kernels/config.hpp"
@@ -25,10 +26,20 @@ Session::Session(const CommonOptions& options)
   if (!warning.empty()) log_.info("warning: {}", warning);
 }
 
+void Session::take_gpu() {
+  const comm::GpuChoice choice = comm::choose_gpu(world_);
+  gpu_ = choice.name;
+  gpu_libraries_ = choice.libraries;
+  log_.info("GPU: {}{}", gpu_,
+            choice.is_shared ? "; ranks share one, so their sums go through host memory (never time this)" : "");
+}
+
 void Session::finish(const CLI::App& command, nlohmann::json results) {
   const double memory = peak_memory_bytes();
   const std::vector<double> per_rank = comm::gather<double>(world_, std::span(&memory, 1));
-  nlohmann::json environment = describe_environment(world_, threads_, to_string(device_).data());
+  nlohmann::json environment = describe_environment(world_, threads_, gpu_.empty() ? "cpu" : "cuda");
+  environment["gpu_libraries"] = gpu_.empty() ? nlohmann::json(nullptr) : nlohmann::json(gpu_libraries_);
+  environment["gpu"] = gpu_.empty() ? nlohmann::json(nullptr) : nlohmann::json(gpu_);
   if (!world_.is_root() || options_.report.empty()) return;
   results["peak_memory_bytes"] = per_rank;
   results["total_seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();

@@ -20,6 +20,8 @@ class Session {
   const Log& log() const { return log_; }
   int threads() const { return threads_; }
   Device device() const { return device_; }
+  /// Gives each rank its GPU and says which. Collective.
+  void take_gpu();
 
   /// Adds to `results` what every report has: seconds of the whole run and peak memory. Writes the file of --report on
   /// rank 0, whole or not at all. Collective.
@@ -29,6 +31,8 @@ class Session {
   const CommonOptions& options_;
   comm::Communicator world_;
   Device device_;
+  std::string gpu_;  // of rank 0; empty until taken
+  std::string gpu_libraries_;
   Log log_;
   int threads_;
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
@@ -56,8 +60,11 @@ class Command {
 /// Calls body.template operator()<D>() with the device chosen at run time as template argument: the one place where the
 /// option becomes a type.
 template <class Body>
-auto with_device(Device device, Body&& body) {
-  if (device == Device::cuda) return body.template operator()<Device::cuda>();
+auto with_device(Session& session, Body&& body) {
+  if (session.device() == Device::cuda) {
+    session.take_gpu();
+    return body.template operator()<Device::cuda>();
+  }
   return body.template operator()<Device::cpu>();
 }
 

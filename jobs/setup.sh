@@ -2,9 +2,10 @@
 # Finds what building and running HACK needs, and installs what is missing with apt-get (Debian 12, Ubuntu 24.04; as root
 # or through sudo). Where it cannot, says what is missing for Debian, for Spack and as cluster modules.
 #
-#   bash jobs/setup.sh [--tests] [--model] [--check]
+#   bash jobs/setup.sh [--tests] [--slurm] [--model] [--check]
 #
 #   --tests   also what the tests need            --model   also Python with pip, to download the demo's model
+#   --slurm   also a Slurm of this machine's own, for the tests of job scripts
 #   --check   only report; exit status 1 where something is missing
 set -euo pipefail
 
@@ -31,8 +32,15 @@ PCRE2                                |libpcre2-dev      |pcre2          |PCRE2  
 Highway                              |libhwy-dev        |highway        |Highway       |has_library libhwy hwy/highway.h'
 test_requirements='
 GoogleTest                           |libgtest-dev      |googletest     |googletest    |has_library gtest gtest/gtest.h
+Boost.Context                        |libboost-context-dev|boost+context|Boost         |has_library boost_context boost/context/fiber.hpp
 HDF5 tools (h5ls, h5dump)            |hdf5-tools        |hdf5+mpi       |HDF5          |on_path h5ls
 h5py                                 |python3-h5py      |py-h5py        |h5py          |python_with h5py'
+slurm_requirements='
+Slurm controller                     |slurmctld         |slurm          |Slurm         |on_path slurmctld
+Slurm node daemon                    |slurmd            |slurm          |Slurm         |on_path slurmd
+Slurm commands                       |slurm-client      |slurm          |Slurm         |on_path sbatch
+MUNGE                                |munge             |munge          |munge         |on_path munged
+PMIx, by which srun starts ranks     |libpmix2          |pmix           |PMIx          |srun --mpi=list'
 model_requirements='
 Python 3 with pip                    |python3-pip       |py-pip         |Python        |python_with pip'
 
@@ -143,10 +151,11 @@ wanted=$build_requirements
 while [ $# -gt 0 ]; do
   case $1 in
     --tests) wanted+=$test_requirements ;;
+    --slurm) wanted+=$slurm_requirements ;;
     --model) wanted+=$model_requirements ;;
     --check) check_only=1 ;;
     -h | --help) help_of "${BASH_SOURCE[0]}"; exit 0 ;;
-    *) die "unknown option $1 (--tests, --model, --check)" ;;
+    *) die "unknown option $1 (--tests, --slurm, --model, --check)" ;;
   esac
   shift
 done

@@ -1,6 +1,7 @@
 #include "jobs/system_info.hpp"
 
 #include <H5public.h>
+#include <malloc.h>
 #include <mpi.h>
 #include <openblas_config.h>
 #include <sched.h>
@@ -84,6 +85,11 @@ double peak_memory_bytes() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   return static_cast<double>(usage.ru_maxrss) * 1024;
+}
+
+void forget_peak_memory() {
+  malloc_trim(0);  // what was freed is not resident any more
+  std::ofstream("/proc/self/clear_refs") << 5;
 }
 
 std::string performance_warning(const comm::Communicator& world, int threads) {

@@ -12,8 +12,10 @@ int usable_cores(const comm::Communicator& world);
 /// Host, CPU, cores, and names and versions of the libraries at work. Collective; the same on every rank.
 nlohmann::json describe_environment(const comm::Communicator& world, int threads, const char* device);
 
-/// Largest resident memory of this process so far, in bytes.
+/// Largest resident memory of this process so far, or since forget_peak_memory(), in bytes.
 double peak_memory_bytes();
+/// Starts peak_memory_bytes() again from what is resident now, where the system can (Linux).
+void forget_peak_memory();
 
 /// Warns about set-ups that cost speed without a word: a BLAS tuned for an older CPU, a rank bound to one of many
 /// cores. Empty where all is well.

@@ -25,6 +25,10 @@ struct TileLayout {
   index_t first_pivot = 0;   ///< of a pivoted tile: how many pivots lie above the rows that the view has of it
 };
 
+/// What a device works out once for a matrix, to multiply with it many times.
+template <Device D>
+class FactoredPlan;
+
 /// A matrix (rows, cols) cut into I × J tiles, kept in less than its own numbers. In rank space every tile (i, j) has a
 /// block z_ij: k numbers s ∘ (Vᵀ x_j) of two factors, the w numbers x_j themselves of a dense tile (whose "U" is the
 /// tile), of a pivoted tile the k numbers that its pivots' rows make of x_j. z_i holds the blocks of tile row i: of
@@ -45,14 +49,37 @@ struct FactoredView {
   const std::byte* u = nullptr;  // tile row i: U_i (h_i, R_i), then C (h_i - pivots, k) tile after tile; row-major
   std::span<const index_t> u_offsets;  // (I + 1) start of U_i, in numbers; host
   const std::byte* v = nullptr;  // tile column j: (K_j, w_j) row-major, Vᵀ or pivots of its tiles, top to bottom
-  std::span<const index_t> v_offsets;   // (J + 1) start of V_j, in numbers; host
-  const float* scale = nullptr;         // singular values of two factors
-  const std::uint8_t* marks = nullptr;  // which rows of a pivoted tile are pivots (row_marks.hpp)
+  std::span<const index_t> v_offsets;     // (J + 1) start of V_j, in numbers; host
+  const float* scale = nullptr;           // singular values of two factors
+  const std::uint8_t* marks = nullptr;    // which rows of a pivoted tile are pivots (row_marks.hpp)
+  const FactoredPlan<D>* plan = nullptr;  // made of what stands above; the CPU needs none
 
   index_t tile_rows() const { return std::ssize(row_offsets) - 1; }
   index_t tile_cols() const { return std::ssize(col_offsets) - 1; }
   index_t rank_space() const { return block_offsets.empty() ? 0 : block_offsets.back(); }
   const TileLayout& tile(index_t i, index_t j) const { return tiles[static_cast<std::size_t>(i * tile_cols() + j)]; }
+};
+
+template <>
+class FactoredPlan<Device::cpu> {
+ public:
+  explicit FactoredPlan(const FactoredView<Device::cpu>&, const std::uint8_t* /*marks*/) {}
+};
+
+/// The shares of thread blocks, in device memory.
+template <>
+class FactoredPlan<Device::cuda> {
+ public:
+  /// `marks`: those of the view, in host memory.
+  FactoredPlan(const FactoredView<Device::cuda>& view, const std::uint8_t* marks);
+
+  /// cuda::FactoredShares, on the host.
+  const std::byte* shares() const { return shares_.data(); }
+  index_t bytes() const { return lists_.bytes(); }
+
+ private:
+  Buffer<std::byte, Device::cuda> lists_;
+  Buffer<std::byte> shares_;
 };
 
 /// y = x Wᵀ without forming W: z for each tile column, then y for each tile row. x (tokens, cols), y (tokens, rows).

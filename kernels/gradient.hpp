@@ -30,9 +30,11 @@ template <Device D>
 void swiglu_gradient(Queue<D>& queue, MatrixView<const float, D> dout, MatrixView<float, D> gate,
                      MatrixView<float, D> up);
 
-/// squares[t] = Σ_j (y_tj - target_tj)², and replaces y by factor * (y - target); both (tokens, n), squares (tokens).
+/// squares[t] = weight_t Σ_j (y_tj - target_tj)², and replaces y_t by factor * weight_t * (y_t - target_t); both
+/// (tokens, n), weights and squares (tokens). Without weights all are 1.
 template <Device D>
-void residual(Queue<D>& queue, MatrixView<const float, D> target, float factor, MatrixView<float, D> y, float* squares);
+void residual(Queue<D>& queue, MatrixView<const float, D> target, const float* weights, float factor,
+              MatrixView<float, D> y, float* squares);
 
 /// A tile W = L R of a matrix, at (row, col) there.
 template <Device D>

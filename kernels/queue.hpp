@@ -1,8 +1,14 @@
 #pragma once
 
+#include <memory>
+
 #include "kernels/device.hpp"
 
 namespace hack {
+
+namespace kernels::cuda {
+class Resources;
+}
 
 /// Where operations run: the threads of a CPU, or the stream and library handles of a GPU. Passed explicitly to every
 /// operation; operations of one queue happen in order.
@@ -26,15 +32,20 @@ class Queue<Device::cpu> {
 template <>
 class Queue<Device::cuda> {
  public:
-  /// threads: of the host, for what is staged there.
+  /// threads: of the host, for what is done there.
   explicit Queue(int threads);
   ~Queue();
   Queue(const Queue&) = delete;
   Queue& operator=(const Queue&) = delete;
+  int threads() const { return threads_; }
   void wait();
 
+  /// What operations work with: stream, handles, working memory.
+  kernels::cuda::Resources& resources() const { return *resources_; }
+
  private:
-  void* stream_ = nullptr;  // cudaStream_t, whose header only kernels/cuda sees
+  int threads_;
+  std::unique_ptr<kernels::cuda::Resources> resources_;  // kernels/cuda/resources.hpp
 };
 
 }  // namespace hack

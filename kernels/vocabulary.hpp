@@ -2,18 +2,11 @@
 
 #include <span>
 
+#include "kernels/loss_parts.hpp"
 #include "kernels/matrix_view.hpp"
 #include "kernels/queue.hpp"
 
 namespace hack::kernels {
-
-/// What one rank knows of softmax cross-entropy over its slice of the vocabulary, per token. Over all ranks:
-/// m = max maxima, s = Σ sums · exp(maxima - m), loss = m + log s - Σ target_logits.
-struct PartialLoss {
-  float maximum;       ///< largest logit of the slice; -infinity for an empty slice
-  float sum;           ///< Σ exp(logit - maximum) over the slice
-  float target_logit;  ///< the target's logit if it lies in the slice, else 0
-};
 
 /// Partial losses of hidden (tokens, hidden_size) against head (vocabulary of this rank, hidden_size), whose row 0 is
 /// token first_id; targets (tokens) are ids of the whole vocabulary. Works in blocks: no (tokens, vocabulary) matrix.

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Every test, from a bare machine (Debian 12, Ubuntu 24.04): installs what is missing, builds and runs the tests of the
-# release preset, then of the sanitizer preset (all but those labelled model), then the layout's check.
+# release preset, then of the sanitizer preset (on 1 and 3 ranks, without the real model and Slurm), compiles what runs on
+# GPUs where nvcc is installed (preset cuda, three architectures; no GPU needed), then checks the layout.
 # Packages, builds and model are reused. The last line is 'N passed, N failed, N skipped'.
 #
 #   bash tests/run.sh [--release-only] [--filter REGEX]
@@ -73,8 +74,21 @@ reasons_of_skips() {
   [ -z "$reasons" ] || printf 'cases left out inside the tests, and why:\n%s\n' "$reasons"
 }
 
+# missing_for_gpus: what compiling for GPUs lacks; nothing where it can be done.
+missing_for_gpus() {
+  local nvcc include
+  nvcc=$(command -v nvcc || ls /usr/local/cuda/bin/nvcc 2>/dev/null || true)
+  [ -n "$nvcc" ] || { echo "nvcc (the CUDA Toolkit)"; return; }
+  include=$(dirname "$(dirname "$(readlink -f "$nvcc")")")/include
+  [ -e "$include/cublasLt.h" ] || { echo "cuBLAS (cublasLt.h)"; return; }
+  [ -e "$include/nccl.h" ] || [ -e "${NCCL_HOME:-/usr}/include/nccl.h" ] || echo "NCCL (nccl.h)"
+}
+
 step "Packages"
 logged "$logs/setup.log" bash "$root/jobs/setup.sh" --tests --model
+# The tests of job scripts find out by themselves whether there is a Slurm.
+bash "$root/jobs/setup.sh" --slurm >"$logs/setup-slurm.log" 2>&1 </dev/null ||
+  say "no Slurm here: the tests that need it will be skipped (log: $logs/setup-slurm.log)"
 
 step "Model"
 if fetch_model </dev/null; then
@@ -92,11 +106,26 @@ for preset in "${presets[@]}"; do
 
   step "Tests, preset $preset"
   if [ "$preset" = asan ]; then
-    run_tests asan "$folder" --label-exclude '^model$'
+    # Two and four ranks take the code paths of three, and most of the time: the sanitizers see one and three.
+    run_tests asan "$folder" --label-exclude '^(model|slurm|np2|np4)$'
   else
     run_tests "$preset" "$folder"
   fi
 done
+
+# Device code and the calls of CUDA and NCCL; the rest of that preset is what the others have built already.
+step "Compile for GPUs, preset cuda"
+missing=$(missing_for_gpus)
+if [ -n "$filter" ]; then
+  say "left out (--filter)"
+elif [ -n "$missing" ]; then
+  say "skipped: $missing is not installed"
+  skipped=$((skipped + 1))
+else
+  configure cuda "$root/build-cuda" "$logs/configure-cuda.log" OFF
+  logged "$logs/build-cuda.log" cmake --build --preset cuda --parallel "$(build_jobs)" --target hack_device hack_comm_gpu
+  passed=$((passed + 1))
+fi
 
 step "Layout"
 if bash "$root/tests/check_layout.sh"; then passed=$((passed + 1)); else failed=$((failed + 1)); fi

@@ -116,10 +116,14 @@ void swiglu_gradient<Device::cpu>(Queue<Device::cpu>& queue, X dout, Y gate, Y u
 }
 
 template <>
-void residual<Device::cpu>(Queue<Device::cpu>& queue, X target, float factor, Y y, float* squares) {
+void residual<Device::cpu>(Queue<Device::cpu>& queue, X target, const float* weights, float factor, Y y,
+                           float* squares) {
   HACK_EXPECT(target.rows == y.rows && target.cols == y.cols);
 #pragma omp parallel for schedule(static) num_threads(team_size(queue, 2 * bytes_of(y)))
-  for (index_t i = 0; i < y.rows; ++i) squares[i] = scaled_difference(target.row(i), factor, y.row(i), y.cols);
+  for (index_t i = 0; i < y.rows; ++i) {
+    const float weight = weights == nullptr ? 1.0f : weights[i];
+    squares[i] = weight * scaled_difference(target.row(i), weight * factor, y.row(i), y.cols);
+  }
 }
 
 template <>

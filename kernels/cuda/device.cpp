@@ -14,8 +14,15 @@ std::string_view why_unavailable<Device::cuda>() {
     if (code != cudaSuccess || devices == 0) {
       return fmt::format("no GPU can be used ({}); look at nvidia-smi, or use --device cpu", cudaGetErrorString(code));
     }
-    // Memory and queues are here; the operations of kernels/stub take the place of the ones still to be written.
-    return std::string("this version has no operations for GPUs; use --device cpu");
+    int device = 0, major = 0;
+    cudaGetDevice(&device);
+    cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
+    constexpr int oldest = 8;
+    if (major < oldest) {
+      return fmt::format("the GPU is of compute capability {}.x ({}.0 or later is needed); use --device cpu", major,
+                         oldest);
+    }
+    return std::string();
   }();
   return reason;
 }

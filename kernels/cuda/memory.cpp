@@ -5,8 +5,13 @@ namespace hack::kernels {
 
 template <>
 void* allocate<Device::cuda>(std::size_t bytes) {
+  // Kernels read 16 bytes at a time, and so may touch up to 15 behind the last number.
+  const std::size_t rounded = (bytes + 15) / 16 * 16;
   void* data = nullptr;
-  HACK_CUDA(cudaMalloc(&data, bytes));
+  const cudaError_t code = cudaMalloc(&data, rounded);
+  validate(code != cudaErrorMemoryAllocation,
+           "no room for {} bytes of GPU memory; use more ranks or a narrower --dtype", bytes);
+  check_cuda(code, "cudaMalloc");
   return data;
 }
 
@@ -18,6 +23,8 @@ void deallocate<Device::cuda>(void* data) noexcept {
 template <>
 void copy_from_host<Device::cuda>(void* to, const void* host, std::size_t bytes) {
   HACK_CUDA(cudaMemcpy(to, host, bytes, cudaMemcpyHostToDevice));
+  // cudaMemcpy returns when pageable memory is read, not when the GPU has it; queues do not wait for its stream.
+  HACK_CUDA(cudaStreamSynchronize(cudaStreamLegacy));
 }
 
 template <>

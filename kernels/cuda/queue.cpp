@@ -1,17 +1,72 @@
 #include "kernels/queue.hpp"
 
+#include <thread>
+
+#include "kernels/cuda/blas_error.hpp"
 #include "kernels/cuda/error.hpp"
+#include "kernels/cuda/resources.hpp"
 
 namespace hack {
 
-Queue<Device::cuda>::Queue(int /*threads*/) {
-  cudaStream_t stream = nullptr;
-  HACK_CUDA(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
-  stream_ = stream;
+namespace {
+
+cudaStream_t stream_of(const Queue<Device::cuda>& queue) {
+  return static_cast<cudaStream_t>(queue.resources().stream());
 }
 
-Queue<Device::cuda>::~Queue() { cudaStreamDestroy(static_cast<cudaStream_t>(stream_)); }
+}  // namespace
 
-void Queue<Device::cuda>::wait() { HACK_CUDA(cudaStreamSynchronize(static_cast<cudaStream_t>(stream_))); }
+Queue<Device::cuda>::Queue(int threads) : threads_(threads) {
+  cudaStream_t stream = nullptr;
+  HACK_CUDA(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+  cublasLtHandle_t blas = nullptr;
+  HACK_BLAS(cublasLtCreate(&blas));
+  resources_ = std::make_unique<kernels::cuda::Resources>(stream, blas);
+}
+
+Queue<Device::cuda>::~Queue() {
+  cublasLtDestroy(static_cast<cublasLtHandle_t>(resources_->blas()));
+  cudaStreamDestroy(stream_of(*this));
+}
+
+// Polls where collectives may be in the queue: a blocking wait never returns when a peer has stopped.
+void Queue<Device::cuda>::wait() {
+  kernels::cuda::WaitObserver* observer = resources_->observer();
+  if (observer == nullptr) {
+    HACK_CUDA(cudaStreamSynchronize(stream_of(*this)));
+    return;
+  }
+  while (true) {
+    const cudaError_t state = cudaStreamQuery(stream_of(*this));
+    if (state == cudaSuccess) break;
+    if (state != cudaErrorNotReady) kernels::check_cuda(state, "cudaStreamQuery");
+    observer->on_waiting();
+    std::this_thread::yield();
+  }
+  observer->on_done();
+}
+
+namespace kernels::cuda {
+
+void upload(Queue<Device::cuda>& queue, void* to, const void* host, std::size_t bytes) {
+  // From pageable memory: CUDA has its own copy when the call returns.
+  HACK_CUDA(cudaMemcpyAsync(to, host, bytes, cudaMemcpyHostToDevice, stream_of(queue)));
+}
+
+void download(Queue<Device::cuda>& queue, void* host, const void* from, std::size_t bytes) {
+  HACK_CUDA(cudaMemcpyAsync(host, from, bytes, cudaMemcpyDeviceToHost, stream_of(queue)));
+  queue.wait();
+}
+
+void clear(Queue<Device::cuda>& queue, void* to, std::size_t bytes) {
+  HACK_CUDA(cudaMemsetAsync(to, 0, bytes, stream_of(queue)));
+}
+
+void check_launch(int code, const char* kernel) {
+  const auto error = static_cast<cudaError_t>(code);
+  if (error != cudaSuccess) fail("launch of {} failed: {}", kernel, cudaGetErrorString(error));
+}
+
+}  // namespace kernels::cuda
 
 }  // namespace hack

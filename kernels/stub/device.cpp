@@ -3,6 +3,7 @@
 #include "kernels/device.hpp"
 
 #include "kernels/buffer.hpp"
+#include "kernels/cuda/resources.hpp"
 #include "kernels/queue.hpp"
 
 namespace hack {
@@ -13,7 +14,7 @@ namespace {
 
 }  // namespace
 
-Queue<Device::cuda>::Queue(int) { refuse(); }
+Queue<Device::cuda>::Queue(int threads) : threads_(threads) { refuse(); }
 Queue<Device::cuda>::~Queue() = default;
 void Queue<Device::cuda>::wait() { refuse(); }
 

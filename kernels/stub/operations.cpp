@@ -4,9 +4,8 @@
 #include "kernels/divergence.hpp"
 #include "kernels/elementwise.hpp"
 #include "kernels/factored_linear.hpp"
-#include "kernels/gradient.hpp"
+#include "kernels/gram.hpp"
 #include "kernels/linear.hpp"
-#include "kernels/pivot.hpp"
 #include "kernels/vocabulary.hpp"
 
 namespace hack {
@@ -84,49 +83,21 @@ void factored_linear<D>(Queue<D>&, X, const FactoredView<D>&, Y) {
 }
 
 template <>
-void pivot_tiles<D>(Queue<D>&, std::span<PivotedTile<D>>) {
+void add_outer_products<D>(Queue<D>&, X, X, MatrixView<double, D>) {
   refuse();
 }
 
 template <>
-void weight_gradient<D>(Queue<D>&, X, X, Y) {
+void add_gram<D>(Queue<D>&, X, MatrixView<double, D>) {
   refuse();
 }
 
 template <>
-void input_gradient<D>(Queue<D>&, X, X, Y) {
+void divergences<D>(Queue<D>&, X, X, WeightView<D>, std::span<double>) {
   refuse();
 }
 
-template <>
-void swiglu_into<D>(Queue<D>&, X, X, Y) {
-  refuse();
-}
-
-template <>
-void swiglu_gradient<D>(Queue<D>&, X, Y, Y) {
-  refuse();
-}
-
-template <>
-void residual<D>(Queue<D>&, X, float, Y, float*) {
-  refuse();
-}
-
-template <>
-void multiply_factors<D>(Queue<D>&, std::span<const FactorTile<D>>, Y) {
-  refuse();
-}
-
-template <>
-void factor_gradients<D>(Queue<D>&, X, std::span<const FactorTile<D>>) {
-  refuse();
-}
-
-template <>
-void adam<D>(Queue<D>&, const AdamStep&, const float*, float*, float*, float*, index_t) {
-  refuse();
-}
+FactoredPlan<D>::FactoredPlan(const FactoredView<D>&, const std::uint8_t*) { refuse(); }
 
 }  // namespace kernels
 }  // namespace hack

@@ -1,8 +1,9 @@
 #include "comm/collectives.hpp"
 
+#include "comm/collective_timer.hpp"
 #include "comm/deadline.hpp"
 #include "comm/error.hpp"
-#include "kernels/device.hpp"
+#include "comm/gpu_collectives.hpp"
 
 namespace hack::comm {
 namespace {
@@ -14,6 +15,7 @@ template <class T>
 void all_reduce(const Communicator& comm, T* x, index_t n, MPI_Datatype type, MPI_Op op) {
   if (comm.size() == 1) return;
   const Deadline::Wait wait("MPI_Allreduce");
+  const CollectiveTimer::Scope timed(comm);
   for (index_t i = 0; i < n; i += piece) {
     const int count = static_cast<int>(std::min(piece, n - i));
     HACK_MPI(MPI_Allreduce(MPI_IN_PLACE, x + i, count, type, op, comm.native()));
@@ -23,14 +25,27 @@ void all_reduce(const Communicator& comm, T* x, index_t n, MPI_Datatype type, MP
 }  // namespace
 
 template <>
-void all_reduce_sum<Device::cpu>(const Communicator& comm, MatrixView<float, Device::cpu> x) {
+void all_reduce_sum<Device::cpu>(const Communicator& comm, Queue<Device::cpu>&, MatrixView<float, Device::cpu> x) {
   HACK_EXPECT(x.ld == x.cols || x.rows <= 1);
   all_reduce(comm, x.data, x.rows * x.cols, MPI_FLOAT, MPI_SUM);
 }
 
 template <>
-void all_reduce_sum<Device::cuda>(const Communicator&, MatrixView<float, Device::cuda>) {
-  fail("{}", kernels::why_unavailable(Device::cuda));
+void all_reduce_sum<Device::cuda>(const Communicator& comm, Queue<Device::cuda>& queue,
+                                  MatrixView<float, Device::cuda> x) {
+  HACK_EXPECT(x.ld == x.cols || x.rows <= 1);
+  const index_t n = x.rows * x.cols;
+  if (comm.size() == 1 || n == 0) return;
+  if (GpuCollectives* gpu = comm.gpu()) {
+    queue.resources().observe(gpu);
+    gpu->all_reduce_sum(queue.resources().stream(), x.data, n);
+    return;
+  }
+  queue.wait();
+  std::vector<float> copy(static_cast<std::size_t>(n));
+  kernels::copy_to_host<Device::cuda>(copy.data(), x.data, copy.size() * sizeof(float));
+  all_reduce(comm, copy.data(), n, MPI_FLOAT, MPI_SUM);
+  kernels::copy_from_host<Device::cuda>(x.data, copy.data(), copy.size() * sizeof(float));
 }
 
 void all_reduce_sum(const Communicator& comm, std::span<float> x) {
@@ -61,6 +76,7 @@ double all_reduce_sum(const Communicator& comm, double x) {
 
 std::vector<std::byte> gather_bytes(const Communicator& comm, std::span<const std::byte> mine, Receivers receivers) {
   const Deadline::Wait wait("MPI_Gatherv");
+  const CollectiveTimer::Scope timed(comm);
   // Counts are in bytes and int: 2 GiB a call is far above what is gathered (tables, losses, spectra).
   HACK_EXPECT(std::ssize(mine) < (index_t{1} << 31));
   const int count = static_cast<int>(mine.size());
@@ -87,6 +103,7 @@ std::vector<std::byte> gather_bytes(const Communicator& comm, std::span<const st
 
 void broadcast(const Communicator& comm, std::span<std::byte> bytes, int root) {
   const Deadline::Wait wait("MPI_Bcast");
+  const CollectiveTimer::Scope timed(comm);
   for (index_t i = 0; i < std::ssize(bytes); i += piece) {
     const int count = static_cast<int>(std::min(piece, std::ssize(bytes) - i));
     HACK_MPI(MPI_Bcast(bytes.data() + i, count, MPI_BYTE, root, comm.native()));

@@ -7,6 +7,7 @@
 
 #include "comm/communicator.hpp"
 #include "kernels/matrix_view.hpp"
+#include "kernels/queue.hpp"
 
 namespace hack::comm {
 
@@ -15,9 +16,10 @@ namespace hack::comm {
 ///     before  rank 0: a0   rank 1: a1   rank 2: a2
 ///     after   every rank: a0 + a1 + a2   (the same bits on every rank)
 ///
-/// x must be contiguous (ld == cols). Cost: about 2 * bytes per rank on the wire.
+/// x must be contiguous (ld == cols). Cost: about 2 * bytes per rank on the wire. On the CPU by MPI, done when the call
+/// returns. On GPUs by NCCL, in the order of the queue; where ranks share a GPU, by MPI on a copy in host memory.
 template <Device D>
-void all_reduce_sum(const Communicator& comm, MatrixView<float, D> x);
+void all_reduce_sum(const Communicator& comm, Queue<D>& queue, MatrixView<float, D> x);
 
 /// The same for a handful of host numbers.
 void all_reduce_sum(const Communicator& comm, std::span<float> x);

@@ -1,9 +1,12 @@
 #include "comm/communicator.hpp"
 
+#include <chrono>
+#include <thread>
 #include <utility>
 
 #include "comm/deadline.hpp"
 #include "comm/error.hpp"
+#include "comm/gpu_collectives.hpp"
 
 namespace hack::comm {
 namespace {
@@ -27,12 +30,18 @@ Communicator Communicator::world() { return Communicator(duplicate(MPI_COMM_WORL
 Communicator Communicator::self() { return Communicator(duplicate(MPI_COMM_SELF)); }
 
 Communicator::Communicator(Communicator&& other) noexcept
-    : comm_(std::exchange(other.comm_, MPI_COMM_NULL)), rank_(other.rank_), size_(other.size_) {}
+    : comm_(std::exchange(other.comm_, MPI_COMM_NULL)),
+      rank_(other.rank_),
+      size_(other.size_),
+      has_gpu_(other.has_gpu_),
+      gpu_(std::move(other.gpu_)) {}
 
 Communicator& Communicator::operator=(Communicator&& other) noexcept {
   std::swap(comm_, other.comm_);
   std::swap(rank_, other.rank_);
   std::swap(size_, other.size_);
+  std::swap(has_gpu_, other.has_gpu_);
+  std::swap(gpu_, other.gpu_);
   return *this;
 }
 
@@ -56,9 +65,25 @@ Communicator Communicator::split_by_node() const {
   return Communicator(part);
 }
 
+GpuCollectives* Communicator::gpu() const {
+  if (!has_gpu_) gpu_ = make_gpu_collectives(*this);
+  has_gpu_ = true;
+  return gpu_.get();
+}
+
 void Communicator::barrier() const {
   const Deadline::Wait wait("MPI_Barrier");
   HACK_MPI(MPI_Barrier(comm_));
+}
+
+void Communicator::barrier_asleep() const {
+  MPI_Request request = MPI_REQUEST_NULL;
+  HACK_MPI(MPI_Ibarrier(comm_, &request));
+  for (int done = 0;;) {
+    HACK_MPI(MPI_Test(&request, &done, MPI_STATUS_IGNORE));
+    if (done) return;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
 }
 
 }  // namespace hack::comm

@@ -2,7 +2,11 @@
 
 #include <mpi.h>
 
+#include <memory>
+
 namespace hack::comm {
+
+class GpuCollectives;
 
 /// A group of MPI ranks. Owns its MPI_Comm (a duplicate or a split), so that its messages meet nobody else's; moves.
 class Communicator {
@@ -29,6 +33,13 @@ class Communicator {
   Communicator split_by_node() const;
 
   void barrier() const;
+  /// The same for a rank that has nothing to do until then, however long that takes: it sleeps, so that it takes
+  /// neither core nor memory bandwidth from those that work, and no deadline counts.
+  void barrier_asleep() const;
+
+  /// Collectives on GPU memory of this group, made at the first call (collective); null where they go through host
+  /// memory.
+  GpuCollectives* gpu() const;
 
  private:
   explicit Communicator(MPI_Comm owned);
@@ -36,6 +47,8 @@ class Communicator {
   MPI_Comm comm_ = MPI_COMM_NULL;
   int rank_ = 0;
   int size_ = 1;
+  mutable bool has_gpu_ = false;  // whether gpu_ has been made, null or not
+  mutable std::shared_ptr<GpuCollectives> gpu_;
 };
 
 }  // namespace hack::comm

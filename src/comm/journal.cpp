@@ -1,12 +1,8 @@
 #include "comm/journal.hpp"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <cerrno>
 #include <cstring>
 #include <exception>
 #include <fstream>
@@ -15,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "comm/collectives.hpp"
+#include "comm/durable_file.hpp"
 #include "kernels/error.hpp"
 
 namespace hack::comm {
@@ -77,37 +74,6 @@ std::string digest(index_t step, const Pieces& pieces) {
 std::span<const std::byte> bytes_of(const std::string& text) { return std::as_bytes(std::span(text)); }
 
 std::string digest(index_t step, const std::string& text) { return digest(step, Pieces{bytes_of(text)}); }
-
-/// Appends to a file, or makes it, and waits until the disk has it.
-class DurableFile {
- public:
-  DurableFile(const fs::path& path, int flags)
-      : path_(path), file_(open(path.c_str(), O_WRONLY | O_CREAT | flags, 0644)) {
-    check(file_ >= 0);
-  }
-  ~DurableFile() { close(file_); }
-  DurableFile(const DurableFile&) = delete;
-  DurableFile& operator=(const DurableFile&) = delete;
-
-  void write(std::span<const std::byte> bytes) {
-    while (!bytes.empty()) {
-      const ssize_t written = ::write(file_, bytes.data(), bytes.size());
-      if (written < 0 && errno == EINTR) continue;
-      check(written >= 0);
-      bytes = bytes.subspan(static_cast<std::size_t>(written));
-    }
-  }
-  void write(const std::string& text) { write(bytes_of(text)); }
-  void flush() { check(fdatasync(file_) == 0); }
-
- private:
-  void check(bool ok) const {
-    validate(ok, "cannot write {} ({}); the run keeps its finished steps there", path_.string(), std::strerror(errno));
-  }
-
-  fs::path path_;
-  int file_;
-};
 
 /// `length` bytes from `offset`; nothing where the file is shorter.
 std::optional<std::string> read_part(const fs::path& path, std::uintmax_t offset, std::size_t length) {
@@ -237,7 +203,7 @@ void Journal::append(const Pieces& record, const Pieces& state) {
   // The state first: a record that is whole then always has one.
   const fs::path unfinished = state_path(step).string() + ".tmp";
   {
-    DurableFile file(unfinished, O_TRUNC);
+    DurableFile file(unfinished, DurableFile::Begin::empty);
     for (const std::span<const std::byte> piece : state) file.write(piece);
     file.write(digest(step, state));
     file.flush();
@@ -247,7 +213,7 @@ void Journal::append(const Pieces& record, const Pieces& state) {
   for (const std::span<const std::byte> piece : record) size += piece.size();
   std::uintmax_t at = step == 0 ? header().size() : fs::file_size(path_);
   {
-    DurableFile file(path_, step == 0 ? O_TRUNC : O_APPEND);
+    DurableFile file(path_, step == 0 ? DurableFile::Begin::empty : DurableFile::Begin::at_end);
     if (step == 0) file.write(header());
     file.write(std::as_bytes(std::span(&size, 1)));
     for (const std::span<const std::byte> piece : record) file.write(piece);

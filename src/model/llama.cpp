@@ -51,7 +51,7 @@ MatrixView<const float, D> Llama<D>::forward(std::span<const int> ids, KvCache<D
   }
   const MatrixView<float, D> x(stream_.data(), tokens, config_.hidden_size);
   kernels::embed(queue_, ids, embedding_.view(), plan_.vocabulary.begin, x);
-  comm::all_reduce_sum(tensor_, x);
+  comm::all_reduce_sum<D>(tensor_, queue_, x);
   for (index_t i = 0; i < config_.layers; ++i) {
     const LlamaLayer<D>& layer = layers_[i];
     const auto mixed = runner_.attention_mix(layer, runner_.attention_input(layer, x), plan_.kv_of_head, cache.length(),

@@ -11,15 +11,22 @@
 
 namespace hack::model {
 
+/// Losses of the scored tokens of each window.
+using WindowLosses = std::vector<std::vector<float>>;
+
+/// Hears of each window whose losses are there, in the order in which windows finish. `window` counts in the plan.
+using OnWindow = std::function<void(index_t window, std::span<const float> losses)>;
+
 /// Losses of the scored tokens of every window, in window order, on world rank 0 (empty elsewhere). Collective.
 ///
-/// Windows are dealt to the data-parallel copies in turn; a window's losses depend neither on the other windows nor on
-/// who computes them, so the result is the same in every bit for every number of copies.
+/// Windows are dealt to the data-parallel copies as these get free; a window's losses depend neither on the other
+/// windows nor on who computes them, so the result is the same in every bit for every number of copies.
 /// first_token: where the protocol says so, replaces each window's first token (llama.cpp's BOS rule).
-/// progress(done, all) is called on this rank after each of its windows.
+/// known: losses that need not be computed, one entry a window, empty ones of those to compute; with on_window it
+/// counts on world rank 0 alone.
 template <Device D>
-std::vector<std::vector<float>> window_losses(Llama<D>& llama, const comm::ProcessGrid& grid, std::span<const int> ids,
-                                              const WindowPlan& plan, std::optional<int> first_token,
-                                              const std::function<void(index_t, index_t)>& progress);
+WindowLosses window_losses(Llama<D>& llama, const comm::ProcessGrid& grid, std::span<const int> ids,
+                           const WindowPlan& plan, std::optional<int> first_token, WindowLosses known,
+                           const OnWindow& on_window);
 
 }  // namespace hack::model

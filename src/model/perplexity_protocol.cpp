@@ -101,13 +101,26 @@ WindowPlan plan_windows(Protocol protocol, index_t tokens, std::optional<index_t
            plan.stride, plan.context);
   plan.windows = make_windows(protocol, tokens, plan.context, plan.stride);
   validate(!limit || *limit >= 1, "--windows {} must be at least 1", limit.value_or(0));
-  if (limit && *limit < std::ssize(plan.windows)) plan.windows.resize(*limit);
   index_t scored = 0;
   for (const Window& window : plan.windows) scored += window.scored();
   validate(scored > 0,
            "the text has {} tokens, not one window of {} (protocol {}); use a longer text or a smaller --context",
            tokens, plan.context, to_string(protocol));
+  if (limit && *limit < std::ssize(plan.windows)) plan.windows.resize(*limit);
   return plan;
+}
+
+WindowPlan slice_of(const WindowPlan& plan, index_t part, index_t parts) {
+  HACK_EXPECT(part >= 0 && part < parts);
+  const index_t windows = std::ssize(plan.windows);
+  validate(parts <= windows, "--slice {}/{}: there are no more than {} windows; use that many slices at most", part + 1,
+           parts, windows);
+  const index_t begin = windows / parts * part + std::min(part, windows % parts);
+  const index_t end = begin + windows / parts + (part < windows % parts ? 1 : 0);
+  WindowPlan slice = plan;
+  slice.windows.assign(plan.windows.begin() + begin, plan.windows.begin() + end);
+  slice.first = plan.first + begin;
+  return slice;
 }
 
 Perplexity score(const WindowPlan& plan, const std::vector<std::vector<float>>& losses) {

@@ -32,12 +32,17 @@ struct WindowPlan {
   index_t context;
   index_t stride;  ///< distance of window starts; equals context unless windows overlap
   std::vector<Window> windows;
+  index_t first = 0;  ///< number in the text of the first of these windows
 };
 
 /// Cuts `tokens` tokens into windows. Defaults: context 2048, 512, 512, 1024; stride 512 (protocol stride only).
 /// `limit`: at most so many windows, from the start. An Error if not one window fits.
 WindowPlan plan_windows(Protocol protocol, index_t tokens, std::optional<index_t> context,
                         std::optional<index_t> stride, std::optional<index_t> limit);
+
+/// The windows of slice `part` of `parts`, from 0: as many as the other slices have, or one more. An Error if it is
+/// empty.
+WindowPlan slice_of(const WindowPlan& plan, index_t part, index_t parts);
 
 /// Result of a plan: from the losses of every window's scored tokens, in window order.
 struct Perplexity {

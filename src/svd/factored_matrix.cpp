@@ -195,12 +195,14 @@ FactoredMatrix<D>::FactoredMatrix(const FactorSource& source, const std::string&
   }
   scale_ = to_device<D>(scale.data(), std::ssize(scale));
   marks_ = to_device<D>(marks.data(), std::ssize(marks));
+  plan_.emplace(view(), marks.data());
 }
 
 template <Device D>
 kernels::FactoredView<D> FactoredMatrix<D>::view() const {
-  return {rows(), cols(),    type_,      row_offsets_, col_offsets_, block_offsets_, stack_sizes_,
-          tiles_, u_.data(), u_offsets_, v_.data(),    v_offsets_,   scale_.data(),  marks_.data()};
+  return {rows(),         cols(),       type_,         row_offsets_,  col_offsets_,
+          block_offsets_, stack_sizes_, tiles_,        u_.data(),     u_offsets_,
+          v_.data(),      v_offsets_,   scale_.data(), marks_.data(), plan_ ? &*plan_ : nullptr};
 }
 
 template class FactoredMatrix<Device::cpu>;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -55,6 +56,7 @@ class FactoredMatrix {
   Buffer<std::byte, D> v_;                  // tile column j: (K_j, w_j)
   Buffer<float, D> scale_;                  // (scales_)
   Buffer<std::uint8_t, D> marks_;
+  std::optional<kernels::FactoredPlan<D>> plan_;
 };
 
 }  // namespace hack::svd

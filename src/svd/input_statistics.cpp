@@ -1,18 +1,42 @@
 #include "svd/input_statistics.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include "comm/collectives.hpp"
+#include "kernels/error.hpp"
 #include "kernels/gram.hpp"
 
 namespace hack::svd {
+namespace {
+
+/// Writes √weight_t x_t, (tokens, n), and returns it.
+MatrixView<const float> scale_rows(Queue<Device::cpu>& queue, MatrixView<const float> x, std::span<const float> weights,
+                                   float* to) {
+#pragma omp parallel for schedule(static) num_threads(queue.threads())
+  for (index_t t = 0; t < x.rows; ++t) {
+    const float root = std::sqrt(weights[static_cast<std::size_t>(t)]);
+    for (index_t j = 0; j < x.cols; ++j) to[t * x.cols + j] = root * x(t, j);
+  }
+  return {to, x.rows, x.cols};
+}
+
+}  // namespace
 
 InputStatistics::InputStatistics(index_t n, bool with_cross) : n_(n), h_(n * n), cross_(with_cross ? n * n : 0) {
   std::fill_n(h_.data(), h_.size(), 0.0);
   std::fill_n(cross_.data(), cross_.size(), 0.0);
 }
 
-void InputStatistics::add(Queue<Device::cpu>& queue, MatrixView<const float> met, MatrixView<const float> dense) {
+void InputStatistics::add(Queue<Device::cpu>& queue, MatrixView<const float> met, MatrixView<const float> dense,
+                          std::span<const float> weights) {
+  if (!weights.empty()) {
+    HACK_EXPECT(std::ssize(weights) == met.rows);
+    const index_t size = met.rows * n_;
+    if (scaled_.size() < 2 * size) scaled_ = Buffer<float>(2 * size);
+    met = scale_rows(queue, met, weights, scaled_.data());
+    if (has_cross()) dense = scale_rows(queue, dense, weights, scaled_.data() + size);
+  }
   kernels::add_gram<Device::cpu>(queue, met, MatrixView<double>(h_.data(), n_, n_));
   if (has_cross()) {
     kernels::add_outer_products<Device::cpu>(queue, dense, met, MatrixView<double>(cross_.data(), n_, n_));
@@ -26,6 +50,26 @@ void InputStatistics::finish(const comm::Communicator& comm) {
   }
   comm::all_reduce_sum(comm, std::span(h_.data(), static_cast<std::size_t>(h_.size())));
   comm::all_reduce_sum(comm, std::span(cross_.data(), static_cast<std::size_t>(cross_.size())));
+}
+
+std::vector<float> InputStatistics::packed() const {
+  std::vector<float> lower;
+  lower.reserve(static_cast<std::size_t>(packed_size(n_)));
+  for (index_t i = 0; i < n_; ++i) {
+    for (index_t j = 0; j <= i; ++j) lower.push_back(static_cast<float>(h()(i, j)));
+  }
+  return lower;
+}
+
+InputStatistics InputStatistics::from_packed(index_t n, std::span<const float> lower) {
+  HACK_EXPECT(std::ssize(lower) == packed_size(n));
+  InputStatistics statistics(n, false);
+  const MatrixView<double> h(statistics.h_.data(), n, n);
+  const float* next = lower.data();
+  for (index_t i = 0; i < n; ++i) {
+    for (index_t j = 0; j <= i; ++j) h(i, j) = h(j, i) = *next++;
+  }
+  return statistics;
 }
 
 }  // namespace hack::svd

@@ -52,8 +52,8 @@ void MlpGradient::rebuild(Queue<D>& queue) {
   down_.rebuild(queue);
 }
 
-/// Leaves factor · (f(x) - target) in out_ and the activations of all layers in their buffers.
-double MlpGradient::run_forward(Queue<D>& queue, X inputs, X targets, float factor) {
+/// Leaves factor · weight · (f(x) - target) in out_ and the activations of all layers in their buffers.
+double MlpGradient::run_forward(Queue<D>& queue, X inputs, X targets, const float* weights, float factor) {
   const index_t tokens = inputs.rows;
   HACK_EXPECT(tokens <= max_tokens_ && targets.rows == tokens);
   HACK_EXPECT(inputs.cols == hidden() && targets.cols == hidden());
@@ -65,22 +65,22 @@ double MlpGradient::run_forward(Queue<D>& queue, X inputs, X targets, float fact
   kernels::linear<D>(queue, inputs, view(up_), up);
   kernels::swiglu_into<D>(queue, gate, up, product);
   kernels::linear<D>(queue, product, view(down_), out);
-  kernels::residual<D>(queue, targets, factor, out, squares_.data());
+  kernels::residual<D>(queue, targets, weights, factor, out, squares_.data());
   double sum = 0;
   for (index_t t = 0; t < tokens; ++t) sum += squares_[static_cast<std::size_t>(t)];
   return sum;
 }
 
-double MlpGradient::squared_error(Queue<D>& queue, X inputs, X targets) {
-  return run_forward(queue, inputs, targets, 1);
+double MlpGradient::squared_error(Queue<D>& queue, X inputs, X targets, const float* weights) {
+  return run_forward(queue, inputs, targets, weights, 1);
 }
 
-double MlpGradient::differentiate(Queue<D>& queue, X inputs, X targets, double factor) {
+double MlpGradient::differentiate(Queue<D>& queue, X inputs, X targets, double factor, const float* weights) {
   if (inputs.rows == 0) {
     std::ranges::fill(gradients(), 0.0f);
     return 0;
   }
-  const double sum = run_forward(queue, inputs, targets, static_cast<float>(2 * factor));
+  const double sum = run_forward(queue, inputs, targets, weights, static_cast<float>(2 * factor));
   const Y gate(gate_out_.data(), inputs.rows, intermediate());
   const Y up(up_out_.data(), inputs.rows, intermediate());
   const Y product(product_.data(), inputs.rows, intermediate());

@@ -37,18 +37,19 @@ class MlpGradient {
   /// Takes the parameters as they are now; called once before the first use, too.
   void rebuild(Queue<Device::cpu>& queue);
 
-  /// Returns Σ_t ‖f(x_t) - target_t‖²; inputs and targets (tokens, H).
-  double squared_error(Queue<Device::cpu>& queue, MatrixView<const float> inputs, MatrixView<const float> targets);
+  /// Returns Σ_t weight_t ‖f(x_t) - target_t‖²; inputs and targets (tokens, H), weights (tokens), all 1 without them.
+  double squared_error(Queue<Device::cpu>& queue, MatrixView<const float> inputs, MatrixView<const float> targets,
+                       const float* weights = nullptr);
 
-  /// The same, and writes the gradients of factor · Σ_t ‖f(x_t) - target_t‖²; zeros for no tokens.
+  /// The same, and writes the gradients of factor · Σ_t weight_t ‖f(x_t) - target_t‖²; zeros for no tokens.
   double differentiate(Queue<Device::cpu>& queue, MatrixView<const float> inputs, MatrixView<const float> targets,
-                       double factor);
+                       double factor, const float* weights = nullptr);
 
   const RefinableMatrix& matrix(MlpMatrix which) const;
 
  private:
   double run_forward(Queue<Device::cpu>& queue, MatrixView<const float> inputs, MatrixView<const float> targets,
-                     float factor);
+                     const float* weights, float factor);
 
   index_t max_tokens_;
   Buffer<float> parameters_;

@@ -47,14 +47,18 @@ class TokenOrder {
   std::size_t at_;
 };
 
-/// Σ x² of all numbers, in double: finite if they all are. Rows are added in order.
-double sum_of_squares(Queue<Device::cpu>& queue, X x) {
+float weight_of(std::span<const float> weights, index_t row) {
+  return weights.empty() ? 1.0f : weights[static_cast<std::size_t>(row)];
+}
+
+/// Σ weight x² of all numbers, in double: finite if they all are. Rows are added in order.
+double sum_of_squares(Queue<Device::cpu>& queue, X x, std::span<const float> weights) {
   std::vector<double> sums(static_cast<std::size_t>(x.rows));
 #pragma omp parallel for schedule(static) num_threads(queue.threads())
   for (index_t i = 0; i < x.rows; ++i) {
     double sum = 0;
     for (index_t j = 0; j < x.cols; ++j) sum += static_cast<double>(x(i, j)) * x(i, j);
-    sums[static_cast<std::size_t>(i)] = sum;
+    sums[static_cast<std::size_t>(i)] = weight_of(weights, i) * sum;
   }
   return std::accumulate(sums.begin(), sums.end(), 0.0);
 }
@@ -70,13 +74,14 @@ RefineOptions checked(const RefineOptions& options) {
 }  // namespace
 
 struct MlpRefiner::Share {
-  X inputs;                      // (tokens, hidden)
-  X targets;                     // (tokens, hidden)
-  index_t all_batch = 0;         ///< tokens of a step on all ranks
-  index_t all_judging = 0;       ///< tokens that judge on all ranks
-  double energy = 0;             ///< mean ‖target‖² of all ranks' tokens
-  std::vector<index_t> judging;  ///< rows of this rank that judge
-  std::vector<index_t> batch;    ///< rows of this rank in the present step
+  X inputs;                        // (tokens, hidden)
+  X targets;                       // (tokens, hidden)
+  std::span<const float> weights;  // (tokens) or none
+  index_t all_batch = 0;           ///< tokens of a step on all ranks
+  index_t all_judging = 0;         ///< tokens that judge on all ranks
+  double energy = 0;               ///< mean weight ‖target‖² of all ranks' tokens
+  std::vector<index_t> judging;    ///< rows of this rank that judge
+  std::vector<index_t> batch;      ///< rows of this rank in the present step
   TokenOrder order;
 };
 
@@ -88,16 +93,18 @@ MlpRefiner::MlpRefiner(const FactoredTiles& gate, const FactoredTiles& up, const
       square_(mean_.size()),
       best_(mean_.size()),
       inputs_(mlp_.max_tokens() * mlp_.hidden()),
-      targets_(mlp_.max_tokens() * mlp_.hidden()) {}
+      targets_(mlp_.max_tokens() * mlp_.hidden()),
+      weights_(mlp_.max_tokens()) {}
 
-MlpRefiner::Share MlpRefiner::share_out(const comm::Communicator& comm, Queue<Device::cpu>& queue, X inputs,
-                                        X targets) const {
+MlpRefiner::Share MlpRefiner::share_out(const comm::Communicator& comm, Queue<Device::cpu>& queue, X inputs, X targets,
+                                        std::span<const float> weights) const {
+  HACK_EXPECT(weights.empty() || std::ssize(weights) == inputs.rows);
   HACK_EXPECT(inputs.rows == targets.rows && inputs.cols == mlp_.hidden() && targets.cols == mlp_.hidden());
   const index_t mine = inputs.rows;
   const index_t before = comm::exclusive_sum(comm, mine);
   // Sums of squares are finite on every rank or on none: all fail together.
-  std::array<double, 3> sums = {static_cast<double>(mine), sum_of_squares(queue, inputs),
-                                sum_of_squares(queue, targets)};
+  std::array<double, 3> sums = {static_cast<double>(mine), sum_of_squares(queue, inputs, weights),
+                                sum_of_squares(queue, targets, weights)};
   comm::all_reduce_sum(comm, sums);
   const auto all = static_cast<index_t>(sums[0]);
   validate(all > 0, "nothing to refine with (no rank has tokens); give a longer calibration text");
@@ -113,6 +120,7 @@ MlpRefiner::Share MlpRefiner::share_out(const comm::Communicator& comm, Queue<De
   };
   Share share{.inputs = inputs,
               .targets = targets,
+              .weights = weights,
               .all_batch = std::min(options_.batch, all),
               .all_judging = std::min(judging_tokens, all),
               .energy = sums[2] / sums[0],
@@ -125,7 +133,7 @@ MlpRefiner::Share MlpRefiner::share_out(const comm::Communicator& comm, Queue<De
   return share;
 }
 
-/// Brings rows of the share together in inputs_ and targets_.
+/// Brings rows of the share together in inputs_, targets_ and weights_.
 void MlpRefiner::gather(Queue<Device::cpu>& queue, const Share& share, std::span<const index_t> rows) {
   const index_t hidden = mlp_.hidden();
   const auto bytes = static_cast<std::size_t>(hidden) * sizeof(float);
@@ -134,6 +142,7 @@ void MlpRefiner::gather(Queue<Device::cpu>& queue, const Share& share, std::span
     const index_t row = rows[static_cast<std::size_t>(i)];
     std::memcpy(inputs_.data() + i * hidden, share.inputs.row(row), bytes);
     std::memcpy(targets_.data() + i * hidden, share.targets.row(row), bytes);
+    weights_.data()[i] = weight_of(share.weights, row);
   }
 }
 
@@ -146,7 +155,8 @@ double MlpRefiner::judge(const comm::Communicator& comm, Queue<Device::cpu>& que
     const std::span<const index_t> part = rows.subspan(first, std::min(chunk, rows.size() - first));
     gather(queue, share, part);
     const index_t tokens = std::ssize(part);
-    sum += mlp_.squared_error(queue, {inputs_.data(), tokens, mlp_.hidden()}, {targets_.data(), tokens, mlp_.hidden()});
+    sum += mlp_.squared_error(queue, {inputs_.data(), tokens, mlp_.hidden()}, {targets_.data(), tokens, mlp_.hidden()},
+                              weights_.data());
   }
   return comm::all_reduce_sum(comm, sum) / static_cast<double>(share.all_judging) / share.energy;
 }
@@ -159,7 +169,7 @@ void MlpRefiner::descend(const comm::Communicator& comm, Queue<Device::cpu>& que
   // Relative to the energy of all tokens, not of the batch: that of a few tokens can exceed all others', and the steps
   // would jump with them.
   mlp_.differentiate(queue, {inputs_.data(), tokens, mlp_.hidden()}, {targets_.data(), tokens, mlp_.hidden()},
-                     1 / (static_cast<double>(share.all_batch) * share.energy));
+                     1 / (static_cast<double>(share.all_batch) * share.energy), weights_.data());
   comm::all_reduce_sum(comm, mlp_.gradients());
   const double cosine = std::cos(std::numbers::pi * step / options_.steps);
   kernels::adam<Device::cpu>(queue, {.rate = options_.rate * (1 + cosine) / 2, .number = step + 1},
@@ -168,8 +178,9 @@ void MlpRefiner::descend(const comm::Communicator& comm, Queue<Device::cpu>& que
   mlp_.rebuild(queue);
 }
 
-RefineReport MlpRefiner::refine(const comm::Communicator& comm, Queue<Device::cpu>& queue, X inputs, X targets) {
-  Share share = share_out(comm, queue, inputs, targets);
+RefineReport MlpRefiner::refine(const comm::Communicator& comm, Queue<Device::cpu>& queue, X inputs, X targets,
+                                std::span<const float> weights) {
+  Share share = share_out(comm, queue, inputs, targets, weights);
   std::fill_n(mean_.data(), mean_.size(), 0.0f);
   std::fill_n(square_.data(), square_.size(), 0.0f);
   std::ranges::copy(mlp_.parameters(), best_.data());

@@ -16,7 +16,8 @@ struct RefineOptions {
   std::uint64_t seed = 0;  ///< of the order in which tokens are taken
 };
 
-/// Losses are Σ ‖f(x) - target‖² over the tokens that judge, relative to the mean ‖target‖² of all tokens.
+/// Losses are Σ weight ‖f(x) - target‖² over the tokens that judge, relative to the mean weight ‖target‖² of all
+/// tokens.
 struct RefineReport {
   double loss_before = 0;
   double loss_after = 0;  ///< never above loss_before
@@ -33,8 +34,9 @@ struct RefineReport {
 ///     rank 1: tokens a … b    gradients ┼ one all-reduce of all parameters a step → the same step of Adam everywhere
 ///     rank 2: none            zeros     ┘
 ///
-/// Shares follow what ranks hold, so that all tokens count alike. A rank goes through its tokens in random order, each
-/// once before any comes again. The result depends on options, inputs and the number of ranks, not on threads.
+/// Shares follow what ranks hold, so that no token is taken more often than others. A rank goes through its tokens in
+/// random order, each once before any comes again. The result depends on options, inputs and the number of ranks, not
+/// on threads.
 ///
 /// Up to 2,048 of the tokens, drawn at random from all ranks' alike, judge the factors before, every 20 steps and
 /// after; the best are kept.
@@ -44,11 +46,12 @@ class MlpRefiner {
   MlpRefiner(const FactoredTiles& gate, const FactoredTiles& up, const FactoredTiles& down,
              const RefineOptions& options);
 
-  /// Refines on this rank's tokens; inputs and targets (tokens, hidden), ranks may have none. A second call goes on
-  /// from the factors of the first with a fresh state of Adam. Collective. An Error, on all ranks alike, where numbers
-  /// are not finite, all targets are zero or no rank has tokens.
+  /// Refines on this rank's tokens; inputs and targets (tokens, hidden), ranks may have none. A token's error counts
+  /// `weights` times, (tokens) at least 0, or once where there are none. A second call goes on from the factors of the
+  /// first with a fresh state of Adam. Collective. An Error, on all ranks alike, where numbers are not finite, all
+  /// targets are zero or no rank has tokens.
   RefineReport refine(const comm::Communicator& comm, Queue<Device::cpu>& queue, MatrixView<const float> inputs,
-                      MatrixView<const float> targets);
+                      MatrixView<const float> targets, std::span<const float> weights = {});
 
   /// Returns tiles begin … end - 1 of a matrix as they are now, with orthonormal U and V and their ranks as before;
   /// nothing in place of tiles that keep their original values or are of rank 0. Not collective: all ranks hold the
@@ -59,7 +62,7 @@ class MlpRefiner {
   struct Share;  // of the tokens, what is this rank's
 
   Share share_out(const comm::Communicator& comm, Queue<Device::cpu>& queue, MatrixView<const float> inputs,
-                  MatrixView<const float> targets) const;
+                  MatrixView<const float> targets, std::span<const float> weights) const;
   void gather(Queue<Device::cpu>& queue, const Share& share, std::span<const index_t> rows);
   double judge(const comm::Communicator& comm, Queue<Device::cpu>& queue, const Share& share);
   void descend(const comm::Communicator& comm, Queue<Device::cpu>& queue, Share& share, int step);
@@ -71,6 +74,7 @@ class MlpRefiner {
   Buffer<float> best_;     // (parameters)
   Buffer<float> inputs_;   // (batch, hidden)
   Buffer<float> targets_;  // (batch, hidden)
+  Buffer<float> weights_;  // (batch)
 };
 
 }  // namespace hack::svd

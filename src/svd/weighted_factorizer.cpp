@@ -95,9 +95,21 @@ void step(Queue<Device::cpu>& queue, const TileRows& rows, index_t j, bool with_
   for (std::size_t t = 0; t < active.size(); ++t) active[t]->truncate(j);
 }
 
-/// Orthonormal right factors everywhere, and the refit if there is to be one.
-void finish_rows(Queue<Device::cpu>& queue, const Whitening& whitening, bool with_refit, const TileRows& rows,
-                 std::vector<WeightedTileRow>& tile_rows) {
+/// Orthonormal right factors everywhere.
+void orthonormalize_rows(Queue<Device::cpu>& queue, const TileRows& rows, std::vector<WeightedTileRow>& tile_rows) {
+  std::vector<std::uint8_t> is_orthonormal(tile_rows.size());
+#pragma omp parallel for schedule(dynamic) num_threads(queue.threads())
+  for (std::size_t t = 0; t < tile_rows.size(); ++t) is_orthonormal[t] = tile_rows[t].orthonormalize();
+  for (std::size_t t = 0; t < tile_rows.size(); ++t) {
+    validate(is_orthonormal[t] != 0,
+             "tensor {}, row {} of tiles: no QR factorization (LAPACK found no memory); use fewer threads", rows.name,
+             tile_rows[t].i());
+  }
+}
+
+/// The closed-form left factors of all rows.
+void refit_rows(Queue<Device::cpu>& queue, const Whitening& whitening, const TileRows& rows,
+                std::vector<WeightedTileRow>& tile_rows) {
   const auto threads = std::min(static_cast<std::size_t>(queue.threads()), tile_rows.size());
   index_t height = 0, rank_sum = 0, max_rank = 0;
   for (const WeightedTileRow& row : tile_rows) {
@@ -106,24 +118,56 @@ void finish_rows(Queue<Device::cpu>& queue, const Whitening& whitening, bool wit
     for (index_t j = 0; j < whitening.tile_cols(); ++j) max_rank = std::max(max_rank, row.rank(j));
   }
   std::vector<Refit> refits;  // (threads)
-  for (std::size_t t = 0; with_refit && t < threads; ++t) refits.emplace_back(whitening, height, rank_sum, max_rank);
-  std::vector<std::uint8_t> is_orthonormal(tile_rows.size()), is_solved(tile_rows.size(), 1);
+  for (std::size_t t = 0; t < threads; ++t) refits.emplace_back(whitening, height, rank_sum, max_rank);
+  std::vector<std::uint8_t> is_solved(tile_rows.size());
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
   for (std::size_t t = 0; t < tile_rows.size(); ++t) {
-    is_orthonormal[t] = tile_rows[t].orthonormalize();
-    if (is_orthonormal[t] && with_refit) {
-      is_solved[t] = refits[static_cast<std::size_t>(omp_get_thread_num())].apply(tile_rows[t]);
-    }
+    is_solved[t] = refits[static_cast<std::size_t>(omp_get_thread_num())].apply(tile_rows[t]);
   }
   for (std::size_t t = 0; t < tile_rows.size(); ++t) {
-    validate(is_orthonormal[t] != 0,
-             "tensor {}, row {} of tiles: no QR factorization (LAPACK found no memory); use "
-             "fewer threads",
-             rows.name, tile_rows[t].i());
     validate(is_solved[t] != 0,
              "tensor {}, row {} of tiles: left factors cannot be refitted (the calibration "
              "statistics are not positive semidefinite); calibrate again or raise the damping",
              rows.name, tile_rows[t].i());
+  }
+}
+
+/// sigma_p = ‖L_p‖ and U_p = L_p / sigma_p of the columns of L (h, k).
+void normalize_columns(MatrixView<const double> left, TruncatedTile& tile) {
+  for (index_t p = 0; p < left.cols; ++p) {
+    double square = 0;
+    for (index_t i = 0; i < left.rows; ++i) square += left(i, p) * left(i, p);
+    const double norm = std::sqrt(square);
+    tile.sigma.data()[p] = static_cast<float>(norm);
+    for (index_t i = 0; i < left.rows; ++i) {
+      tile.u.data()[i * left.cols + p] = norm > 0 ? static_cast<float>(left(i, p) / norm) : 0.0f;
+    }
+  }
+}
+
+void round_to(DType type, Buffer<float>& x) {
+  std::vector<std::byte> rounded(static_cast<std::size_t>(x.size() * size_of(type)));
+  convert(x.data(), DType::f32, rounded.data(), type, x.size());
+  convert(rounded.data(), type, x.data(), DType::f32, x.size());
+}
+
+/// Rounds the right factors and solves for the left ones once more. `tiles` are those of the rows, in their order.
+void refit_rounded(Queue<Device::cpu>& queue, const Whitening& whitening, DType type, const TileRows& rows,
+                   std::vector<WeightedTileRow>& tile_rows, std::vector<TruncatedTile>& tiles) {
+  const auto tile_cols = static_cast<std::size_t>(whitening.tile_cols());
+  for (std::size_t t = 0; t < tiles.size(); ++t) {
+    TruncatedTile& tile = tiles[t];
+    if (tile.rank == 0) continue;
+    WeightedTileRow& row = tile_rows[t / tile_cols];
+    const auto j = static_cast<index_t>(t % tile_cols);
+    round_to(type, tile.vt);
+    row.assign(j, {tile.u.data(), row.height(), tile.rank}, tile.sigma.data(),
+               {tile.vt.data(), tile.rank, whitening.width(j)});
+  }
+  refit_rows(queue, whitening, rows, tile_rows);
+  for (std::size_t t = 0; t < tiles.size(); ++t) {
+    if (tiles[t].rank == 0) continue;
+    normalize_columns(tile_rows[t / tile_cols].left(static_cast<index_t>(t % tile_cols)), tiles[t]);
   }
 }
 
@@ -236,7 +280,8 @@ std::vector<TruncatedTile> WeightedFactorizer::factorize(Queue<Device::cpu>& que
   for (int sweep = 0; sweep < (with_feedback ? options_.sweeps : 1); ++sweep) {
     for (index_t j = 0; j < grid.tile_cols(); ++j) step(queue, rows, j, with_feedback, tile_rows);
   }
-  finish_rows(queue, whitening_, is_coupled && options_.refit, rows, tile_rows);
+  orthonormalize_rows(queue, rows, tile_rows);
+  if (is_coupled && options_.refit) refit_rows(queue, whitening_, rows, tile_rows);
 
   std::vector<TruncatedTile> out(choices.size());
   std::vector<Product> products;
@@ -246,6 +291,7 @@ std::vector<TruncatedTile> WeightedFactorizer::factorize(Queue<Device::cpu>& que
     if (row.rank(j) > 0) products.push_back({row.i(), j, row.left(j), row.right(j), &out[t], {}, {}});
   }
   truncate_products(queue, rows, products);
+  if (options_.rounding) refit_rounded(queue, whitening_, *options_.rounding, rows, tile_rows, out);
   return out;
 }
 

@@ -1,10 +1,12 @@
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
 
 #include "kernels/buffer.hpp"
+#include "kernels/dtype.hpp"
 #include "kernels/matrix_view.hpp"
 #include "kernels/queue.hpp"
 #include "svd/range.hpp"
@@ -24,6 +26,10 @@ struct WeightingOptions {
   double damping = 0.01;  ///< of the mean of H's diagonal, added to it
   int sweeps = 1;         ///< of feedback over the tile columns
   bool refit = true;
+  /// What right factors will be rounded to, where they are stored as such: left factors are then solved for once more,
+  /// with the rounded ones. Inputs of trained models are huge in a few directions, in which a right factor off by 2⁻⁹
+  /// costs more than all that truncation leaves out.
+  std::optional<DType> rounding;
 };
 
 /// Some rows of tiles of a matrix, with all their tile columns.
@@ -33,11 +39,11 @@ struct TileRows {
   MatrixView<const float> values;  // (rows of the matrix in them, n)
 };
 
-/// A tile as U diag(sigma) Vᵀ, U and V orthonormal.
+/// A tile as U diag(sigma) Vᵀ, U and V orthonormal; with right factors rounded, U's columns of norm 1 and no more.
 struct TruncatedTile {
   index_t rank = 0;     ///< k; 0 of tiles that keep their original values, too
   Buffer<float> u;      // (h, k)
-  Buffer<float> sigma;  // (k) descending
+  Buffer<float> sigma;  // (k) descending, or nearly, with right factors rounded
   Buffer<float> vt;     // (k, w)
 };
 

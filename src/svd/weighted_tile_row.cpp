@@ -110,9 +110,23 @@ kernels::TileSvd<Device::cpu> WeightedTileRow::target_svd() {
 
 void WeightedTileRow::truncate(index_t j) {
   const MatrixView<const double> target(target_.data(), w_.rows, whitening_.width(j));
-  const MatrixView<double> error = error_of(j);
   copy(MatrixView<const float>(target_svd().u), left(j));
   multiply(1, left(j), Transpose::yes, target, Transpose::no, 0, right(j));
+  measure_error(j);
+}
+
+void WeightedTileRow::assign(index_t j, MatrixView<const float> u, const float* sigma, MatrixView<const float> vt) {
+  const MatrixView<double> scaled = left(j);
+  copy(u, scaled);
+  copy(vt, right(j));
+  for (index_t i = 0; i < u.rows; ++i) {
+    for (index_t p = 0; p < u.cols; ++p) scaled(i, p) *= sigma[p];
+  }
+  measure_error(j);
+}
+
+void WeightedTileRow::measure_error(index_t j) {
+  const MatrixView<double> error = error_of(j);
   copy(w_.block(0, whitening_.first_col(j), error.rows, error.cols), error);
   multiply(-1, left(j), Transpose::no, right(j), Transpose::no, 1, error);
   error_end_ = std::max(error_end_, whitening_.first_col(j) + error.cols);

@@ -47,6 +47,9 @@ class WeightedTileRow {
   /// Makes the rows of every R orthonormal and moves what they lose into L. False where LAPACK failed.
   bool orthonormalize();
 
+  /// Takes other factors of tile j: L = U diag(sigma), u (h, k), and R = vt (k, w).
+  void assign(index_t j, MatrixView<const float> u, const float* sigma, MatrixView<const float> vt);
+
   MatrixView<const double> error() const { return {error_.data(), w_.rows, w_.cols}; }  // (h, n)
   MatrixView<double> left(index_t j);                                                   // (h, k)
   MatrixView<double> right(index_t j);                                                  // (k, w)
@@ -59,6 +62,7 @@ class WeightedTileRow {
   };
 
   MatrixView<double> error_of(index_t j);
+  void measure_error(index_t j);  // E_ij = W_ij - L R
 
   const Whitening& whitening_;
   index_t i_;

@@ -13,12 +13,16 @@ TEST(AllReduce, SumsAMatrixOverTheRanks) {
   const Communicator world = Communicator::world();
   Buffer<float> x(6);
   for (int i = 0; i < 6; ++i) x.data()[i] = static_cast<float>(i + world.rank());
-  all_reduce_sum(world, MatrixView<float>(x.data(), 2, 3));
+  Queue<Device::cpu> queue(1);
+  all_reduce_sum<Device::cpu>(world, queue, MatrixView<float>(x.data(), 2, 3));
   const int p = world.size();
   for (int i = 0; i < 6; ++i) EXPECT_EQ(x.data()[i], static_cast<float>(p * i + p * (p - 1) / 2));
 }
 
-TEST(AllReduce, TakesAnEmptyMatrix) { all_reduce_sum(Communicator::world(), MatrixView<float>(nullptr, 0, 5)); }
+TEST(AllReduce, TakesAnEmptyMatrix) {
+  Queue<Device::cpu> queue(1);
+  all_reduce_sum<Device::cpu>(Communicator::world(), queue, MatrixView<float>(nullptr, 0, 5));
+}
 
 TEST(AllGather, ConcatenatesDifferentCountsInRankOrder) {
   const Communicator world = Communicator::world();

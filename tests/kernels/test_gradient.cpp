@@ -98,16 +98,20 @@ TEST(Residual, ScalesTheDifferenceAndSumsItsSquares) {
   for (index_t n : {1, 7, 8, 65}) {
     const std::vector<float> target = random_floats(40 * n, 1);
     const std::vector<float> before = random_floats(40 * n, 2);
-    for (int threads : {1, 3}) {
-      Queue<cpu> queue(threads);
+    const std::vector<float> halves_and_twos = {0.5f, 2.0f, 1.0f, 4.0f, 0.25f};
+    std::vector<float> some_weights;
+    for (index_t t = 0; t < 40; ++t) some_weights.push_back(halves_and_twos[static_cast<std::size_t>(t % 5)]);
+    for (const float* weights : {static_cast<const float*>(nullptr), std::as_const(some_weights).data()}) {
+      Queue<cpu> queue(weights == nullptr ? 1 : 3);
       std::vector<float> y = before, squares(40);
-      residual<cpu>(queue, view_of(target, 40, n), 0.25f, view_of(y, 40, n), squares.data());
+      residual<cpu>(queue, view_of(target, 40, n), weights, 0.25f, view_of(y, 40, n), squares.data());
       for (index_t t = 0; t < 40; ++t) {
+        const float weight = weights == nullptr ? 1.0f : weights[t];
         double sum = 0;
         for (index_t i = t * n; i < (t + 1) * n; ++i) {
           const float difference = before[i] - target[i];
-          ASSERT_EQ(y[i], 0.25f * difference);
-          sum += double{difference} * difference;
+          ASSERT_EQ(y[i], weight * 0.25f * difference);
+          sum += double{weight} * difference * difference;
         }
         ASSERT_NEAR(squares[t], sum, static_cast<double>(n) * eps * sum);
       }

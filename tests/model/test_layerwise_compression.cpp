@@ -142,6 +142,28 @@ TEST_F(Layerwise, FittedFactorsAreCloserThanPlainOnesAtEqualBytes) {
   EXPECT_LT(distance(dense, states("fitted.h5")), 0.9 * distance(dense, states("plain.h5")));
 }
 
+TEST_F(Layerwise, StatisticsOfTheDenseModelAreFoundAgain) {
+  options_.compressed_inputs = false;
+  options_.statistics_folder = shared_;
+  compress(world_, "first.h5");
+  std::filesystem::path kept;
+  for (const auto& entry : std::filesystem::directory_iterator(shared_)) {
+    if (entry.path().filename().string().starts_with("statistics-")) kept = entry.path();
+  }
+  ASSERT_FALSE(kept.empty());
+  const auto written = std::filesystem::last_write_time(kept);
+  compress(world_, "again.h5");
+  EXPECT_EQ(std::filesystem::last_write_time(kept), written);
+  EXPECT_TRUE(testing::read_file(shared_ / "first.h5") == testing::read_file(shared_ / "again.h5"));
+
+  // What is damaged is made anew.
+  world_.barrier();
+  if (world_.is_root()) std::filesystem::resize_file(kept, std::filesystem::file_size(kept) / 2);
+  world_.barrier();
+  compress(world_, "anew.h5");
+  EXPECT_TRUE(testing::read_file(shared_ / "first.h5") == testing::read_file(shared_ / "anew.h5"));
+}
+
 TEST_F(Layerwise, SensitivitiesDoNotDependOnRanksAndAreFoundAgain) {
   const TokenWindows probe = cut_windows(random_ids(40, 3), 40, 0, 1);
   SensitivityOptions options{.storage = options_.storage, .linears = {0, 3, 6}, .folder = shared_};

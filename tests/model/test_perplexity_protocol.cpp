@@ -27,6 +27,21 @@ TEST(PlanWindows, DropsTheTailOf2048) {
   EXPECT_EQ(scored(p), 3 * 2047);
 }
 
+TEST(PlanWindows, IsCutIntoSlicesThatMissNothing) {
+  const WindowPlan whole = plan(Protocol::hack, 11 * 20, 20);
+  for (index_t parts = 1; parts <= 11; ++parts) {
+    index_t next = 0;
+    for (index_t part = 0; part < parts; ++part) {
+      const WindowPlan slice = slice_of(whole, part, parts);
+      EXPECT_EQ(slice.first, next);
+      EXPECT_NEAR(static_cast<double>(slice.windows.size()), 11.0 / static_cast<double>(parts), 1);
+      for (const Window& window : slice.windows) EXPECT_EQ(window.begin, 20 * next++);
+    }
+    EXPECT_EQ(next, 11);
+  }
+  EXPECT_THROW(slice_of(whole, 0, 12), Error);
+}
+
 TEST(PlanWindows, CountsLlama3sWikiTextWindows) {
   // 289,077 tokens with BOS: 141 windows of 2048 and 564 of 512, as published.
   EXPECT_EQ(plan(Protocol::gptq_2048, 289077).windows.size(), 141u);

@@ -98,6 +98,31 @@ TEST(Whitening, RefusesWhatAreNoStatistics) {
   EXPECT_THROW(WeightedFactorizer(queue, intact.h.view(), intact.grid, {.sweeps = -1}), Error);
 }
 
+TEST(Rounding, IsMadeUpForByLeftFactors) {
+  for (const TileGrid& grid : {TileGrid(24, 40, 12, 16), TileGrid(24, 40, 24, 40)}) {
+    Problem problem(grid);
+    // One direction in which inputs are huge, as trained models have them.
+    for (index_t i = 0; i < 40; ++i) {
+      for (index_t j = 0; j < 40; ++j) problem.h(i, j) += 1e7 * (1 + i % 3) * (1 + j % 3);
+    }
+    const std::vector<TileChoice> choices = problem.uniform(10);
+    WeightingOptions options{.damping = 1e-9};
+    const auto rounded_loss = [&] {
+      std::vector<TruncatedTile> tiles = factorize(problem, choices, options);
+      for (TruncatedTile& tile : tiles) {
+        for (index_t i = 0; i < tile.vt.size(); ++i) tile.vt.data()[i] = to_float(to_bf16(tile.vt.data()[i]));
+      }
+      return trace_of_square(difference(problem.matrix(), rebuild(problem, choices, tiles)), problem.damped(1e-9));
+    };
+    const double exact = loss(problem, choices, options);
+    const double careless = rounded_loss();
+    options.rounding = DType::bf16;
+    const double refitted = rounded_loss();
+    EXPECT_GT(careless, 1.2 * exact);
+    EXPECT_LT(refitted, 1.02 * exact);
+  }
+}
+
 TEST(Spectra, AreThoseOfTheWhitenedTiles) {
   const Problem problem(TileGrid(37, 53, 16, 24));
   Queue<Device::cpu> queue(2);

@@ -185,10 +185,15 @@ Range rows_of(const Communicator& comm, index_t tokens) {
   return {tokens * before / all, tokens * (before + weight(comm.rank())) / all};
 }
 
-RefineReport refine(MlpRefiner& refiner, const Communicator& comm, const Samples& samples, int threads = 1) {
+RefineReport refine(MlpRefiner& refiner, const Communicator& comm, const Samples& samples, int threads = 1,
+                    std::span<const float> weights = {}) {
   Queue<Device::cpu> queue(threads);
   const Range rows = rows_of(comm, samples.size());
-  return refiner.refine(comm, queue, Samples::part(samples.inputs, rows), Samples::part(samples.targets, rows));
+  if (!weights.empty()) {
+    weights = weights.subspan(static_cast<std::size_t>(rows.begin), static_cast<std::size_t>(rows.size()));
+  }
+  return refiner.refine(comm, queue, Samples::part(samples.inputs, rows), Samples::part(samples.targets, rows),
+                        weights);
 }
 
 /// All numbers of all factors.
@@ -271,6 +276,8 @@ TEST(MlpGradient, EqualsFiniteDifferencesInDouble) {
     EXPECT_NEAR(gradient.differentiate(queue, inputs, targets, factor), error, 1e-5 * error);
     const std::vector<float> found(gradient.gradients().begin(), gradient.gradients().end());
     EXPECT_NEAR(gradient.squared_error(queue, inputs, targets), error, 1e-5 * error);
+    const std::vector<float> doubled(9, 2.0f);
+    EXPECT_NEAR(gradient.squared_error(queue, inputs, targets, doubled.data()), 2 * error, 2e-5 * error);
     float scale = 0;
     for (const float number : found) scale = std::max(scale, std::fabs(number));
     for (std::size_t i = 0; i < parameters.size() && threads == 1; ++i) {
@@ -411,6 +418,28 @@ TEST(MlpRefiner, AgreesWithOneRankWhereBatchesAreTheSame) {
   EXPECT_NEAR(shared.loss_after, single.loss_after, 1e-3 * single.loss_after);
   EXPECT_EQ(shared.best_step, single.best_step);
   EXPECT_NEAR(relative_error(together, mlp, samples), relative_error(alone, mlp, samples), 1e-3 * single.loss_after);
+}
+
+TEST(MlpRefiner, TokensOfNoWeightDoNotCount) {
+  const Communicator world = Communicator::world();
+  const Mlp mlp;
+  const Samples samples(mlp, 40);
+  Samples spoilt = samples;  // every other token has another target
+  std::vector<float> weights;
+  for (index_t t = 0; t < samples.size(); ++t) {
+    weights.push_back(t % 2 == 0 ? 3.0f : 0.0f);
+    if (t % 2 == 0) continue;
+    for (index_t i = 0; i < hidden; ++i) spoilt.targets[static_cast<std::size_t>(t * hidden + i)] += 5;
+  }
+  const RefineOptions options{.steps = 10, .rate = 0.01, .batch = 40};
+  std::vector<std::vector<float>> numbers;
+  for (const Samples* given : {&samples, &std::as_const(spoilt)}) {
+    MlpRefiner refiner = mlp.refiner(options);
+    const RefineReport report = refine(refiner, world, *given, 1, weights);
+    EXPECT_LT(report.loss_after, report.loss_before);
+    numbers.push_back(numbers_of(refiner, mlp));
+  }
+  EXPECT_EQ(numbers.front(), numbers.back());
 }
 
 TEST(MlpRefiner, GivesTheSameBitsAgainOnAllRanksAndForAnyNumberOfThreads) {

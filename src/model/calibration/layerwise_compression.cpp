@@ -2,10 +2,16 @@
 
 #include <algorithm>
 #include <chrono>
+#include <set>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "comm/collectives.hpp"
+#include "comm/hash.hpp"
 #include "kernels/error.hpp"
 #include "model/calibration/layerwise_pass.hpp"
+#include "model/calibration/statistics_file.hpp"
 #include "model/names.hpp"
 #include "svd/allocation.hpp"
 #include "svd/factor_archive_writer.hpp"
@@ -44,6 +50,17 @@ class PhaseClock {
       {"activations", 0}, {"targets", 0}, {"factors", 0}, {"refinement", 0}, {"archive", 0}};
 };
 
+/// What statistics are of, in words.
+std::string statistics_key(const Checkpoint& checkpoint, const TokenWindows& windows, const LayerwiseOptions& options) {
+  comm::Hash text;
+  text.add(windows.context);
+  text.add(std::as_bytes(std::span(windows.ids)));
+  std::set<std::string_view> inputs;
+  for (std::size_t linear : options.linears) inputs.insert(to_string(linear_inputs[linear]));
+  return fmt::format("model {}, text {}, inputs {}, token power {}, {}", checkpoint.fingerprint(), text.digits(),
+                     fmt::join(inputs, " "), options.token_power, to_string(options.type));
+}
+
 class LayerwiseCompressor {
  public:
   LayerwiseCompressor(const comm::Communicator& comm, Queue<Device::cpu>& queue, const Checkpoint& checkpoint,
@@ -54,13 +71,20 @@ class LayerwiseCompressor {
         checkpoint_(checkpoint),
         options_(options),
         choices_(choices),
-        pass_(checkpoint, options.type, comm, queue, windows, options.compressed_inputs || options.refine),
-        writer_(comm, output, {header, options.storage}) {}
+        pass_(checkpoint, options.type, comm, queue, windows, options.compressed_inputs || options.refine,
+              options.token_power),
+        writer_(comm, output, {header, options.storage}) {
+    const bool is_dense = !options.compressed_inputs && !options.refine;
+    if (is_dense && !options.statistics_folder.empty()) {
+      kept_.emplace(comm, options.statistics_folder, statistics_key(checkpoint, windows, options));
+    }
+  }
 
   /// Takes up the layers of a journal, and adds those that follow to it. Returns how many it has.
   index_t resume(comm::Journal* journal) {
     journal_ = journal;
     if (journal_ == nullptr || journal_->steps() == 0) return 0;
+    if (kept_ && !kept_->is_whole()) kept_.reset();  // those of the first layers are not made again
     clock_.measure("archive", [&] {
       for (index_t layer = 0; layer < journal_->steps(); ++layer) replay(journal_->record(layer));
       pass_.restore(journal_->state());
@@ -69,21 +93,28 @@ class LayerwiseCompressor {
   }
 
   void compress_layer(index_t layer) {
-    clock_.measure("activations", [&] { pass_.load(layer); });
+    const bool runs = !kept_ || !kept_->is_whole();  // nothing needs the model's activations otherwise
+    const auto run = [&](auto step) {
+      if (runs) clock_.measure("activations", step);
+    };
+    run([&] { pass_.load(layer); });
     compress_inputs(layer, LinearInput::attention);
     compress_inputs(layer, LinearInput::mix);
     write_matrices();
-    clock_.measure("activations", [&] { pass_.advance_attention(); });
+    run([&] { pass_.advance_attention(); });
     compress_inputs(layer, LinearInput::mlp);
     compress_inputs(layer, LinearInput::inner);
     if (options_.refine) refine(layer);
     write_matrices();
-    clock_.measure("activations", [&] { pass_.advance_mlp(); });
+    run([&] { pass_.advance_mlp(); });
     clock_.measure("archive", [&] { keep_layer(); });
   }
 
   LayerwiseReport finish() {
-    clock_.measure("archive", [&] { writer_.finish(); });
+    clock_.measure("archive", [&] {
+      if (kept_) kept_->finish();
+      writer_.finish();
+    });
     report_.total = svd::total_of(report_.matrices);
     report_.seconds = clock_.slowest(comm_);
     return std::move(report_);
@@ -109,7 +140,7 @@ class LayerwiseCompressor {
     if (linears.empty()) return;
     const bool with_cross = options_.compressed_inputs && options_.target_share > 0;
     const svd::InputStatistics statistics =
-        clock_.measure("activations", [&] { return pass_.statistics(input, with_cross); });
+        clock_.measure("activations", [&] { return statistics_of(layer, input, with_cross); });
     std::optional<svd::PropagatedTarget> target;
     if (statistics.has_cross()) {
       clock_.measure("targets", [&] { target.emplace(statistics, options_.weighting.damping, options_.target_share); });
@@ -124,6 +155,16 @@ class LayerwiseCompressor {
       });
       adopt(linear, std::move(matrix), statistics.h());
     }
+  }
+
+  /// From the file of an earlier run, or from the windows.
+  svd::InputStatistics statistics_of(index_t layer, LinearInput input, bool with_cross) {
+    if (!kept_) return pass_.statistics(input, with_cross);
+    const std::string name = layer_prefix(layer) + std::string(to_string(input));
+    if (kept_->is_whole()) return kept_->read(name, pass_.input_size(input));
+    svd::InputStatistics statistics = pass_.statistics(input, with_cross);
+    kept_->write(name, statistics);
+    return statistics;
   }
 
   /// Takes a factorized matrix: the second stream meets it from here on, and it will be written.
@@ -161,7 +202,7 @@ class LayerwiseCompressor {
       options.seed += static_cast<std::uint64_t>(layer);
       svd::MlpRefiner refiner(tiles_of(*parts[0]), tiles_of(*parts[1]), tiles_of(*parts[2]), options);
       report_.refined.push_back(refiner.refine(comm_, queue_, {inputs.data(), pass_.tokens(), hidden},
-                                               {targets.data(), pass_.tokens(), hidden}));
+                                               {targets.data(), pass_.tokens(), hidden}, pass_.token_weights()));
       for (const auto which : {svd::MlpMatrix::gate, svd::MlpMatrix::up, svd::MlpMatrix::down}) {
         Compressed& part = *parts[static_cast<std::size_t>(which)];
         part.matrix.tiles = refiner.factors(queue_, which, {0, part.matrix.grid.size()});
@@ -280,6 +321,7 @@ class LayerwiseCompressor {
   LayerwisePass pass_;
   svd::FactorArchiveWriter writer_;
   std::vector<Compressed> compressed_;  // not written yet
+  std::optional<StatisticsFile> kept_;  // of the dense model's inputs, where they may be kept
   comm::Journal* journal_ = nullptr;
   std::vector<svd::MatrixPart> written_;  // of this layer, for the journal
   PhaseClock clock_;

@@ -25,10 +25,14 @@ struct LayerwiseOptions {
   svd::WeightingOptions weighting;
   bool compressed_inputs = true;  ///< statistics of what the layers compressed before give, not of the dense model
   double target_share = 0.5;      ///< of the correction for their errors, as PropagatedTarget
+  double token_power = 1;         ///< what errors of a token count, as LayerwisePass
   std::optional<svd::RefineOptions> refine;  ///< of each layer's MLP, after its factorization
   std::vector<std::size_t> linears;          ///< which of `linear_names`
   index_t align = 1;                         ///< budgets choose ranks that are multiples of it
   DType type = DType::f32;                   ///< what weights are held in
+  /// Where statistics of the dense model's inputs are kept and found again (StatisticsFile); empty: nowhere. Inputs
+  /// that compressed layers give are new in every run and never kept.
+  std::filesystem::path statistics_folder;
 };
 
 /// What the inputs of one matrix say of its compression.

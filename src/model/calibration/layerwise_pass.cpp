@@ -1,16 +1,33 @@
 #include "model/calibration/layerwise_pass.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "comm/byte_stream.hpp"
 
 namespace hack::model {
 
+std::string_view to_string(LinearInput input) {
+  switch (input) {
+    case LinearInput::attention:
+      return "attention";
+    case LinearInput::mix:
+      return "mix";
+    case LinearInput::mlp:
+      return "mlp";
+    case LinearInput::inner:
+      return "inner";
+  }
+  return "";
+}
+
 LayerwisePass::LayerwisePass(const Checkpoint& checkpoint, DType type, const comm::Communicator& comm,
-                             Queue<Device::cpu>& queue, const TokenWindows& windows, bool two_streams)
+                             Queue<Device::cpu>& queue, const TokenWindows& windows, bool two_streams,
+                             double token_power)
     : checkpoint_(checkpoint),
       type_(type),
+      token_power_(token_power),
       comm_(comm),
       queue_(queue),
       self_(comm::Communicator::self()),
@@ -56,12 +73,20 @@ MatrixView<const float> LayerwisePass::input_of(LinearInput input, Runner& runne
   return {};
 }
 
-svd::InputStatistics LayerwisePass::statistics(LinearInput input, bool with_cross) {
+index_t LayerwisePass::input_size(LinearInput input) const {
   const LlamaConfig& config = checkpoint_.config();
-  const index_t n = input == LinearInput::mix     ? config.heads * config.head_dim
-                    : input == LinearInput::inner ? config.intermediate_size
-                                                  : config.hidden_size;
-  svd::InputStatistics statistics(n, with_cross && met_.has_value());
+  switch (input) {
+    case LinearInput::mix:
+      return config.heads * config.head_dim;
+    case LinearInput::inner:
+      return config.intermediate_size;
+    default:
+      return config.hidden_size;
+  }
+}
+
+svd::InputStatistics LayerwisePass::statistics(LinearInput input, bool with_cross) {
+  svd::InputStatistics statistics(input_size(input), with_cross && met_.has_value());
   // The dense stream's way past the MLP begins with what down multiplies: once that is known it goes on at once.
   const bool takes_dense_along = input == LinearInput::inner && !is_dense_ahead_;
   const bool needs_dense = !met_ || statistics.has_cross() || takes_dense_along;
@@ -69,9 +94,9 @@ svd::InputStatistics LayerwisePass::statistics(LinearInput input, bool with_cros
     MatrixView<const float> dense, met;
     if (needs_dense) dense = input_of(input, dense_runner_, *dense_layer_, dense_.window(w));
     met = met_ ? input_of(input, met_runner_, *met_layer_, met_->window(w)) : dense;
-    statistics.add(queue_, met, dense);
     if (met_ && input == LinearInput::inner) keep_met_inner(w, met);
     if (takes_dense_along) dense_runner_.add_mlp(*dense_layer_, dense, dense_.window(w));
+    statistics.add(queue_, met, dense, weights_of(dense_.window(w)));
   }
   if (takes_dense_along) is_dense_ahead_ = true;
   if (met_ && input == LinearInput::inner) has_met_inner_ = true;
@@ -144,6 +169,23 @@ Buffer<float> LayerwisePass::mlp_targets() const {
   Buffer<float> out(dense.rows * dense.cols);
   for (index_t i = 0; i < out.size(); ++i) out.data()[i] = dense.data[i] - met.data[i];
   return out;
+}
+
+std::vector<float> LayerwisePass::token_weights() const {
+  HACK_EXPECT(is_dense_ahead_);
+  return weights_of(dense_.tokens());
+}
+
+std::vector<float> LayerwisePass::weights_of(MatrixView<const float> x) const {
+  std::vector<float> weights;
+  if (token_power_ == 0) return weights;
+  for (index_t t = 0; t < x.rows; ++t) {
+    double sum = 0;
+    for (index_t j = 0; j < x.cols; ++j) sum += static_cast<double>(x(t, j)) * x(t, j);
+    const double mean = sum / static_cast<double>(x.cols) + checkpoint_.config().rms_norm_eps;
+    weights.push_back(static_cast<float>(std::pow(mean, -token_power_)));
+  }
+  return weights;
 }
 
 std::vector<std::span<const std::byte>> LayerwisePass::state() const {

@@ -4,6 +4,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "model/calibration/activation_stream.hpp"
@@ -14,6 +15,8 @@ namespace hack::model {
 
 /// Where the inputs of linear layers come from: q, k, v | o | gate, up | down.
 enum class LinearInput { attention, mix, mlp, inner };
+
+std::string_view to_string(LinearInput input);
 
 /// The input of each of `linear_names`.
 inline constexpr std::array<LinearInput, 7> linear_inputs = {
@@ -31,11 +34,16 @@ inline constexpr std::array<LinearInput, 7> linear_inputs = {
 /// advances.
 class LayerwisePass {
  public:
-  /// The references outlive this.
+  /// The references outlive this. `token_power` p: what a squared error of a token counts, (mean square of the dense
+  /// stream)^-p, where p = 1 makes errors relative to the stream's size, as what follows does by its RMSNorm, and 0
+  /// counts all alike. The size differs between tokens by orders of magnitude: a few would decide over all.
   LayerwisePass(const Checkpoint& checkpoint, DType type, const comm::Communicator& comm, Queue<Device::cpu>& queue,
-                const TokenWindows& windows, bool two_streams);
+                const TokenWindows& windows, bool two_streams, double token_power);
 
   void load(index_t layer);
+
+  /// How many numbers an input has.
+  index_t input_size(LinearInput input) const;
 
   /// Sums over the inputs x̂ of some linear layers, over all windows of all ranks; `with_cross` also those with the
   /// dense model's x. Without a second stream the dense one is what is met. Collective.
@@ -54,6 +62,8 @@ class LayerwisePass {
   /// after advance_dense_mlp().
   Buffer<float> mlp_inputs();         // (tokens, hidden)
   Buffer<float> mlp_targets() const;  // (tokens, hidden)
+  /// What errors in their outputs count, by the stream behind the layer.
+  std::vector<float> token_weights() const;  // (tokens)
 
   /// All streams between two layers, for a run that goes on from there.
   std::vector<std::span<const std::byte>> state() const;
@@ -73,12 +83,14 @@ class LayerwisePass {
   using Runner = LayerRunner<Device::cpu>;
 
   MatrixView<const float> input_of(LinearInput input, Runner& runner, const Layer& layer, MatrixView<const float> x);
+  std::vector<float> weights_of(MatrixView<const float> dense_stream) const;  // (tokens)
   void keep_met_inner(index_t w, MatrixView<const float> inner);
   void advance_attention(Runner& runner, const Layer& layer, ActivationStream& stream);
   void advance_mlp(Runner& runner, const Layer& layer, ActivationStream& stream);
 
   const Checkpoint& checkpoint_;
   DType type_;
+  double token_power_;
   const comm::Communicator& comm_;
   Queue<Device::cpu>& queue_;
   comm::Communicator self_;

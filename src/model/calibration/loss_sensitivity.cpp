@@ -52,7 +52,7 @@ class SensitivityProbe {
         options_(options),
         weighting_(probe_weighting(options)),
         self_(comm::Communicator::self()),
-        pass_(checkpoint, options.type, comm, queue, windows, false),
+        pass_(checkpoint, options.type, comm, queue, windows, false, options.token_power),
         probe_(checkpoint, options.type, queue, probe, self_) {
     HACK_EXPECT(probe.count() == 1 && probe.context <= windows.context);
   }
@@ -177,10 +177,12 @@ std::string key_of(const Checkpoint& checkpoint, const TokenWindows& windows, co
     text.add(std::as_bytes(std::span(part->ids)));
   }
   return fmt::format(
-      "model {}, text {}, linears {}, mode {}, tile {}, storage {}, damping {}, sweeps {}, refit {}, probe keep {}, {}",
+      "model {}, text {}, linears {}, mode {}, tile {}, storage {}, damping {}, token power {}, sweeps {}, refit {}, "
+      "probe keep {}, {}",
       checkpoint.fingerprint(), text.digits(), fmt::join(options.linears, " "), to_string(options.storage.mode),
       to_string(options.storage.tile), to_string(options.storage.storage), options.weighting.damping,
-      probe_weighting(options).sweeps, options.weighting.refit, options.probe_keep, to_string(options.type));
+      options.token_power, probe_weighting(options).sweeps, options.weighting.refit, options.probe_keep,
+      to_string(options.type));
 }
 
 std::vector<std::string> names_of(const Checkpoint& checkpoint, const SensitivityOptions& options) {

@@ -1,0 +1,173 @@
+#include <unistd.h>
+
+#include <algorithm>
+#include <optional>
+
+#include "comm/collectives.hpp"
+#include "jobs/commands.hpp"
+#include "jobs/model_files.hpp"
+#include "jobs/study_model.hpp"
+#include "jobs/study_phases.hpp"
+#include "jobs/study_table.hpp"
+#include "jobs/system_info.hpp"
+#include "kernels/error.hpp"
+#include "model/checkpoint/random_checkpoint.hpp"
+
+namespace hack::jobs {
+namespace {
+
+using nlohmann::json;
+
+class StudyCommand : public Command {
+ public:
+  explicit StudyCommand(CLI::App& parent)
+      : Command(parent, "study", "Time the phases on several numbers of this run's ranks, and predict more") {
+    app_.add_option("SCALING", scaling_,
+                    "strong: the same work for every number of ranks; weak: the same for each rank")
+        ->required()
+        ->check(CLI::IsMember({"strong", "weak"}));
+    add_model_options(app_, model_, archive_);
+    app_.get_option("MODEL")->required(false);
+    auto* shape = app_.add_option("--shape", shape_, "In place of MODEL: a published shape with random weights")
+                      ->excludes("MODEL")
+                      ->excludes("--archive");
+    app_.add_option("--layers", layers_, "Its first layers alone")->needs(shape)->check(CLI::Range(1L, 1L << 20));
+    app_.add_option("--ranks", ranks_, "Numbers of ranks, at most those of this run (1,2,4, … and all)")
+        ->delimiter(',')
+        ->check(CLI::PositiveNumber);
+    app_.add_option("--phases", phases_, "What to time")
+        ->delimiter(',')
+        ->check(CLI::IsMember({"read", "allreduce", "factorization", "prefill", "decode", "perplexity"}));
+    app_.add_option("--repeats", work_.repeats, "Timed runs, after one that is not counted")
+        ->check(CLI::Range(1, 1000))
+        ->capture_default_str();
+    add_count("--tiles", work_.tiles, "Tiles of the MLPs to factorize, at most");
+    add_count("--prompt", work_.prompt, "Tokens of the prompt");
+    add_count("--tokens", work_.tokens, "Tokens decoded");
+    add_count("--context", work_.context, "Tokens of a window of the perplexity");
+    add_count("--windows", work_.windows, "Windows of the perplexity");
+    app_.add_option("--tensor-parallel", work_.tensor_parallel, "Ranks that share a copy in the perplexity")
+        ->check(CLI::PositiveNumber)
+        ->capture_default_str();
+    app_.add_option("--output", output_,
+                    "Prefix of the results: PREFIX.json, .csv, .md; rows that PREFIX.json has are not timed again")
+        ->required();
+    common_.add_to(app_);
+  }
+
+  json run(Session& session) override {
+    validate(model_.empty() != shape_.empty(), "study needs a model: give MODEL, or --shape for random weights");
+    const comm::Communicator& world = session.world();
+    work_.weak = scaling_ == "weak";
+    const std::vector<int> counts = rank_counts(world.size());
+    const ModelFiles files = open_model();
+    const DType type = common_.chosen_dtype(files.checkpoint().exact_type());
+    std::optional<StudyTable> table;
+    if (world.is_root()) table.emplace(output_, key(files, type));
+    const double memory = memory_per_rank(world);
+    for (const int ranks : counts) measure(session, files, type, ranks, table);
+    if (!world.is_root()) return {};
+    table->compare();
+    const StudyModel model =
+        model_of(table->rows(), files.checkpoint().config(), static_cast<double>(size_of(type)), work_, memory);
+    const json parts = {{"machine", to_json(model.machine)},
+                        {"held_out", model.held_out},
+                        {"larger", model.larger},
+                        {"published", model.published}};
+    const std::string text = table->finish(parts, title());
+    fmt::print("{}", text);
+    json results = parts;
+    results["rows"] = table->rows();
+    return results;
+  }
+
+ private:
+  void add_count(const char* name, index_t& value, const char* description) {
+    app_.add_option(name, value, description)->check(CLI::Range(1L, 1L << 24))->capture_default_str();
+  }
+
+  ModelFiles open_model() const {
+    if (shape_.empty()) return {model_, archive_};
+    return ModelFiles(std::make_unique<model::RandomCheckpoint>(shape_, layers_, 0));
+  }
+
+  std::string title() const {
+    const std::string of = shape_.empty() ? model_ : shape_ + (layers_ ? fmt::format(", {} layers", *layers_) : "");
+    return fmt::format("{} scaling: {}", work_.weak ? "Weak" : "Strong", of);
+  }
+
+  std::vector<int> rank_counts(int most) const {
+    std::vector<int> counts = ranks_;
+    if (counts.empty()) {
+      for (int ranks = 1; ranks < most; ranks *= 2) counts.push_back(ranks);
+      counts.push_back(most);
+    }
+    std::sort(counts.begin(), counts.end());
+    counts.erase(std::unique(counts.begin(), counts.end()), counts.end());
+    validate(counts.back() <= most, "--ranks {} is more than this run has ({}); start it on more", counts.back(), most);
+    for (const int ranks : counts) {
+      const int tensor = std::min(ranks, work_.tensor_parallel);
+      validate(ranks % tensor == 0, "--tensor-parallel {} does not fit {} ranks (it must divide them)", tensor, ranks);
+    }
+    return counts;
+  }
+
+  /// What the times depend on.
+  json key(const ModelFiles& files, DType type) const {
+    json key = describe_options(app_);
+    for (const char* name : {"MODEL", "archive", "ranks", "phases", "output", "deadline", "report", "quiet"})
+      key.erase(name);
+    key["model"] = files.checkpoint().fingerprint();
+    key["compressed"] = files.archive() != nullptr;
+    key["dtype"] = to_string(type);
+    return key;
+  }
+
+  /// Of a node's memory; the same on every rank.
+  static double memory_per_rank(const comm::Communicator& world) {
+    const comm::Communicator node = world.split_by_node();
+    const double all = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
+    return -comm::all_reduce_max(world, -all / node.size());
+  }
+
+  bool wants(const char* phase) const {
+    return phases_.empty() || std::find(phases_.begin(), phases_.end(), phase) != phases_.end();
+  }
+
+  /// Times on the first `ranks` ranks what the table has not; the others sleep.
+  void measure(const Session& session, const ModelFiles& files, DType type, int ranks,
+               std::optional<StudyTable>& table) {
+    const comm::Communicator& world = session.world();
+    const comm::Communicator group = world.split(world.rank() < ranks ? 0 : 1, world.rank());
+    if (world.rank() < ranks) {
+      StudyPhases phases(session, files, type, group, work_);
+      const auto once = [&](const char* phase, const auto& rows_of) {
+        const bool is_missing = wants(phase) && !(table && table->has(phase, ranks));
+        // What rank 0 has counts for all.
+        if (comm::all_reduce_max(group, group.is_root() && is_missing ? 1.0 : 0.0) == 0) return;
+        session.log().info("{} on {} ranks", phase, ranks);
+        const std::vector<json> rows = rows_of();
+        if (table && !rows.empty()) table->add(rows);
+      };
+      once("read", [&] { return std::vector{phases.read()}; });
+      once("allreduce", [&] { return phases.all_reduce(); });
+      once("factorization", [&] { return std::vector{phases.factorization()}; });
+      once("prefill", [&] { return std::vector{phases.prefill()}; });
+      once("decode", [&] { return std::vector{phases.decode()}; });
+      once("perplexity", [&] { return std::vector{phases.perplexity()}; });
+    }
+    world.barrier_asleep();
+  }
+
+  std::string scaling_, model_, archive_, shape_, output_;
+  std::optional<long> layers_;
+  std::vector<int> ranks_;
+  std::vector<std::string> phases_;
+  StudyWork work_;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_study(CLI::App& app) { return std::make_unique<StudyCommand>(app); }
+
+}  // namespace hack::jobs

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+namespace hack::jobs {
+
+/// Rows of a study as they are measured, in PREFIX.json after each one, for the run that goes on after a kill. Used by
+/// one rank.
+class StudyTable {
+ public:
+  /// `key`: what the rows depend on. An Error where the file is another study's, saying what differs.
+  StudyTable(const std::filesystem::path& prefix, nlohmann::json key);
+
+  /// Whether a phase was measured on so many ranks.
+  bool has(const std::string& phase, int ranks) const;
+  /// Adds rows; they are on disk on return.
+  void add(const std::vector<nlohmann::json>& rows);
+  const std::vector<nlohmann::json>& rows() const { return rows_; }
+
+  /// Speed-up and efficiency against the smallest rank count of each phase, added to the rows: rate(P) / rate(P0), and
+  /// that times P0 / P. `base_ranks` says P0.
+  void compare();
+
+  /// Writes everything: PREFIX.json with `model`'s parts, PREFIX.csv with one row a measurement or prediction,
+  /// PREFIX.md. Returns the text of PREFIX.md.
+  std::string finish(const nlohmann::json& model, const std::string& title) const;
+
+ private:
+  std::filesystem::path file(const char* extension) const { return prefix_.string() + extension; }
+  void write(const nlohmann::json& model) const;
+
+  std::filesystem::path prefix_;
+  nlohmann::json key_;
+  std::vector<nlohmann::json> rows_;
+};
+
+}  // namespace hack::jobs

@@ -1,0 +1,57 @@
+#include "kernels/factored_linear.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/cuda/factored_linear.cuh"
+#include "kernels/cuda/factored_product.cuh"
+#include "kernels/cuda/resources.hpp"
+
+namespace hack::kernels {
+
+namespace {
+
+constexpr Device D = Device::cuda;
+using cuda::Array;
+using cuda::Purpose;
+
+template <class W>
+void apply(Queue<D>& queue, Array<const float> x, const FactoredView<D>& w, Array<float> y) {
+  cuda::FactoredShares shares;
+  std::memcpy(&shares, w.plan->shares(), sizeof(shares));
+  const auto* u = reinterpret_cast<const W*>(w.u);
+  const auto* v = reinterpret_cast<const W*>(w.v);
+  const index_t length = w.rank_space();
+  const Array<float> z{queue.resources().room<float>(Purpose::rank_space, x.rows * length), x.rows, length, length};
+  const Array<const float> projected{z.data, z.rows, z.cols, z.ld};
+  if (x.rows == 1) {
+    cuda::launch(queue, cuda::Project<W, 1>{shares, v, w.scale, x, z});
+    cuda::launch(queue, cuda::Expand<W, 1>{shares, u, projected, y});
+  } else if (x.rows <= cuda::few_tokens) {
+    cuda::launch(queue, cuda::Project<W, 8>{shares, v, w.scale, x, z});
+    cuda::launch(queue, cuda::Expand<W, 8>{shares, u, projected, y});
+  } else {
+    cuda::launch(queue, cuda::ProjectMany<W>{shares, v, w.scale, x, z});
+    cuda::launch(queue, cuda::ExpandMany<W>{shares, u, projected, y});
+  }
+}
+
+}  // namespace
+
+template <>
+void factored_linear<D>(Queue<D>& queue, MatrixView<const float, D> x, const FactoredView<D>& w,
+                        MatrixView<float, D> y) {
+  HACK_EXPECT(x.cols == w.cols && y.rows == x.rows && y.cols == w.rows && w.plan != nullptr);
+  constexpr index_t numbers_of_z = index_t{64} << 20;  // a quarter of a gigabyte, and more only for one token
+  const index_t step = std::clamp<index_t>(numbers_of_z / std::max<index_t>(w.rank_space(), 1), 1, 4096);
+  for (index_t token = 0; token < y.rows && y.cols > 0; token += step) {
+    const index_t tokens = std::min(step, y.rows - token);
+    const auto from = cuda::array_of(x.rows_from(token, tokens));
+    const auto to = cuda::array_of(y.rows_from(token, tokens));
+    if (w.type == DType::f32) apply<float>(queue, from, w, to);
+    if (w.type == DType::bf16) apply<bf16>(queue, from, w, to);
+    if (w.type == DType::f16) apply<f16>(queue, from, w, to);
+  }
+}
+
+}  // namespace hack::kernels

@@ -1,0 +1,153 @@
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "kernels/cuda/factored_plan.cuh"
+#include "kernels/factored_linear.hpp"
+#include "kernels/row_marks.hpp"
+
+namespace hack::kernels {
+
+namespace {
+
+using View = FactoredView<Device::cuda>;
+using cuda::Expansion;
+using cuda::FactoredShares;
+using cuda::Panel;
+using cuda::Piece;
+using cuda::Projection;
+
+int narrow(index_t n) {
+  validate(n <= std::numeric_limits<int>::max(), "a factored matrix has {} numbers in a row or tile; use more ranks",
+           n);
+  return static_cast<int>(n);
+}
+
+/// The lists while they are made.
+class Lists {
+ public:
+  Lists(const View& w, const std::uint8_t* marks) : w_(w), marks_(marks) {
+    for (index_t j = 0; j < w.tile_cols(); ++j) add_projections(j);
+    for (index_t i = 0; i < w.tile_rows(); ++i) add_tile_row(i);
+  }
+
+  std::vector<Projection> projections;
+  std::vector<Piece> pieces;
+  std::vector<Panel> panels;
+  std::vector<Expansion> few, many;
+  std::vector<std::uint32_t> pivots;
+
+ private:
+  void add_projections(index_t j) {
+    index_t v = w_.v_offsets[static_cast<std::size_t>(j)];
+    const int col = narrow(w_.col_offsets[static_cast<std::size_t>(j)]);
+    const int width = narrow(w_.col_offsets[static_cast<std::size_t>(j + 1)] - col);
+    for (index_t i = 0; i < w_.tile_rows(); ++i) {
+      const TileLayout& tile = w_.tile(i, j);
+      if (tile.kind == TileKind::dense) {
+        projections.push_back({0, narrow(tile.block), 0, col, width, -1});
+        continue;
+      }
+      for (index_t first = 0; first < tile.size; first += FactoredShares::projected_rows) {
+        const index_t rows = std::min<index_t>(FactoredShares::projected_rows, tile.size - first);
+        const int scale = tile.kind == TileKind::factors ? narrow(tile.scale + first) : -1;
+        projections.push_back({v + first * width, narrow(tile.block + first), narrow(rows), col, width, scale});
+      }
+      v += tile.size * width;
+    }
+  }
+
+  void add_tile_row(index_t i) {
+    const auto at = static_cast<std::size_t>(i);
+    const index_t height = w_.row_offsets[at + 1] - w_.row_offsets[at];
+    const int first_panel = narrow(std::ssize(panels));
+    const int stack = narrow(w_.stack_sizes[at]);
+    add_pieces(narrow(w_.block_offsets[at]), stack, {.u = w_.u_offsets[at], .ld = stack}, first_panel);
+    for (index_t j = 0; j < w_.tile_cols(); ++j) {
+      const TileLayout& tile = w_.tile(i, j);
+      if (tile.kind != TileKind::pivoted || tile.size == 0) continue;
+      const Piece piece{.u = tile.coefficients,
+                        .ld = narrow(tile.size),
+                        .pivots = add_pivots(marks_ + tile.marks, height),
+                        .first_pivot = narrow(tile.first_pivot)};
+      add_pieces(narrow(tile.block), narrow(tile.size), piece, first_panel);
+    }
+    const int last_panel = narrow(std::ssize(panels));
+    const auto add_rows = [&](std::vector<Expansion>& list, index_t rows) {
+      for (index_t first = 0; first < height; first += rows) {
+        list.push_back({first_panel, last_panel, narrow(first), narrow(std::min(rows, height - first)),
+                        narrow(w_.row_offsets[at] + first)});
+      }
+    };
+    add_rows(few, FactoredShares::expanded_rows_of_few);
+    add_rows(many, FactoredShares::expanded_rows_of_many);
+  }
+
+  /// Cuts `length` numbers of z into pieces, and pieces into the panels from `first_panel` on.
+  void add_pieces(int z, int length, Piece piece, int first_panel) {
+    for (int first = 0; first < length; first += FactoredShares::piece) {
+      piece.z = z + first;
+      piece.offset = first;
+      piece.length = std::min(FactoredShares::piece, length - first);
+      const bool is_first = std::ssize(panels) == first_panel;
+      if (is_first || panels.back().length + piece.length > FactoredShares::panel) {
+        const int next = narrow(std::ssize(pieces));
+        panels.push_back({next, next, piece.z, 0});
+      }
+      HACK_EXPECT(panels.back().z + panels.back().length == piece.z);
+      panels.back().length += piece.length;
+      ++panels.back().last_piece;
+      pieces.push_back(piece);
+    }
+  }
+
+  int add_pivots(const std::uint8_t* marks, index_t height) {
+    const int start = narrow(std::ssize(pivots));
+    for (index_t eight = 0; eight < mark_bytes(height); ++eight) {
+      const auto above = static_cast<std::uint32_t>(count_marks(marks, std::min(8 * eight, height)));
+      HACK_EXPECT(above < (1u << 24));
+      pivots.push_back(above << 8 | marks[eight]);
+    }
+    return start;
+  }
+
+  const View& w_;
+  const std::uint8_t* marks_;
+};
+
+/// Puts one list behind the others, at 16 bytes.
+template <class T>
+std::size_t append(std::vector<std::byte>& all, const std::vector<T>& list) {
+  const std::size_t start = (all.size() + 15) / 16 * 16;
+  all.resize(start + list.size() * sizeof(T));
+  if (!list.empty()) std::memcpy(all.data() + start, list.data(), list.size() * sizeof(T));
+  return start;
+}
+
+}  // namespace
+
+FactoredPlan<Device::cuda>::FactoredPlan(const View& view, const std::uint8_t* marks)
+    : shares_(static_cast<index_t>(sizeof(FactoredShares))) {
+  const Lists lists(view, marks);
+  std::vector<std::byte> all;
+  const std::size_t projections = append(all, lists.projections);
+  const std::size_t pieces = append(all, lists.pieces);
+  const std::size_t panels = append(all, lists.panels);
+  const std::size_t few = append(all, lists.few);
+  const std::size_t many = append(all, lists.many);
+  const std::size_t pivots = append(all, lists.pivots);
+  lists_ = to_device<Device::cuda>(all.data(), std::ssize(all));
+  const std::byte* data = lists_.data();
+  const FactoredShares shares{.projections = reinterpret_cast<const Projection*>(data + projections),
+                              .pieces = reinterpret_cast<const Piece*>(data + pieces),
+                              .panels = reinterpret_cast<const Panel*>(data + panels),
+                              .few = reinterpret_cast<const Expansion*>(data + few),
+                              .many = reinterpret_cast<const Expansion*>(data + many),
+                              .pivots = reinterpret_cast<const std::uint32_t*>(data + pivots),
+                              .projection_count = std::ssize(lists.projections),
+                              .few_count = std::ssize(lists.few),
+                              .many_count = std::ssize(lists.many)};
+  std::memcpy(shares_.data(), &shares, sizeof(shares));
+}
+
+}  // namespace hack::kernels

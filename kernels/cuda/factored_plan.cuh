@@ -1,0 +1,82 @@
+#pragma once
+
+#include "kernels/cuda/execution.cuh"
+
+namespace hack::kernels::cuda {
+
+// How the work of a factored product is shared out to thread blocks: lists made once for each matrix
+// (factored_plan.cpp) and kept in device memory. z is the vector in rank space, as FactoredView lays it out.
+
+/// Some rows of one tile's part of V; or a dense tile, whose z is x itself.
+struct Projection {
+  index_t v = 0;   // where the rows start, in numbers
+  int z = 0;       // where their results go
+  int rows = 0;    // 0: dense
+  int col = 0;     // of x
+  int width = 0;   // of the tile
+  int scale = -1;  // singular values of two factors; -1: none
+};
+
+/// A run of numbers of z_i that one kind of row multiplies with: a part of the stack, or of a pivoted tile.
+struct Piece {
+  index_t u = 0;    // where the stack's or the coefficients' rows start, in numbers
+  int z = 0;        // where the run stands
+  int length = 0;   // at most FactoredShares::piece
+  int ld = 0;       // numbers from one row to the next
+  int offset = 0;   // of the run within a row
+  int pivots = -1;  // of a pivoted tile: its rows by eights, marks in the low byte and the pivots above them; -1: none
+  int first_pivot = 0;  // TileLayout::first_pivot
+};
+
+/// Pieces whose z stands in shared memory at once.
+struct Panel {
+  int first_piece = 0;
+  int last_piece = 0;
+  int z = 0;
+  int length = 0;  // at most FactoredShares::panel
+};
+
+/// Some rows of y, all in one tile row.
+struct Expansion {
+  int first_panel = 0;
+  int last_panel = 0;
+  int row = 0;  // the first, counted in the tile row
+  int rows = 0;
+  int y = 0;  // the first, counted in y
+};
+
+/// The lists of one matrix.
+struct FactoredShares {
+  static constexpr int projected_rows = 64;
+  static constexpr int piece = 256;
+  static constexpr int panel = 1024;
+  static constexpr int expanded_rows_of_few = 8;
+  static constexpr int expanded_rows_of_many = 64;
+
+  const Projection* projections = nullptr;
+  const Piece* pieces = nullptr;
+  const Panel* panels = nullptr;
+  const Expansion* few = nullptr;   // rows of y for few tokens
+  const Expansion* many = nullptr;  // and for many
+  const std::uint32_t* pivots = nullptr;
+  index_t projection_count = 0;
+  index_t few_count = 0;
+  index_t many_count = 0;
+};
+
+/// What row `row` of a tile row (counted there) is in a pivoted tile: a pivot, or a row of coefficients.
+struct PivotRow {
+  bool is_pivot;
+  int above;  ///< pivots above it, of the rows that the view has
+
+  HACK_BODY PivotRow(const std::uint32_t* eights, int row) {
+    const std::uint32_t eight = eights[row / 8];
+    std::uint32_t before = eight & ((1u << (row % 8)) - 1);
+    before -= before >> 1 & 0x55u;
+    before = (before & 0x33u) + (before >> 2 & 0x33u);
+    above = static_cast<int>((eight >> 8) + ((before + (before >> 4)) & 0xfu));
+    is_pivot = (eight >> (row % 8) & 1u) != 0;
+  }
+};
+
+}  // namespace hack::kernels::cuda

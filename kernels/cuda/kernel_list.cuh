@@ -1,0 +1,22 @@
+#pragma once
+
+// Every kernel there is. tests/simt/ runs each of them and fails where one was left out.
+
+#include "kernels/cuda/attention.cuh"
+#include "kernels/cuda/elementwise.cuh"
+#include "kernels/cuda/factored_linear.cuh"
+#include "kernels/cuda/factored_product.cuh"
+#include "kernels/cuda/gram.cuh"
+#include "kernels/cuda/linear.cuh"
+#include "kernels/cuda/tile_svd.cuh"
+#include "kernels/cuda/vocabulary.cuh"
+
+#define HACK_ALL_KERNELS(X)        \
+  HACK_ELEMENTWISE_KERNELS(X)      \
+  HACK_LINEAR_KERNELS(X)           \
+  HACK_FACTORED_KERNELS(X)         \
+  HACK_FACTORED_PRODUCT_KERNELS(X) \
+  HACK_ATTENTION_KERNELS(X)        \
+  HACK_VOCABULARY_KERNELS(X)       \
+  HACK_GRAM_KERNELS(X)             \
+  HACK_TILE_SVD_KERNELS(X)

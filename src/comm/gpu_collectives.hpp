@@ -1,0 +1,25 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "kernels/cuda/resources.hpp"
+
+namespace hack::comm {
+
+class Communicator;
+
+/// Collectives of a group of ranks on numbers in GPU memory, in the order of streams (cudaStream_t). All ranks call
+/// every function together and in the same order.
+class GpuCollectives : public kernels::cuda::WaitObserver {
+ public:
+  /// Sums x[0 … n) over the ranks, in place.
+  virtual void all_reduce_sum(void* stream, float* x, std::int64_t n) = 0;
+  /// Concatenates the ranks' n numbers each, in rank order: all (ranks * n).
+  virtual void all_gather(void* stream, const float* mine, std::int64_t n, float* all) = 0;
+};
+
+/// Those of NCCL; null in a build without CUDA, and where ranks share a GPU, which NCCL refuses. Collective.
+std::shared_ptr<GpuCollectives> make_gpu_collectives(const Communicator& comm);
+
+}  // namespace hack::comm

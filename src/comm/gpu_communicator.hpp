@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "comm/communicator.hpp"
+#include "comm/deadline.hpp"
+#include "comm/gpu_collectives.hpp"
+
+namespace hack::comm {
+
+/// NCCL's twin of a Communicator: the same ranks.
+///
+/// NCCL never notices a peer that stopped. So nothing here blocks: whoever waits for a stream polls it and tells this
+/// class, which looks for errors and starts the deadline, whose end names the collective and ends all ranks.
+class GpuCommunicator : public GpuCollectives {
+ public:
+  /// Returns when all ranks are connected. Collective.
+  explicit GpuCommunicator(const Communicator& comm);
+  ~GpuCommunicator() override;
+  GpuCommunicator(const GpuCommunicator&) = delete;
+  GpuCommunicator& operator=(const GpuCommunicator&) = delete;
+
+  void all_reduce_sum(void* stream, float* x, std::int64_t n) override;
+  void all_gather(void* stream, const float* mine, std::int64_t n, float* all) override;
+
+  /// Throws an Error naming the collective where it failed on any rank.
+  void on_waiting() override;
+  void on_done() override;
+
+  /// NCCL's version, as 2.28.9.
+  static std::string version();
+
+ private:
+  void check(int code, const char* call);
+  [[noreturn]] void give_up(const std::string& reason);
+
+  void* comm_ = nullptr;  // ncclComm_t, whose header only gpu_communicator.cpp sees
+  int rank_;
+  const char* last_ = "ncclCommInitRankConfig";  // collective, for messages
+  std::optional<Deadline::Wait> wait_;
+};
+
+}  // namespace hack::comm

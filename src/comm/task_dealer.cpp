@@ -1,0 +1,119 @@
+#include "comm/task_dealer.hpp"
+
+#include <cstring>
+#include <utility>
+
+#include "comm/collective_timer.hpp"
+#include "comm/deadline.hpp"
+#include "comm/error.hpp"
+#include "kernels/error.hpp"
+
+namespace hack::comm {
+namespace {
+
+enum Tag : int { question_tag = 1, answer_tag, result_tag };
+
+constexpr index_t all_dealt = -1;
+
+}  // namespace
+
+TaskDealer::TaskDealer(const Communicator& comm, std::deque<index_t> tasks, OnResult on_result)
+    : comm_(comm),
+      tasks_(std::move(tasks)),
+      on_result_(std::move(on_result)),
+      unfinished_ranks_(comm.is_root() ? comm.size() - 1 : 0) {}
+
+TaskDealer::~TaskDealer() {
+  // After an exception the run ends: what is on its way has nobody to meet.
+  for (MPI_Request* request : {&asking_, &answering_, &delivering_}) {
+    if (*request != MPI_REQUEST_NULL) MPI_Request_free(request);
+  }
+}
+
+void TaskDealer::wait(MPI_Request& request) const {
+  const Deadline::Wait waiting("MPI_Wait for rank 0, which deals tasks");
+  const CollectiveTimer::Wait timed;
+  HACK_MPI(MPI_Wait(&request, MPI_STATUS_IGNORE));
+}
+
+void TaskDealer::ask() {
+  if (comm_.is_root() || asked_) return;
+  asked_ = true;
+  HACK_MPI(MPI_Irecv(&answer_, 1, MPI_INT64_T, 0, answer_tag, comm_.native(), &answering_));
+  HACK_MPI(MPI_Isend(nullptr, 0, MPI_BYTE, 0, question_tag, comm_.native(), &asking_));
+}
+
+std::optional<index_t> TaskDealer::next() {
+  if (comm_.is_root()) {
+    serve();
+    if (tasks_.empty()) return std::nullopt;
+    const index_t task = tasks_.front();
+    tasks_.pop_front();
+    return task;
+  }
+  ask();
+  wait(answering_);
+  wait(asking_);
+  asked_ = false;
+  if (answer_ == all_dealt) return std::nullopt;
+  return answer_;
+}
+
+void TaskDealer::answer_one(const MPI_Status& status) {
+  const int from = status.MPI_SOURCE;
+  if (status.MPI_TAG == question_tag) {
+    HACK_MPI(MPI_Recv(nullptr, 0, MPI_BYTE, from, question_tag, comm_.native(), MPI_STATUS_IGNORE));
+    const index_t task = tasks_.empty() ? all_dealt : tasks_.front();
+    if (task == all_dealt) {
+      --unfinished_ranks_;
+    } else {
+      tasks_.pop_front();
+      ++open_tasks_;
+    }
+    HACK_MPI(MPI_Send(&task, 1, MPI_INT64_T, from, answer_tag, comm_.native()));
+    return;
+  }
+  int size = 0;
+  HACK_MPI(MPI_Get_count(&status, MPI_BYTE, &size));
+  std::vector<std::byte> message(static_cast<std::size_t>(size));
+  HACK_MPI(MPI_Recv(message.data(), size, MPI_BYTE, from, result_tag, comm_.native(), MPI_STATUS_IGNORE));
+  HACK_EXPECT(message.size() >= sizeof(index_t));
+  index_t task = 0;
+  std::memcpy(&task, message.data(), sizeof(task));
+  --open_tasks_;
+  on_result_(task, std::span(message).subspan(sizeof(task)));
+}
+
+void TaskDealer::serve() {
+  if (!comm_.is_root()) return;
+  for (;;) {
+    int waits = 0;
+    MPI_Status status;
+    HACK_MPI(MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, comm_.native(), &waits, &status));
+    if (!waits) return;
+    answer_one(status);
+  }
+}
+
+void TaskDealer::deliver(index_t task, std::vector<std::byte> result) {
+  if (comm_.is_root()) return on_result_(task, result);
+  wait(delivering_);
+  message_.resize(sizeof(task) + result.size());
+  std::memcpy(message_.data(), &task, sizeof(task));
+  if (!result.empty()) std::memcpy(message_.data() + sizeof(task), result.data(), result.size());
+  HACK_MPI(MPI_Isend(message_.data(), static_cast<int>(message_.size()), MPI_BYTE, 0, result_tag, comm_.native(),
+                     &delivering_));
+}
+
+void TaskDealer::finish() {
+  wait(delivering_);
+  while (unfinished_ranks_ > 0 || open_tasks_ > 0) {
+    const Deadline::Wait waiting("MPI_Probe for the other ranks' tasks");
+    const CollectiveTimer::Wait timed;
+    MPI_Status status;
+    HACK_MPI(MPI_Probe(MPI_ANY_SOURCE, MPI_ANY_TAG, comm_.native(), &status));
+    answer_one(status);
+  }
+}
+
+}  // namespace hack::comm

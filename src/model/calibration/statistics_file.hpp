@@ -1,0 +1,43 @@
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "comm/communicator.hpp"
+#include "comm/temporary_file.hpp"
+#include "svd/hdf5.hpp"
+#include "svd/input_statistics.hpp"
+
+namespace hack::model {
+
+/// Sums over the inputs of a dense model on disk: whoever compresses it again with the same text, by another method or
+/// to another size, need not run it. An HDF5 file named by its key, with attributes `format` and `key` (model, text and
+/// options, in words), and a dataset for each input of each layer: the lower triangle of H = Σ x xᵀ, row by row, f32.
+///
+/// n (n + 1) / 2 numbers an input: 160 MB for the MLP of SmolLM2-135M, 14 GB for that of an 8B model.
+class StatisticsFile {
+ public:
+  /// Opens the whole file of this key in the folder, or begins one. Collective.
+  StatisticsFile(const comm::Communicator& comm, const std::filesystem::path& folder, const std::string& key);
+
+  /// Whether statistics are there to be read; otherwise they are to be written.
+  bool is_whole() const { return !temporary_.has_value(); }
+
+  /// Returns one input's statistics. An Error names the file where they are damaged.
+  svd::InputStatistics read(const std::string& input, index_t n) const;
+
+  /// Keeps one input's and rounds them to what read() will return: all runs compute with the same numbers. Collective.
+  void write(const std::string& input, svd::InputStatistics& statistics);
+
+  /// Gives the file its name: all inputs are in it. Collective.
+  void finish();
+
+ private:
+  const comm::Communicator& comm_;
+  std::filesystem::path path_;
+  std::optional<comm::TemporaryFile> temporary_;  // of a file that is being written
+  svd::Hdf5Id file_;
+};
+
+}  // namespace hack::model

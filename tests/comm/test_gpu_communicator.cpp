@@ -1,0 +1,105 @@
+// NCCL's twin of a communicator, against a fake that answers by MPI: what is called, in which order, and how runs end.
+
+#include "comm/gpu_communicator.hpp"
+
+#include <thread>
+
+#include <gtest/gtest.h>
+
+#include "comm/gpu.hpp"
+#include "kernels/error.hpp"
+#include "tests/comm/fake_gpu/fake_nccl.hpp"
+
+namespace hack::comm {
+namespace {
+
+using tests::fake_nccl;
+
+TEST(GpuCommunicator, SumsAndGathersOverItsRanks) {
+  const Communicator world = Communicator::world();
+  {
+    GpuCommunicator gpu(world);
+    EXPECT_EQ(fake_nccl().open, 1);
+    std::vector<float> x = {1, static_cast<float>(world.rank()), 3};
+    gpu.all_reduce_sum(nullptr, x.data(), 3);
+    const auto p = static_cast<float>(world.size());
+    EXPECT_EQ(x, (std::vector<float>{p, p * (p - 1) / 2, 3 * p}));
+    const float mine[] = {static_cast<float>(world.rank()), 7};
+    std::vector<float> all(static_cast<std::size_t>(2 * world.size()));
+    gpu.all_gather(nullptr, mine, 2, all.data());
+    for (int r = 0; r < world.size(); ++r) {
+      EXPECT_EQ(all[static_cast<std::size_t>(2 * r)], static_cast<float>(r));
+      EXPECT_EQ(all[static_cast<std::size_t>(2 * r + 1)], 7);
+    }
+  }
+  EXPECT_EQ(fake_nccl().open, 0);
+}
+
+TEST(GpuCommunicator, SplitsAsMpiDoes) {
+  const Communicator world = Communicator::world();
+  const Communicator part = world.split(world.rank() % 2, world.rank());
+  GpuCommunicator gpu(part);
+  float one = 1;
+  gpu.all_reduce_sum(nullptr, &one, 1);
+  EXPECT_EQ(one, static_cast<float>(part.size()));
+}
+
+TEST(GpuCommunicator, NamesTheCollectiveThatFailedAndAborts) {
+  const Communicator world = Communicator::world();
+  GpuCommunicator gpu(world);
+  float one = 1;
+  gpu.all_reduce_sum(nullptr, &one, 1);
+  gpu.on_waiting();  // all is well
+  gpu.on_done();
+  const int aborts = fake_nccl().aborts;
+  fake_nccl().async_state = ncclRemoteError;
+  try {
+    gpu.on_waiting();
+    FAIL() << "the error was not seen";
+  } catch (const Error& error) {
+    const std::string what = error.what();
+    EXPECT_NE(what.find("rank " + std::to_string(world.rank())), std::string::npos) << what;
+    EXPECT_NE(what.find("ncclAllReduce"), std::string::npos) << what;
+    EXPECT_NE(what.find("connection to rank 1 closed"), std::string::npos) << what;
+  }
+  fake_nccl().async_state = ncclSuccess;
+  EXPECT_EQ(fake_nccl().aborts, aborts + 1);
+  EXPECT_EQ(fake_nccl().open, 0);  // and nothing is destroyed twice
+}
+
+TEST(GpuCommunicator, AbortsWhereACallIsRefused) {
+  GpuCommunicator gpu(Communicator::world());
+  fake_nccl().next_call = ncclUnhandledCudaError;
+  float one = 1;
+  EXPECT_THROW(gpu.all_reduce_sum(nullptr, &one, 1), Error);
+  EXPECT_EQ(fake_nccl().open, 0);
+}
+
+TEST(GpuCommunicator, EndsTheRunWhereAWaitOutlastsTheDeadline) {
+  if (Communicator::world().size() > 1) GTEST_SKIP() << "looked at with one rank";
+  // The first poll starts the deadline's wait; the stream never ends.
+  const auto wait_forever = [] {
+    GpuCommunicator gpu(Communicator::self());
+    Deadline::start(0.3);
+    float one = 1;
+    gpu.all_reduce_sum(nullptr, &one, 1);
+    while (true) {
+      gpu.on_waiting();
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+  };
+  Deadline::stop();
+  EXPECT_EXIT(wait_forever(), testing::ExitedWithCode(1), "waited 0.3 s in ncclAllReduce");
+  Deadline::start(120);
+}
+
+TEST(GpuCommunicator, PrintsTheVersionAsNcclDoes) { EXPECT_EQ(GpuCommunicator::version(), "2.28.9"); }
+
+TEST(AnySharedGpu, LooksAtNodeAndIdentifier) {
+  EXPECT_FALSE(any_shared({"a 1", "a 2", "b 1"}));
+  EXPECT_TRUE(any_shared({"a 1", "b 1", "a 1"}));
+  EXPECT_FALSE(any_shared({}));
+}
+
+}  // namespace
+}  // namespace hack::comm

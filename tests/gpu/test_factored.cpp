@@ -1,0 +1,120 @@
+// Products with tiles of all kinds, against the CPU's.
+
+#include <gtest/gtest.h>
+
+#include "kernels/factored_linear.hpp"
+#include "tests/kernels/random_factors.hpp"
+#include "tests/gpu/device_data.hpp"
+
+namespace hack::kernels {
+namespace {
+
+using tests::dense;
+using tests::DeviceMatrix;
+using tests::factors;
+using tests::Form;
+using tests::pivoted;
+using tests::random_floats;
+using tests::RandomFactors;
+using tests::view_of;
+
+constexpr Device G = Device::cuda;
+
+/// The same matrix in device memory.
+class DeviceFactors {
+ public:
+  explicit DeviceFactors(const RandomFactors& host)
+      : u_(to_device<G>(host.u_bytes.data(), std::ssize(host.u_bytes))),
+        v_(to_device<G>(host.v_bytes.data(), std::ssize(host.v_bytes))),
+        scale_(to_device<G>(host.scale.data(), std::ssize(host.scale))),
+        marks_(to_device<G>(host.marks.data(), std::ssize(host.marks))),
+        view_(view_without_plan(host.view)),
+        plan_(view_, host.marks.data()) {
+    view_.plan = &plan_;
+  }
+  const FactoredView<G>& view() const { return view_; }
+
+ private:
+  FactoredView<G> view_without_plan(const FactoredView<Device::cpu>& w) const {
+    return {w.rows,  w.cols,    w.type,      w.row_offsets, w.col_offsets, w.block_offsets, w.stack_sizes,
+            w.tiles, u_.data(), w.u_offsets, v_.data(),     w.v_offsets,   scale_.data(),   marks_.data()};
+  }
+
+  Buffer<std::byte, G> u_, v_;
+  Buffer<float, G> scale_;
+  Buffer<std::uint8_t, G> marks_;
+  FactoredView<G> view_;
+  FactoredPlan<G> plan_;
+};
+
+/// Against the matrix in double. Products of many tokens take x and z in two narrow parts: each leaves out 2^-16.
+void check(const RandomFactors& w, index_t tokens) {
+  SCOPED_TRACE(testing::Message() << tokens << " tokens, " << w.view.rows << " x " << w.view.cols << " "
+                                  << to_string(w.view.type));
+  const std::vector<float> x = random_floats(tokens * w.view.cols, 4);
+  const DeviceFactors on_device(w);
+  const DeviceMatrix<> x_on_device(x, tokens, w.view.cols);
+  DeviceMatrix<> y(tokens, w.view.rows);
+  Queue<G> queue(1);
+  factored_linear<G>(queue, x_on_device.in(), on_device.view(), y.view());
+  const std::vector<float> actual = y.host();
+  const double split = tokens > 8 && w.view.type != DType::f32 ? 0x1p-15 : 0;
+  const double terms = static_cast<double>(w.view.cols + w.view.rank_space() + 4) * tests::eps + split;
+  for (index_t t = 0; t < tokens; ++t) {
+    for (index_t i = 0; i < w.view.rows; ++i) {
+      double sum = 0, size = 0;
+      for (index_t j = 0; j < w.view.cols; ++j) {
+        sum += double{x[t * w.view.cols + j]} * w.matrix[i * w.view.cols + j];
+        size += std::fabs(double{x[t * w.view.cols + j]}) * w.sizes[i * w.view.cols + j];
+      }
+      ASSERT_NEAR(actual[t * w.view.rows + i], sum, terms * size) << t << ", " << i;
+    }
+  }
+}
+
+TEST(GpuFactored, MultipliesWithTwoFactors) {
+  for (DType type : tests::all_types) {
+    const RandomFactors w(130, 67, 64, type, [](index_t i, index_t j) { return factors((3 * i + 5 * j) % 23 + 1); });
+    for (index_t tokens : {1, 3, 8, 9, 70}) check(w, tokens);
+  }
+}
+
+TEST(GpuFactored, MultipliesWithPivots) {
+  for (DType type : tests::all_types) {
+    const RandomFactors w(130, 67, 64, type, [](index_t i, index_t j) { return pivoted((31 * i + 15 * j) % 47); });
+    for (index_t tokens : {1, 5, 13}) check(w, tokens);
+  }
+}
+
+TEST(GpuFactored, MixesTilesOfAllKindsAndEmptyOnes) {
+  const auto form_of = [](index_t i, index_t j) {
+    if (i == 1) return i + j == 3 ? pivoted(0) : factors(0);  // a tile row of no rank
+    if (j == 2) return factors(0);                            // a tile column of no rank
+    return (i + j) % 3 == 0 ? dense : (i + j) % 3 == 1 ? factors(5 * i + j) : pivoted(9 * i + j + 30);
+  };
+  for (DType type : tests::all_types) {
+    const RandomFactors w(200, 330, 64, type, form_of);
+    for (index_t tokens : {1, 2, 33}) check(w, tokens);
+  }
+}
+
+TEST(GpuFactored, TakesTheWholeMatrixAsOneTile) {
+  for (Form form : {factors(250), pivoted(250), dense}) {
+    const RandomFactors w(270, 1300, 2000, DType::bf16, [&](index_t, index_t) { return form; });
+    for (index_t tokens : {1, 2, 11}) check(w, tokens);
+  }
+}
+
+TEST(GpuFactored, GivesZerosWhereThereIsNothing) {
+  const RandomFactors no_rank(40, 30, 16, DType::f32, [](index_t, index_t) { return factors(0); });
+  const RandomFactors no_cols(5, 0, 16, DType::f32, [](index_t, index_t) { return factors(1); });
+  const RandomFactors no_rows(0, 5, 16, DType::f32, [](index_t, index_t) { return factors(1); });
+  for (index_t tokens : {0, 1, 20}) {
+    check(no_rank, tokens);
+    check(no_cols, tokens);
+    check(no_rows, tokens);
+  }
+}
+
+}  // namespace
+}  // namespace hack::kernels

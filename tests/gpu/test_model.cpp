@@ -1,0 +1,159 @@
+// The whole forward pass on the GPU against the CPU's, dense and on factors, alone and split over ranks.
+
+#include <optional>
+
+#include <gtest/gtest.h>
+
+#include "comm/collectives.hpp"
+#include "model/generate.hpp"
+#include "model/llama.hpp"
+#include "model/model_comparison.hpp"
+#include "svd/compress.hpp"
+#include "tests/support/temporary_directory.hpp"
+#include "tests/support/tiny_model.hpp"
+
+namespace hack::model {
+namespace {
+
+using hack::testing::TemporaryDirectory;
+using hack::testing::TinyModel;
+
+/// A tiny model on disk, and its archive; made by all ranks together.
+class TinyFiles {
+ public:
+  explicit TinyFiles(const TinyModel& tiny) {
+    if (world_.is_root()) {
+      folder_.emplace();
+      hack::testing::write_hf(tiny, *folder_ / "model");
+      path_ = (*folder_ / "model").string();
+    }
+    comm::broadcast(world_, path_);
+    checkpoint_ = Checkpoint::open(path_);
+  }
+  ~TinyFiles() { world_.barrier(); }
+
+  void compress(const svd::CompressOptions& options) {
+    std::vector<svd::MatrixSource> sources;
+    for (const std::string& name : checkpoint_->names()) {
+      if (name.find("_proj.weight") == std::string::npos) continue;
+      const TensorInfo info = checkpoint_->info(name);
+      sources.push_back({name, info.rows, info.cols, [this, name](index_t row, index_t col, MatrixView<float> out) {
+                           checkpoint_->read(name, row, col, out);
+                         }});
+    }
+    Queue<Device::cpu> queue(1);
+    svd::compress(world_, queue, sources, options, {"0", checkpoint_->fingerprint(), "{}", "plain", "{}"},
+                  path_ + "/factors.h5");
+    archive_.emplace(path_ + "/factors.h5");
+  }
+
+  const comm::Communicator& world() const { return world_; }
+  WeightSource source(DType type) const { return {*checkpoint_, archive_ ? &*archive_ : nullptr, type}; }
+
+ private:
+  comm::Communicator world_ = comm::Communicator::world();
+  std::optional<TemporaryDirectory> folder_;
+  std::string path_;
+  std::unique_ptr<Checkpoint> checkpoint_;
+  std::optional<svd::FactorArchive> archive_;
+};
+
+std::vector<int> some_ids(index_t n) {
+  std::vector<int> ids(static_cast<std::size_t>(n));
+  for (index_t i = 0; i < n; ++i) ids[static_cast<std::size_t>(i)] = static_cast<int>(i * 37 % 261);
+  return ids;
+}
+
+/// Losses of a text: twelve tokens at once, two, then token by token.
+template <Device D>
+std::vector<float> losses_of(const TinyFiles& files, DType type) {
+  const std::vector<int> ids = some_ids(17);
+  Queue<D> queue(1);
+  Llama<D> llama(files.source(type), files.world(), queue);
+  KvCache<D> cache = llama.make_cache(std::ssize(ids));
+  std::vector<float> losses;
+  const std::span<const int> all(ids);
+  for (std::size_t first = 0, n = 12; first + 1 < all.size(); first += n, n = first < 14 ? 2 : 1) {
+    const std::vector<float> part =
+        llama.losses(llama.forward(all.subspan(first, n), cache), all.subspan(first + 1, n));
+    losses.insert(losses.end(), part.begin(), part.end());
+  }
+  return losses;
+}
+
+void expect_twins(const TinyFiles& files, DType type, double bound) {
+  const std::vector<float> expected = losses_of<Device::cpu>(files, type);
+  const std::vector<float> actual = losses_of<Device::cuda>(files, type);
+  ASSERT_EQ(actual.size(), expected.size());
+  for (std::size_t t = 0; t < actual.size(); ++t) EXPECT_NEAR(actual[t], expected[t], bound) << "token " << t;
+}
+
+// Logits of order 1 from sums of some hundred f32 terms, as between the CPU and a model in double.
+constexpr double bound_of_f32 = 1e-5;
+// Many tokens at once go through products that leave out 2^-17 of what they multiply.
+constexpr double bound_of_narrow = 1e-4;
+
+TEST(GpuLlama, LosesWhatTheCpuLoses) {
+  expect_twins(TinyFiles({.layers = 1, .attention_bias = true, .mlp_bias = true}), DType::f32, bound_of_f32);
+}
+
+TEST(GpuLlama, LosesWhatTheCpuLosesWithNarrowWeights) {
+  for (DType type : {DType::bf16, DType::f16}) {
+    expect_twins(TinyFiles({.layers = 1, .tied = true, .dtype = type}), type, bound_of_narrow);
+  }
+}
+
+TEST(GpuLlama, LosesWhatTheCpuLosesWhereARankHasNoHead) {
+  expect_twins(TinyFiles({.layers = 1, .heads = 1, .kv_heads = 1, .head_dim = 4}), DType::f32, bound_of_f32);
+}
+
+TEST(GpuLlama, RunsOnFactors) {
+  using Kind = svd::RankRule::Kind;
+  for (const svd::CompressOptions& options :
+       {svd::CompressOptions{svd::TileMode::tile, 50, {Kind::keep, 0.8}, DType::f32},
+        svd::CompressOptions{svd::TileMode::tile, 32, {Kind::topk, 0.4}, DType::f32, svd::Storage::factors},
+        svd::CompressOptions{svd::TileMode::full, 1, {Kind::topk, 0.3}, DType::f32}}) {
+    TinyFiles files({.layers = 1});
+    files.compress(options);
+    expect_twins(files, DType::f32, bound_of_f32);
+  }
+  TinyFiles files({.layers = 1});
+  files.compress({svd::TileMode::tile, 50, {Kind::keep, 0.8}, DType::bf16});
+  expect_twins(files, DType::bf16, bound_of_narrow);
+}
+
+template <Device D>
+std::vector<int> continuation(const TinyFiles& files) {
+  const std::vector<int> prompt = some_ids(5);
+  Queue<D> queue(1);
+  Llama<D> llama(files.source(DType::f32), files.world(), queue);
+  Sampler greedy({});
+  return generate(llama, std::span<const int>(prompt), {6, {}}, greedy, [](int) {}).ids;
+}
+
+TEST(GpuLlama, GeneratesWhatTheCpuGenerates) {
+  const TinyFiles files({.layers = 1});
+  EXPECT_EQ(continuation<Device::cuda>(files), continuation<Device::cpu>(files));
+}
+
+/// How a compressed model diverges from the dense one.
+template <Device D>
+double divergence() {
+  const auto ignore = [](index_t, index_t) {};
+  TinyFiles files({.layers = 1});
+  Queue<D> queue(1);
+  Llama<D> dense(files.source(DType::f32), files.world(), queue);
+  const ModelComparison<D> comparison(dense, some_ids(24), plan_windows(Protocol::hack, 24, 12, {}, {}), ignore);
+  files.compress({svd::TileMode::tile, 32, {svd::RankRule::Kind::topk, 0.4}, DType::f32});
+  Llama<D> factored(files.source(DType::f32), files.world(), queue);
+  return comparison.compare(factored, ignore).divergence;
+}
+
+TEST(GpuLlama, ComparesModelsAsTheCpuDoes) {
+  const double expected = divergence<Device::cpu>();
+  EXPECT_GT(expected, 1e-3);
+  EXPECT_NEAR(divergence<Device::cuda>(), expected, 1e-5 + 1e-4 * expected);
+}
+
+}  // namespace
+}  // namespace hack::model

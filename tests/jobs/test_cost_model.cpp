@@ -1,0 +1,113 @@
+// The model of times against what can be worked out by hand, and against published figures.
+
+#include "jobs/cost_model.hpp"
+
+#include <cmath>
+
+#include <gtest/gtest.h>
+
+#include "jobs/scaling_fit.hpp"
+#include "kernels/error.hpp"
+#include "model/checkpoint/random_checkpoint.hpp"
+#include "model/memory_need.hpp"
+
+namespace hack::jobs {
+namespace {
+
+TEST(Link, CountsStepsAndBytesOfItsAlgorithm) {
+  const Link ring{Link::Kind::ring, 1, 0.5, 100};
+  EXPECT_DOUBLE_EQ(ring.seconds(1, 800), 0);
+  EXPECT_DOUBLE_EQ(ring.seconds(4, 800), 1 + 6 * 0.5 + 1.5 * 8);
+  const Link halving{Link::Kind::halving, 0, 0.5, 100};
+  EXPECT_DOUBLE_EQ(halving.seconds(5, 1000), 6 * 0.5 + 1.6 * 10);
+  const Link one_shot{Link::Kind::one_shot, 1, 0.5, 100};
+  EXPECT_DOUBLE_EQ(one_shot.seconds(8, 100), 1.5 + 7);
+}
+
+TEST(Machine, SumsWithinNodesAndBetweenThem) {
+  Machine machine;
+  machine.ranks_per_node = 4;
+  machine.within = {{Link::Kind::halving, 0, 1, 0}};
+  machine.between = {{Link::Kind::halving, 0, 10, 0}};
+  EXPECT_DOUBLE_EQ(machine.all_reduce_seconds(4, 1), 4);
+  EXPECT_DOUBLE_EQ(machine.all_reduce_seconds(16, 1), 4 + 40);
+}
+
+TEST(FitLink, FindsWhatMadeTheTimes) {
+  const Link truth{Link::Kind::halving, 0, 3e-6, 2e9};
+  std::vector<LinkPoint> points;
+  for (const int ranks : {2, 4}) {
+    for (const double bytes : {1e3, 1e5, 1e7}) points.push_back({ranks, bytes, truth.seconds(ranks, bytes)});
+  }
+  const Link found = fit_link(Link::Kind::halving, points);
+  EXPECT_NEAR(found.hop / truth.hop, 1, 1e-9);
+  EXPECT_NEAR(found.bandwidth / truth.bandwidth, 1, 1e-9);
+}
+
+TEST(FitScaling, SeparatesTheSerialShare) {
+  std::vector<ScalingPoint> points;
+  for (const int ranks : {1, 2, 4}) points.push_back({1.0 / ranks, 0.01 * ranks, 0.5 + 8.0 / ranks + 0.01 * ranks});
+  const ScalingFit fit = fit_scaling(points);
+  EXPECT_NEAR(fit.serial, 0.5, 1e-9);
+  EXPECT_NEAR(fit.scale, 8, 1e-9);
+  EXPECT_NEAR(fit.serial_share(1), 0.5 / 8.5, 1e-9);
+  EXPECT_NEAR(fit.seconds(1.0 / 8, 0.08), 0.5 + 1 + 0.08, 1e-9);
+}
+
+TEST(FitScaling, HasNoNegativeParts) {
+  const std::vector<ScalingPoint> superlinear = {{1, 0, 10}, {0.5, 0, 4}};
+  const ScalingFit fit = fit_scaling(superlinear);
+  EXPECT_EQ(fit.serial, 0);
+  EXPECT_GT(fit.scale, 8);
+  EXPECT_LT(fit.scale, 10);
+  EXPECT_DOUBLE_EQ(fit_scaling(std::vector<ScalingPoint>{{0.5, 1, 4}}).scale, 6);
+}
+
+TEST(CostModel, DecodesAtTheBandwidthOfItsBytes) {
+  Machine machine;
+  machine.read_bandwidth = 1e12;
+  const Workload work{.config = model::published_config("llama-3.1-8b")};
+  // Without the embedding, of which a token reads one row: 8,030,261,248 - 525,336,576 weights, the norms aside.
+  const double weights = 8030261248.0 - 128256.0 * 4096 - 65 * 4096;
+  EXPECT_NEAR(CostModel(machine, work).decode_seconds(1), 2 * weights / 1e12, 1e-9);
+  Workload factored = work;
+  factored.mlp_keep = 0.5;
+  EXPECT_NEAR(CostModel(machine, factored).decode_seconds(1), 2 * (weights - 0.5 * 3 * 32 * 4096 * 14336) / 1e12, 1e-9);
+}
+
+/// gpt-fast, Llama-3.1-8B in bf16 on A100 cards of 80 GB: tokens/s as published, at 1, 2, 4 and 8 cards. Its authors
+/// measured 1,700 GB/s of memory bandwidth at their power limit; it cuts the layers, not the head; sums are in bf16.
+TEST(CostModel, ReproducesThePublishedCurveOfGptFast) {
+  Machine machine = published_machine("a100-80gb");
+  machine.read_bandwidth = 1.7e12;
+  const Workload work{
+      .config = model::published_config("llama-3.1-8b"), .activation_bytes = 2, .head_is_split = false, .context = 128};
+  const CostModel cost(machine, work);
+  const std::pair<int, double> published[] = {{1, 93.8}, {2, 149.1}, {4, 217.2}, {8, 276.0}};
+  for (const auto& [cards, rate] : published) {
+    const double predicted = 1 / cost.decode_seconds(cards);
+    EXPECT_NEAR(predicted / rate, 1, 0.25) << cards << " cards: " << predicted << " tokens/s";
+    RecordProperty("tokens_per_second_" + std::to_string(cards), std::to_string(predicted));
+  }
+}
+
+TEST(CostModel, ReadsBackTheMachineItWrote) {
+  const Machine machine = published_machine("h100");
+  const Machine again = machine_from_json(to_json(machine));
+  EXPECT_EQ(to_json(again), to_json(machine));
+  EXPECT_THROW(machine_from_json({{"name", "x"}}), Error);
+  EXPECT_THROW(published_machine("z80"), Error);
+}
+
+TEST(MemoryNeed, HoldsEveryWeightOnce) {
+  const model::LlamaConfig config = model::published_config("llama-3.2-1b");
+  const model::RunShape run{.context = 512};
+  const double alone = model::memory_need(config, run, 1, 0).weights;
+  EXPECT_NEAR(alone, 2.0 * 1235814400, 2.0 * 33 * 2048 + 1);  // norms are f32
+  double shared = 0;
+  for (int rank = 0; rank < 4; ++rank) shared += model::memory_need(config, run, 4, rank).weights;
+  EXPECT_NEAR(shared / alone, 1, 1e-3);
+}
+
+}  // namespace
+}  // namespace hack::jobs

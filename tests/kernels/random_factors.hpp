@@ -1,0 +1,157 @@
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+#include "kernels/factored_linear.hpp"
+#include "kernels/row_marks.hpp"
+#include "tests/kernels/random_data.hpp"
+
+namespace hack::tests {
+
+using kernels::FactoredView;
+using kernels::TileKind;
+using kernels::TileLayout;
+
+/// What a tile of a random matrix is.
+struct Form {
+  TileKind kind = TileKind::factors;
+  index_t rank = 0;
+};
+inline constexpr Form dense{TileKind::dense, 0};
+inline constexpr Form factors(index_t rank) { return {TileKind::factors, rank}; }
+inline constexpr Form pivoted(index_t rank) { return {TileKind::pivoted, rank}; }
+
+/// A matrix of random tiles in any form, and what owns its memory.
+struct RandomFactors {
+  std::vector<index_t> row_offsets{0}, col_offsets{0}, block_offsets{0}, stack_sizes, u_offsets{0}, v_offsets{0};
+  std::vector<TileLayout> tiles;
+  std::vector<index_t> v_starts;  // (I * J) of each tile's rows of V
+  std::vector<float> u, v, scale;
+  std::vector<std::uint8_t> marks;
+  std::vector<std::byte> u_bytes, v_bytes;
+  std::vector<float> matrix;  // (rows, cols): Σ U s Vᵀ, in f32 of f64 sums
+  std::vector<float> sizes;   // (rows, cols): Σ |U| s |Vᵀ|
+  FactoredView<Device::cpu> view;
+
+  /// `form_of(i, j)` says what tile (i, j) is. Of pivoted tiles the view has about as large a part of the pivots as of
+  /// their rows; the others lie above and below.
+  template <class F>
+  RandomFactors(index_t rows, index_t cols, index_t tile, DType type, F form_of) {
+    for (index_t i = tile; i < rows + tile && rows > 0; i += tile) row_offsets.push_back(std::min(i, rows));
+    for (index_t j = tile; j < cols + tile && cols > 0; j += tile) col_offsets.push_back(std::min(j, cols));
+    const index_t tile_rows = std::ssize(row_offsets) - 1, tile_cols = std::ssize(col_offsets) - 1;
+    tiles.resize(static_cast<std::size_t>(tile_rows * tile_cols));
+    v_starts.resize(tiles.size());
+    for (index_t i = 0; i < tile_rows; ++i) {
+      for (index_t j = 0; j < tile_cols; ++j) {
+        const Form form = form_of(i, j);
+        TileLayout& layout = tiles[i * tile_cols + j];
+        layout.kind = form.kind;
+        layout.size = form.kind == TileKind::dense ? col_offsets[j + 1] - col_offsets[j] : form.rank;
+      }
+      lay_out_row(i, tile_cols);
+    }
+    for (index_t j = 0; j < tile_cols; ++j) {
+      index_t end = v_offsets.back();
+      for (index_t i = 0; i < tile_rows; ++i) {
+        v_starts[i * tile_cols + j] = end;
+        const TileLayout& layout = tiles[i * tile_cols + j];
+        if (layout.kind != TileKind::dense) end += layout.size * (col_offsets[j + 1] - col_offsets[j]);
+      }
+      v_offsets.push_back(end);
+    }
+    u = numbers(u_offsets.back(), type, 1, u_bytes);
+    v = numbers(v_offsets.back(), type, 2, v_bytes);
+    for (float& s : scale = random_floats(std::ssize(scale), 3)) s = std::fabs(s);
+    view = {rows,  cols,           type,      row_offsets,    col_offsets, block_offsets, stack_sizes,
+            tiles, u_bytes.data(), u_offsets, v_bytes.data(), v_offsets,   scale.data(),  marks.data()};
+    rebuild();
+  }
+
+  void lay_out_row(index_t i, index_t tile_cols) {
+    const index_t height = row_offsets[i + 1] - row_offsets[i];
+    index_t block = block_offsets.back();
+    for (index_t j = 0; j < tile_cols; ++j) {
+      TileLayout& layout = tiles[i * tile_cols + j];
+      if (layout.kind == TileKind::pivoted) continue;
+      layout.block = block;
+      block += layout.size;
+      layout.scale = std::ssize(scale);
+      if (layout.kind == TileKind::factors) scale.resize(scale.size() + static_cast<std::size_t>(layout.size));
+    }
+    stack_sizes.push_back(block - block_offsets.back());
+    index_t end = u_offsets.back() + height * stack_sizes.back();
+    for (index_t j = 0; j < tile_cols; ++j) {
+      TileLayout& layout = tiles[i * tile_cols + j];
+      if (layout.kind != TileKind::pivoted) continue;
+      layout.block = block;
+      block += layout.size;
+      layout.coefficients = end;
+      layout.marks = std::ssize(marks);
+      marks.resize(marks.size() + static_cast<std::size_t>(kernels::mark_bytes(height)), 0);
+      index_t pivots = 0;
+      for (index_t r = 0; r < height; ++r) {
+        if (pivots == layout.size || (r * 7 + j * 5 + i) % 11 >= 6) continue;
+        kernels::mark(marks.data() + layout.marks, r);
+        ++pivots;
+      }
+      layout.first_pivot = (layout.size - pivots + 1) / 2;
+      end += (height - pivots) * layout.size;
+    }
+    block_offsets.push_back(block);
+    u_offsets.push_back(end);
+  }
+
+  static std::vector<float> numbers(index_t n, DType type, unsigned seed, std::vector<std::byte>& bytes) {
+    std::vector<float> values = random_floats(n, seed);
+    bytes.resize(static_cast<std::size_t>(n * size_of(type)));
+    convert(values.data(), DType::f32, bytes.data(), type, n);
+    convert(bytes.data(), type, values.data(), DType::f32, n);
+    return values;
+  }
+
+  /// What row `row` of tile (i, j) multiplies the l-th number of z_ij with.
+  double left(index_t i, const TileLayout& tile, index_t row, index_t l) const {
+    if (tile.kind != TileKind::pivoted)
+      return u[u_offsets[i] + row * stack_sizes[i] + tile.block - block_offsets[i] + l];
+    const std::uint8_t* tile_marks = marks.data() + tile.marks;
+    const index_t above = kernels::count_marks(tile_marks, row);
+    if (kernels::is_marked(tile_marks, row)) return l == tile.first_pivot + above;
+    return u[tile.coefficients + (row - above) * tile.size + l];
+  }
+
+  void rebuild() {
+    matrix.assign(static_cast<std::size_t>(view.rows * view.cols), 0.0f);
+    sizes = matrix;
+    for (index_t i = 0; i < view.tile_rows(); ++i) {
+      for (index_t j = 0; j < view.tile_cols(); ++j) {
+        const TileLayout& tile = view.tile(i, j);
+        const index_t width = col_offsets[j + 1] - col_offsets[j];
+        std::vector<double> sum(width), size(width);
+        for (index_t row = row_offsets[i]; row < row_offsets[i + 1]; ++row) {
+          std::fill(sum.begin(), sum.end(), 0.0);
+          std::fill(size.begin(), size.end(), 0.0);
+          for (index_t l = 0; l < tile.size; ++l) {
+            const double factor = left(i, tile, row - row_offsets[i], l) *
+                                  (tile.kind == TileKind::factors ? double{scale[tile.scale + l]} : 1.0);
+            for (index_t c = 0; c < width; ++c) {
+              const double right =
+                  tile.kind == TileKind::dense ? l == c : v[v_starts[i * view.tile_cols() + j] + l * width + c];
+              sum[c] += factor * right;
+              size[c] += std::fabs(factor * right);
+            }
+          }
+          for (index_t c = 0; c < width; ++c) {
+            matrix[row * view.cols + col_offsets[j] + c] = static_cast<float>(sum[c]);
+            sizes[row * view.cols + col_offsets[j] + c] = static_cast<float>(size[c]);
+          }
+        }
+      }
+    }
+  }
+};
+
+}  // namespace hack::tests

@@ -1,0 +1,131 @@
+// The GPU of these tests: memory of the host between margins, kernels run by the emulator, products by plain loops.
+// It takes the place of kernels/cuda/{device,memory,queue,blas}.cpp; all other operations are the GPU's own.
+
+#include <cstdlib>
+#include <cstring>
+#include <map>
+
+#include <fmt/format.h>
+
+#include "kernels/cuda/kernel_list.cuh"
+#include "kernels/cuda/resources.hpp"
+#include "tests/gpu/device_data.hpp"
+#include "tests/simt/emulator.hpp"
+
+namespace hack {
+
+namespace {
+
+constexpr std::size_t margin = 64;
+constexpr int fill = 0xff;  // not a number in any type: what is read outside, or before it is written, shows
+
+std::map<std::byte*, std::size_t>& allocations() {
+  static std::map<std::byte*, std::size_t> all;
+  return all;
+}
+
+/// Whether nothing was written around an allocation.
+bool is_untouched(const std::byte* data, std::size_t bytes) {
+  const auto same = [](const std::byte* from, std::size_t n) {
+    for (std::size_t i = 0; i < n; ++i) {
+      if (from[i] != std::byte{fill}) return false;
+    }
+    return true;
+  };
+  return same(data - margin, margin) && same(data + bytes, (16 - bytes % 16) % 16 + margin);
+}
+
+}  // namespace
+
+Queue<Device::cuda>::Queue(int threads)
+    : threads_(threads), resources_(std::make_unique<kernels::cuda::Resources>(nullptr, nullptr)) {}
+Queue<Device::cuda>::~Queue() = default;
+void Queue<Device::cuda>::wait() {}
+
+namespace kernels {
+
+template <>
+std::string_view why_unavailable<Device::cuda>() {
+  return {};
+}
+
+template <>
+void* allocate<Device::cuda>(std::size_t bytes) {
+  const std::size_t rounded = (bytes + 15) / 16 * 16;
+  auto* start = static_cast<std::byte*>(std::aligned_alloc(64, (rounded + 2 * margin + 63) / 64 * 64));
+  std::memset(start, fill, rounded + 2 * margin);
+  allocations()[start + margin] = bytes;
+  return start + margin;
+}
+
+template <>
+void deallocate<Device::cuda>(void* data) noexcept {
+  allocations().erase(static_cast<std::byte*>(data));
+  std::free(static_cast<std::byte*>(data) - margin);
+}
+
+template <>
+void copy_from_host<Device::cuda>(void* to, const void* host, std::size_t bytes) {
+  std::memcpy(to, host, bytes);
+}
+
+template <>
+void copy_to_host<Device::cuda>(void* host, const void* from, std::size_t bytes) {
+  std::memcpy(host, from, bytes);
+}
+
+namespace cuda {
+
+void upload(Queue<Device::cuda>&, void* to, const void* host, std::size_t bytes) { std::memcpy(to, host, bytes); }
+void download(Queue<Device::cuda>&, void* host, const void* from, std::size_t bytes) { std::memcpy(host, from, bytes); }
+void clear(Queue<Device::cuda>&, void* to, std::size_t bytes) { std::memset(to, 0, bytes); }
+
+/// Has no products of odd shapes, so that those who ask for them need their own.
+template <class T>
+bool library_product(Queue<Device::cuda>&, Array<const T> x, Array<const T> w, Array<float> y, bool add) {
+  if (w.ld % 2 != 0) return false;
+  for (index_t t = 0; t < y.rows; ++t) {
+    for (index_t i = 0; i < y.cols; ++i) {
+      float sum = add ? y.row(t)[i] : 0.0f;
+      for (index_t j = 0; j < x.cols; ++j) sum += to_float(x.row(t)[j]) * to_float(w.row(i)[j]);
+      y.row(t)[i] = sum;
+    }
+  }
+  return true;
+}
+
+template bool library_product(Queue<Device::cuda>&, Array<const float>, Array<const float>, Array<float>, bool);
+template bool library_product(Queue<Device::cuda>&, Array<const bf16>, Array<const bf16>, Array<float>, bool);
+template bool library_product(Queue<Device::cuda>&, Array<const f16>, Array<const f16>, Array<float>, bool);
+
+/// As the kernel stands in the list.
+template <class Kernel>
+const char* label = nullptr;
+#define HACK_LABEL(...) \
+  template <>           \
+  const char* label<__VA_ARGS__> = #__VA_ARGS__;
+HACK_ALL_KERNELS(HACK_LABEL)
+
+template <class Kernel>
+void enqueue(const Kernel& kernel, void*) {
+  simt::launch(kernel);
+  simt::kernels_run().insert(label<Kernel>);
+  for (const auto& [data, bytes] : allocations()) {
+    if (!is_untouched(data, bytes)) {
+      throw simt::Fault(fmt::format("{}: wrote outside a buffer of {} bytes", Kernel::name, bytes));
+    }
+  }
+}
+
+#define HACK_EMULATE(...) template void enqueue(const __VA_ARGS__&, void*);
+HACK_ALL_KERNELS(HACK_EMULATE)
+
+}  // namespace cuda
+}  // namespace kernels
+
+namespace tests {
+
+void set_thread_order(unsigned seed) { simt::order_seed = seed; }
+
+}  // namespace tests
+}  // namespace hack

@@ -1,0 +1,271 @@
+#include "tests/simt/emulator.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include <boost/context/pooled_fixedsize_stack.hpp>
+#include <fmt/format.h>
+
+namespace hack::simt {
+
+namespace {
+
+/// Stacks are kept from block to block.
+boost::context::pooled_fixedsize_stack& stacks() {
+  static boost::context::pooled_fixedsize_stack pool(64 * 1024);
+  return pool;
+}
+
+template <class T>
+void sum_groups(T (&x)[32], int lanes) {
+  for (int offset = lanes / 2; offset > 0; offset /= 2) {
+    T next[32];
+    for (int l = 0; l < 32; ++l) next[l] = x[l] + x[l ^ offset];
+    std::copy_n(next, 32, x);
+  }
+}
+
+}  // namespace
+
+std::uint64_t order_seed = 1;
+
+std::set<std::string>& kernels_run() {
+  static std::set<std::string> names;
+  return names;
+}
+
+Block::Block(const char* kernel, index_t number, kernels::cuda::Geometry geometry, std::uint64_t seed)
+    : kernel_(kernel),
+      number_(number),
+      geometry_(geometry),
+      random_(static_cast<std::uint32_t>(seed * 7919 + static_cast<std::uint64_t>(number) * 104729 + 1)),
+      shared_(static_cast<std::size_t>(geometry.shared_words)),
+      warps_(static_cast<std::size_t>(geometry.threads / 32)),
+      states_(static_cast<std::size_t>(geometry.threads), State::ready) {}
+
+void Block::fail(int thread, const std::string& what) const {
+  throw Fault(fmt::format("{}, block {}, thread {}: {}", kernel_, number_, thread, what));
+}
+
+void Block::run(const std::function<void(Execution&)>& body) {
+  const int n = geometry_.threads;
+  for (int t = 0; t < n; ++t) {
+    ready_.push_back(t);
+    fibers_.emplace_back(std::allocator_arg, stacks(), [this, t, &body](boost::context::fiber&& main) {
+      main_ = &main;
+      Execution exec(*this, t);
+      try {
+        body(exec);
+      } catch (const Fault& fault) {
+        if (fault_.empty()) fault_ = fault.what();
+      }
+      states_[static_cast<std::size_t>(t)] = State::done;
+      return std::move(*main_);
+    });
+  }
+  int done = 0;
+  while (!ready_.empty() && fault_.empty()) {
+    const std::size_t pick = random_() % ready_.size();
+    const int t = ready_[pick];
+    ready_[pick] = ready_.back();
+    ready_.pop_back();
+    auto& fiber = fibers_[static_cast<std::size_t>(t)];
+    fiber = std::move(fiber).resume();
+    done += states_[static_cast<std::size_t>(t)] == State::done;
+  }
+  fibers_.clear();
+  if (!fault_.empty()) throw Fault(fault_);
+  if (done < n) {
+    const auto waits = [this](State state) { return std::count(states_.begin(), states_.end(), state); };
+    throw Fault(fmt::format("{}, block {}: {} threads wait at a barrier and {} for their warp, {} have ended", kernel_,
+                            number_, waits(State::at_barrier), waits(State::in_warp), done));
+  }
+}
+
+void Block::suspend(int thread, State state) {
+  states_[static_cast<std::size_t>(thread)] = state;
+  boost::context::fiber* mine = main_;
+  *mine = std::move(*mine).resume();
+  main_ = mine;
+}
+
+void Block::release(int first, int count) {
+  for (int t = first; t < first + count; ++t) {
+    states_[static_cast<std::size_t>(t)] = State::ready;
+    ready_.push_back(t);
+  }
+}
+
+void Block::sync(int thread) {
+  if (++at_barrier_ == geometry_.threads) {
+    at_barrier_ = 0;
+    ++epoch_;
+    release(0, geometry_.threads);
+    ready_.erase(std::find(ready_.begin(), ready_.end(), thread));  // it goes on by itself
+    return;
+  }
+  suspend(thread, State::at_barrier);
+}
+
+void Block::meet(int thread, Together what, int parameter, void (*combine)(Lane (&lanes)[32], int parameter),
+                 Lane& lane) {
+  Warp& warp = warps_[static_cast<std::size_t>(thread / 32)];
+  if (warp.waiting > 0 && (warp.what != what || warp.parameter != parameter)) {
+    fail(thread, "lanes of a warp meet in different operations");
+  }
+  warp.what = what;
+  warp.parameter = parameter;
+  warp.lanes[thread % 32] = lane;
+  if (++warp.waiting == 32) {
+    combine(warp.lanes, parameter);
+    warp.waiting = 0;
+    if (what == Together::sync) ++warp.epoch;
+    release(thread / 32 * 32, 32);
+    ready_.erase(std::find(ready_.end() - 32, ready_.end(), thread));
+  } else {
+    suspend(thread, State::in_warp);
+  }
+  lane = warp.lanes[thread % 32];
+}
+
+Block::Word& Block::word_at(int thread, int word) {
+  if (word < 0 || word >= geometry_.shared_words) {
+    fail(thread, fmt::format("word {} of {} in shared memory", word, geometry_.shared_words));
+  }
+  return shared_[static_cast<std::size_t>(word)];
+}
+
+bool Block::is_race(const Access& access, int thread) const {
+  if (access.thread < 0 || access.thread == thread || access.epoch != epoch_) return false;
+  const bool same_warp = access.thread / 32 == thread / 32;
+  return !same_warp || access.warp_epoch == warps_[static_cast<std::size_t>(thread / 32)].epoch;
+}
+
+std::uint32_t Block::read(int thread, int number) {
+  Word& word = word_at(thread, number);
+  if (is_race(word.writer, thread)) {
+    fail(thread, fmt::format("reads word {} of shared memory, written by thread {} without a barrier between", number,
+                             word.writer.thread));
+  }
+  if (word.reader.epoch == epoch_ && word.reader.thread != thread) word.other_reader = word.reader;
+  word.reader = access_of(thread);
+  return word.value;
+}
+
+void Block::write(int thread, int number, std::uint32_t value) {
+  Word& word = word_at(thread, number);
+  for (const Access* access : {&word.writer, &word.reader, &word.other_reader}) {
+    if (is_race(*access, thread)) {
+      fail(thread, fmt::format("writes word {} of shared memory, {} by thread {} without a barrier between", number,
+                               access == &word.writer ? "written" : "read", access->thread));
+    }
+  }
+  word.writer = access_of(thread);
+  word.value = value;
+}
+
+void Execution::sync_warp() {
+  Block::Lane lane{};
+  block_.meet(
+      thread_, Block::Together::sync, 0, [](Block::Lane(&)[32], int) {}, lane);
+}
+
+float Execution::group_sum(float x, int lanes) {
+  Block::Lane lane{};
+  lane.f = x;
+  const auto combine = [](Block::Lane(&all)[32], int group) {
+    float values[32];
+    for (int l = 0; l < 32; ++l) values[l] = all[l].f;
+    sum_groups(values, group);
+    for (int l = 0; l < 32; ++l) all[l].f = values[l];
+  };
+  block_.meet(thread_, Block::Together::sum, lanes, combine, lane);
+  return lane.f;
+}
+
+double Execution::group_sum(double x, int lanes) {
+  Block::Lane lane{};
+  lane.d = x;
+  const auto combine = [](Block::Lane(&all)[32], int group) {
+    double values[32];
+    for (int l = 0; l < 32; ++l) values[l] = all[l].d;
+    sum_groups(values, group);
+    for (int l = 0; l < 32; ++l) all[l].d = values[l];
+  };
+  block_.meet(thread_, Block::Together::sum, lanes, combine, lane);
+  return lane.d;
+}
+
+float Execution::warp_max(float x) {
+  Block::Lane lane{};
+  lane.f = x;
+  const auto combine = [](Block::Lane(&all)[32], int) {
+    float largest = all[0].f;
+    for (const Block::Lane& each : all) largest = std::fmax(largest, each.f);
+    for (Block::Lane& each : all) each.f = largest;
+  };
+  block_.meet(thread_, Block::Together::maximum, 0, combine, lane);
+  return lane.f;
+}
+
+float Execution::shuffle_xor(float x, int mask) {
+  Block::Lane lane{};
+  lane.f = x;
+  const auto combine = [](Block::Lane(&all)[32], int by) {
+    float values[32];
+    for (int l = 0; l < 32; ++l) values[l] = all[l ^ by].f;
+    for (int l = 0; l < 32; ++l) all[l].f = values[l];
+  };
+  block_.meet(thread_, Block::Together::shuffle, mask, combine, lane);
+  return lane.f;
+}
+
+void Execution::load16(const void* address, std::uint32_t (&words)[4]) const {
+  if (reinterpret_cast<std::uintptr_t>(address) % 16 != 0) {
+    throw Fault(fmt::format("thread {}: a load of 16 bytes from an address not divisible by 16", thread_));
+  }
+  std::memcpy(words, address, 16);
+}
+
+namespace {
+
+float half_of(std::uint32_t pair, int which, bool is_bf16) {
+  const auto bits = static_cast<std::uint16_t>(pair >> (16 * which));
+  return is_bf16 ? to_float(bf16{bits}) : to_float(f16{bits});
+}
+
+/// Lane l holds, with g = l / 4 and t = l % 4: a[r] the pair at row g + 8 (r % 2), columns 2t + 8 (r / 2) …; b[r] the
+/// pair at rows 2t + 8 r …, column g; sums[r] row g + 8 (r / 2), column 2t + r % 2.
+void multiply_fragments(Block::Lane (&lanes)[32], int is_bf16) {
+  float a[16][16], b[16][8];
+  for (int l = 0; l < 32; ++l) {
+    const int g = l / 4, t = l % 4;
+    for (int which = 0; which < 2; ++which) {
+      for (int r = 0; r < 4; ++r)
+        a[g + 8 * (r % 2)][2 * t + 8 * (r / 2) + which] = half_of(lanes[l].words[r], which, is_bf16);
+      for (int r = 0; r < 2; ++r) b[2 * t + 8 * r + which][g] = half_of(lanes[l].words[4 + r], which, is_bf16);
+    }
+  }
+  for (int l = 0; l < 32; ++l) {
+    for (int r = 0; r < 4; ++r) {
+      const int row = l / 4 + 8 * (r / 2), col = 2 * (l % 4) + r % 2;
+      float sum;
+      std::memcpy(&sum, &lanes[l].words[6 + r], 4);
+      for (int k = 0; k < 16; ++k) sum += a[row][k] * b[k][col];
+      std::memcpy(&lanes[l].words[6 + r], &sum, 4);
+    }
+  }
+}
+
+}  // namespace
+
+void Execution::multiply(const std::uint32_t (&a)[4], const std::uint32_t (&b)[2], float (&sums)[4], bool is_bf16) {
+  Block::Lane lane{};
+  std::copy_n(a, 4, lane.words);
+  std::copy_n(b, 2, lane.words + 4);
+  std::memcpy(lane.words + 6, sums, 16);
+  block_.meet(thread_, Block::Together::multiply, is_bf16 ? 1 : 0, multiply_fragments, lane);
+  std::memcpy(sums, lane.words + 6, 16);
+}
+
+}  // namespace hack::simt

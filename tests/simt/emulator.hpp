@@ -1,0 +1,209 @@
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <random>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include <boost/context/fiber.hpp>
+
+#include "kernels/cuda/enqueue.hpp"
+
+namespace hack::simt {
+
+/// What a kernel did wrong: a race, an access out of bounds, threads that wait for each other.
+class Fault : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+class Execution;
+
+/// Runs thread blocks of kernel bodies on the host, one block after the other, each thread a fiber. Threads of a block
+/// run in a random order, a new one after every barrier; where a correct kernel is meant, its results do not depend on
+/// it.
+class Block {
+ public:
+  Block(const char* kernel, index_t number, kernels::cuda::Geometry geometry, std::uint64_t seed);
+
+  /// Runs body in every thread. Throws Fault.
+  void run(const std::function<void(Execution&)>& body);
+
+  // What follows is for Execution.
+
+  /// What lanes of a warp do together.
+  enum class Together : std::uint8_t { sync, sum, maximum, shuffle, multiply };
+  /// The numbers that a lane brings, and then takes.
+  union Lane {
+    double d;
+    float f;
+    std::uint32_t words[10];
+  };
+
+  void sync(int thread);
+  /// Returns when all lanes of the warp have come with the same `what`; `lane` has the result then.
+  void meet(int thread, Together what, int parameter, void (*combine)(Lane (&lanes)[32], int parameter), Lane& lane);
+  std::uint32_t read(int thread, int word);
+  void write(int thread, int word, std::uint32_t value);
+
+  index_t number() const { return number_; }
+  int threads() const { return geometry_.threads; }
+
+ private:
+  enum class State : std::uint8_t { ready, at_barrier, in_warp, done };
+  /// Who touched a word of shared memory last.
+  struct Access {
+    int thread = -1;
+    int epoch = -1;       // of the block: how many barriers it has passed
+    int warp_epoch = -1;  // likewise of the warp
+  };
+  struct Word {
+    std::uint32_t value = 0xffffffffu;  // not a number
+    Access writer, reader, other_reader;
+  };
+  struct Warp {
+    int waiting = 0;
+    int epoch = 0;
+    Together what{};
+    int parameter = 0;
+    Lane lanes[32];
+  };
+
+  [[noreturn]] void fail(int thread, const std::string& what) const;
+  void suspend(int thread, State state);
+  void release(int first, int count);
+  bool is_race(const Access& access, int thread) const;
+  Access access_of(int thread) const { return {thread, epoch_, warps_[static_cast<std::size_t>(thread / 32)].epoch}; }
+  Word& word_at(int thread, int word);
+
+  const char* kernel_;
+  index_t number_;
+  kernels::cuda::Geometry geometry_;
+  std::minstd_rand random_;
+  std::vector<Word> shared_;
+  std::vector<Warp> warps_;
+  std::vector<State> states_;
+  std::vector<int> ready_;
+  std::vector<boost::context::fiber> fibers_;
+  boost::context::fiber* main_ = nullptr;  // of the running fiber: where it was resumed from
+  int at_barrier_ = 0;
+  int epoch_ = 0;
+  std::string fault_;
+};
+
+/// An array in shared memory whose every access is watched.
+template <class T>
+class Shared {
+ public:
+  class Reference {
+   public:
+    Reference(Block& block, int thread, int word) : block_(block), thread_(thread), word_(word) {}
+    operator T() const {
+      const std::uint32_t bits = block_.read(thread_, word_);
+      T value;
+      std::memcpy(&value, &bits, 4);
+      return value;
+    }
+    Reference& operator=(T value) {
+      std::uint32_t bits;
+      std::memcpy(&bits, &value, 4);
+      block_.write(thread_, word_, bits);
+      return *this;
+    }
+    Reference& operator=(const Reference& other) { return *this = static_cast<T>(other); }
+    Reference& operator+=(T value) { return *this = static_cast<T>(*this) + value; }
+    Reference& operator*=(T value) { return *this = static_cast<T>(*this) * value; }
+
+   private:
+    Block& block_;
+    int thread_;
+    int word_;
+  };
+
+  Shared(Block& block, int thread, int word) : block_(&block), thread_(thread), word_(word) {}
+  Reference operator[](index_t i) const { return {*block_, thread_, word_ + static_cast<int>(i)}; }
+  Shared operator+(index_t i) const { return {*block_, thread_, word_ + static_cast<int>(i)}; }
+
+ private:
+  Block* block_;
+  int thread_;
+  int word_;
+};
+
+/// One thread of a block: the execution interface of kernels/cuda/execution.cuh.
+class Execution {
+ public:
+  Execution(Block& block, int thread) : block_(block), thread_(thread) {}
+
+  index_t block() const { return block_.number(); }
+  int thread() const { return thread_; }
+  int threads() const { return block_.threads(); }
+  int lane() const { return thread_ % 32; }
+  int warp() const { return thread_ / 32; }
+
+  void sync() { block_.sync(thread_); }
+  void sync_warp();
+
+  template <class T>
+  Shared<T> shared(int word) {
+    static_assert(sizeof(T) == 4);
+    return {block_, thread_, word};
+  }
+
+  float group_sum(float x, int lanes);
+  double group_sum(double x, int lanes);
+  float warp_max(float x);
+  float shuffle_xor(float x, int mask);
+  void load16(const void* address, std::uint32_t (&words)[4]) const;
+
+  float widen(float x) const { return x; }
+  float widen(bf16 x) const { return to_float(x); }
+  float widen(f16 x) const { return to_float(x); }
+  template <class T>
+  T narrow(float x) const {
+    if constexpr (std::is_same_v<T, bf16>) {
+      return to_bf16(x);
+    } else {
+      return to_f16(x);
+    }
+  }
+
+  template <class T>
+  void mma(const std::uint32_t (&a)[4], const std::uint32_t (&b)[2], float (&sums)[4]) {
+    multiply(a, b, sums, std::is_same_v<T, bf16>);
+  }
+
+ private:
+  void multiply(const std::uint32_t (&a)[4], const std::uint32_t (&b)[2], float (&sums)[4], bool is_bf16);
+
+  Block& block_;
+  int thread_;
+};
+
+/// The names of the kernels that ran so far.
+std::set<std::string>& kernels_run();
+
+/// Seed of the order of threads; tests run with several.
+extern std::uint64_t order_seed;
+
+template <class Kernel>
+void launch(const Kernel& kernel) {
+  const kernels::cuda::Geometry geometry = kernel.geometry();
+  static_assert(sizeof(Kernel) <= kernels::cuda::most_argument_bytes || !std::is_trivially_copyable_v<Kernel>);
+  if (geometry.shared_words * 4 > kernels::cuda::most_shared_bytes) {
+    throw Fault(std::string(Kernel::name) + ": more shared memory than a block can have");
+  }
+  if (geometry.threads % 32 != 0 || geometry.threads > Kernel::max_threads) {
+    throw Fault(std::string(Kernel::name) + ": launched with a number of threads that it does not allow");
+  }
+  for (index_t b = 0; b < geometry.blocks; ++b) {
+    Block(Kernel::name, b, geometry, order_seed).run([&](Execution& exec) { kernel(exec); });
+  }
+}
+
+}  // namespace hack::simt
