@@ -17,9 +17,10 @@ class CompressCommand : public Command {
  public:
   explicit CompressCommand(CLI::App& parent)
       : Command(parent, "compress", "Factorize a model's matrices tile by tile into a factor archive") {
-    auto* model = app_.add_option("MODEL", model_,
-                                  "Hugging Face directory or .gguf file; or an archive made with --max-rank, of which a "
-                                  "smaller one is made without another factorization");
+    auto* model =
+        app_.add_option("MODEL", model_,
+                        "Hugging Face directory or .gguf file; or an archive made with --max-rank, of which a "
+                        "smaller one is made without another factorization");
     auto* shape = app_.add_option("--shape", shape_,
                                   "In place of MODEL: one of a published shape with random weights, for timings "
                                   "(llama-3.2-1b, llama-3.1-8b, …); factors are fitted to random ids");
@@ -179,8 +180,9 @@ class CompressCommand : public Command {
     fmt::print("  {}{}{}\n", format_seconds(compressed.seconds), phases.empty() ? "" : ": ", phases);
     if (!compressed.idle_shares.empty()) {
       const auto [least, most] = std::minmax_element(compressed.idle_shares.begin(), compressed.idle_shares.end());
-      fmt::print("  ranks waited for others {:.0f} to {:.0f} % of their time; at most {} of memory each by the formula\n",
-                 100 * *least, 100 * *most, format_bytes(compressed.memory_bound));
+      fmt::print(
+          "  ranks waited for others {:.0f} to {:.0f} % of their time; at most {} of memory each by the formula\n",
+          100 * *least, 100 * *most, format_bytes(compressed.memory_bound));
     }
     if (!shape_.empty() && checkpoint != nullptr) extrapolate(*checkpoint, compressed, results);
     for (const TextScore& score : scores) {
@@ -188,9 +190,10 @@ class CompressCommand : public Command {
                  score.before, score.divergence);
     }
     if (options_.stored().keeps_vectors()) {
-      session.log().info("these are vectors and original values, to choose ranks of: --topk, --keep or --tolerance of "
-                         "perplexity, generate, sweep, or compress {}",
-                         output_);
+      session.log().info(
+          "these are vectors and original values, to choose ranks of: --topk, --keep or --tolerance of "
+          "perplexity, generate, sweep, or compress {}",
+          output_);
     } else if (total.keep() >= 1) {
       session.log().info("warning: the archive is not smaller than the dense matrices; keep fewer singular values");
     }

@@ -87,7 +87,8 @@ Compressed Compressor::run_plain(const Task& task) {
   stored.values_type = checkpoint_.exact_type();
   svd::CompressReport report = svd::compress(
       session_.world(), queue_, sources(task.options), stored, task.header, task.output,
-      [&](index_t done, index_t total) { progress.update(done, total); }, journal.get(), memory == 0 ? 0 : memory - program_bytes);
+      [&](index_t done, index_t total) { progress.update(done, total); }, journal.get(),
+      memory == 0 ? 0 : memory - program_bytes);
   if (journal) journal->remove();
   return {.matrices = std::move(report.matrices),
           .total = report.total,

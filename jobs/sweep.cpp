@@ -125,7 +125,8 @@ class SweepCommand : public Command {
     const ModelFiles files(model_, archive_);
     const model::Checkpoint& checkpoint = files.checkpoint();
     kind_ = keep_option_->count() > 0 ? svd::RankRule::Kind::keep : svd::RankRule::Kind::topk;
-    if (methods_option_->count() == 0 && (options_.calibration.texts.empty() || !archive_.empty())) methods_ = {"plain"};
+    if (methods_option_->count() == 0 && (options_.calibration.texts.empty() || !archive_.empty()))
+      methods_ = {"plain"};
     const DType type = common_.chosen_dtype(checkpoint.exact_type());
     validate(archives_.empty() || std::filesystem::is_directory(archives_),
              "--keep-archives {}: there is no such folder; make it first", archives_);

@@ -28,8 +28,8 @@ std::vector<std::string> cells_of(const std::string& line) {
 }
 
 std::string line_of(const SweepRow& row) {
-  std::string line = fmt::format("{},{},{},{:.0f},{:.0f},{:.6f},{:.3f}", row.method, row.value, row.id, row.bytes_stored,
-                                 row.bytes_dense, row.bytes_stored / row.bytes_dense, row.seconds);
+  std::string line = fmt::format("{},{},{},{:.0f},{:.0f},{:.6f},{:.3f}", row.method, row.value, row.id,
+                                 row.bytes_stored, row.bytes_dense, row.bytes_stored / row.bytes_dense, row.seconds);
   for (const TextScore& score : row.scores) line += fmt::format(",{:.8g},{:.8g}", score.after, score.divergence);
   return line + "\n";
 }

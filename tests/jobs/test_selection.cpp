@@ -70,7 +70,8 @@ TEST_F(Selection, IsWhatASeparateCompressionMakes) {
 }
 
 TEST_F(Selection, FactorizesOnceForAWholeSweep) {
-  const Arguments sweep = {"sweep", file("hf"), "--text", file("text"), "--evaluate-windows", "1", "--topk", "0.5:1:0.25"};
+  const Arguments sweep = {"sweep", file("hf"), "--text",    file("text"), "--evaluate-windows",
+                           "1",     "--topk",   "0.5:1:0.25"};
   const json once = run(2, sweep + Arguments{"--tile", "32", "--output", file("once.csv")});
   ASSERT_EQ(once["rows"].size(), 4u);
   EXPECT_EQ(once["factorizations"], 1);

@@ -108,7 +108,8 @@ TEST_F(CompressTest, GivesTheSameBytesInLittleMemory) {
   for (index_t seed = 0; seed < 40; ++seed) sources.push_back(source(std::to_string(seed), seed, 40, 27));
   const CompressReport all = run(world_, sources, options, folder_ / "all.h5");
   const index_t little = all.memory / 2;  // too little for all at once
-  const CompressReport held = compress(world_, queue, sources, options, header, folder_ / "held.h5", {}, nullptr, little);
+  const CompressReport held =
+      compress(world_, queue, sources, options, header, folder_ / "held.h5", {}, nullptr, little);
   EXPECT_TRUE(contents(folder_ / "held.h5") == contents(folder_ / "all.h5"));
   EXPECT_LE(held.memory, little);
   EXPECT_EQ(std::ssize(held.idle_shares), world_.size());

@@ -63,8 +63,8 @@ class SelectedFactorsTest : public ::testing::Test {
 
   /// The archive of kept vectors with these options, in f32 as factors.
   void keep_vectors(index_t rank, TileMode mode, const std::string& name) {
-    CompressOptions options{mode, 16, {RankRule::Kind::max_rank, static_cast<double>(rank)}, DType::f32,
-                            Storage::factors};
+    CompressOptions options{
+        mode, 16, {RankRule::Kind::max_rank, static_cast<double>(rank)}, DType::f32, Storage::factors};
     options.values_type = DType::bf16;
     make(options, name);
   }
@@ -89,9 +89,9 @@ TEST_F(SelectedFactorsTest, AreWhatCompressionUnderTheSameRuleMakes) {
     const FactorArchive kept(folder_ / "kept.h5");
     for (const RankRule& rule : {RankRule{Kind::topk, 0}, RankRule{Kind::topk, 0.4}, RankRule{Kind::topk, 0.9},
                                  RankRule{Kind::topk, 1}, RankRule{Kind::tolerance, 0.2}, RankRule{Kind::keep, 0.7}}) {
-      for (const auto& [type, storage] :
-           {std::pair{FactorType(DType::bf16), Storage::pivoted}, {FactorType(DType::f32), Storage::factors},
-            {FactorType::int8, Storage::pivoted}}) {
+      for (const auto& [type, storage] : {std::pair{FactorType(DType::bf16), Storage::pivoted},
+                                          {FactorType(DType::f32), Storage::factors},
+                                          {FactorType::int8, Storage::pivoted}}) {
         SCOPED_TRACE(std::string(to_string(rule.kind)) + " " + std::to_string(rule.value));
         make({mode, 16, rule, type, storage}, "made.h5");
         const SelectedFactors selected(kept, rule, {storage, type}, 2);
