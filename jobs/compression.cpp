@@ -12,6 +12,9 @@
 namespace hack::jobs {
 namespace {
 
+/// What a rank takes beside matrices, by measurement: the program, MPI and HDF5, and what the allocator keeps.
+constexpr index_t program_bytes = 112 << 20;
+
 svd::TileFormat format_of(const CompressionOptions& options) {
   return {svd::parse_storage(options.storage), svd::parse_factor_type(options.factor_type), options.calibration.align};
 }
@@ -70,17 +73,30 @@ Compressed Compressor::run(const CompressionOptions& options, const std::filesys
 }
 
 Compressed Compressor::run_plain(const Task& task) {
-  const std::unique_ptr<comm::Journal> journal = open_journal(task, {});
+  comm::Hash batches;  // how matrices are cut into steps
+  if (task.options.memory > 0) {
+    batches.add(task.options.memory);
+    batches.add(index_t{queue_.threads()});
+  }
+  const std::unique_ptr<comm::Journal> journal = open_journal(task, batches);
   Progress progress(session_.log(), "compress", "tiles");
+  const index_t memory = task.options.memory;
+  validate(memory == 0 || memory > program_bytes, "--memory {} is less than the program itself takes ({})",
+           format_bytes(static_cast<double>(memory)), format_bytes(static_cast<double>(program_bytes)));
+  svd::CompressOptions stored = task.options.stored();
+  stored.values_type = checkpoint_.exact_type();
   svd::CompressReport report = svd::compress(
-      session_.world(), queue_, sources(task.options), task.options.stored(), task.header, task.output,
-      [&](index_t done, index_t total) { progress.update(done, total); }, journal.get());
+      session_.world(), queue_, sources(task.options), stored, task.header, task.output,
+      [&](index_t done, index_t total) { progress.update(done, total); }, journal.get(),
+      memory == 0 ? 0 : memory - program_bytes);
   if (journal) journal->remove();
   return {.matrices = std::move(report.matrices),
           .total = report.total,
           .phases = {{"reading", report.seconds_reading},
                      {"factorizing", report.seconds_factorizing},
-                     {"writing", report.seconds_writing}}};
+                     {"writing", report.seconds_writing}},
+          .idle_shares = std::move(report.idle_shares),
+          .memory_bound = static_cast<double>(report.memory + program_bytes)};
 }
 
 Compressed Compressor::run_layerwise(const Task& task) {
@@ -163,6 +179,14 @@ model::TokenWindows Compressor::probe(const CompressionOptions& options) {
   return probe;
 }
 
+index_t Compressor::largest_rank(const CompressionOptions& options) const {
+  index_t rank = 0;
+  for (const svd::MatrixSource& source : sources(options)) {
+    rank = std::max(rank, options.stored().grid(source.rows, source.cols).max_rank());
+  }
+  return rank;
+}
+
 index_t Compressor::bytes_dense(const CompressionOptions& options) const {
   index_t bytes = 0;
   for (const svd::MatrixSource& source : sources(options)) {
@@ -223,6 +247,8 @@ nlohmann::json describe(const Compressed& compressed) {
   results["seconds"] = compressed.seconds;
   results["tiles_per_second"] = static_cast<double>(compressed.total.tiles) / compressed.seconds;
   for (const auto& [phase, seconds] : compressed.phases) results["seconds_" + phase] = seconds;
+  if (!compressed.idle_shares.empty()) results["idle_shares"] = compressed.idle_shares;
+  if (compressed.memory_bound > 0) results["memory_bound_bytes"] = compressed.memory_bound;
   results["matrices"] = nlohmann::json::array();
   for (std::size_t m = 0; m < compressed.matrices.size(); ++m) {
     nlohmann::json entry = describe(compressed.matrices[m]);

@@ -30,6 +30,8 @@ struct Compressed {
   std::vector<svd::RefineReport> refined;        ///< of each layer; nothing without refinement
   double predicted_loss = 0;                     ///< of ranks chosen by measured loss
   std::map<std::string, double> phases;          ///< seconds of each, of the rank that took longest
+  std::vector<double> idle_shares;               ///< of each rank's time; nothing with a text
+  double memory_bound = 0;                       ///< bytes that a rank takes at most, by formula; likewise
   double seconds = 0;
 };
 
@@ -58,6 +60,9 @@ class Compressor {
 
   const model::Checkpoint& checkpoint() const { return checkpoint_; }
   DType type() const { return type_; }
+
+  /// Full rank of the largest tile.
+  index_t largest_rank(const CompressionOptions& options) const;
 
   /// What the selected matrices take as dense numbers of the factor type.
   index_t bytes_dense(const CompressionOptions& options) const;

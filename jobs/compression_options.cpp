@@ -36,11 +36,22 @@ void CompressionOptions::add_to(CLI::App& app) {
                  "factors: U and V, k(h + w) numbers")
       ->check(CLI::IsMember({"pivoted", "factors"}))
       ->capture_default_str();
+  app.add_option("--memory", memory,
+                 "What each rank may take of it, as 800M or 2G (--method plain): batches of matrices are as large as "
+                 "that allows. By default as small as serves")
+      ->transform(CLI::AsSizeValue(false));
   calibration.add_to(app);
 }
 
 void CompressionOptions::check() const {
   calibration.check();
+  validate(!stored().keeps_vectors() || calibration.is_plain(),
+           "--max-rank keeps the vectors of --method plain, of which all ranks are slices (given: --method {}, whose "
+           "factors depend on the rank); give --method plain, or a rank rule",
+           calibration.method);
+  validate(memory == 0 || calibration.is_plain(),
+           "--memory bounds --method plain alone (given: --method {}); leave it out, or give --method plain",
+           calibration.method);
   const std::vector<std::size_t> chosen = linears();
   if (calibration.refine == 0) return;
   for (std::size_t l = 0; l < model::linear_names.size(); ++l) {
@@ -54,8 +65,13 @@ void CompressionOptions::check() const {
 }
 
 svd::CompressOptions CompressionOptions::stored() const {
-  return {svd::parse_tile_mode(mode), svd::parse_tile_shape(tile), rule, svd::parse_factor_type(factor_type),
-          svd::parse_storage(storage)};
+  svd::CompressOptions how{svd::parse_tile_mode(mode), svd::parse_tile_shape(tile), rule,
+                           svd::parse_factor_type(factor_type), svd::parse_storage(storage)};
+  if (how.keeps_vectors()) {
+    how.factor_type = DType::f32;
+    how.storage = svd::Storage::factors;
+  }
+  return how;
 }
 
 std::vector<std::size_t> CompressionOptions::linears() const {
@@ -93,8 +109,8 @@ nlohmann::json CompressionOptions::describe() const {
                         {"tile", shape.height},
                         {"matrices", matrices},
                         {std::string(to_string(rule.kind)), rule.value},
-                        {"factor-type", factor_type},
-                        {"storage", storage}};
+                        {"factor-type", to_string(stored().factor_type)},
+                        {"storage", to_string(stored().storage)}};
   if (shape.width != shape.height) how["tile-width"] = shape.width;
   if (!calibration.is_plain()) how.update(calibration.describe(rule.kind == svd::RankRule::Kind::keep));
   if (target_loss) how["target-loss"] = *target_loss;

@@ -23,6 +23,7 @@ struct CompressionOptions {
   std::string storage = "pivoted";
   CalibrationOptions calibration;
   std::optional<double> target_loss;  ///< that the rank rule was found for
+  index_t memory = 0;                 ///< bytes a rank may take; 0: as little as serves
 
   /// Adds all but the rank rule, which is every subcommand's own.
   void add_to(CLI::App& app);
@@ -30,6 +31,7 @@ struct CompressionOptions {
   /// An Error, naming the option, where options contradict each other or a text is missing.
   void check() const;
 
+  /// Vectors that are kept for other ranks are stored as they are found: f32, as factors.
   svd::CompressOptions stored() const;
   /// Numbers in `linear_names` of the matrices.
   std::vector<std::size_t> linears() const;

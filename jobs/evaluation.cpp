@@ -81,8 +81,11 @@ std::vector<TextScore> Evaluation::dense() const {
 }
 
 std::vector<TextScore> Evaluation::score(const std::filesystem::path& archive) {
+  return texts_.empty() ? std::vector<TextScore>() : score(svd::FactorArchive(archive));
+}
+
+std::vector<TextScore> Evaluation::score(const svd::FactorSource& factors) {
   if (texts_.empty()) return {};
-  const svd::FactorArchive factors(archive);
   model::Llama<Device::cpu> llama({checkpoint_, &factors, type_}, session_.world(), queue_);
   std::vector<TextScore> scores = dense();
   for (std::size_t t = 0; t < texts_.size(); ++t) {

@@ -11,6 +11,7 @@
 #include "kernels/queue.hpp"
 #include "model/checkpoint/checkpoint.hpp"
 #include "model/model_comparison.hpp"
+#include "svd/factor_source.hpp"
 
 namespace hack::jobs {
 
@@ -43,7 +44,8 @@ class Evaluation {
 
   /// Scores of the dense model by itself.
   std::vector<TextScore> dense() const;
-  /// Scores of what an archive makes of it.
+  /// Scores of what these factors, or an archive, make of it.
+  std::vector<TextScore> score(const svd::FactorSource& factors);
   std::vector<TextScore> score(const std::filesystem::path& archive);
 
  private:

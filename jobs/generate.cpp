@@ -14,6 +14,7 @@ class GenerateCommand : public Command {
  public:
   explicit GenerateCommand(CLI::App& parent) : Command(parent, "generate", "Continue a prompt") {
     add_model_options(app_, model_, archive_);
+    selection_.add_to(app_);
     app_.add_option("--prompt", prompt_, "Text to continue")->required();
     app_.add_option("--max-tokens", max_tokens_, "New tokens")->check(CLI::Range(1L, 1L << 24))->capture_default_str();
     app_.add_option("--temperature", sampler_.temperature, "0: always the likeliest token")
@@ -39,7 +40,7 @@ class GenerateCommand : public Command {
   template <Device D>
   nlohmann::json run_on(Session& session) {
     model::Sampler sampler(sampler_);
-    const ModelFiles files(model_, archive_);
+    const ModelFiles files(model_, archive_, selection_, session.threads());
     const Encoded prompt = encode_on_root(session.world(), files.checkpoint(), "--prompt", prompt_);
     Queue<D> queue(session.threads());
     const DType type = common_.chosen_dtype(files.checkpoint().exact_type());
@@ -79,6 +80,7 @@ class GenerateCommand : public Command {
   }
 
   std::string model_, archive_, prompt_;
+  SelectionOptions selection_;
   long max_tokens_ = 100;
   model::SamplerOptions sampler_;
   bool stop_at_eos_ = false;

@@ -1,21 +1,14 @@
 #include <algorithm>
-#include <fstream>
 #include <map>
 
 #include "jobs/commands.hpp"
 #include "jobs/model_files.hpp"
+#include "jobs/selection.hpp"
 #include "kernels/error.hpp"
 #include "model/names.hpp"
 
 namespace hack::jobs {
 namespace {
-
-bool is_archive(const std::string& path) {
-  constexpr std::string_view signature = "\x89HDF\r\n\x1a\n";
-  std::ifstream file(path, std::ios::binary);
-  char start[8] = {};
-  return file.read(start, sizeof(start)) && std::string_view(start, sizeof(start)) == signature;
-}
 
 nlohmann::json inspect_model(const std::string& path) {
   const auto checkpoint = model::Checkpoint::open(path);
@@ -62,7 +55,7 @@ nlohmann::json inspect_model(const std::string& path) {
           {"tensors", tensors}};
 }
 
-nlohmann::json describe_matrix(const std::string& name, const svd::MatrixEntry& entry) {
+nlohmann::json describe_matrix(const std::string& name, const svd::MatrixTable& entry) {
   const auto [low, high] = std::minmax_element(entry.ranks.begin(), entry.ranks.end());
   double sum = 0, energy = 0, discarded = 0;
   long dense = 0, pivoted = 0;

@@ -9,8 +9,12 @@
 
 namespace hack::jobs {
 
-ModelFiles::ModelFiles(const std::string& model, const std::string& archive)
+ModelFiles::ModelFiles(const std::string& model, const std::string& archive, const SelectionOptions& selection,
+                       int threads)
     : checkpoint_(model::Checkpoint::open(model)) {
+  const std::optional<svd::RankRule> rule = selection.rule();
+  validate(!rule || !archive.empty(), "--{} chooses ranks of an --archive, but none is given",
+           rule ? to_string(rule->kind) : "");
   if (archive.empty()) return;
   archive_.emplace(archive);
   const std::string& made_from = archive_->info().header.model_fingerprint;
@@ -18,6 +22,12 @@ ModelFiles::ModelFiles(const std::string& model, const std::string& archive)
            "--archive {}: made from another model (its fingerprint is {}, that of {} is {}); give the model it was "
            "made from, or compress this one",
            archive, made_from, model, checkpoint_->fingerprint());
+  if (rule) selected_.emplace(*archive_, *rule, selection.format(), threads);
+}
+
+const svd::FactorSource* ModelFiles::factors() const {
+  if (selected_) return &*selected_;
+  return archive_ ? &*archive_ : nullptr;
 }
 
 double dense_bytes(const model::Checkpoint& checkpoint, DType type) {

@@ -9,6 +9,7 @@
 
 #include "comm/communicator.hpp"
 #include "jobs/log.hpp"
+#include "jobs/selection.hpp"
 #include "model/checkpoint/checkpoint.hpp"
 #include "model/linear_layer.hpp"
 #include "svd/factor_archive.hpp"
@@ -18,18 +19,23 @@ namespace hack::jobs {
 /// A model as named on the command line: the checkpoint, and with --archive the factors of its compressed matrices.
 class ModelFiles {
  public:
-  /// Opens both on this rank. An Error if the archive was made from another model.
-  ModelFiles(const std::string& model, const std::string& archive);
+  /// Opens both on this rank. An Error if the archive was made from another model. Where `selection` has a rank rule,
+  /// factors are what that takes of the archive's vectors; `threads` make them.
+  ModelFiles(const std::string& model, const std::string& archive, const SelectionOptions& selection = {},
+             int threads = 1);
   /// A checkpoint that is no file.
   explicit ModelFiles(std::unique_ptr<model::Checkpoint> checkpoint) : checkpoint_(std::move(checkpoint)) {}
 
   const model::Checkpoint& checkpoint() const { return *checkpoint_; }
   const svd::FactorArchive* archive() const { return archive_ ? &*archive_ : nullptr; }
-  model::WeightSource source(DType type) const { return {*checkpoint_, archive(), type}; }
+  model::WeightSource source(DType type) const { return {*checkpoint_, factors(), type}; }
 
  private:
+  const svd::FactorSource* factors() const;
+
   std::unique_ptr<model::Checkpoint> checkpoint_;
   std::optional<svd::FactorArchive> archive_;
+  std::optional<svd::SelectedFactors> selected_;  // of the archive
 };
 
 /// Bytes of all weights of a model, dense in `type`.

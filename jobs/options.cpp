@@ -22,7 +22,7 @@ nlohmann::json value_of(const CLI::Option& option) {
 }  // namespace
 
 void CommonOptions::add_to(CLI::App& app) {
-  const std::string group = "Options of every subcommand";
+  const std::string group = common_group;
   app.add_option("--device", device, "cpu, cuda, or auto: cuda where it is there")
       ->check(CLI::IsMember({"cpu", "cuda", "auto"}))
       ->capture_default_str()

@@ -12,6 +12,9 @@
 
 namespace hack::jobs {
 
+/// Heading of these options in the help.
+inline const char* const common_group = "Options of every subcommand";
+
 /// What every subcommand takes.
 struct CommonOptions {
   std::string device = "auto";

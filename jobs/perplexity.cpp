@@ -51,6 +51,7 @@ class PerplexityCommand : public Command {
   explicit PerplexityCommand(CLI::App& parent)
       : Command(parent, "perplexity", "Evaluate a model, dense or compressed, on a text") {
     add_model_options(app_, options_.model, options_.archive);
+    selection_.add_to(app_);
     app_.add_option("--text", options_.text, "UTF-8 text to score")->required();
     app_.add_option("--protocol", options_.protocol,
                     "How windows are cut and tokens counted: 2048, hack, llama.cpp, stride")
@@ -80,7 +81,7 @@ class PerplexityCommand : public Command {
   template <Device D>
   nlohmann::json run_on(Session& session) {
     const model::Protocol protocol = model::parse_protocol(options_.protocol);
-    const ModelFiles files(options_.model, options_.archive);
+    const ModelFiles files(options_.model, options_.archive, selection_, session.threads());
     const std::string text = read_text("--text", options_.text);
     const Encoded encoded = encode_on_root(session.world(), files.checkpoint(), "--text " + options_.text, text);
     const model::WindowPlan plan = sliced(
@@ -198,6 +199,7 @@ class PerplexityCommand : public Command {
   }
 
   PerplexityOptions options_;
+  SelectionOptions selection_;
 };
 
 }  // namespace

@@ -28,17 +28,17 @@ std::vector<std::string> cells_of(const std::string& line) {
 }
 
 std::string line_of(const SweepRow& row) {
-  std::string line = fmt::format("{},{},{},{:.0f},{:.0f},{:.6f},{:.3f}", row.method, row.keep, row.id, row.bytes_stored,
-                                 row.bytes_dense, row.bytes_stored / row.bytes_dense, row.seconds);
+  std::string line = fmt::format("{},{},{},{:.0f},{:.0f},{:.6f},{:.3f}", row.method, row.value, row.id,
+                                 row.bytes_stored, row.bytes_dense, row.bytes_stored / row.bytes_dense, row.seconds);
   for (const TextScore& score : row.scores) line += fmt::format(",{:.8g},{:.8g}", score.after, score.divergence);
   return line + "\n";
 }
 
 }  // namespace
 
-SweepTable::SweepTable(const comm::Communicator& world, std::filesystem::path path,
+SweepTable::SweepTable(const comm::Communicator& world, std::filesystem::path path, std::string rule,
                        const std::vector<std::string>& texts)
-    : world_(world), path_(std::move(path)) {
+    : world_(world), path_(std::move(path)), rule_(std::move(rule)) {
   for (const std::string& text : texts) texts_.push_back(column_name(text));
   std::string content;
   if (world.is_root()) {
@@ -59,7 +59,7 @@ SweepTable::SweepTable(const comm::Communicator& world, std::filesystem::path pa
 }
 
 std::string SweepTable::header() const {
-  std::string line = "method,keep,id,bytes_stored,bytes_dense,ratio,seconds";
+  std::string line = fmt::format("method,{},id,bytes_stored,bytes_dense,ratio,seconds", rule_);
   for (const std::string& text : texts_) line += fmt::format(",perplexity {},divergence {}", text, text);
   return line + "\n";
 }
@@ -107,7 +107,7 @@ void SweepTable::append(SweepRow row) {
 }
 
 std::string SweepTable::markdown(const std::vector<std::string>& ids) const {
-  std::string head = "| method | keep | stored | ratio |";
+  std::string head = fmt::format("| method | {} | stored | ratio |", rule_);
   std::string rule = "| --- | ---: | ---: | ---: |";
   for (const std::string& text : texts_) {
     head += fmt::format(" perplexity {} | KL {} |", text, text);
@@ -117,7 +117,7 @@ std::string SweepTable::markdown(const std::vector<std::string>& ids) const {
   for (const std::string& id : ids) {
     const SweepRow* row = find(id);
     if (row == nullptr) continue;
-    table += fmt::format("| {} | {} | {} | {:.4f} |", row->method, row->keep, format_bytes(row->bytes_stored),
+    table += fmt::format("| {} | {} | {} | {:.4f} |", row->method, row->value, format_bytes(row->bytes_stored),
                          row->bytes_stored / row->bytes_dense);
     for (const TextScore& score : row->scores)
       table += fmt::format(" {:.3f} | {:.4f} |", score.after, score.divergence);

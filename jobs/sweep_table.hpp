@@ -12,10 +12,10 @@
 
 namespace hack::jobs {
 
-/// What one method made of a model at one budget.
+/// What one method made of a model under one rank rule.
 struct SweepRow {
   std::string method;
-  double keep = 1;
+  double value = 1;  ///< of the rule
   std::string id;  ///< tells rows apart that were made with other options
   double bytes_stored = 0;
   double bytes_dense = 0;
@@ -27,8 +27,10 @@ struct SweepRow {
 /// and the next one goes on after them.
 class SweepTable {
  public:
-  /// Reads the rows that are there already. An Error where the file is another table. Collective.
-  SweepTable(const comm::Communicator& world, std::filesystem::path path, const std::vector<std::string>& texts);
+  /// Reads the rows that are there already. `rule`, "keep" or "topk", names a column. An Error where the file is
+  /// another table. Collective.
+  SweepTable(const comm::Communicator& world, std::filesystem::path path, std::string rule,
+             const std::vector<std::string>& texts);
 
   /// The row made with these options, if it is there.
   const SweepRow* find(const std::string& id) const;
@@ -44,6 +46,7 @@ class SweepTable {
 
   const comm::Communicator& world_;
   std::filesystem::path path_;
+  std::string rule_;
   std::vector<std::string> texts_;  // names for columns
   std::vector<SweepRow> rows_;
 };

@@ -40,4 +40,7 @@ struct PivotedTile {
 template <Device D>
 void pivot_tiles(Queue<D>& queue, std::span<PivotedTile<D>> tiles);
 
+/// What a thread of the CPU takes for a tile (h, w) of rank k while it works, in bytes.
+index_t pivot_bytes(index_t h, index_t w, index_t k);
+
 }  // namespace hack::kernels

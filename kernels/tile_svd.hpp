@@ -28,18 +28,18 @@ struct TileSvd {
 /// and states how it went in `status` (views of tiles that failed hold nothing of use). Tiles are scaled by a power of
 /// two to max|a| in [1, 2) on the way; a tile of zeros has sigma 0 and unit vectors. At h = w = 128 singular values are
 /// off by about 1e-7 of the largest, vectors and A - U diag(sigma) Vᵀ by as much.
-/// A tile's bits depend on the tile and k alone: not on the batch, its place in it or the number of threads.
-/// On the CPU, one tile per thread: eigenvalues and vectors of the smaller Gram matrix in double; LAPACK's sgesdd, all
-/// vectors whatever k, for min(h, w) > 256 and where a check fails.
+/// A tile's bits depend on the tile alone: not on the batch, its place in it or the number of threads. The first vectors
+/// are the same whatever k (but where a check fails that only later vectors meet): any smaller k is a slice.
+/// On the CPU, one tile per thread: eigenvalues and vectors of the smaller Gram matrix in double, by own code up to
+/// min(h, w) = 256 and by LAPACK's steps above; LAPACK's sgesdd, all vectors whatever k, where a check fails.
 template <Device D>
 void tile_svd(Queue<D>& queue, std::span<const MatrixView<const float, D>> tiles, std::span<TileSvd<D>> out);
 
-/// What tile_spectra leaves of a tile for tile_vectors: its Gram matrix in tridiagonal form, about r² / 2 doubles, or
-/// all its singular vectors.
+/// What tile_spectra leaves of a tile for tile_vectors: its Gram matrix in tridiagonal form, about r² / 2 doubles, or r²
+/// for r > 256.
 template <Device D>
 struct ReducedTile {
-  Buffer<double, D> form;    // (r (r - 1) / 2 + 4 r + 1) or none
-  Buffer<float, D> vectors;  // (h, r) U, then (r, w) Vᵀ, where there is no form
+  Buffer<double, D> form;
 };
 
 /// tile_svd in two steps, for those who choose k when they have seen the spectra of many tiles: sigma and status first;
@@ -52,6 +52,13 @@ void tile_spectra(Queue<D>& queue, std::span<const MatrixView<const float, D>> t
 template <Device D>
 void tile_vectors(Queue<D>& queue, std::span<const MatrixView<const float, D>> tiles,
                   std::span<const ReducedTile<D>> reduced, std::span<TileSvd<D>> out);
+
+/// What the CPU takes for a tile (h, w) of which at most k vectors are asked, beside the caller's memory.
+struct TileSvdBytes {
+  index_t reduced = 0;  ///< of a ReducedTile
+  index_t scratch = 0;  ///< on each thread while it works
+};
+TileSvdBytes tile_svd_bytes(index_t h, index_t w, index_t k);
 
 /// Rebuilds tiles from their leading singular values, out[t] = U_k diag(sigma_k) V_kᵀ with k = ranks[t] (0 … columns of
 /// u); out[t] (h, w). Bits as above.

@@ -106,11 +106,9 @@ void GramSvd::gather_columns(const double* panels, index_t rows, index_t row_cou
   }
 }
 
-void GramSvd::scatter_columns(double* panels, index_t rows, index_t row_count, index_t k) {
-  for (index_t c = 0; c < k; ++c) {
-    double* to = panels + c / vector_panel * rows * vector_panel + c % vector_panel;
-    for (index_t i = 0; i < row_count; ++i) to[i * vector_panel] = column(c)[i];
-  }
+void GramSvd::scatter_column(double* panels, index_t rows, index_t c) {
+  double* to = panels + c / vector_panel * rows * vector_panel + c % vector_panel;
+  for (index_t i = 0; i < column_size_; ++i) to[i * vector_panel] = column(c)[i];
 }
 
 void GramSvd::normalize(index_t c) {
@@ -119,48 +117,58 @@ void GramSvd::normalize(index_t c) {
   for (index_t i = 0; i < column_size_; ++i) y[i] *= factor;
 }
 
-/// Vectors of T by LAPACK's divide and conquer, which makes them orthogonal whatever the eigenvalues.
-bool GramSvd::find_vectors_by_division(index_t k) {
+/// Vectors of T by LAPACK's divide and conquer, which makes them orthogonal whatever the eigenvalues: all of them, in
+/// `divided`, ascending.
+bool GramSvd::divide() {
   double* d = work_.data();
   double* e = d + n_;
-  double* vectors = e + n_;  // (n, n) ascending, one after the other
-  double* work = vectors + n_ * n_;
+  double* vectors = divided();
   const auto n = static_cast<lapack_int>(n_);
   std::copy_n(d_.data(), n_, d);
   std::copy_n(e_.data(), n_, e);
-  const lapack_int info = LAPACKE_dstedc_work(LAPACK_COL_MAJOR, 'I', n, d, e, vectors, n, work, 1 + 4 * n + n * n,
-                                              integers_.data(), 3 + 5 * n);
-  if (info != 0) return false;
-  for (index_t c = 0; c < k; ++c) {
-    double* to = z_panel(c / vector_panel) + c % vector_panel;
-    const double* from = vectors + (n_ - 1 - c) * n_;
-    for (index_t i = 0; i < n_; ++i) to[i * vector_panel] = from[i];
-  }
-  return true;
+  return LAPACKE_dstedc_work(LAPACK_COL_MAJOR, 'I', n, d, e, vectors, n, vectors + n_ * n_, 1 + 4 * n + n * n,
+                             integers_.data(), 3 + 5 * n) == 0;
+}
+
+/// Takes vector c of T from there.
+void GramSvd::take_divided(index_t c) {
+  double* to = z_panel(c / vector_panel) + c % vector_panel;
+  const double* from = divided() + (n_ - 1 - c) * n_;
+  for (index_t i = 0; i < n_; ++i) to[i * vector_panel] = from[i];
 }
 
 bool GramSvd::find_tridiagonal_vectors(index_t k) {
   const double* lambda = lambda_.data();
-  bool is_close = false;
-  for (index_t c = 1; c < k; ++c) {
-    if (lambda[c - 1] - lambda[c] < parallel_gap) return find_vectors_by_division(k);
-    is_close = is_close || lambda[c - 1] - lambda[c] < close_gap;
-  }
+  const auto is_parallel = [&](index_t c) {
+    return (c > 0 && lambda[c - 1] - lambda[c] < parallel_gap) ||
+           (c + 1 < n_ && lambda[c] - lambda[c + 1] < parallel_gap);
+  };
+  // Every decision is one of the whole spectrum or of a whole panel, never of k: so the first vectors are the same
+  // however many are wanted.
+  bool is_divided = false;
   for (index_t p = 0; p < panels_of(k); ++p) {
     alignas(64) double of_panel[vector_panel];
-    for (index_t q = 0; q < vector_panel; ++q) of_panel[q] = lambda[std::min(p * vector_panel + q, k - 1)];
+    for (index_t q = 0; q < vector_panel; ++q) of_panel[q] = lambda[std::min(p * vector_panel + q, n_ - 1)];
     const double residual = eigen_.find_vectors(n_, d_.data(), e_.data(), of_panel, z_panel(p));
-    if (!(residual <= vector_residual)) return find_vectors_by_division(k);
+    const bool is_good = residual <= vector_residual;
+    for (index_t c = p * vector_panel; c < std::min((p + 1) * vector_panel, k); ++c) {
+      if (is_good && !is_parallel(c)) continue;
+      if (!is_divided && !divide()) return false;
+      is_divided = true;
+      take_divided(c);
+    }
   }
-  if (!is_close) return true;
-  gather_columns(z_.data(), n_, n_, k);
+  bool is_gathered = false;
   for (index_t c = 1; c < k; ++c) {
+    if (lambda[c - 1] - lambda[c] >= close_gap) continue;
+    if (!is_gathered) gather_columns(z_.data(), n_, n_, k);
+    is_gathered = true;
     for (index_t j = c - 1; j >= 0 && lambda[j] - lambda[c] < close_gap; --j) {
       subtract_multiple(dot(column(c), column(j), n_), column(j), column(c), n_);
     }
     normalize(c);
+    scatter_column(z_.data(), n_, c);
   }
-  scatter_columns(z_.data(), n_, n_, k);
   return true;
 }
 
@@ -185,15 +193,16 @@ bool GramSvd::complete_null(index_t c) {
   return false;
 }
 
-/// Makes the columns of W that are small next to the first orthogonal to each other and of unit length.
+/// Makes the columns of W that are small next to the first orthogonal to those before them and of unit length; leaves
+/// the others.
 bool GramSvd::complete_small_vectors(index_t k) {
-  const double* norm = norm_.data();
+  double* norm = norm_.data();
   const double smallest = small_product * norm[0] * norm[0];
+  const double null = null_norm * norm[0];
   gather_columns(w_.data(), padded_depth(), depth_, k);
   for (index_t c = 0; c < k; ++c) {
     index_t first = c;
     while (first > 0 && norm[first - 1] * norm[c] < smallest) --first;
-    const double null = null_norm * norm[0];
     double left = norm[c];
     for (int pass = 0; pass < 2 && first < c && left > null; ++pass) {
       for (index_t j = first; j < c; ++j)
@@ -205,9 +214,11 @@ bool GramSvd::complete_small_vectors(index_t k) {
     } else if (!complete_null(c)) {
       return false;
     }
+    if (first < c) scatter_column(w_.data(), padded_depth(), c);
   }
-  scatter_columns(w_.data(), padded_depth(), depth_, k);
-  std::fill_n(norm_.data(), k, 1.0);
+  for (index_t c = k - 1; c > 0; --c) {
+    if (norm[c - 1] * norm[c] < smallest) norm[c] = 1;  // these are of unit length now
+  }
   return true;
 }
 
@@ -227,8 +238,10 @@ bool GramSvd::find_other_side(index_t k) {
       if (c < k && !(std::fabs(squares[q] / unit_ - lambda_.data()[c]) <= norm_tolerance)) return false;
     }
   }
-  const bool has_small = norm[std::max<index_t>(k - 2, 0)] * norm[k - 1] < small_product * norm[0] * norm[0];
-  return has_small ? complete_small_vectors(k) : true;
+  for (index_t c = 1; c < k; ++c) {
+    if (norm[c - 1] * norm[c] < small_product * norm[0] * norm[0]) return complete_small_vectors(k);
+  }
+  return true;
 }
 
 void GramSvd::write(MatrixView<float> u, MatrixView<float> vt) {

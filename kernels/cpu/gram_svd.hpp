@@ -34,13 +34,15 @@ class GramSvd {
   void keep(double* to) const;
   void take(MatrixView<const float> tile, double scale, const double* from);
 
-  /// The leading u.cols singular vectors; false where they fail a check.
+  /// The leading u.cols singular vectors, the same bits however many are wanted; false where they fail a check.
   bool find_vectors(MatrixView<float> u, MatrixView<float> vt);
 
  private:
   void load(MatrixView<const float> tile, double scale);
   bool find_tridiagonal_vectors(index_t k);
-  bool find_vectors_by_division(index_t k);
+  bool divide();
+  void take_divided(index_t c);
+  double* divided() { return work_.data() + 2 * n_; }  // (n, n) after d and e
   bool find_other_side(index_t k);
   bool complete_small_vectors(index_t k);
   bool complete_null(index_t c);
@@ -50,7 +52,7 @@ class GramSvd {
   double* w_panel(index_t p) { return w_.data() + p * padded_depth() * vector_panel; }
   index_t padded_depth() const { return (depth_ + row_group - 1) / row_group * row_group; }
   void gather_columns(const double* panels, index_t rows, index_t row_count, index_t k);
-  void scatter_columns(double* panels, index_t rows, index_t row_count, index_t k);
+  void scatter_column(double* panels, index_t rows, index_t c);
   void write(MatrixView<float> u, MatrixView<float> vt);
 
   index_t n_ = 0;

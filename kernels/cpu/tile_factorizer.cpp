@@ -39,34 +39,47 @@ TileFactorizer::TileFactorizer(std::span<const Shape> shapes) {
   index_t n = 0, depth = 0;
   for (const Shape& shape : shapes) {
     library_.make_room(shape.h, shape.w, shape.lengths);
-    if (!GramSvd::fits(shape.h, shape.w)) continue;
-    n = std::max(n, std::min(shape.h, shape.w));
+    const index_t r = std::min(shape.h, shape.w);
+    if (!GramSvd::fits(shape.h, shape.w)) {
+      whole_.make_room(shape.h, shape.w);
+      if (kept_.size() < WholeSvd::kept_size(r)) kept_ = Buffer<double>(WholeSvd::kept_size(r));
+      continue;
+    }
+    n = std::max(n, r);
     depth = std::max({depth, shape.h, shape.w});
   }
   if (n > 0) gram_ = std::make_unique<GramSvd>(n, depth);
 }
 
-bool TileFactorizer::find_spectrum(MatrixView<const float> tile, const Shape& shape) {
+/// `kept`: of WholeSvd alone.
+bool TileFactorizer::find_spectrum(MatrixView<const float> tile, const Shape& shape, double* kept) {
   const double scale = std::ldexp(1.0, -exponent_);
-  is_reduced_ = GramSvd::fits(tile.rows, tile.cols) && gram_->reduce(tile, scale);
+  is_reduced_ = GramSvd::fits(tile.rows, tile.cols) ? gram_->reduce(tile, scale) : whole_.reduce(tile, scale, kept);
   return is_reduced_ || library_.factorize(tile, scale, shape.lengths);
 }
 
-SvdStatus TileFactorizer::write_spectrum(float* sigma, index_t r) const {
+SvdStatus TileFactorizer::write_spectrum(float* sigma, const double* kept, const Shape& shape) const {
   const double unscale = std::ldexp(1.0, exponent_);
+  const index_t r = std::min(shape.h, shape.w);
   for (index_t i = 0; i < r; ++i) {
-    const double value = (is_reduced_ ? gram_->sigma(i) : double{library_.sigma()[i]}) * unscale;
+    const double scaled = !is_reduced_                        ? double{library_.sigma()[i]}
+                          : GramSvd::fits(shape.h, shape.w) ? gram_->sigma(i)
+                                                              : WholeSvd::sigma(kept, r, i);
+    const double value = scaled * unscale;
     if (value > std::numeric_limits<float>::max()) return SvdStatus::not_finite;
     sigma[i] = static_cast<float>(value);
   }
   return SvdStatus::ok;
 }
 
-SvdStatus TileFactorizer::find_vectors(MatrixView<const float> tile, const Shape& shape,
+SvdStatus TileFactorizer::find_vectors(MatrixView<const float> tile, const Shape& shape, const double* kept,
                                        const TileSvd<Device::cpu>& out) {
   if (is_reduced_) {
-    if (gram_->find_vectors(out.u, out.vt)) return SvdStatus::ok;
-    if (!library_.factorize(tile, std::ldexp(1.0, -exponent_), shape.lengths)) return SvdStatus::not_converged;
+    const double scale = std::ldexp(1.0, -exponent_);
+    const bool found = GramSvd::fits(tile.rows, tile.cols) ? gram_->find_vectors(out.u, out.vt)
+                                                           : whole_.find_vectors(tile, scale, kept, out.u, out.vt);
+    if (found) return SvdStatus::ok;
+    if (!library_.factorize(tile, scale, shape.lengths)) return SvdStatus::not_converged;
   }
   copy_leading(library_.u(), std::min(tile.rows, tile.cols), out.u);
   copy_leading(library_.vt(), tile.cols, out.vt);
@@ -84,9 +97,9 @@ SvdStatus TileFactorizer::factorize(MatrixView<const float> tile, const Shape& s
     return SvdStatus::ok;
   }
   exponent_ = std::ilogb(largest);
-  if (!find_spectrum(tile, shape)) return SvdStatus::not_converged;
-  const SvdStatus status = write_spectrum(out.sigma, r);
-  return status == SvdStatus::ok ? find_vectors(tile, shape, out) : status;
+  if (!find_spectrum(tile, shape, kept_.data())) return SvdStatus::not_converged;
+  const SvdStatus status = write_spectrum(out.sigma, kept_.data(), shape);
+  return status == SvdStatus::ok ? find_vectors(tile, shape, kept_.data(), out) : status;
 }
 
 SvdStatus TileFactorizer::reduce(MatrixView<const float> tile, const Shape& shape, const TileSvd<Device::cpu>& out,
@@ -99,41 +112,34 @@ SvdStatus TileFactorizer::reduce(MatrixView<const float> tile, const Shape& shap
     return SvdStatus::ok;
   }
   exponent_ = std::ilogb(largest);
-  if (!find_spectrum(tile, shape)) return SvdStatus::not_converged;
-  if (is_reduced_) {
-    gram_->keep(reduced.form.data());
-  } else if (reduced.form.size() > 0) {
-    reduced.form.data()[0] = 0;  // no unit: LAPACK factorizes it again
-  } else {
-    copy_leading(library_.u(), r, {reduced.vectors.data(), tile.rows, r});
-    copy_leading(library_.vt(), tile.cols, {reduced.vectors.data() + tile.rows * r, r, tile.cols});
+  double* kept = reduced.form.data();
+  if (!find_spectrum(tile, shape, kept)) return SvdStatus::not_converged;
+  if (GramSvd::fits(tile.rows, tile.cols)) {
+    if (is_reduced_) gram_->keep(kept);
+    if (!is_reduced_) kept[0] = 0;  // no unit: LAPACK factorizes it again
   }
-  return write_spectrum(out.sigma, r);
+  return write_spectrum(out.sigma, kept, shape);
 }
 
 SvdStatus TileFactorizer::finish(MatrixView<const float> tile, const Shape& shape,
                                  const ReducedTile<Device::cpu>& reduced, const TileSvd<Device::cpu>& out) {
   const float largest = largest_magnitude(tile);
-  const index_t r = std::min(tile.rows, tile.cols);
   if (largest == 0) {
     set_unit_vectors(out.u);
     set_unit_vectors(out.vt);
     return SvdStatus::ok;
   }
-  if (reduced.form.size() == 0) {
-    copy_leading(reduced.vectors.data(), r, out.u);
-    copy_leading(reduced.vectors.data() + tile.rows * r, tile.cols, out.vt);
-    return SvdStatus::ok;
-  }
   exponent_ = std::ilogb(largest);
   const double scale = std::ldexp(1.0, -exponent_);
-  is_reduced_ = reduced.form.data()[0] > 0;
-  if (is_reduced_) {
-    gram_->take(tile, scale, reduced.form.data());
-  } else if (!library_.factorize(tile, scale, shape.lengths)) {
-    return SvdStatus::not_converged;
+  const double* kept = reduced.form.data();
+  const bool fits = GramSvd::fits(tile.rows, tile.cols);
+  is_reduced_ = fits ? kept[0] > 0 : WholeSvd::is_reduced(kept, std::min(tile.rows, tile.cols));
+  if (!is_reduced_) {
+    if (!library_.factorize(tile, scale, shape.lengths)) return SvdStatus::not_converged;
+  } else if (fits) {
+    gram_->take(tile, scale, kept);
   }
-  return find_vectors(tile, shape, out);
+  return find_vectors(tile, shape, kept, out);
 }
 
 }  // namespace hack::kernels

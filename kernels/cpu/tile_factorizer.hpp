@@ -4,12 +4,13 @@
 
 #include "kernels/cpu/gram_svd.hpp"
 #include "kernels/cpu/library_svd.hpp"
+#include "kernels/cpu/whole_svd.hpp"
 #include "kernels/tile_svd.hpp"
 
 namespace hack::kernels {
 
-/// Factorizes tiles one after the other on one thread, by the Gram matrix where the tile is small enough and its checks
-/// hold, else by LAPACK. Nothing but the constructor throws.
+/// Factorizes tiles one after the other on one thread, by their Gram matrix: GramSvd where the tile is small enough, else
+/// WholeSvd; by one call of LAPACK where their checks fail. Nothing but the constructor throws.
 class TileFactorizer {
  public:
   /// Work lengths of a shape that is in the batch.
@@ -31,11 +32,14 @@ class TileFactorizer {
                    const TileSvd<Device::cpu>& out);
 
  private:
-  bool find_spectrum(MatrixView<const float> tile, const Shape& shape);
-  SvdStatus write_spectrum(float* sigma, index_t r) const;
-  SvdStatus find_vectors(MatrixView<const float> tile, const Shape& shape, const TileSvd<Device::cpu>& out);
+  bool find_spectrum(MatrixView<const float> tile, const Shape& shape, double* kept);
+  SvdStatus write_spectrum(float* sigma, const double* kept, const Shape& shape) const;
+  SvdStatus find_vectors(MatrixView<const float> tile, const Shape& shape, const double* kept,
+                         const TileSvd<Device::cpu>& out);
 
   std::unique_ptr<GramSvd> gram_;  // where a shape fits it
+  WholeSvd whole_;                 // of the others
+  Buffer<double> kept_;            // of those, where both steps are one
   LibrarySvd library_;
   int exponent_ = 0;         // the scale of the last tile is 2^-exponent
   bool is_reduced_ = false;  // the last tile by the Gram matrix

@@ -61,6 +61,12 @@ void check_shapes(Tiles tiles, std::span<const Cpu> out) {
 
 }  // namespace
 
+TileSvdBytes tile_svd_bytes(index_t h, index_t w, index_t k) {
+  const index_t r = std::min(h, w), depth = std::max(h, w);
+  if (GramSvd::fits(h, w)) return {8 * GramSvd::kept_size(r), 8 * (3 * r * depth + 4 * r * r)};
+  return {8 * WholeSvd::kept_size(r), WholeSvd::scratch_bytes(h, w, k)};
+}
+
 template <>
 void tile_svd<Device::cpu>(Queue<Device::cpu>& queue, Tiles tiles, std::span<Cpu> out) {
   check_shapes(tiles, out);
@@ -78,9 +84,7 @@ void tile_spectra<Device::cpu>(Queue<Device::cpu>& queue, Tiles tiles, std::span
     const index_t h = tiles[t].rows;
     const index_t w = tiles[t].cols;
     const index_t r = std::min(h, w);
-    const bool has_form = GramSvd::fits(h, w);
-    reduced[t].form = Buffer<double>(has_form ? GramSvd::kept_size(r) : 0);
-    reduced[t].vectors = Buffer<float>(has_form ? 0 : (h + w) * r);
+    reduced[t].form = Buffer<double>(GramSvd::fits(h, w) ? GramSvd::kept_size(r) : WholeSvd::kept_size(r));
   }
   for_each_tile(queue, tiles, out, [&](TileFactorizer& factorizer, const TileFactorizer::Shape& shape, std::size_t t) {
     return factorizer.reduce(tiles[t], shape, out[t], reduced[t]);

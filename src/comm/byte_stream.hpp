@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstring>
+#include <deque>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -33,6 +35,37 @@ class ByteWriter {
 
  private:
   std::string bytes_;
+};
+
+/// The same bytes as ByteWriter's, as pieces: what vectors hold is not copied, so they outlive this and do not change.
+class PieceWriter {
+ public:
+  template <class T>
+  requires std::is_trivially_copyable_v<T>
+  void put(const T& value) {
+    copy(&value, sizeof(T));
+  }
+  template <class T>
+  void put(const std::vector<T>& values) {
+    static_assert(std::is_trivially_copyable_v<T>);
+    put(std::ssize(values));
+    pieces_.push_back(std::as_bytes(std::span(values)));
+  }
+  void put(const std::string& text) {
+    put(std::ssize(text));
+    copy(text.data(), text.size());
+  }
+
+  const std::vector<std::span<const std::byte>>& pieces() const { return pieces_; }
+
+ private:
+  void copy(const void* from, std::size_t size) {
+    copies_.emplace_back(static_cast<const char*>(from), size);  // a deque: strings stay where they are
+    pieces_.push_back(std::as_bytes(std::span(copies_.back())));
+  }
+
+  std::deque<std::string> copies_;
+  std::vector<std::span<const std::byte>> pieces_;
 };
 
 /// Reads them in the same order. An Error where they end too soon.

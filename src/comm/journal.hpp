@@ -21,6 +21,8 @@ namespace hack::comm {
 /// where a run is killed. Where an exception ends the run it goes, unless the run was to resume.
 class Journal {
  public:
+  using Pieces = std::vector<std::span<const std::byte>>;
+
   /// What a run that may have been killed left in `folder`: taken up if `resume`, else removed. `key` says what the run
   /// does: an Error where the folder is of another key or another number of ranks. Collective.
   Journal(const Communicator& comm, std::filesystem::path folder, const std::string& key, bool resume);
@@ -35,8 +37,10 @@ class Journal {
   /// What the last of them left to go on from.
   std::string state() const;
 
-  /// Adds the next step; its state is these pieces one after the other. On disk when it returns.
-  void append(const std::string& record, const std::vector<std::span<const std::byte>>& state = {});
+  /// Adds the next step; record and state are these pieces one after the other. On disk when it returns. Talks to no
+  /// other rank: a thread of its own may call it, as long as nothing else of the journal is called before it returns.
+  void append(const Pieces& record, const Pieces& state = {});
+  void append(const std::string& record, const Pieces& state = {});
 
   /// Removes the folder: the run is done. Collective.
   void remove();

@@ -12,7 +12,7 @@ namespace hack::model {
 /// Where weights come from: the checkpoint, and for compressed matrices the archive (may be null).
 struct WeightSource {
   const Checkpoint& checkpoint;
-  const svd::FactorArchive* archive;
+  const svd::FactorSource* archive;
   DType type;  ///< what weights are held in
 };
 

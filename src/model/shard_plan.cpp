@@ -14,9 +14,9 @@ namespace {
 using svd::Range;
 
 /// Adds what each slab of the intermediate dimension stores of one matrix: its tile rows (gate, up) or columns (down).
-void add_slab_bytes(const svd::FactorArchive& archive, const std::string& name, bool by_columns,
+void add_slab_bytes(const svd::FactorSource& archive, const std::string& name, bool by_columns,
                     std::vector<double>& bytes) {
-  const svd::MatrixEntry& entry = archive.matrix(name);
+  const svd::MatrixTable& entry = archive.matrix(name);
   for (index_t number = 0; number < entry.grid.size(); ++number) {
     const svd::Tile tile = entry.grid.tile(number);
     bytes[by_columns ? tile.j : tile.i] += static_cast<double>(svd::stored_bytes(
@@ -25,7 +25,7 @@ void add_slab_bytes(const svd::FactorArchive& archive, const std::string& name, 
 }
 
 /// The cuts of one layer's intermediate dimension.
-std::vector<index_t> intermediate_cuts(const LlamaConfig& config, const svd::FactorArchive* archive, index_t layer,
+std::vector<index_t> intermediate_cuts(const LlamaConfig& config, const svd::FactorSource* archive, index_t layer,
                                        int parts) {
   const std::string mlp = layer_prefix(layer) + "mlp.";
   const std::string gate = mlp + "gate_proj.weight", up = mlp + "up_proj.weight", down = mlp + "down_proj.weight";
@@ -73,7 +73,7 @@ std::vector<index_t> cut_by_weight(std::span<const index_t> offsets, std::span<c
   return cuts;
 }
 
-ShardPlan ShardPlan::make(const LlamaConfig& config, const svd::FactorArchive* archive, int parts, int rank) {
+ShardPlan ShardPlan::make(const LlamaConfig& config, const svd::FactorSource* archive, int parts, int rank) {
   ShardPlan plan;
   plan.heads = svd::even_part(config.heads, parts, rank);
   plan.vocabulary = svd::even_part(config.vocab_size, parts, rank);

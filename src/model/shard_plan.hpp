@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "model/checkpoint/llama_config.hpp"
-#include "svd/factor_archive.hpp"
+#include "svd/factor_source.hpp"
 #include "svd/range.hpp"
 
 namespace hack::model {
@@ -20,7 +20,7 @@ struct ShardPlan {
   std::vector<svd::Range> intermediate;  ///< one per layer
 
   /// Rank `rank` of `parts`. Dense MLPs are cut evenly, compressed ones so that every rank holds about the same bytes.
-  static ShardPlan make(const LlamaConfig& config, const svd::FactorArchive* archive, int parts, int rank);
+  static ShardPlan make(const LlamaConfig& config, const svd::FactorSource* archive, int parts, int rank);
 };
 
 /// Cuts tiles of the given weights (bytes) into `parts` consecutive runs of about equal weight; returns parts + 1 cuts.

@@ -48,7 +48,10 @@ struct CompressOptions {
   RankRule rule;
   FactorType factor_type = DType::bf16;
   Storage storage = Storage::pivoted;  ///< of tiles of low rank
+  DType values_type = DType::f32;      ///< that holds the matrices exactly; of archives that keep vectors alone
 
+  /// Whether tiles are kept as vectors and original values, for ranks to be chosen later.
+  bool keeps_vectors() const { return rule.kind == RankRule::Kind::max_rank; }
   TileGrid grid(index_t rows, index_t cols) const {
     return mode == TileMode::full ? TileGrid(rows, cols, rows, cols) : TileGrid(rows, cols, tile.height, tile.width);
   }
@@ -69,8 +72,8 @@ struct ArchiveInfo {
   CompressOptions compression;
 };
 
-/// First attribute of every archive, and the newest layout this program knows.
+/// First attribute of every archive, and the newest layout this program knows: that of archives that keep vectors.
 constexpr const char* archive_format = "hack-factors";
-constexpr std::int64_t archive_format_version = 2;
+constexpr std::int64_t archive_format_version = 3;
 
 }  // namespace hack::svd

@@ -4,11 +4,9 @@
 #include <cmath>
 #include <functional>
 #include <limits>
-#include <numeric>
 
 #include "kernels/error.hpp"
 #include "kernels/row_marks.hpp"
-#include "svd/int8_rows.hpp"
 #include "svd/storage.hpp"
 
 namespace hack::svd {
@@ -84,28 +82,7 @@ index_t spectrum_length(const Hdf5Id& group, const TileGrid& grid) {
 
 std::string listed(const std::vector<index_t>& shape) { return fmt::format("({})", fmt::join(shape, ", ")); }
 
-/// What a tile's integers stand for, as f32.
-std::vector<std::byte> widened(const std::vector<std::byte>& integers, std::span<const bf16> scales) {
-  if (scales.empty()) return {};
-  std::vector<std::byte> out(integers.size() * sizeof(float));
-  const auto rows = std::ssize(scales);
-  widen_rows(reinterpret_cast<const std::int8_t*>(integers.data()), scales.data(),
-             {reinterpret_cast<float*>(out.data()), rows, std::ssize(integers) / rows});
-  return out;
-}
-
-std::vector<std::byte> slice(const std::vector<std::byte>& bytes, index_t first, index_t last) {
-  return {bytes.begin() + first, bytes.begin() + last};
-}
-
 }  // namespace
-
-bool MatrixEntry::is_pivot(index_t tile, index_t row) const {
-  const index_t first = pivot_offsets[static_cast<std::size_t>(tile)];
-  // Without marks none of the rows is a pivot or all are.
-  if (first == pivot_offsets[static_cast<std::size_t>(tile) + 1]) return ranks[static_cast<std::size_t>(tile)] > 0;
-  return kernels::is_marked(pivots.data() + first, row);
-}
 
 ArchiveInfo FactorArchive::read_info() {
   const Hdf5Id& root = file_;
@@ -128,6 +105,11 @@ ArchiveInfo FactorArchive::read_info() {
   info.compression.rule.value = read_double(root, "rank_value");
   info.compression.factor_type = parse_factor_type(read_string(root, "factor_type"));
   info.compression.storage = version_ < 2 ? Storage::factors : parse_storage(read_string(root, "storage"));
+  if (info.compression.keeps_vectors()) {
+    validate(version_ >= 3 && info.compression.factor_type == FactorType(DType::f32),
+             "it keeps vectors of its tiles, but not in f32");
+    info.compression.values_type = parse_dtype(read_string(root, "values_type"));
+  }
   check_rank_rule(info.compression.rule);
   return info;
 }
@@ -172,6 +154,7 @@ Hdf5Id FactorArchive::open_dataset(const Hdf5Id& group, const char* name, hid_t 
 void FactorArchive::set_offsets(MatrixEntry& entry) const {
   const FactorType type = info_.compression.factor_type;
   entry.u_offsets = entry.v_offsets = entry.u_scale_offsets = entry.v_scale_offsets = entry.pivot_offsets = {0};
+  entry.value_offsets = {0};
   index_t bytes = 0;
   for (index_t t = 0; t < entry.grid.size(); ++t) {
     const Tile tile = entry.grid.tile(t);
@@ -193,6 +176,9 @@ void FactorArchive::set_offsets(MatrixEntry& entry) const {
     entry.u_scale_offsets.push_back(entry.u_scale_offsets.back() + u_rows(kind, tile.height, k));
     entry.v_scale_offsets.push_back(entry.v_scale_offsets.back() + v_rows(kind, k));
     entry.pivot_offsets.push_back(entry.pivot_offsets.back() + pivot_bytes(kind, tile.height, k));
+    entry.value_offsets.push_back(entry.value_offsets.back() + tile.height * tile.width);
+    validate(!info_.compression.keeps_vectors() || (kind == TileKind::factors && entry.spectrum_length > 0),
+             "tile ({}, {}) has no vectors, but the archive is said to keep them", tile.i, tile.j);
     bytes += stored_bytes(kind, tile.height, tile.width, k, type);
   }
   const index_t dense = dense_bytes(entry.grid.rows(), entry.grid.cols(), type);
@@ -202,7 +188,7 @@ void FactorArchive::set_offsets(MatrixEntry& entry) const {
 
 MatrixEntry FactorArchive::read_entry(const std::string& name) const {
   const Hdf5Id group = open_group(file_, name);
-  MatrixEntry entry{.grid = read_grid(group)};
+  MatrixEntry entry{{.grid = read_grid(group)}};
   entry.bytes_factors = read_integer(group, "bytes_factors");
   entry.bytes_dense = read_integer(group, "bytes_dense");
   const index_t tiles = entry.grid.size();
@@ -228,6 +214,9 @@ MatrixEntry FactorArchive::read_entry(const std::string& name) const {
     open_dataset(group, "v_scale", scale.get(), {entry.v_scale_offsets.back()});
   }
   if (version_ < 2) return entry;
+  if (info_.compression.keeps_vectors()) {
+    open_dataset(group, "values", file_type(info_.compression.values_type).get(), {entry.value_offsets.back()});
+  }
   const Hdf5Id pivots = open_dataset(group, "pivots", H5T_STD_U8LE, {entry.pivot_offsets.back()});
   entry.pivots.resize(static_cast<std::size_t>(entry.pivot_offsets.back()));
   read_range(pivots, H5T_STD_U8LE, 0, entry.pivot_offsets.back(), entry.pivots.data());
@@ -246,76 +235,87 @@ Hdf5Id FactorArchive::open_matrix_dataset(std::string_view matrix, const char* n
   return Hdf5Id(HACK_HDF5(H5Dopen2(group.get(), name, H5P_DEFAULT)));
 }
 
-/// Reads what tiles have in u or v, each tile's by itself; integers widened to f32.
-std::vector<std::vector<std::byte>> FactorArchive::read_array(std::string_view matrix, const std::string& array,
-                                                              const std::vector<index_t>& offsets,
-                                                              const std::vector<index_t>& scale_offsets,
-                                                              Range tiles) const {
-  const auto number = [&](index_t t) { return offsets[static_cast<std::size_t>(t)]; };
-  const auto scale = [&](index_t t) { return scale_offsets[static_cast<std::size_t>(t)]; };
-  const FactorType type = info_.compression.factor_type;
-  const index_t item = size_of(type), begin = number(tiles.begin), first_scale = scale(tiles.begin);
-  const index_t count = number(tiles.end) - begin;
-  std::vector<std::byte> bytes(static_cast<std::size_t>(count * item));
-  read_range(open_matrix_dataset(matrix, array.c_str()), number_type_.get(), begin, count, bytes.data());
-  std::vector<bf16> scales(static_cast<std::size_t>(type.has_scales() ? scale(tiles.end) - first_scale : 0));
-  if (!scales.empty()) {
-    read_range(open_matrix_dataset(matrix, (array + "_scale").c_str()), file_type(DType::bf16).get(), first_scale,
-               std::ssize(scales), scales.data());
-  }
-  std::vector<std::vector<std::byte>> out;
-  for (index_t t = tiles.begin; t < tiles.end; ++t) {
-    out.push_back(slice(bytes, (number(t) - begin) * item, (number(t + 1) - begin) * item));
-    if (!type.has_scales()) continue;
-    const index_t rows = scale(t + 1) - scale(t);
-    const std::span<const bf16> of_tile(scales.data() + scale(t) - first_scale, static_cast<std::size_t>(rows));
-    for (bf16 s : of_tile) {
-      validate(std::isfinite(to_float(s)) && to_float(s) >= 0, "a scale of tile {} in '{}_scale' is {}", t, array,
-               to_float(s));
-    }
-    out.back() = widened(out.back(), of_tile);
-  }
-  return out;
+std::vector<std::byte> FactorArchive::read_numbers(std::string_view matrix, const char* array, Range numbers) const {
+  std::vector<std::byte> bytes(static_cast<std::size_t>(numbers.size() * size_of(info_.compression.factor_type)));
+  read_range(open_matrix_dataset(matrix, array), number_type_.get(), numbers.begin, numbers.size(), bytes.data());
+  return bytes;
+}
+
+std::vector<bf16> FactorArchive::read_scales(std::string_view matrix, const char* array, Range rows) const {
+  std::vector<bf16> scales;
+  if (!info_.compression.factor_type.has_scales() || rows.size() == 0) return scales;
+  scales.resize(static_cast<std::size_t>(rows.size()));
+  read_range(open_matrix_dataset(matrix, array), file_type(DType::bf16).get(), rows.begin, rows.size(), scales.data());
+  return scales;
 }
 
 std::vector<StoredTile> FactorArchive::read_tiles(std::string_view name, index_t i, index_t first_col,
                                                   index_t last_col) const {
-  const MatrixEntry& entry = matrix(name);
-  const TileGrid& grid = entry.grid;
+  const TileGrid& grid = matrix(name).grid;
   HACK_EXPECT(i >= 0 && i < grid.tile_rows() && 0 <= first_col && first_col <= last_col &&
               last_col <= grid.tile_cols());
-  const index_t first = i * grid.tile_cols() + first_col;
-  const index_t last = first + last_col - first_col;
-  const index_t r = entry.spectrum_length;
+  return read_tiles(name, {i * grid.tile_cols() + first_col, i * grid.tile_cols() + last_col});
+}
+
+std::vector<StoredTile> FactorArchive::read_tiles(std::string_view name, Range tiles) const {
+  const MatrixEntry& entry = matrix(name);
+  HACK_EXPECT(0 <= tiles.begin && tiles.begin <= tiles.end && tiles.end <= entry.grid.size());
+  const auto of = [&](const std::vector<index_t>& offsets) {
+    return Range{offsets[static_cast<std::size_t>(tiles.begin)], offsets[static_cast<std::size_t>(tiles.end)]};
+  };
   return naming(fmt::format("{}: matrix {}", path_.string(), name), [&] {
-    auto u = read_array(name, "u", entry.u_offsets, entry.u_scale_offsets, {first, last});
-    auto v = read_array(name, "v", entry.v_offsets, entry.v_scale_offsets, {first, last});
-    std::vector<float> spectra(static_cast<std::size_t>((last - first) * r));  // (tiles, r)
-    read_range(open_matrix_dataset(name, "spectrum"), H5T_NATIVE_FLOAT, first * r, std::ssize(spectra), spectra.data());
-    std::vector<StoredTile> tiles;
-    for (index_t t = first; t < last; ++t) {
-      const auto at = static_cast<std::size_t>(t - first);
-      StoredTile tile{.kind = entry.kinds[static_cast<std::size_t>(t)],
-                      .rank = entry.ranks[static_cast<std::size_t>(t)],
-                      .u = std::move(u[at]),
-                      .v = std::move(v[at])};
-      const auto sigma = spectra.begin() + (t - first) * r;
-      tile.sigma.assign(sigma, sigma + std::min<index_t>(tile.rank, r));
-      for (index_t row = 0; tile.kind == TileKind::pivoted && row < grid.tile(t).height; ++row) {
-        if (entry.is_pivot(t, row)) tile.pivots.push_back(row);
-      }
-      for (float s : tile.sigma) validate(std::isfinite(s) && s >= 0, "a singular value of tile {} is {}", t, s);
-      tiles.push_back(std::move(tile));
+    const std::vector<std::byte> u = read_numbers(name, "u", of(entry.u_offsets));
+    const std::vector<std::byte> v = read_numbers(name, "v", of(entry.v_offsets));
+    const std::vector<bf16> u_scales = read_scales(name, "u_scale", of(entry.u_scale_offsets));
+    const std::vector<bf16> v_scales = read_scales(name, "v_scale", of(entry.v_scale_offsets));
+    const std::vector<float> spectra = spectrum(name, tiles);
+    const index_t r = entry.spectrum_length;
+    const index_t item = size_of(info_.compression.factor_type);
+    std::vector<StoredTile> out;
+    for (index_t t = tiles.begin; t < tiles.end; ++t) {
+      const auto at = static_cast<std::size_t>(t);
+      // The tile's part of what was read, or of all (base 0), `size` bytes or values a number.
+      const auto part = [&](const auto& values, const std::vector<index_t>& offsets, index_t base, index_t size) {
+        const auto first = static_cast<std::size_t>((offsets[at] - base) * size);
+        return std::span(values).subspan(first, static_cast<std::size_t>((offsets[at + 1] - offsets[at]) * size));
+      };
+      TileBytes bytes{.u = part(u, entry.u_offsets, of(entry.u_offsets).begin, item),
+                      .v = part(v, entry.v_offsets, of(entry.v_offsets).begin, item)};
+      if (!u_scales.empty()) bytes.u_scales = part(u_scales, entry.u_scale_offsets, of(entry.u_scale_offsets).begin, 1);
+      if (!v_scales.empty()) bytes.v_scales = part(v_scales, entry.v_scale_offsets, of(entry.v_scale_offsets).begin, 1);
+      if (!entry.pivots.empty()) bytes.pivots = part(entry.pivots, entry.pivot_offsets, 0, 1);
+      bytes.spectrum =
+          std::span(spectra).subspan(static_cast<std::size_t>((t - tiles.begin) * r), static_cast<std::size_t>(r));
+      out.push_back(decode_tile(entry.grid.tile(t), entry.kinds[at], entry.ranks[at], bytes));
     }
-    return tiles;
+    return out;
+  });
+}
+
+void FactorArchive::read_values(std::string_view name, index_t tile, MatrixView<float> out) const {
+  const MatrixEntry& entry = matrix(name);
+  HACK_EXPECT(!entry.value_offsets.empty() && out.ld == out.cols);
+  const index_t count = out.rows * out.cols;
+  HACK_EXPECT(entry.value_offsets[static_cast<std::size_t>(tile) + 1] -
+                  entry.value_offsets[static_cast<std::size_t>(tile)] == count);
+  naming(fmt::format("{}: matrix {}", path_.string(), name), [&] {
+    const DType type = info_.compression.values_type;
+    std::vector<std::byte> bytes(static_cast<std::size_t>(count * size_of(type)));
+    read_range(open_matrix_dataset(name, "values"), file_type(type).get(),
+               entry.value_offsets[static_cast<std::size_t>(tile)], count, bytes.data());
+    convert(bytes.data(), type, out.data, DType::f32, count);
   });
 }
 
 std::vector<float> FactorArchive::spectrum(std::string_view name) const {
-  const MatrixEntry& entry = matrix(name);
+  return spectrum(name, {0, matrix(name).grid.size()});
+}
+
+std::vector<float> FactorArchive::spectrum(std::string_view name, Range tiles) const {
+  const index_t r = matrix(name).spectrum_length;
   return naming(fmt::format("{}: matrix {}", path_.string(), name), [&] {
-    std::vector<float> out(static_cast<std::size_t>(entry.grid.size() * entry.spectrum_length));
-    read_range(open_matrix_dataset(name, "spectrum"), H5T_NATIVE_FLOAT, 0, std::ssize(out), out.data());
+    std::vector<float> out(static_cast<std::size_t>(tiles.size() * r));
+    read_range(open_matrix_dataset(name, "spectrum"), H5T_NATIVE_FLOAT, tiles.begin * r, std::ssize(out), out.data());
     return out;
   });
 }

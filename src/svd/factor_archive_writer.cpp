@@ -13,7 +13,7 @@ namespace {
 void write_header(const Hdf5Id& root, const ArchiveInfo& info) {
   const CompressOptions& compression = info.compression;
   write_attribute(root, "format", std::string(archive_format));
-  write_attribute(root, "format_version", archive_format_version);
+  write_attribute(root, "format_version", compression.keeps_vectors() ? archive_format_version : std::int64_t{2});
   write_attribute(root, "program_version", info.header.program_version);
   write_attribute(root, "model_fingerprint", info.header.model_fingerprint);
   write_attribute(root, "model", info.header.model);
@@ -28,46 +28,61 @@ void write_header(const Hdf5Id& root, const ArchiveInfo& info) {
   write_attribute(root, "factor_type", std::string(to_string(compression.factor_type)));
   write_attribute(root, "storage", std::string(to_string(compression.storage)));
   write_attribute(root, "options", info.header.options);
+  if (compression.keeps_vectors()) {
+    write_attribute(root, "values_type", std::string(to_string(compression.values_type)));
+  }
 }
 
-index_t bytes_of(const MatrixPart& part, FactorType type) {
-  index_t bytes = 0;
+/// Sizes of one rank's part of a matrix, and of the parts before it.
+struct PartSizes {
+  std::int64_t bytes = 0;
+  std::int64_t u = 0, v = 0, pivots = 0, values = 0, u_scales = 0, v_scales = 0;  // numbers
+
+  PartSizes& operator+=(const PartSizes& other) {
+    bytes += other.bytes;
+    u += other.u;
+    v += other.v;
+    pivots += other.pivots;
+    values += other.values;
+    u_scales += other.u_scales;
+    v_scales += other.v_scales;
+    return *this;
+  }
+};
+
+PartSizes sizes_of(const MatrixPart& part, const CompressOptions& options) {
+  const FactorType type = options.factor_type;
+  PartSizes sizes{.u = std::ssize(part.u) / size_of(type),
+                  .v = std::ssize(part.v) / size_of(type),
+                  .pivots = std::ssize(part.pivots),
+                  .values = std::ssize(part.values) / size_of(options.values_type),
+                  .u_scales = std::ssize(part.u_scales),
+                  .v_scales = std::ssize(part.v_scales)};
   for (std::size_t t = 0; t < part.tiles.size(); ++t) {
     const Tile tile = part.grid.tile(part.first_tile + static_cast<index_t>(t));
-    bytes += stored_bytes(part.tiles[t].kind, tile.height, tile.width, part.tiles[t].rank, type);
+    sizes.bytes += stored_bytes(part.tiles[t].kind, tile.height, tile.width, part.tiles[t].rank, type);
   }
-  return bytes;
+  return sizes;
 }
 
 /// One field of the ranks' choices, as a column of the tile table.
 template <class T, class F>
-void write_column(const comm::Communicator& comm, const Hdf5Id& group, const char* name, hid_t type,
-                  const MatrixPart& part, F field) {
+void write_column(const Hdf5Id& group, const char* name, hid_t type, const MatrixPart& part, F field) {
   std::vector<T> column;  // (tiles of this rank)
   for (const TileChoice& choice : part.tiles) column.push_back(static_cast<T>(field(choice)));
   const Hdf5Id dataset = create_dataset(group, name, type, std::array{part.grid.tile_rows(), part.grid.tile_cols()});
-  write_range(comm, dataset, type, part.first_tile, std::ssize(column), column.data());
+  write_range(dataset, type, part.first_tile, std::ssize(column), column.data());
 }
 
-void write_tables(const comm::Communicator& comm, const Hdf5Id& group, const MatrixPart& part) {
-  write_column<std::int32_t>(comm, group, "rank", H5T_STD_I32LE, part, [](const TileChoice& c) { return c.rank; });
-  write_column<std::uint8_t>(comm, group, "kind", H5T_STD_U8LE, part, [](const TileChoice& c) { return c.kind; });
-  write_column<double>(comm, group, "energy", H5T_IEEE_F64LE, part, [](const TileChoice& c) { return c.energy; });
-  write_column<double>(comm, group, "discarded", H5T_IEEE_F64LE, part, [](const TileChoice& c) { return c.discarded; });
+void write_tables(const Hdf5Id& group, const MatrixPart& part) {
+  write_column<std::int32_t>(group, "rank", H5T_STD_I32LE, part, [](const TileChoice& c) { return c.rank; });
+  write_column<std::uint8_t>(group, "kind", H5T_STD_U8LE, part, [](const TileChoice& c) { return c.kind; });
+  write_column<double>(group, "energy", H5T_IEEE_F64LE, part, [](const TileChoice& c) { return c.energy; });
+  write_column<double>(group, "discarded", H5T_IEEE_F64LE, part, [](const TileChoice& c) { return c.discarded; });
   const index_t r = part.has_spectra ? part.grid.max_rank() : 0;
   const Hdf5Id spectrum =
       create_dataset(group, "spectrum", H5T_IEEE_F32LE, std::array{part.grid.tile_rows(), part.grid.tile_cols(), r});
-  write_range(comm, spectrum, H5T_IEEE_F32LE, part.first_tile * r, std::ssize(part.spectra), part.spectra.data());
-}
-
-/// Concatenates the ranks' `count` numbers into a dataset of one dimension.
-void write_array(const comm::Communicator& comm, const Hdf5Id& group, const char* name, const Hdf5Id& type,
-                 std::int64_t count, const void* mine) {
-  std::int64_t total[] = {count};
-  const std::int64_t first = comm::exclusive_sum(comm, count);
-  comm::all_reduce_sum(comm, std::span<std::int64_t>(total));
-  const Hdf5Id dataset = create_dataset(group, name, type.get(), std::array{index_t{total[0]}});
-  write_range(comm, dataset, type.get(), first, count, mine);
+  write_range(spectrum, H5T_IEEE_F32LE, part.first_tile * r, std::ssize(part.spectra), part.spectra.data());
 }
 
 /// Does a part of the writing; its errors name the file.
@@ -84,7 +99,7 @@ void naming(const std::filesystem::path& path, F work) {
 
 FactorArchiveWriter::FactorArchiveWriter(const comm::Communicator& comm, const std::filesystem::path& path,
                                          const ArchiveInfo& info)
-    : comm_(comm), factor_type_(info.compression.factor_type), temporary_(path) {
+    : comm_(comm), compression_(info.compression), temporary_(path) {
   const comm::Deadline::Wait wait("H5Fcreate");
   file_ = create_parallel_file(comm_, temporary_.path());
   write_header(file_, info);
@@ -108,27 +123,37 @@ void FactorArchiveWriter::write(const MatrixPart& part) {
 }
 
 void FactorArchiveWriter::write_group(const MatrixPart& part) {
-  std::int64_t bytes[] = {bytes_of(part, factor_type_)};
-  comm::all_reduce_sum(comm_, std::span<std::int64_t>(bytes));
+  const FactorType type = compression_.factor_type;
+  const PartSizes mine = sizes_of(part, compression_);
+  PartSizes before, all;  // of the ranks before this one, and of all
+  const std::vector<PartSizes> sizes = comm::all_gather(comm_, std::span<const PartSizes>(&mine, 1));
+  for (int p = 0; p < comm_.size(); ++p) {
+    if (p == comm_.rank()) before = all;
+    all += sizes[static_cast<std::size_t>(p)];
+  }
 
   const Hdf5Id group = create_group(matrices_, part.name);
   write_attribute(group, "rows", std::int64_t{part.grid.rows()});
   write_attribute(group, "cols", std::int64_t{part.grid.cols()});
   write_attribute(group, "tile_rows", std::int64_t{part.grid.tile_height()});
   write_attribute(group, "tile_cols", std::int64_t{part.grid.tile_width()});
-  write_attribute(group, "bytes_factors", bytes[0]);
-  write_attribute(group, "bytes_dense", std::int64_t{dense_bytes(part.grid.rows(), part.grid.cols(), factor_type_)});
-  write_tables(comm_, group, part);
-  const Hdf5Id number = file_type(factor_type_);
-  const index_t size = size_of(factor_type_);
-  write_array(comm_, group, "u", number, std::ssize(part.u) / size, part.u.data());
-  write_array(comm_, group, "v", number, std::ssize(part.v) / size, part.v.data());
-  write_array(comm_, group, "pivots", Hdf5Id(HACK_HDF5(H5Tcopy(H5T_STD_U8LE))), std::ssize(part.pivots),
-              part.pivots.data());
-  if (!factor_type_.has_scales()) return;
-  const Hdf5Id scale = file_type(DType::bf16);
-  write_array(comm_, group, "u_scale", scale, std::ssize(part.u_scales), part.u_scales.data());
-  write_array(comm_, group, "v_scale", scale, std::ssize(part.v_scales), part.v_scales.data());
+  write_attribute(group, "bytes_factors", all.bytes);
+  write_attribute(group, "bytes_dense", std::int64_t{dense_bytes(part.grid.rows(), part.grid.cols(), type)});
+  write_tables(group, part);
+  const auto write_array = [&](const char* name, const Hdf5Id& number, std::int64_t PartSizes::*size,
+                               const void* numbers) {
+    const Hdf5Id dataset = create_dataset(group, name, number.get(), std::array{index_t{all.*size}});
+    write_range(dataset, number.get(), before.*size, mine.*size, numbers);
+  };
+  write_array("u", file_type(type), &PartSizes::u, part.u.data());
+  write_array("v", file_type(type), &PartSizes::v, part.v.data());
+  write_array("pivots", Hdf5Id(HACK_HDF5(H5Tcopy(H5T_STD_U8LE))), &PartSizes::pivots, part.pivots.data());
+  if (compression_.keeps_vectors()) {
+    write_array("values", file_type(compression_.values_type), &PartSizes::values, part.values.data());
+  }
+  if (!type.has_scales()) return;
+  write_array("u_scale", file_type(DType::bf16), &PartSizes::u_scales, part.u_scales.data());
+  write_array("v_scale", file_type(DType::bf16), &PartSizes::v_scales, part.v_scales.data());
 }
 
 void FactorArchiveWriter::finish() {

@@ -30,13 +30,14 @@ struct MatrixPart {
   std::vector<bf16> u_scales;        // of int8: of the rows in u
   std::vector<bf16> v_scales;        // likewise
   std::vector<std::uint8_t> pivots;  // likewise, bytes
+  std::vector<std::byte> values;     // under rule max-rank: original values, tile after tile in the values' type
 };
 
-/// Writes a factor archive, all ranks together. Layout, version 2:
+/// Writes a factor archive, all ranks together. Layout, version 2, or 3 of archives that keep vectors (rule max-rank):
 ///
 ///     /                   attributes format, format_version, program_version, model_fingerprint, model, method, mode,
 ///                         tile (its height), tile_width (where that differs), rank_rule, rank_value, factor_type,
-///                         storage, options
+///                         storage, options; values_type (version 3)
 ///     /matrices/NAME      attributes rows, cols, tile_rows, tile_cols (sizes of an unclipped tile), bytes_factors,
 ///                         bytes_dense
 ///         rank            (I, J) int32
@@ -49,6 +50,7 @@ struct MatrixPart {
 ///         pivots          uint8: likewise
 ///         u_scale         bf16, of factor type int8 alone: a scale for each row of u that has numbers, likewise
 ///         v_scale         bf16: likewise of v
+///         values          values_type: likewise, (h, w) of every tile (version 3)
 ///
 /// What a tile (h, w) of rank k has in these, and what it stands for (with int8, scales multiplied in):
 ///
@@ -81,7 +83,7 @@ class FactorArchiveWriter {
   void write_group(const MatrixPart& part);
 
   const comm::Communicator& comm_;
-  FactorType factor_type_;
+  CompressOptions compression_;
   comm::TemporaryFile temporary_;
   Hdf5Id file_;
   Hdf5Id matrices_;

@@ -71,16 +71,16 @@ void copy_coefficients(const TilePart& part, const kernels::TileLayout& layout, 
 }  // namespace
 
 template <Device D>
-void FactoredMatrix<D>::lay_out_row(const MatrixEntry& entry, index_t i, std::vector<std::uint8_t>& marks) {
+void FactoredMatrix<D>::lay_out_row(const TileGrid& grid, const TileRow& tiles, index_t i,
+                                    std::vector<std::uint8_t>& marks) {
   using kernels::TileKind;
   const index_t J = tile_cols_.size();
   const index_t height = row_offsets_[i + 1] - row_offsets_[i];
   kernels::TileLayout* row = tiles_.data() + i * J;
   index_t block = block_offsets_.back();
   for (index_t j = 0; j < J; ++j) {
-    const index_t number = (tile_rows_.begin + i) * entry.grid.tile_cols() + tile_cols_.begin + j;
-    row[j].kind = entry.kinds[number];
-    row[j].size = row[j].kind == TileKind::dense ? col_offsets_[j + 1] - col_offsets_[j] : entry.ranks[number];
+    row[j].kind = tiles[j].kind;
+    row[j].size = row[j].kind == TileKind::dense ? col_offsets_[j + 1] - col_offsets_[j] : tiles[j].rank;
     if (row[j].kind == TileKind::pivoted) continue;
     row[j].block = block;
     block += row[j].size;
@@ -92,40 +92,43 @@ void FactoredMatrix<D>::lay_out_row(const MatrixEntry& entry, index_t i, std::ve
   index_t u = u_offsets_.back() + height * stack_sizes_.back();
   for (index_t j = 0; j < J; ++j) {
     if (row[j].kind != TileKind::pivoted) continue;
-    const Tile tile = entry.grid.tile(tile_rows_.begin + i, tile_cols_.begin + j);
-    const index_t number = tile.i * entry.grid.tile_cols() + tile.j;
+    const Tile tile = grid.tile(tile_rows_.begin + i, tile_cols_.begin + j);
     const index_t first = rows_.begin + row_offsets_[i] - tile.row;  // row of the tile
     row[j].block = block;
     block += row[j].size;
     row[j].coefficients = u;
     row[j].marks = std::ssize(marks);
     marks.resize(marks.size() + static_cast<std::size_t>(kernels::mark_bytes(height)), 0);
-    for (index_t r = 0; r < first; ++r) row[j].first_pivot += entry.is_pivot(number, r);
-    for (index_t r = 0; r < height; ++r) {
-      if (entry.is_pivot(number, first + r)) {
-        kernels::mark(marks.data() + row[j].marks, r);
-      } else {
-        u += row[j].size;
-      }
+    index_t pivots = 0;
+    for (const index_t pivot : tiles[j].pivots) {
+      row[j].first_pivot += pivot < first;
+      if (pivot < first || pivot >= first + height) continue;
+      kernels::mark(marks.data() + row[j].marks, pivot - first);
+      ++pivots;
     }
+    u += (height - pivots) * row[j].size;
   }
   block_offsets_.push_back(block);
   u_offsets_.push_back(u);
 }
 
 template <Device D>
-std::vector<std::uint8_t> FactoredMatrix<D>::lay_out(const MatrixEntry& entry) {
-  const std::vector<index_t> all_rows = entry.grid.row_offsets();
-  const std::vector<index_t> all_cols = entry.grid.col_offsets();
+void FactoredMatrix<D>::clip(const TileGrid& grid) {
+  const std::vector<index_t> all_rows = grid.row_offsets();
+  const std::vector<index_t> all_cols = grid.col_offsets();
   tile_rows_ = tiles_that_meet(all_rows, rows_);
   tile_cols_ = tiles_that_meet(all_cols, cols_);
   row_offsets_ = clipped_offsets(all_rows, tile_rows_, rows_);
   col_offsets_ = clipped_offsets(all_cols, tile_cols_, cols_);
+}
+
+template <Device D>
+std::vector<std::uint8_t> FactoredMatrix<D>::lay_out(const TileGrid& grid, const std::vector<TileRow>& tiles) {
   const index_t I = tile_rows_.size(), J = tile_cols_.size();
   block_offsets_ = u_offsets_ = v_offsets_ = {0};
   tiles_.resize(static_cast<std::size_t>(I * J));
   std::vector<std::uint8_t> marks;
-  for (index_t i = 0; i < I; ++i) lay_out_row(entry, i, marks);
+  for (index_t i = 0; i < I; ++i) lay_out_row(grid, tiles[i], i, marks);
   for (index_t j = 0; j < J; ++j) {
     index_t rows = 0;
     for (index_t i = 0; i < I; ++i) {
@@ -138,25 +141,30 @@ std::vector<std::uint8_t> FactoredMatrix<D>::lay_out(const MatrixEntry& entry) {
 }
 
 template <Device D>
-FactoredMatrix<D>::FactoredMatrix(const FactorArchive& archive, const std::string& name, Range rows, Range cols,
+FactoredMatrix<D>::FactoredMatrix(const FactorSource& source, const std::string& name, Range rows, Range cols,
                                   DType type)
     : type_(type), rows_(rows), cols_(cols) {
-  const MatrixEntry& entry = archive.matrix(name);
-  HACK_EXPECT(0 <= rows.begin && rows.begin <= rows.end && rows.end <= entry.grid.rows());
-  HACK_EXPECT(0 <= cols.begin && cols.begin <= cols.end && cols.end <= entry.grid.cols());
-  const std::vector<std::uint8_t> marks = lay_out(entry);
+  const TileGrid& grid = source.matrix(name).grid;
+  HACK_EXPECT(0 <= rows.begin && rows.begin <= rows.end && rows.end <= grid.rows());
+  HACK_EXPECT(0 <= cols.begin && cols.begin <= cols.end && cols.end <= grid.cols());
+  clip(grid);
   const index_t I = tile_rows_.size(), J = tile_cols_.size();
+  std::vector<TileRow> stored_tiles;  // (I) of (J)
+  for (index_t i = 0; i < I; ++i) {
+    stored_tiles.push_back(J > 0 ? source.read_tiles(name, tile_rows_.begin + i, tile_cols_.begin, tile_cols_.end)
+                                 : TileRow());
+  }
+  const std::vector<std::uint8_t> marks = lay_out(grid, stored_tiles);
   Buffer<std::byte> u(u_offsets_.back() * size_of(type));
   Buffer<std::byte> v(v_offsets_.back() * size_of(type));
   std::vector<float> scale(static_cast<std::size_t>(scales_));
   std::vector<index_t> next_v = v_offsets_;  // where the next tile of each tile column goes
-  const DType stored = archive.info().compression.factor_type.widened();
-  for (index_t i = 0; i < I && J > 0; ++i) {
-    const std::vector<StoredTile> tiles =
-        archive.read_tiles(name, tile_rows_.begin + i, tile_cols_.begin, tile_cols_.end);
+  const DType stored = source.info().compression.factor_type.widened();
+  for (index_t i = 0; i < I; ++i) {
+    const TileRow tiles = std::move(stored_tiles[i]);  // given back row by row
     for (index_t j = 0; j < J; ++j) {
       const kernels::TileLayout& layout = tiles_[i * J + j];
-      const Tile place = entry.grid.tile(tile_rows_.begin + i, tile_cols_.begin + j);
+      const Tile place = grid.tile(tile_rows_.begin + i, tile_cols_.begin + j);
       const Range in_rows = intersect({place.row, place.row + place.height}, rows);
       const Range in_cols = intersect({place.col, place.col + place.width}, cols);
       const TilePart part{tiles[j],

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "kernels/factored_linear.hpp"
-#include "svd/factor_archive.hpp"
+#include "svd/factor_source.hpp"
 #include "svd/range.hpp"
 
 namespace hack::svd {
@@ -18,9 +18,9 @@ namespace hack::svd {
 template <Device D>
 class FactoredMatrix {
  public:
-  /// Reads the block from the archive and holds it in `type`. Reads only tiles that meet the block, one tile row at a
-  /// time.
-  FactoredMatrix(const FactorArchive& archive, const std::string& name, Range rows, Range cols, DType type);
+  /// Reads the block from the source and holds it in `type`. Reads only tiles that meet the block, one tile row at a
+  /// time; they are held as stored until all are there.
+  FactoredMatrix(const FactorSource& source, const std::string& name, Range rows, Range cols, DType type);
 
   index_t rows() const { return row_offsets_.back(); }
   index_t cols() const { return col_offsets_.back(); }
@@ -31,9 +31,13 @@ class FactoredMatrix {
   kernels::FactoredView<D> view() const;
 
  private:
+  using TileRow = std::vector<StoredTile>;
+
+  /// Which tiles meet the block.
+  void clip(const TileGrid& grid);
   /// Where everything goes; returns the marks. (The numbers of tile rows and columns are those of the matrix.)
-  std::vector<std::uint8_t> lay_out(const MatrixEntry& entry);
-  void lay_out_row(const MatrixEntry& entry, index_t i, std::vector<std::uint8_t>& marks);
+  std::vector<std::uint8_t> lay_out(const TileGrid& grid, const std::vector<TileRow>& tiles);
+  void lay_out_row(const TileGrid& grid, const TileRow& tiles, index_t i, std::vector<std::uint8_t>& marks);
 
   DType type_;
   Range rows_;  // of the matrix

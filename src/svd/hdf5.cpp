@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "comm/collectives.hpp"
-#include "comm/deadline.hpp"
 #include "kernels/error.hpp"
 
 namespace hack::svd {
@@ -185,25 +183,18 @@ void select_range(const Hdf5Id& space, std::span<const index_t> shape, index_t f
   add_range(space, shape, 0, start, first, last);
 }
 
-void write_range(const comm::Communicator& comm, const Hdf5Id& dataset, hid_t type, index_t first, index_t count,
-                 const void* data, index_t bytes_per_call) {
+void write_range(const Hdf5Id& dataset, hid_t type, index_t first, index_t count, const void* data,
+                 index_t bytes_per_call) {
   const std::vector<index_t> shape = shape_of(dataset);
   transfer_contract(shape, first, count);
   const auto item = static_cast<index_t>(H5Tget_size(type));
   const index_t per_call = std::max<index_t>(bytes_per_call / item, 1);
-  const auto calls =
-      static_cast<index_t>(comm::all_reduce_max(comm, static_cast<double>((count + per_call - 1) / per_call)));
-  const Hdf5Id transfer(HACK_HDF5(H5Pcreate(H5P_DATASET_XFER)));
-  HACK_HDF5(H5Pset_dxpl_mpio(transfer.get(), H5FD_MPIO_COLLECTIVE));
   const Hdf5Id space(HACK_HDF5(H5Dget_space(dataset.get())));
-  const std::byte nothing{};  // an address to give where there is no data
-  for (index_t call = 0; call < calls; ++call) {
-    const index_t begin = std::min(call * per_call, count);
+  for (index_t begin = 0; begin < count; begin += per_call) {
     const index_t end = std::min(begin + per_call, count);
-    const auto* from = count > 0 ? static_cast<const std::byte*>(data) + begin * item : &nothing;
     select_range(space, shape, first + begin, first + end);
-    const comm::Deadline::Wait wait("H5Dwrite");
-    HACK_HDF5(H5Dwrite(dataset.get(), type, memory_space(end - begin).get(), space.get(), transfer.get(), from));
+    HACK_HDF5(H5Dwrite(dataset.get(), type, memory_space(end - begin).get(), space.get(), H5P_DEFAULT,
+                       static_cast<const std::byte*>(data) + begin * item));
   }
 }
 

@@ -80,10 +80,10 @@ void select_range(const Hdf5Id& space, std::span<const index_t> shape, index_t f
 ///     before  rank 0: [a b]   rank 1: []   rank 2: [c]
 ///     after   dataset: [… a b … c …]
 ///
-/// `type` is their type in memory. Collective: every rank calls it, with count 0 too. In calls of at most
-/// `bytes_per_call` for each rank, because MPI counts in int.
-void write_range(const comm::Communicator& comm, const Hdf5Id& dataset, hid_t type, index_t first, index_t count,
-                 const void* data, index_t bytes_per_call = index_t{1} << 30);
+/// `type` is their type in memory. Not collective: ranks wait for each other when the file is closed, not at every
+/// dataset. In calls of at most `bytes_per_call`, because MPI counts in int.
+void write_range(const Hdf5Id& dataset, hid_t type, index_t first, index_t count, const void* data,
+                 index_t bytes_per_call = index_t{1} << 30);
 
 /// Reads points first … first + count - 1, as numbers of `type`.
 void read_range(const Hdf5Id& dataset, hid_t type, index_t first, index_t count, void* data);

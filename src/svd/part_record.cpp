@@ -1,8 +1,10 @@
 #include "svd/part_record.hpp"
 
 namespace hack::svd {
+namespace {
 
-void put_part(comm::ByteWriter& record, const MatrixPart& part) {
+template <class Writer>
+void write_part(Writer& record, const MatrixPart& part) {
   record.put(part.name);
   record.put(part.grid.rows());
   record.put(part.grid.cols());
@@ -17,7 +19,30 @@ void put_part(comm::ByteWriter& record, const MatrixPart& part) {
   record.put(part.u_scales);
   record.put(part.v_scales);
   record.put(part.pivots);
+  record.put(part.values);
 }
+
+template <class Writer>
+void write_summary(Writer& record, const CompressionSummary& summary) {
+  record.put(summary.name);
+  record.put(summary.bytes_factors);
+  record.put(summary.bytes_dense);
+  record.put(summary.energy);
+  record.put(summary.discarded);
+  record.put(summary.tiles);
+  record.put(summary.dense_tiles);
+  record.put(summary.min_rank);
+  record.put(summary.max_rank);
+  record.put(summary.mean_rank);
+}
+
+}  // namespace
+
+void put_part(comm::ByteWriter& record, const MatrixPart& part) { write_part(record, part); }
+void put_part(comm::PieceWriter& record, const MatrixPart& part) { write_part(record, part); }
+
+void put_summary(comm::ByteWriter& record, const CompressionSummary& summary) { write_summary(record, summary); }
+void put_summary(comm::PieceWriter& record, const CompressionSummary& summary) { write_summary(record, summary); }
 
 MatrixPart get_part(comm::ByteReader& record) {
   std::string name = record.get_text();
@@ -35,20 +60,8 @@ MatrixPart get_part(comm::ByteReader& record) {
   part.u_scales = record.get_vector<bf16>();
   part.v_scales = record.get_vector<bf16>();
   part.pivots = record.get_vector<std::uint8_t>();
+  part.values = record.get_vector<std::byte>();
   return part;
-}
-
-void put_summary(comm::ByteWriter& record, const CompressionSummary& summary) {
-  record.put(summary.name);
-  record.put(summary.bytes_factors);
-  record.put(summary.bytes_dense);
-  record.put(summary.energy);
-  record.put(summary.discarded);
-  record.put(summary.tiles);
-  record.put(summary.dense_tiles);
-  record.put(summary.min_rank);
-  record.put(summary.max_rank);
-  record.put(summary.mean_rank);
 }
 
 CompressionSummary get_summary(comm::ByteReader& record) {

@@ -11,11 +11,6 @@ namespace {
 
 using kernels::TileKind;
 
-index_t rank_of_topk(double t, index_t full_rank) {
-  // 0.29 * 100 is 28.999999999999996 in double: the rank meant is 29.
-  return std::min(static_cast<index_t>(std::floor(t * static_cast<double>(full_rank) + 1e-9)), full_rank);
-}
-
 index_t rank_of_tolerance(double tolerance, const TileSpectrum& tile) {
   const double allowed = tolerance * tolerance * make_choice(tile, TileKind::dense, 0).energy;
   double discarded = 0;
@@ -38,21 +33,34 @@ std::string_view to_string(RankRule::Kind kind) {
       return "keep";
     case RankRule::Kind::tolerance:
       return "tolerance";
+    case RankRule::Kind::max_rank:
+      return "max-rank";
   }
   return "?";
 }
 
 RankRule::Kind parse_rank_rule(std::string_view name) {
-  for (RankRule::Kind kind : {RankRule::Kind::topk, RankRule::Kind::keep, RankRule::Kind::tolerance}) {
+  for (RankRule::Kind kind :
+       {RankRule::Kind::topk, RankRule::Kind::keep, RankRule::Kind::tolerance, RankRule::Kind::max_rank}) {
     if (name == to_string(kind)) return kind;
   }
-  fail("unknown rank rule '{}' (known: topk, keep, tolerance)", name);
+  fail("unknown rank rule '{}' (known: topk, keep, tolerance, max-rank)", name);
 }
 
 void check_rank_rule(const RankRule& rule) {
+  if (rule.kind == RankRule::Kind::max_rank) {
+    validate(rule.value >= 1 && rule.value == std::floor(rule.value) && rule.value < 0x1p31,
+             "max-rank {} is impossible; use a whole number of at least 1", rule.value);
+    return;
+  }
   const double limit = rule.kind == RankRule::Kind::tolerance ? HUGE_VAL : 1.0;
   validate(rule.value >= 0 && rule.value <= limit, "{} {} is impossible; use a number {}", to_string(rule.kind),
            rule.value, limit == 1.0 ? "from 0 to 1" : "of at least 0");
+}
+
+index_t rank_of_topk(double t, index_t full_rank) {
+  // 0.29 * 100 is 28.999999999999996 in double: the rank meant is 29.
+  return std::min(static_cast<index_t>(std::floor(t * static_cast<double>(full_rank) + 1e-9)), full_rank);
 }
 
 TileChoice make_choice(const TileSpectrum& tile, TileKind kind, index_t rank) {
@@ -84,6 +92,11 @@ std::vector<TileChoice> choose_ranks(const RankRule& rule, std::span<const TileS
   std::vector<TileChoice> choices;
   for (const TileSpectrum& tile : tiles) {
     HACK_EXPECT(tile.full_rank() == std::min(tile.height, tile.width));
+    if (rule.kind == RankRule::Kind::max_rank) {
+      const index_t kept = std::min(static_cast<index_t>(rule.value), tile.full_rank());
+      choices.push_back(make_choice(tile, TileKind::factors, kept));
+      continue;
+    }
     const index_t k = rule.kind == RankRule::Kind::topk ? rank_of_topk(rule.value, tile.full_rank())
                                                         : rank_of_tolerance(rule.value, tile);
     choices.push_back(make_choice(tile, smallest_kind(format, tile.height, tile.width, k), k));

@@ -16,10 +16,11 @@ namespace hack::svd {
 ///     tolerance e   smallest k that discards at most e² of the tile's energy; e >= 0
 ///     keep q        ranks that discard the least energy of a matrix while its stored bytes are at most q times its
 ///                   bytes as dense numbers of the same type; 0 <= q <= 1
+///     max-rank R    k = min(R, r) as two factors, for ranks to be chosen later: SelectedFactors; R >= 1
 ///
 /// The budget of `keep` is one of each matrix by itself; `allocate` shares one out over several.
 struct RankRule {
-  enum class Kind : std::uint8_t { topk, keep, tolerance };
+  enum class Kind : std::uint8_t { topk, keep, tolerance, max_rank };
   Kind kind = Kind::topk;
   double value = 1;
 
@@ -28,11 +29,14 @@ struct RankRule {
 
 std::string_view to_string(RankRule::Kind kind);
 
-/// Reads "topk", "keep" or "tolerance"; anything else is an Error.
+/// Reads "topk", "keep", "tolerance" or "max-rank"; anything else is an Error.
 RankRule::Kind parse_rank_rule(std::string_view name);
 
 /// Throws an Error unless the value is one the rule knows.
 void check_rank_rule(const RankRule& rule);
+
+/// floor(t r)
+index_t rank_of_topk(double t, index_t full_rank);
 
 /// How tiles will be stored.
 struct TileFormat {

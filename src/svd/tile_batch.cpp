@@ -14,43 +14,39 @@ using kernels::SvdStatus;
 using kernels::TileKind;
 using kernels::TileSvd;
 
-double cost(const Tile& tile) {
-  return static_cast<double>(tile.height) * static_cast<double>(tile.width) * static_cast<double>(tile.full_rank());
-}
-
 }  // namespace
 
 TileSvd<Device::cpu> TileBatch::LocalTile::svd_view() {
   return {{u.data(), at.height, vectors}, sigma.data(), {vt.data(), vectors, at.width}, SvdStatus::ok};
 }
 
-TileBatch::TileBatch(const comm::Communicator& comm, std::span<const MatrixSource> sources,
-                     const CompressOptions& options)
-    : sources_(sources), options_(options), first_tiles_{0} {
-  for (const MatrixSource& source : sources_) {
-    grids_.push_back(options_.grid(source.rows, source.cols));
+TileBatch::TileBatch(std::span<const MatrixSource> sources, const CompressOptions& options, Range own)
+    : sources_(sources), options_(options), first_tiles_{0}, first_local_(own.begin) {
+  for (std::size_t m = 0; m < sources_.size(); ++m) {
+    grids_.push_back(options_.grid(sources_[m].rows, sources_[m].cols));
     first_tiles_.push_back(first_tiles_.back() + grids_.back().size());
+    const Range here = intersect(own, {first_tiles_[m], first_tiles_[m + 1]});
+    for (index_t t = here.begin; t < here.end; ++t) {
+      tiles_.push_back({.matrix = m, .at = grids_[m].tile(t - first_tiles_[m])});
+    }
   }
-  deal(comm);
 }
 
-void TileBatch::deal(const comm::Communicator& comm) {
-  // The sums are of integers below 2^53: exact, so every rank sees the same borders.
-  double total = 0;
-  for (const TileGrid& grid : grids_) {
-    for (index_t t = 0; t < grid.size(); ++t) total += cost(grid.tile(t));
-  }
-  double before = 0;
-  index_t number = 0;
-  for (std::size_t m = 0; m < grids_.size(); ++m) {
-    for (index_t t = 0; t < grids_[m].size(); ++t, ++number) {
-      const Tile tile = grids_[m].tile(t);
-      const double middle = before + cost(tile) / 2;
-      const int owner = std::min(static_cast<int>(middle / total * comm.size()), comm.size() - 1);
-      before += cost(tile);
-      if (owner < comm.rank()) first_local_ = number + 1;
-      if (owner == comm.rank()) tiles_.push_back({.matrix = m, .at = tile});
-    }
+double TileBatch::cost() const {
+  double cost = 0;
+  for (const LocalTile& tile : tiles_) cost += cost_of(tile.at);
+  return cost;
+}
+
+template <class Step>
+void TileBatch::for_each_run(int threads, Step step) {
+  for (std::size_t first = 0; first < tiles_.size();) {
+    const std::size_t m = tiles_[first].matrix;
+    const auto most = static_cast<std::size_t>(tiles_at_once(grids_[m], threads));
+    std::size_t last = first;
+    while (last < tiles_.size() && last - first < most && tiles_[last].matrix == m) ++last;
+    step(first, last);
+    first = last;
   }
 }
 
@@ -69,9 +65,7 @@ void TileBatch::check(const LocalTile& tile, SvdStatus status) const {
 }
 
 void TileBatch::find_spectra(Queue<Device::cpu>& queue, const std::function<void(double share)>& progress) {
-  const std::size_t step = 64 * static_cast<std::size_t>(queue.threads());
-  for (std::size_t first = 0; first < tiles_.size(); first += step) {
-    const std::size_t last = std::min(first + step, tiles_.size());
+  for_each_run(queue.threads(), [&](std::size_t first, std::size_t last) {
     std::vector<MatrixView<const float>> in;
     std::vector<TileSvd<Device::cpu>> out;
     std::vector<ReducedTile<Device::cpu>> reduced(last - first);
@@ -87,7 +81,7 @@ void TileBatch::find_spectra(Queue<Device::cpu>& queue, const std::function<void
       tiles_[t].reduced = std::move(reduced[t - first]);
     }
     progress(static_cast<double>(last) / static_cast<double>(tiles_.size()));
-  }
+  });
 }
 
 void TileBatch::choose(const comm::Communicator& comm) {
@@ -121,35 +115,30 @@ void TileBatch::choose(const comm::Communicator& comm) {
   }
 }
 
-void TileBatch::find_vectors(Queue<Device::cpu>& queue) {
-  const std::size_t step =
-      64 * static_cast<std::size_t>(queue.threads());  // bounds what reduced forms and vectors hold
-  for (std::size_t first = 0; first < tiles_.size(); first += step) {
-    const std::size_t last = std::min(first + step, tiles_.size());
-    std::vector<MatrixView<const float>> in;
-    std::vector<TileSvd<Device::cpu>> out;
-    std::vector<ReducedTile<Device::cpu>> reduced;
-    for (std::size_t t = first; t < last; ++t) {
-      LocalTile& tile = tiles_[t];
-      const TileChoice& choice = choice_of(t);
-      const bool keeps_values = choice.kind == TileKind::dense && choice.rank == tile.at.full_rank();
-      tile.vectors = keeps_values ? 0 : choice.rank;
-      tile.u = Buffer<float>(tile.at.height * tile.vectors);
-      tile.vt = Buffer<float>(tile.vectors * tile.at.width);
-      in.push_back(tile.values_view());
-      out.push_back(tile.svd_view());
-      reduced.push_back(std::move(tile.reduced));
-    }
-    kernels::tile_vectors<Device::cpu>(queue, in, reduced, out);
-    for (std::size_t t = first; t < last; ++t) check(tiles_[t], out[t - first].status);
+void TileBatch::find_vectors(Queue<Device::cpu>& queue, std::size_t first, std::size_t last) {
+  std::vector<MatrixView<const float>> in;
+  std::vector<TileSvd<Device::cpu>> out;
+  std::vector<ReducedTile<Device::cpu>> reduced;
+  for (std::size_t t = first; t < last; ++t) {
+    LocalTile& tile = tiles_[t];
+    const TileChoice& choice = choice_of(t);
+    const bool keeps_values = choice.kind == TileKind::dense && choice.rank == tile.at.full_rank();
+    tile.vectors = keeps_values ? 0 : choice.rank;
+    tile.u = Buffer<float>(tile.at.height * tile.vectors);
+    tile.vt = Buffer<float>(tile.vectors * tile.at.width);
+    in.push_back(tile.values_view());
+    out.push_back(tile.svd_view());
+    reduced.push_back(std::move(tile.reduced));
   }
+  kernels::tile_vectors<Device::cpu>(queue, in, reduced, out);
+  for (std::size_t t = first; t < last; ++t) check(tiles_[t], out[t - first].status);
 }
 
-void TileBatch::rebuild_truncated(Queue<Device::cpu>& queue) {
+void TileBatch::rebuild_truncated(Queue<Device::cpu>& queue, std::size_t first, std::size_t last) {
   std::vector<TileSvd<Device::cpu>> svds;
   std::vector<index_t> ranks;
   std::vector<MatrixView<float>> out;
-  for (std::size_t t = 0; t < tiles_.size(); ++t) {
+  for (std::size_t t = first; t < last; ++t) {
     const TileChoice& choice = choice_of(t);
     if (choice.kind != TileKind::dense || choice.rank == tiles_[t].at.full_rank()) continue;
     svds.push_back(tiles_[t].svd_view());
@@ -160,18 +149,29 @@ void TileBatch::rebuild_truncated(Queue<Device::cpu>& queue) {
 }
 
 std::vector<MatrixPart> TileBatch::encode(Queue<Device::cpu>& queue) {
-  find_vectors(queue);
-  rebuild_truncated(queue);
   std::vector<MatrixPart> parts;
-  std::size_t t = 0;
   for (std::size_t m = 0; m < grids_.size(); ++m) {
-    // A rank without tiles of this matrix starts at its end: nothing to write there.
-    const index_t first = first_local_ + static_cast<index_t>(t) - first_tiles_[m];
-    MatrixPart part{
-        .name = sources_[m].name, .grid = grids_[m], .first_tile = std::clamp<index_t>(first, 0, grids_[m].size())};
+    // A rank without tiles of this matrix stands at one of its ends: nothing to write there.
+    const index_t first = std::clamp<index_t>(first_local_ - first_tiles_[m], 0, grids_[m].size());
+    MatrixPart& part = parts.emplace_back(
+        MatrixPart{.name = sources_[m].name, .grid = grids_[m], .first_tile = first});
+    std::vector<TileChoice> choices;
+    index_t numbers = 0;
+    for (std::size_t t = 0; t < tiles_.size(); ++t) {
+      if (tiles_[t].matrix != m) continue;
+      choices.push_back(choice_of(t));
+      numbers += tiles_[t].at.height * tiles_[t].at.width;
+    }
+    reserve_tiles(part, choices, options_.factor_type);
+    if (options_.keeps_vectors()) part.values.reserve(static_cast<std::size_t>(numbers * size_of(options_.values_type)));
+  }
+  for_each_run(queue.threads(), [&](std::size_t first, std::size_t last) {
+    find_vectors(queue, first, last);
+    rebuild_truncated(queue, first, last);
+    MatrixPart& part = parts[tiles_[first].matrix];
     std::vector<TileChoice> choices;
     std::vector<TileNumbers> numbers;
-    for (; t < tiles_.size() && tiles_[t].matrix == m; ++t) {
+    for (std::size_t t = first; t < last; ++t) {
       LocalTile& tile = tiles_[t];
       const TileSvd<Device::cpu> svd = tile.svd_view();
       const std::span<const float> spectrum(tile.sigma.data(), static_cast<std::size_t>(tile.sigma.size()));
@@ -179,8 +179,14 @@ std::vector<MatrixPart> TileBatch::encode(Queue<Device::cpu>& queue) {
       numbers.push_back({tile.values_view(), svd.u, svd.sigma, svd.vt, spectrum});
     }
     append_tiles(queue, part, choices, numbers, options_.factor_type);
-    parts.push_back(std::move(part));
-  }
+    for (const TileNumbers& tile : numbers) {
+      if (options_.keeps_vectors()) append_numbers(part.values, tile.values, options_.values_type);
+    }
+    for (std::size_t t = first; t < last; ++t) {
+      LocalTile& tile = tiles_[t];
+      for (Buffer<float>* part_of : {&tile.values, &tile.sigma, &tile.u, &tile.vt}) *part_of = {};
+    }
+  });
   tiles_.clear();
   return parts;
 }

@@ -9,6 +9,7 @@
 #include "kernels/tile_svd.hpp"
 #include "svd/compress.hpp"
 #include "svd/factor_archive_writer.hpp"
+#include "svd/tile_deal.hpp"
 
 namespace hack::svd {
 
@@ -16,24 +17,27 @@ namespace hack::svd {
 /// The steps are called once each, in the order they stand here.
 class TileBatch {
  public:
-  /// Deals the tiles: rank p gets those whose middle lies in the p-th of equal shares of the cost.
-  TileBatch(const comm::Communicator& comm, std::span<const MatrixSource> sources, const CompressOptions& options);
+  /// Takes the tiles with the numbers of `own`; the ranks' numbers follow each other in rank order.
+  TileBatch(std::span<const MatrixSource> sources, const CompressOptions& options, Range own);
 
   /// Tiles of the batch on all ranks.
   index_t size() const { return first_tiles_.back(); }
 
-  /// Reads this rank's tiles.
+  /// What this rank's tiles cost; see `cost_of`.
+  double cost() const;
+
+  /// Reads this rank's tiles. A thread of its own may do it.
   void read();
 
-  /// Finds the spectra of this rank's tiles, a few hundred tiles at a time; `progress` is told the share done. An Error
+  /// Finds the spectra of this rank's tiles, some at a time; `progress` is told the share done. An Error
   /// names tensor and tile.
   void find_spectra(Queue<Device::cpu>& queue, const std::function<void(double share)>& progress);
 
   /// Decides the ranks of all tiles. Collective.
   void choose(const comm::Communicator& comm);
 
-  /// Finds the singular vectors that are kept, and returns this rank's part of every matrix in the factor type; gives
-  /// the memory of tiles and factors back.
+  /// Finds the singular vectors that are kept, and returns this rank's part of every matrix in the factor type; some
+  /// tiles at a time, whose memory is given back.
   std::vector<MatrixPart> encode(Queue<Device::cpu>& queue);
 
   /// What all tiles of the m-th matrix became.
@@ -54,10 +58,12 @@ class TileBatch {
     kernels::TileSvd<Device::cpu> svd_view();
   };
 
-  void deal(const comm::Communicator& comm);
   void check(const LocalTile& tile, kernels::SvdStatus status) const;
-  void find_vectors(Queue<Device::cpu>& queue);
-  void rebuild_truncated(Queue<Device::cpu>& queue);
+  /// Calls step(first, last) for runs of this rank's tiles that are of one matrix and not too many.
+  template <class Step>
+  void for_each_run(int threads, Step step);
+  void find_vectors(Queue<Device::cpu>& queue, std::size_t first, std::size_t last);
+  void rebuild_truncated(Queue<Device::cpu>& queue, std::size_t first, std::size_t last);
   TileChoice& choice_of(std::size_t local) { return choices_[static_cast<std::size_t>(first_local_) + local]; }
 
   std::span<const MatrixSource> sources_;

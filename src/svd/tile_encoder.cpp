@@ -174,17 +174,6 @@ void append_plain(std::vector<To>& to, const Buffer<From>& from) {
   to.insert(to.end(), first, first + from.size());
 }
 
-/// Appends f32 numbers, converted.
-void append_numbers(std::vector<std::byte>& to, MatrixView<const float> from, DType type) {
-  if (from.rows * from.cols == 0) return;
-  const index_t row_bytes = from.cols * size_of(type);
-  const std::size_t begin = to.size();
-  to.resize(begin + static_cast<std::size_t>(from.rows * row_bytes));
-  for (index_t i = 0; i < from.rows; ++i) {
-    convert(from.row(i), DType::f32, to.data() + begin + i * row_bytes, type, from.cols);
-  }
-}
-
 void append(MatrixPart& part, const Item& item, FactorType type) {
   const TileNumbers& numbers = item.numbers;
   const index_t h = item.at.height, k = item.choice.rank;
@@ -210,6 +199,30 @@ void append(MatrixPart& part, const Item& item, FactorType type) {
 }
 
 }  // namespace
+
+void reserve_tiles(MatrixPart& part, std::span<const TileChoice> choices, FactorType type) {
+  index_t u = 0, v = 0;
+  for (std::size_t t = 0; t < choices.size(); ++t) {
+    const Tile at = part.grid.tile(part.first_tile + std::ssize(part.tiles) + static_cast<index_t>(t));
+    u += u_size(choices[t].kind, at.height, at.width, choices[t].rank) * size_of(type);
+    v += v_size(choices[t].kind, at.width, choices[t].rank) * size_of(type);
+  }
+  part.u.reserve(part.u.size() + static_cast<std::size_t>(u));
+  part.v.reserve(part.v.size() + static_cast<std::size_t>(v));
+  if (part.has_spectra) {
+    part.spectra.reserve(part.spectra.size() + choices.size() * static_cast<std::size_t>(part.grid.max_rank()));
+  }
+}
+
+void append_numbers(std::vector<std::byte>& to, MatrixView<const float> x, DType type) {
+  if (x.rows * x.cols == 0) return;
+  const index_t row_bytes = x.cols * size_of(type);
+  const std::size_t begin = to.size();
+  to.resize(begin + static_cast<std::size_t>(x.rows * row_bytes));
+  for (index_t i = 0; i < x.rows; ++i) {
+    convert(x.row(i), DType::f32, to.data() + begin + i * row_bytes, type, x.cols);
+  }
+}
 
 void append_tiles(Queue<Device::cpu>& queue, MatrixPart& part, std::span<const TileChoice> choices,
                   std::span<const TileNumbers> numbers, FactorType type) {

@@ -31,4 +31,10 @@ struct TileNumbers {
 void append_tiles(Queue<Device::cpu>& queue, MatrixPart& part, std::span<const TileChoice> choices,
                   std::span<const TileNumbers> numbers, FactorType type);
 
+/// Makes room in a part for such tiles, as exactly as is needed: vectors that grow hold twice as much.
+void reserve_tiles(MatrixPart& part, std::span<const TileChoice> choices, FactorType type);
+
+/// Appends the numbers of x, row by row, in `type`.
+void append_numbers(std::vector<std::byte>& to, MatrixView<const float> x, DType type);
+
 }  // namespace hack::svd

@@ -16,6 +16,7 @@ namespace {
 using tests::expect_decompositions;
 using tests::factorize;
 using tests::gaussian;
+using tests::Value;
 using tests::with_spectrum;
 using Case = tests::TileCase;
 
@@ -39,8 +40,22 @@ TEST(TileSvd, FactorizesEdgeTilesInBf16) {
 }
 
 TEST(TileSvd, FactorizesLargeMatrices) {
-  Case c(264, 270, gaussian(200));
-  expect_decompositions(c, "gaussian", {0, 5, 264});
+  Case wide(264, 270, gaussian(200)), tall(290, 257, gaussian(201));
+  expect_decompositions(wide, "gaussian", {5, 264});
+  expect_decompositions(tall, "gaussian", {0, 129});
+  const index_t n = 257;
+  const auto geometric = [](double condition) {
+    return [condition](index_t k) { return std::pow(condition, -static_cast<double>(k) / (n - 1)); };
+  };
+  const std::pair<const char*, Value> families[] = {
+      {"condition 1e8", with_spectrum(n, geometric(1e8), n)},
+      {"rank 20", with_spectrum(n, [](index_t) { return 1.0; }, 20)},
+      {"identity", [](index_t i, index_t j) { return i == j ? 1.0f : 0.0f; }},
+      {"zero", [](index_t, index_t) { return 0.0f; }}};
+  for (const auto& [name, value] : families) {
+    Case c(n, n, value);
+    expect_decompositions(c, name, {7, 150});
+  }
 }
 
 TEST(TileSvd, FactorizesDifficultFamilies) {

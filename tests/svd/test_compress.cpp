@@ -100,6 +100,28 @@ TEST_F(CompressTest, GivesTheSameBytesForAnyNumberOfRanksAndThreads) {
   }
 }
 
+TEST_F(CompressTest, GivesTheSameBytesInLittleMemory) {
+  Queue<Device::cpu> queue(1);
+  const ArchiveHeader header = {"0", "f", "{}", "plain", "{}"};
+  const CompressOptions options{TileMode::tile, 16, rules[3], DType::bf16};
+  std::vector<MatrixSource> sources;
+  for (index_t seed = 0; seed < 40; ++seed) sources.push_back(source(std::to_string(seed), seed, 40, 27));
+  const CompressReport all = run(world_, sources, options, folder_ / "all.h5");
+  const index_t little = all.memory / 2;  // too little for all at once
+  const CompressReport held =
+      compress(world_, queue, sources, options, header, folder_ / "held.h5", {}, nullptr, little);
+  EXPECT_TRUE(contents(folder_ / "held.h5") == contents(folder_ / "all.h5"));
+  EXPECT_LE(held.memory, little);
+  EXPECT_EQ(std::ssize(held.idle_shares), world_.size());
+  try {
+    compress(world_, queue, sources, options, header, folder_ / "none.h5", {}, nullptr, 1000);
+    ADD_FAILURE() << "no error";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("--memory"), std::string::npos) << error.what();
+  }
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "none.h5"));
+}
+
 /// ‖W - stored W‖ / ‖W‖ of a matrix as read from an archive of f32.
 double measured_error(const FactorArchive& archive, const MatrixSource& original) {
   const MatrixEntry& entry = archive.matrix(original.name);

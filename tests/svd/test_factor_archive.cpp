@@ -356,7 +356,7 @@ TEST_F(FactorArchiveTest, RefusesHostileFiles) {
   expect_refusal("truncated", [&] { std::filesystem::resize_file(path, std::filesystem::file_size(path) / 2); });
   expect_refusal("", [&] { std::ofstream(path) << "not HDF5 at all"; });
   expect_refusal("not a factor archive", [&] { vandal().set_text("format", "weights"); });
-  expect_refusal("version is 3", [&] { vandal().set("/", "format_version", 3); });
+  expect_refusal("version is 4", [&] { vandal().set("/", "format_version", 4); });
   expect_refusal("tile (0, 1) is of the unknown kind 2", [&] { vandal().make_old(); });
   expect_refusal("unknown storage", [&] { vandal().set_text("storage", "sparse"); });
   expect_refusal("'method' is missing",
@@ -433,8 +433,8 @@ TEST_F(FactorArchiveTest, RefusesScalesThatAreNone) {
   EXPECT_EQ(refused([] {}), "(accepted)");
   // Tile 0 is of rank 0: no rows, no scales.
   for (float bad : {-1.0f, std::numeric_limits<float>::infinity(), std::nanf("")}) {
-    expect_refusal("a scale of tile 1 in 'u_scale' is", [&] { Vandal(path).set_first(u, H5T_NATIVE_FLOAT, bad); });
-    expect_refusal("a scale of tile 1 in 'v_scale' is", [&] { Vandal(path).set_first(v, H5T_NATIVE_FLOAT, bad); });
+    expect_refusal("a scale of tile (0, 1) is", [&] { Vandal(path).set_first(u, H5T_NATIVE_FLOAT, bad); });
+    expect_refusal("a scale of tile (0, 1) is", [&] { Vandal(path).set_first(v, H5T_NATIVE_FLOAT, bad); });
   }
   expect_refusal("the dataset 'v_scale' is missing", [&] { Vandal(path).remove(v); });
   expect_refusal("'u_scale' has the shape (7)", [&] { Vandal(path).replace(u, file_type(DType::bf16).get(), {7}); });
@@ -471,7 +471,7 @@ TEST_F(FactorArchiveTest, WritesRangesInPieces) {
   {
     const Hdf5Id file = create_parallel_file(world_, path);
     const Hdf5Id dataset = create_dataset(file, "x", H5T_IEEE_F32LE, std::array{total});
-    write_range(world_, dataset, H5T_NATIVE_FLOAT, first, count, values.data(), 12);
+    write_range(dataset, H5T_NATIVE_FLOAT, first, count, values.data(), 12);
   }
   world_.barrier();
   const Hdf5Id file = open_file(path);

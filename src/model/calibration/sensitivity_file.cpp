@@ -55,7 +55,7 @@ void write_sensitivities(const comm::Communicator& comm, const std::filesystem::
       svd::write_attribute(group, "discarded", matrix.discarded);
       const index_t count = std::ssize(matrix.sigma);
       const Hdf5Id sigma = svd::create_dataset(group, "sigma", H5T_IEEE_F32LE, std::array{count});
-      svd::write_range(comm, sigma, H5T_NATIVE_FLOAT, 0, comm.is_root() ? count : 0, matrix.sigma.data());
+      if (comm.is_root()) svd::write_range(sigma, H5T_NATIVE_FLOAT, 0, count, matrix.sigma.data());
     }
   }
   comm.barrier();

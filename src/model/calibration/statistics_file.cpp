@@ -61,7 +61,7 @@ void StatisticsFile::write(const std::string& input, svd::InputStatistics& stati
   const std::vector<float> lower = statistics.packed();
   const index_t count = std::ssize(lower);
   const Hdf5Id dataset = svd::create_dataset(file_, input.c_str(), H5T_IEEE_F32LE, std::array{count});
-  svd::write_range(comm_, dataset, H5T_NATIVE_FLOAT, 0, comm_.is_root() ? count : 0, lower.data());
+  if (comm_.is_root()) svd::write_range(dataset, H5T_NATIVE_FLOAT, 0, count, lower.data());
   statistics = svd::InputStatistics::from_packed(statistics.h().rows, lower);
 }
 

@@ -1,0 +1,151 @@
+#include "svd/tile_deal.hpp"
+
+#include <algorithm>
+#include <numeric>
+
+#include "kernels/pivot.hpp"
+#include "kernels/tile_svd.hpp"
+
+namespace hack::svd {
+namespace {
+
+/// No rank of a tile is higher under the rule.
+index_t highest_rank(const CompressOptions& options, index_t full) {
+  switch (options.rule.kind) {
+    case RankRule::Kind::topk:
+      return rank_of_topk(options.rule.value, full);
+    case RankRule::Kind::max_rank:
+      return std::min(static_cast<index_t>(options.rule.value), full);
+    default:
+      return full;
+  }
+}
+
+/// What one tile takes, in bytes.
+struct TileMemory {
+  index_t values, reduced, encoded, vectors;
+  index_t pivoted;        // pivots and coefficients, f32
+  index_t svd_scratch;    // of a thread
+  index_t pivot_scratch;  // of a thread
+};
+
+TileMemory memory_of_tile(const CompressOptions& options, const Tile& tile) {
+  const index_t h = tile.height, w = tile.width, k = highest_rank(options, tile.full_rank());
+  const kernels::TileSvdBytes svd = kernels::tile_svd_bytes(h, w, k);
+  TileMemory memory{.values = 4 * h * w,
+                    .reduced = svd.reduced,
+                    .encoded = 4 * tile.full_rank(),  // its spectrum
+                    .vectors = 4 * k * (h + w),
+                    .pivoted = 0,
+                    .svd_scratch = svd.scratch,
+                    .pivot_scratch = 0};
+  if (options.keeps_vectors()) {
+    memory.encoded += 4 * k * (h + w) + h * w * size_of(options.values_type);
+  } else {
+    memory.encoded += std::min(dense_bytes(h, w, options.factor_type),
+                               stored_bytes(kind_of(options.storage), h, w, k, options.factor_type));
+    if (options.storage == Storage::factors) return memory;
+    memory.pivoted = 4 * k * (h + w - k);
+    memory.pivot_scratch = kernels::pivot_bytes(h, w, k);
+  }
+  return memory;
+}
+
+}  // namespace
+
+double cost_of(const Tile& tile) {
+  return static_cast<double>(tile.height) * static_cast<double>(tile.width) * static_cast<double>(tile.full_rank());
+}
+
+std::vector<Range> deal_tiles(std::span<const TileGrid> grids, std::span<const double> shares) {
+  const auto ranks = std::ssize(shares);
+  double total = 0;  // of integers below 2^53: exact
+  index_t tiles = 0;
+  for (const TileGrid& grid : grids) {
+    tiles += grid.size();
+    for (index_t t = 0; t < grid.size(); ++t) total += cost_of(grid.tile(t));
+  }
+  std::vector<double> ends(shares.begin(), shares.end());
+  if (tiles <= 4 * ranks) std::fill(ends.begin(), ends.end(), 1.0);
+  std::partial_sum(ends.begin(), ends.end(), ends.begin());
+  std::vector<Range> dealt;
+  double before = 0;
+  index_t number = 0;
+  std::size_t owner = 0;
+  dealt.push_back({0, 0});
+  for (const TileGrid& grid : grids) {
+    for (index_t t = 0; t < grid.size(); ++t, ++number) {
+      const double cost = cost_of(grid.tile(t));
+      const double middle = (before + cost / 2) / total * ends.back();
+      while (owner + 1 < ends.size() && middle >= ends[owner]) {
+        dealt[owner].end = number;
+        dealt.push_back({number, number});
+        ++owner;
+      }
+      before += cost;
+    }
+  }
+  dealt[owner].end = number;
+  while (std::ssize(dealt) < ranks) dealt.push_back({number, number});
+  return dealt;
+}
+
+std::vector<double> balanced_shares(std::span<const double> shares, std::span<const double> costs,
+                                    std::span<const double> seconds) {
+  std::vector<double> balanced(shares.begin(), shares.end());
+  double speeds = 0, known = 0;  // of those ranks that did something, and the shares they have
+  for (std::size_t p = 0; p < shares.size(); ++p) {
+    if (costs[p] <= 0 || seconds[p] <= 0) continue;
+    speeds += costs[p] / seconds[p];
+    known += shares[p];
+  }
+  for (std::size_t p = 0; p < shares.size(); ++p) {
+    if (costs[p] <= 0 || seconds[p] <= 0) continue;
+    balanced[p] = (shares[p] + costs[p] / seconds[p] / speeds * known) / 2;
+  }
+  const double even = std::accumulate(balanced.begin(), balanced.end(), 0.0) / static_cast<double>(balanced.size());
+  const double excess = *std::max_element(balanced.begin(), balanced.end()) - even;
+  const double allowed = (largest_share - 1) * even;
+  if (excess <= allowed) return balanced;
+  for (double& share : balanced) share = even + (share - even) * allowed / excess;
+  return balanced;
+}
+
+index_t tiles_at_once(const TileGrid& grid, int threads) {
+  constexpr index_t numbers = index_t{1} << 20;
+  return threads * std::max<index_t>(1, numbers / (grid.tile_height() * grid.tile_width()));
+}
+
+BatchMemory memory_of(const CompressOptions& options, std::span<const TileGrid> grids, std::span<const Range> dealt,
+                      int threads) {
+  BatchMemory most;
+  for (const Range& own : dealt) {
+    BatchMemory memory;
+    index_t transient = 0, first = 0;
+    for (const TileGrid& grid : grids) {
+      const Range here = intersect({own.begin - first, own.end - first}, {0, grid.size()});
+      first += grid.size();
+      if (here.size() == 0) continue;
+      // Tiles that are not clipped, or the only ones there are.
+      const TileMemory tile = memory_of_tile(options, grid.tile(0));
+      const double scale = static_cast<double>(here.size()) * static_cast<double>(grid.rows() * grid.cols()) /
+                           static_cast<double>(grid.size() * grid.tile_height() * grid.tile_width());
+      const auto all = [&](index_t bytes) { return static_cast<index_t>(scale * static_cast<double>(bytes)); };
+      memory.values += all(tile.values);
+      memory.working += all(tile.reduced);
+      memory.encoded += all(tile.encoded);
+      const index_t at_once = std::min(here.size(), tiles_at_once(grid, threads));
+      const index_t busy = std::min<index_t>(at_once, threads);
+      // Vectors are found, and their reduced forms given back; then pivots.
+      const index_t pivoting = at_once * (tile.pivoted - tile.reduced) + busy * tile.pivot_scratch;
+      transient = std::max(transient, at_once * tile.vectors + std::max(busy * tile.svd_scratch, pivoting));
+    }
+    memory.working += transient;
+    most.values = std::max(most.values, memory.values);
+    most.working = std::max(most.working, memory.working);
+    most.encoded = std::max(most.encoded, memory.encoded);
+  }
+  return most;
+}
+
+}  // namespace hack::svd

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "svd/archive_info.hpp"
+#include "svd/range.hpp"
+
+namespace hack::svd {
+
+/// Deals the tiles of a few matrices, numbered through, to ranks: rank p gets those whose middle lies in its share of
+/// the cost h w min(h, w), shares being laid out one after the other:
+///
+///     shares | 1/2         | 1/4   | 1/4 |
+///     tiles  | 0 1 2 3 4 5 | 6 7 8 | 9 … |
+///
+/// The same on every rank, and all tiles are dealt. Where there are few tiles for each rank, shares count as equal.
+std::vector<Range> deal_tiles(std::span<const TileGrid> grids, std::span<const double> shares);
+
+/// No rank gets more than so many even shares: the memory it takes is bounded too.
+constexpr double largest_share = 1.25;
+
+/// Shares of the cost by what each rank took for its last: half the way to shares of equal time, at most largest_share.
+/// `costs` and `seconds` of ranks that did nothing are 0; they keep theirs.
+std::vector<double> balanced_shares(std::span<const double> shares, std::span<const double> costs,
+                                    std::span<const double> seconds);
+
+/// What a tile costs to factorize, up to a constant.
+double cost_of(const Tile& tile);
+
+/// What `compress` takes of memory on the rank that takes most.
+struct BatchMemory {
+  index_t values = 0;   ///< tiles as they are read, f32
+  index_t working = 0;  ///< beside them while they are factorized and encoded
+  index_t encoded = 0;  ///< as they go into the archive, at most
+};
+
+/// Of a batch that is dealt so, with so many threads on each rank. For a tile (h, w), r = min(h, w), of rank at most k:
+///
+///     values    4 h w
+///     working   reduced forms of all tiles: 4 r² bytes, 8 r² above r = 256. For as many tiles as have 2^20 numbers, or
+///               one of each thread: vectors 4 k (h + w), then scratch of the SVD; or, in place of reduced forms, pivots
+///               and coefficients 4 k (h + w - k), and scratch of pivoting 8 (h k + k² + 2 k w)
+///     encoded   h w numbers of the factor type; under max-rank 4 k (h + w) and the original values; spectra
+BatchMemory memory_of(const CompressOptions& options, std::span<const TileGrid> grids, std::span<const Range> dealt,
+                      int threads);
+
+/// Tiles of a batch of this shape whose vectors are held at once on `threads` threads.
+index_t tiles_at_once(const TileGrid& grid, int threads);
+
+}  // namespace hack::svd
