@@ -16,7 +16,7 @@ namespace hack::jobs {
 struct SweepRow {
   std::string method;
   double value = 1;  ///< of the rule
-  std::string id;  ///< tells rows apart that were made with other options
+  std::string id;    ///< tells rows apart that were made with other options
   double bytes_stored = 0;
   double bytes_dense = 0;
   double seconds = 0;

@@ -28,15 +28,15 @@ struct TileSvd {
 /// and states how it went in `status` (views of tiles that failed hold nothing of use). Tiles are scaled by a power of
 /// two to max|a| in [1, 2) on the way; a tile of zeros has sigma 0 and unit vectors. At h = w = 128 singular values are
 /// off by about 1e-7 of the largest, vectors and A - U diag(sigma) Vᵀ by as much.
-/// A tile's bits depend on the tile alone: not on the batch, its place in it or the number of threads. The first vectors
-/// are the same whatever k (but where a check fails that only later vectors meet): any smaller k is a slice.
-/// On the CPU, one tile per thread: eigenvalues and vectors of the smaller Gram matrix in double, by own code up to
-/// min(h, w) = 256 and by LAPACK's steps above; LAPACK's sgesdd, all vectors whatever k, where a check fails.
+/// A tile's bits depend on the tile alone: not on the batch, its place in it or the number of threads. The first
+/// vectors are the same whatever k (but where a check fails that only later vectors meet): any smaller k is a slice. On
+/// the CPU, one tile per thread: eigenvalues and vectors of the smaller Gram matrix in double, by own code up to min(h,
+/// w) = 256 and by LAPACK's steps above; LAPACK's sgesdd, all vectors whatever k, where a check fails.
 template <Device D>
 void tile_svd(Queue<D>& queue, std::span<const MatrixView<const float, D>> tiles, std::span<TileSvd<D>> out);
 
-/// What tile_spectra leaves of a tile for tile_vectors: its Gram matrix in tridiagonal form, about r² / 2 doubles, or r²
-/// for r > 256.
+/// What tile_spectra leaves of a tile for tile_vectors: its Gram matrix in tridiagonal form, about r² / 2 doubles, or
+/// r² for r > 256.
 template <Device D>
 struct ReducedTile {
   Buffer<double, D> form;

@@ -62,9 +62,9 @@ SvdStatus TileFactorizer::write_spectrum(float* sigma, const double* kept, const
   const double unscale = std::ldexp(1.0, exponent_);
   const index_t r = std::min(shape.h, shape.w);
   for (index_t i = 0; i < r; ++i) {
-    const double scaled = !is_reduced_                        ? double{library_.sigma()[i]}
+    const double scaled = !is_reduced_                      ? double{library_.sigma()[i]}
                           : GramSvd::fits(shape.h, shape.w) ? gram_->sigma(i)
-                                                              : WholeSvd::sigma(kept, r, i);
+                                                            : WholeSvd::sigma(kept, r, i);
     const double value = scaled * unscale;
     if (value > std::numeric_limits<float>::max()) return SvdStatus::not_finite;
     sigma[i] = static_cast<float>(value);

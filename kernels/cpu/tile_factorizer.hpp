@@ -9,8 +9,8 @@
 
 namespace hack::kernels {
 
-/// Factorizes tiles one after the other on one thread, by their Gram matrix: GramSvd where the tile is small enough, else
-/// WholeSvd; by one call of LAPACK where their checks fail. Nothing but the constructor throws.
+/// Factorizes tiles one after the other on one thread, by their Gram matrix: GramSvd where the tile is small enough,
+/// else WholeSvd; by one call of LAPACK where their checks fail. Nothing but the constructor throws.
 class TileFactorizer {
  public:
   /// Work lengths of a shape that is in the batch.

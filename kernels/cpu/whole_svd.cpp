@@ -13,7 +13,7 @@ namespace {
 
 constexpr index_t block_rows = 256;
 constexpr index_t panel = 128;
-constexpr index_t reduction_work = 64;        // times n, of dsytrd
+constexpr index_t reduction_work = 64;          // times n, of dsytrd
 constexpr index_t transformation_work = 65536;  // of dormtr: 128 columns and its own table
 
 constexpr double small_product = 4e-8;  // of two singular values: below it columns of W may be 1e-7 off orthogonal
@@ -84,7 +84,8 @@ bool WholeSvd::reduce(MatrixView<const float> tile, double scale, double* kept) 
     cblas_dsyrk(CblasColMajor, CblasLower, is_transposed_ ? CblasTrans : CblasNoTrans, n, depth, 1.0, block_.data(),
                 is_transposed_ ? depth : n, first == 0 ? 0.0 : 1.0, g, ld);
   }
-  if (LAPACKE_dsytrd_work(LAPACK_COL_MAJOR, 'L', n, g, ld, d, e, tau, work_.data(), to_lapack(reduction_work * n_)) != 0)
+  if (LAPACKE_dsytrd_work(LAPACK_COL_MAJOR, 'L', n, g, ld, d, e, tau, work_.data(), to_lapack(reduction_work * n_)) !=
+      0)
     return false;
   std::copy_n(d, n_, lambda);
   std::copy_n(e, n_ - 1, work_.data());
@@ -130,7 +131,8 @@ bool WholeSvd::find_panel(MatrixView<const float> tile, double scale, const doub
   }
   std::fill_n(norm_.data() + first, width, 0.0);
   for (index_t row = 0; row < depth_; ++row) {
-    for (index_t q = 0; q < width; ++q) norm_.data()[first + q] += w_.data()[row * width + q] * w_.data()[row * width + q];
+    for (index_t q = 0; q < width; ++q)
+      norm_.data()[first + q] += w_.data()[row * width + q] * w_.data()[row * width + q];
   }
   const double* lambda = tau + n_;
   for (index_t c = first; c < first + width; ++c) {

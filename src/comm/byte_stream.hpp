@@ -42,9 +42,7 @@ class PieceWriter {
  public:
   template <class T>
   requires std::is_trivially_copyable_v<T>
-  void put(const T& value) {
-    copy(&value, sizeof(T));
-  }
+  void put(const T& value) { copy(&value, sizeof(T)); }
   template <class T>
   void put(const std::vector<T>& values) {
     static_assert(std::is_trivially_copyable_v<T>);

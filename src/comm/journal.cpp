@@ -24,8 +24,8 @@ constexpr std::size_t digest_length = 32;
 
 using Pieces = Journal::Pieces;
 
-/// Tells whole records from torn ones; of all bytes that were added, however they were cut into pieces. Eight bytes at a
-/// time: records are as large as archives.
+/// Tells whole records from torn ones; of all bytes that were added, however they were cut into pieces. Eight bytes at
+/// a time: records are as large as archives.
 class Checksum {
  public:
   void add(std::span<const std::byte> bytes) {

@@ -50,10 +50,10 @@ struct Batch {
   std::vector<TileGrid> grids;
   std::vector<Range> dealt;  // (ranks)
   BatchMemory memory;
-  bool is_recorded = false;         // in the journal
-  std::optional<TileBatch> tiles;   // where it is not
-  std::future<void> reading;        // likewise
-  std::vector<MatrixPart> parts;    // this rank's
+  bool is_recorded = false;        // in the journal
+  std::optional<TileBatch> tiles;  // where it is not
+  std::future<void> reading;       // likewise
+  std::vector<MatrixPart> parts;   // this rank's
   std::vector<CompressionSummary> summaries;
 
   /// What the journal keeps; `parts` and `summaries` stay as they are as long as it is in use.
@@ -179,7 +179,8 @@ class Compression {
     });
     next_ = next_batch();
     const BatchMemory none;
-    most_bytes = std::max(most_bytes, bytes_of(last_ ? last_->memory : none, batch.memory, next_ ? next_->memory : none));
+    most_bytes =
+        std::max(most_bytes, bytes_of(last_ ? last_->memory : none, batch.memory, next_ ? next_->memory : none));
     const double before = factorizing;
     const double cost = batch.tiles->cost();
     do_together([&] {
@@ -241,12 +242,12 @@ class Compression {
   index_t memory_;
   const Progress& progress_;
   comm::Journal* journal_;
-  index_t recorded_;             // steps in the journal
-  std::vector<double> shares_;   // (ranks) of the work
+  index_t recorded_;            // steps in the journal
+  std::vector<double> shares_;  // (ranks) of the work
   index_t all_tiles_ = 0;
-  index_t done_ = 0;             // tiles
-  std::size_t first_ = 0;        // matrix of the batch after next_
-  index_t step_ = 0;             // number of the batch after next_
+  index_t done_ = 0;       // tiles
+  std::size_t first_ = 0;  // matrix of the batch after next_
+  index_t step_ = 0;       // number of the batch after next_
   // The thread that writes to the journal uses one of the first two: they outlive it.
   std::unique_ptr<Batch> last_, batch_, next_;
   std::future<void> journaling_;

@@ -55,10 +55,10 @@ using Progress = std::function<void(index_t done, index_t total)>;
 ///     factorize | b           | b + 1       |
 ///     record    | b - 1       | b           |
 ///
-/// A rank holds at most encoded(b - 1) + values(b + 1) + max(values(b) + working(b), encoded(b)) bytes, see BatchMemory:
-/// about (12 + e) bytes for each of its numbers in a batch, with e bytes a number of the factor type, and 3 MiB a
-/// thread; what the process had before, and a few MiB of MPI and HDF5, come on top. `memory` above 0 keeps batches so
-/// short that this is not exceeded; an Error where one matrix alone exceeds it.
+/// A rank holds at most encoded(b - 1) + values(b + 1) + max(values(b) + working(b), encoded(b)) bytes, see
+/// BatchMemory: about (12 + e) bytes for each of its numbers in a batch, with e bytes a number of the factor type, and
+/// 3 MiB a thread; what the process had before, and a few MiB of MPI and HDF5, come on top. `memory` above 0 keeps
+/// batches so short that this is not exceeded; an Error where one matrix alone exceeds it.
 ///
 /// An Error on every rank, naming tensor and tile, where a tile holds NaN or infinity, does not converge or does not
 /// fit the factor type; nothing is left behind then. With a journal each batch is a step: those it has are written from

@@ -297,7 +297,8 @@ void FactorArchive::read_values(std::string_view name, index_t tile, MatrixView<
   HACK_EXPECT(!entry.value_offsets.empty() && out.ld == out.cols);
   const index_t count = out.rows * out.cols;
   HACK_EXPECT(entry.value_offsets[static_cast<std::size_t>(tile) + 1] -
-                  entry.value_offsets[static_cast<std::size_t>(tile)] == count);
+                  entry.value_offsets[static_cast<std::size_t>(tile)] ==
+              count);
   naming(fmt::format("{}: matrix {}", path_.string(), name), [&] {
     const DType type = info_.compression.values_type;
     std::vector<std::byte> bytes(static_cast<std::size_t>(count * size_of(type)));

@@ -55,11 +55,12 @@ SelectedFactors::SelectedFactors(const FactorArchive& vectors, const RankRule& r
                                  int threads)
     : vectors_(vectors), info_(vectors.info()), queue_(threads) {
   check_rank_rule(rule);
-  validate(vectors.info().compression.keeps_vectors(),
-           "{}: its factors were made for the ranks they have (method {}, {} {}), no others can be chosen; compress the "
-           "model again for other ranks, or once for all with --method plain --max-rank R",
-           vectors.path().string(), vectors.info().header.method, to_string(vectors.info().compression.rule.kind),
-           vectors.info().compression.rule.value);
+  validate(
+      vectors.info().compression.keeps_vectors(),
+      "{}: its factors were made for the ranks they have (method {}, {} {}), no others can be chosen; compress the "
+      "model again for other ranks, or once for all with --method plain --max-rank R",
+      vectors.path().string(), vectors.info().header.method, to_string(vectors.info().compression.rule.kind),
+      vectors.info().compression.rule.value);
   info_.compression.rule = rule;
   info_.compression.factor_type = format.type;
   info_.compression.storage = format.storage;
@@ -97,17 +98,18 @@ void SelectedFactors::check_ranks(const std::string& name, const std::vector<Til
   const MatrixEntry& kept = vectors_.matrix(name);
   index_t highest = 0, keeps = 0;
   for (std::size_t t = 0; t < choices.size(); ++t) {
-    const bool is_short = choices[t].rank > kept.ranks[t] &&
-                          !keeps_values(choices[t], kept.grid.tile(static_cast<index_t>(t)));
+    const bool is_short =
+        choices[t].rank > kept.ranks[t] && !keeps_values(choices[t], kept.grid.tile(static_cast<index_t>(t)));
     if (!is_short || choices[t].rank <= highest) continue;
     highest = choices[t].rank;
     keeps = kept.ranks[t];
   }
-  validate(highest == 0,
-           "{}: {} {} takes {} singular values of a tile of {}, of which only {} are kept; choose less, or compress the "
-           "model again with --max-rank {}",
-           vectors_.path().string(), to_string(info_.compression.rule.kind), info_.compression.rule.value, highest, name,
-           keeps, highest);
+  validate(
+      highest == 0,
+      "{}: {} {} takes {} singular values of a tile of {}, of which only {} are kept; choose less, or compress the "
+      "model again with --max-rank {}",
+      vectors_.path().string(), to_string(info_.compression.rule.kind), info_.compression.rule.value, highest, name,
+      keeps, highest);
 }
 
 const SelectedFactors::Selection& SelectedFactors::selection(std::string_view name) const {
@@ -148,9 +150,8 @@ void SelectedFactors::append_slices(MatrixPart& part, Range tiles) const {
     const TileChoice& choice = of.choices[static_cast<std::size_t>(t)];
     StoredTile& tile = stored[local];
     const auto r = static_cast<std::size_t>(at.full_rank());
-    const TileSvd<Device::cpu> svd{{numbers_of(tile.u), at.height, tile.rank},
-                                   tile.sigma.data(),
-                                   {numbers_of(tile.v), tile.rank, at.width}};
+    const TileSvd<Device::cpu> svd{
+        {numbers_of(tile.u), at.height, tile.rank}, tile.sigma.data(), {numbers_of(tile.v), tile.rank, at.width}};
     if (choice.kind == TileKind::dense) values[local] = Buffer<float>(at.height * at.width);
     const MatrixView<float> dense(values[local].data(), at.height, at.width);
     if (keeps_values(choice, at)) {

@@ -26,10 +26,8 @@ std::vector<std::byte> widened(std::span<const std::byte> numbers, std::span<con
 }  // namespace
 
 StoredTile decode_tile(const Tile& at, kernels::TileKind kind, std::int32_t rank, const TileBytes& bytes) {
-  StoredTile tile{.kind = kind,
-                  .rank = rank,
-                  .u = widened(bytes.u, bytes.u_scales, at),
-                  .v = widened(bytes.v, bytes.v_scales, at)};
+  StoredTile tile{
+      .kind = kind, .rank = rank, .u = widened(bytes.u, bytes.u_scales, at), .v = widened(bytes.v, bytes.v_scales, at)};
   const std::size_t kept = std::min(bytes.spectrum.size(), static_cast<std::size_t>(rank));
   tile.sigma.assign(bytes.spectrum.begin(), bytes.spectrum.begin() + static_cast<std::ptrdiff_t>(kept));
   for (float s : tile.sigma) {

@@ -153,8 +153,7 @@ std::vector<MatrixPart> TileBatch::encode(Queue<Device::cpu>& queue) {
   for (std::size_t m = 0; m < grids_.size(); ++m) {
     // A rank without tiles of this matrix stands at one of its ends: nothing to write there.
     const index_t first = std::clamp<index_t>(first_local_ - first_tiles_[m], 0, grids_[m].size());
-    MatrixPart& part = parts.emplace_back(
-        MatrixPart{.name = sources_[m].name, .grid = grids_[m], .first_tile = first});
+    MatrixPart& part = parts.emplace_back(MatrixPart{.name = sources_[m].name, .grid = grids_[m], .first_tile = first});
     std::vector<TileChoice> choices;
     index_t numbers = 0;
     for (std::size_t t = 0; t < tiles_.size(); ++t) {
@@ -163,7 +162,8 @@ std::vector<MatrixPart> TileBatch::encode(Queue<Device::cpu>& queue) {
       numbers += tiles_[t].at.height * tiles_[t].at.width;
     }
     reserve_tiles(part, choices, options_.factor_type);
-    if (options_.keeps_vectors()) part.values.reserve(static_cast<std::size_t>(numbers * size_of(options_.values_type)));
+    if (options_.keeps_vectors())
+      part.values.reserve(static_cast<std::size_t>(numbers * size_of(options_.values_type)));
   }
   for_each_run(queue.threads(), [&](std::size_t first, std::size_t last) {
     find_vectors(queue, first, last);

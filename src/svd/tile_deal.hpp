@@ -39,8 +39,8 @@ struct BatchMemory {
 ///
 ///     values    4 h w
 ///     working   reduced forms of all tiles: 4 r² bytes, 8 r² above r = 256. For as many tiles as have 2^20 numbers, or
-///               one of each thread: vectors 4 k (h + w), then scratch of the SVD; or, in place of reduced forms, pivots
-///               and coefficients 4 k (h + w - k), and scratch of pivoting 8 (h k + k² + 2 k w)
+///               one of each thread: vectors 4 k (h + w), then scratch of the SVD; or, in place of reduced forms,
+///               pivots and coefficients 4 k (h + w - k), and scratch of pivoting 8 (h k + k² + 2 k w)
 ///     encoded   h w numbers of the factor type; under max-rank 4 k (h + w) and the original values; spectra
 BatchMemory memory_of(const CompressOptions& options, std::span<const TileGrid> grids, std::span<const Range> dealt,
                       int threads);

@@ -49,7 +49,8 @@ TEST(TileSvd, FactorizesLargeMatrices) {
   };
   const std::pair<const char*, Value> families[] = {
       {"condition 1e8", with_spectrum(n, geometric(1e8), n)},
-      {"rank 20", with_spectrum(n, [](index_t) { return 1.0; }, 20)},
+      {"rank 20", with_spectrum(
+                      n, [](index_t) { return 1.0; }, 20)},
       {"identity", [](index_t i, index_t j) { return i == j ? 1.0f : 0.0f; }},
       {"zero", [](index_t, index_t) { return 0.0f; }}};
   for (const auto& [name, value] : families) {
