@@ -17,12 +17,12 @@ namespace hack::jobs {
 struct CalibrationOptions {
   std::string method = "feedback";
   std::vector<std::string> texts;
-  long windows = 48;
+  long windows = 32;
   long context = 1024;
   int sweeps = 3;
   bool no_refit = false;
   double damping = 0.01;
-  double token_power = 1;
+  double token_power = 0;
   std::string inputs = "compressed";
   double target_share = 0.5;
   std::string allocation = "loss";

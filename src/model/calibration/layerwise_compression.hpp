@@ -25,7 +25,7 @@ struct LayerwiseOptions {
   svd::WeightingOptions weighting;
   bool compressed_inputs = true;  ///< statistics of what the layers compressed before give, not of the dense model
   double target_share = 0.5;      ///< of the correction for their errors, as PropagatedTarget
-  double token_power = 1;         ///< what errors of a token count, as LayerwisePass
+  double token_power = 0;         ///< what errors of a token count, as LayerwisePass
   std::optional<svd::RefineOptions> refine;  ///< of each layer's MLP, after its factorization
   std::vector<std::size_t> linears;          ///< which of `linear_names`
   index_t align = 1;                         ///< budgets choose ranks that are multiples of it
