@@ -8,8 +8,8 @@
 #include "model/generate.hpp"
 #include "model/llama.hpp"
 #include "model/model_comparison.hpp"
-#include "svd/factor_archive.hpp"
 #include "svd/compress.hpp"
+#include "svd/factor_archive.hpp"
 #include "tests/support/temporary_directory.hpp"
 #include "tests/support/tiny_model.hpp"
 
