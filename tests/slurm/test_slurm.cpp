@@ -153,7 +153,7 @@ class Slurm : public ::testing::Test {
   static void signal_when(const std::string& condition, const char* name, const std::string& mark) {
     const ProgramResult sent =
         shell(fmt::format("for i in $(seq 1500); do {{ {}; }} && break; sleep 0.02; done\n"
-                          "pkill -{} -f '^[^ ]*/hack .*{}'",
+                          "pkill -{} -f \"^$HACK .*{}\"",
                           condition, name, mark));
     EXPECT_EQ(sent.status, 0) << "no ranks of " << mark;
   }
