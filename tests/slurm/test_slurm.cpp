@@ -304,6 +304,9 @@ TEST_F(Slurm, LostNodePutsTheJobBackAndItGoesOn) {
   signal_when(has_windows("lost.losses"), "STOP", "lost.losses");
   EXPECT_EQ(cluster("lose", "n4").status, 0);
   wait_until("[ \"$(squeue -h -o %T -j " + job + ")\" = PENDING ]");
+  // Its other node is free again once what it ran is gone; a daemon started before that is taken along.
+  wait_until("[ \"$(sinfo -h -n n3 -o %t)\" = idle ]");
+  wait_until("! pgrep -f \"$HACK .*lost.losses\"");
   // It stays away: the job goes on on others.
   shell("scontrol update StartTime=now ReqNodeList=n2,n3 JobId=" + job);
   const JobEnd end = end_of(job);
