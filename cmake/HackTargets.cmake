@@ -29,7 +29,9 @@ function(hack_set_options name)
     "$<$<COMPILE_LANGUAGE:CXX>:${warnings};$<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>>"
     "$<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra;$<$<BOOL:${HACK_WARNINGS_AS_ERRORS}>:-Werror=all-warnings>>")
   if(HACK_SANITIZE)
-    target_compile_options(${name} PRIVATE -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
+    # GCC warns of uninitialized numbers that its own instrumentation makes.
+    target_compile_options(${name} PRIVATE -fsanitize=address,undefined -fno-omit-frame-pointer
+      -fno-sanitize-recover=undefined -Wno-maybe-uninitialized)
     target_link_options(${name} PRIVATE -fsanitize=address,undefined)
   endif()
 endfunction()

@@ -107,7 +107,7 @@ for preset in "${presets[@]}"; do
   step "Tests, preset $preset"
   if [ "$preset" = asan ]; then
     # Two and four ranks take the code paths of three, and most of the time: the sanitizers see one and three.
-    run_tests asan "$folder" --label-exclude '^(model|slurm|np2|np4)$'
+    run_tests asan "$folder" --label-exclude '^(model|np2|np4)$'
   else
     run_tests "$preset" "$folder"
   fi
