@@ -130,7 +130,8 @@ inline void expect_decomposition(TileCase& c, const std::vector<double>& expecte
 inline bool begin_alike(const TileCase& x, const TileCase& y) {
   const index_t k = std::min(x.k, y.k);
   for (index_t i = 0; i < x.h; ++i) {
-    if (!std::equal(&x.u[i * x.k], &x.u[i * x.k] + k, &y.u[i * y.k])) return false;
+    const float* row = x.u.data() + i * x.k;
+    if (!std::equal(row, row + k, y.u.data() + i * y.k)) return false;
   }
   return std::equal(x.vt.begin(), x.vt.begin() + k * x.w, y.vt.begin());
 }
