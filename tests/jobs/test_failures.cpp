@@ -435,12 +435,12 @@ void LostRank::kill_at(const std::vector<double>& moments, const std::string& mo
   EXPECT_GE(met, 2) << "the compression is over too soon to be disturbed";
 }
 
-/// Goes on after what a killed run has finished: the archive is that of a run which nobody disturbed.
+/// Goes on after what a killed run has finished, which may be nothing yet (the journal is written beside the work): the
+/// archive is that of a run which nobody disturbed. That finished steps are taken up is tested with the journal.
 void LostRank::resume(const std::string& model, const fs::path& output, const std::string& more,
                       const std::string& whole) {
   const ProgramResult run = compress(model, output, more + " --resume");
   EXPECT_EQ(run.status, 0) << run.err;
-  EXPECT_NE(run.err.find("finished already"), std::string::npos) << run.err;
   EXPECT_TRUE(read_file(output) == whole);
   EXPECT_FALSE(fs::exists(output.string() + ".parts"));
 }
