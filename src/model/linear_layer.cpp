@@ -44,11 +44,21 @@ LinearLayer<D>::LinearLayer(const WeightSource& source, const std::string& name,
 
 template <Device D>
 void LinearLayer<D>::apply(Queue<D>& queue, MatrixView<const float, D> x, MatrixView<float, D> y) const {
+  multiply(queue, x, y);
+  add_bias(queue, y);
+}
+
+template <Device D>
+void LinearLayer<D>::multiply(Queue<D>& queue, MatrixView<const float, D> x, MatrixView<float, D> y) const {
   if (factored_) {
     kernels::factored_linear(queue, x, factored_->view(), y);
   } else {
     kernels::linear(queue, x, dense_.view(), y);
   }
+}
+
+template <Device D>
+void LinearLayer<D>::add_bias(Queue<D>& queue, MatrixView<float, D> y) const {
   if (bias_.size() > 0) kernels::add_bias(queue, bias_.data(), y);
 }
 

@@ -34,8 +34,11 @@ class LinearLayer {
   /// are split only one rank does).
   LinearLayer(const WeightSource& source, const std::string& name, svd::Range rows, svd::Range cols, bool has_bias);
 
-  /// y = W x + b over this rank's block; x (tokens, cols), y (tokens, rows).
+  /// y = W x + b over this rank's block; x (tokens, cols), y (tokens, rows). Its two steps: y = W x, y += b.
   void apply(Queue<D>& queue, MatrixView<const float, D> x, MatrixView<float, D> y) const;
+
+  void multiply(Queue<D>& queue, MatrixView<const float, D> x, MatrixView<float, D> y) const;
+  void add_bias(Queue<D>& queue, MatrixView<float, D> y) const;
 
   /// Takes other weights of the same shape in place of its own; the bias stays.
   void replace(WeightMatrix<D> weights);

@@ -10,9 +10,11 @@
 namespace hack::svd {
 namespace {
 
-/// Writes √weight_t x_t, (tokens, n), and returns it.
+/// Writes √weight_t x_t, as large as x, and returns it.
 MatrixView<const float> scale_rows(Queue<Device::cpu>& queue, MatrixView<const float> x, std::span<const float> weights,
-                                   float* to) {
+                                   Buffer<float>& buffer) {
+  if (buffer.size() < x.rows * x.cols) buffer = Buffer<float>(x.rows * x.cols);
+  float* to = buffer.data();
 #pragma omp parallel for schedule(static) num_threads(queue.threads())
   for (index_t t = 0; t < x.rows; ++t) {
     const float root = std::sqrt(weights[static_cast<std::size_t>(t)]);
@@ -21,9 +23,15 @@ MatrixView<const float> scale_rows(Queue<Device::cpu>& queue, MatrixView<const f
   return {to, x.rows, x.cols};
 }
 
+index_t rows_of(Cross cross, index_t n, index_t outputs) {
+  if (cross == Cross::none) return 0;
+  return cross == Cross::inputs ? n : outputs;
+}
+
 }  // namespace
 
-InputStatistics::InputStatistics(index_t n, bool with_cross) : n_(n), h_(n * n), cross_(with_cross ? n * n : 0) {
+InputStatistics::InputStatistics(index_t n, Cross cross, index_t outputs)
+    : n_(n), kind_(cross), cross_rows_(rows_of(cross, n, outputs)), h_(n * n), cross_(cross_rows_ * n) {
   std::fill_n(h_.data(), h_.size(), 0.0);
   std::fill_n(cross_.data(), cross_.size(), 0.0);
 }
@@ -32,14 +40,13 @@ void InputStatistics::add(Queue<Device::cpu>& queue, MatrixView<const float> met
                           std::span<const float> weights) {
   if (!weights.empty()) {
     HACK_EXPECT(std::ssize(weights) == met.rows);
-    const index_t size = met.rows * n_;
-    if (scaled_.size() < 2 * size) scaled_ = Buffer<float>(2 * size);
-    met = scale_rows(queue, met, weights, scaled_.data());
-    if (has_cross()) dense = scale_rows(queue, dense, weights, scaled_.data() + size);
+    met = scale_rows(queue, met, weights, scaled_met_);
+    if (kind_ != Cross::none) dense = scale_rows(queue, dense, weights, scaled_dense_);
   }
   kernels::add_gram<Device::cpu>(queue, met, MatrixView<double>(h_.data(), n_, n_));
-  if (has_cross()) {
-    kernels::add_outer_products<Device::cpu>(queue, dense, met, MatrixView<double>(cross_.data(), n_, n_));
+  if (kind_ != Cross::none) {
+    HACK_EXPECT(dense.cols == cross_rows_);
+    kernels::add_outer_products<Device::cpu>(queue, dense, met, MatrixView<double>(cross_.data(), cross_rows_, n_));
   }
 }
 
@@ -63,7 +70,7 @@ std::vector<float> InputStatistics::packed() const {
 
 InputStatistics InputStatistics::from_packed(index_t n, std::span<const float> lower) {
   HACK_EXPECT(std::ssize(lower) == packed_size(n));
-  InputStatistics statistics(n, false);
+  InputStatistics statistics(n);
   const MatrixView<double> h(statistics.h_.data(), n, n);
   const float* next = lower.data();
   for (index_t i = 0; i < n; ++i) {

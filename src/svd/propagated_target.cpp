@@ -13,11 +13,17 @@ namespace {
 
 constexpr index_t block_rows = 64;
 
+void scaled_copy(double factor, MatrixView<const double> from, MatrixView<double> to) {
+  for (index_t i = 0; i < from.rows; ++i) {
+    for (index_t j = 0; j < from.cols; ++j) to(i, j) = factor * from(i, j);
+  }
+}
+
 }  // namespace
 
 PropagatedTarget::PropagatedTarget(const InputStatistics& statistics, double damping, double share)
     : statistics_(statistics), share_(share), root_(statistics.h().rows * statistics.h().rows) {
-  HACK_EXPECT(statistics.has_cross());
+  HACK_EXPECT(statistics.kind() != Cross::none);
   const MatrixView<const double> h = statistics.h();
   const index_t n = h.rows;
   const MatrixView<double> root(root_.data(), n, n);
@@ -33,11 +39,13 @@ PropagatedTarget::PropagatedTarget(const InputStatistics& statistics, double dam
   fail("the statistics of {} inputs are not positive semidefinite; calibrate with more text or raise the damping", n);
 }
 
-void PropagatedTarget::apply(Queue<Device::cpu>& queue, MatrixView<const float> w, MatrixView<float> target) const {
+void PropagatedTarget::apply(Queue<Device::cpu>& queue, MatrixView<const float> w, index_t first_row,
+                             MatrixView<float> target) const {
   const MatrixView<const double> h = statistics_.h();
   const index_t n = h.rows;
   HACK_EXPECT(w.cols == n && target.rows == w.rows && target.cols == n);
   const MatrixView<const double> root(root_.data(), n, n);
+  const MatrixView<const double> cross = statistics_.cross();
   std::vector<Buffer<double>> spaces;  // (threads) rows of W, rows of the correction
   for (int t = 0; t < queue.threads(); ++t) spaces.emplace_back(2 * block_rows * n);
 #pragma omp parallel for schedule(dynamic) num_threads(queue.threads())
@@ -47,7 +55,11 @@ void PropagatedTarget::apply(Queue<Device::cpu>& queue, MatrixView<const float> 
     const MatrixView<double> wide(space, rows, n);
     const MatrixView<double> correction(space + block_rows * n, rows, n);
     copy(w.rows_from(first, rows), wide);
-    multiply(share_, wide, Transpose::no, statistics_.cross(), Transpose::no, 0, correction);
+    if (statistics_.kind() == Cross::inputs) {
+      multiply(share_, wide, Transpose::no, cross, Transpose::no, 0, correction);
+    } else {
+      scaled_copy(share_, cross.rows_from(first_row + first, rows), correction);
+    }
     multiply(-share_, wide, Transpose::no, h, Transpose::no, 1, correction);
     solve_cholesky(root, correction);
     for (index_t i = 0; i < rows; ++i) {

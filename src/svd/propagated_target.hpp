@@ -8,18 +8,20 @@
 namespace hack::svd {
 
 /// What a matrix should be where its inputs x̂ come from layers already compressed, so that W' x̂ makes up for their
-/// errors. Σ ‖W x - W' x̂‖² is least for W' = W X H⁻¹, whose deviation from W is followed only in part:
+/// errors. Σ ‖W x - W' x̂‖² is least for W' = Y H⁻¹, Y = Σ W x x̂ᵀ = W X, whose deviation from W is followed only in
+/// part:
 ///
-///     T = W + share · W (X - H) (H + d I)⁻¹,   d = damping · mean of H's diagonal
+///     T = W + share · (Y - W H) (H + d I)⁻¹,   d = damping · mean of H's diagonal
 ///
 /// share 0: T = W; share 1: the least-squares solution, which also fits the noise of the calibration text.
 class PropagatedTarget {
  public:
-  /// `statistics`, with X, outlive this. Memory: n² numbers in double.
+  /// `statistics`, with X or Y, outlive this. Memory: n² numbers in double.
   PropagatedTarget(const InputStatistics& statistics, double damping, double share);
 
-  /// Rows of T for rows of W; both (rows, n). A row's bits depend on that row alone up to blocks of 64.
-  void apply(Queue<Device::cpu>& queue, MatrixView<const float> w, MatrixView<float> target) const;
+  /// Rows first_row … of T for these rows of W; both (rows, n). A row's bits depend on that row alone up to blocks of
+  /// 64.
+  void apply(Queue<Device::cpu>& queue, MatrixView<const float> w, index_t first_row, MatrixView<float> target) const;
 
  private:
   const InputStatistics& statistics_;

@@ -59,16 +59,19 @@ struct TwoInputs {
     }
   }
 
-  InputStatistics statistics(const comm::Communicator& comm) const {
-    InputStatistics out(n, true);
+  /// With X; or with Y of the matrix `wide`, where there is one.
+  InputStatistics statistics(const comm::Communicator& comm, const Dense* wide = nullptr) const {
+    const Dense reached = wide == nullptr ? dense : dense * testing_support::transposed(*wide);
+    const index_t m = reached.cols;
+    InputStatistics out(n, wide == nullptr ? Cross::inputs : Cross::outputs, m);
     Queue<Device::cpu> queue(2);
     for (index_t t = comm.rank(); t < tokens; t += comm.size()) {
       std::vector<float> x, y;
       for (index_t i = 0; i < n; ++i) {
         x.push_back(static_cast<float>(met(t, i)));
-        y.push_back(static_cast<float>(dense(t, i)));
       }
-      out.add(queue, {x.data(), 1, n}, {y.data(), 1, n});
+      for (index_t i = 0; i < m; ++i) y.push_back(static_cast<float>(reached(t, i)));
+      out.add(queue, {x.data(), 1, n}, {y.data(), 1, m});
     }
     out.finish(comm);
     return out;
@@ -90,7 +93,6 @@ TEST(InputStatistics, SumOverAllRanks) {
 
 TEST(PropagatedTarget, IsTheLeastSquaresSolutionAtFullShare) {
   const TwoInputs inputs;
-  const InputStatistics statistics = inputs.statistics(comm::Communicator::world());
   constexpr index_t m = 70;
   std::mt19937 random(5);
   std::normal_distribution<float> normal;
@@ -104,12 +106,20 @@ TEST(PropagatedTarget, IsTheLeastSquaresSolutionAtFullShare) {
   const Dense x = testing_support::transposed(inputs.dense) * inputs.met;
   const Dense solved = testing_support::transposed(testing_support::solve(h, testing_support::transposed(wide * x)));
   Queue<Device::cpu> queue(3);
-  for (const double share : {0.0, 0.5, 1.0}) {
-    std::vector<float> target(w.size());
-    PropagatedTarget(statistics, 1e-6, share)
-        .apply(queue, {w.data(), m, TwoInputs::n}, {target.data(), m, TwoInputs::n});
-    for (std::size_t i = 0; i < w.size(); ++i) {
-      EXPECT_NEAR(target[i], (1 - share) * wide.numbers[i] + share * solved.numbers[i], 2e-4);
+  const auto world = comm::Communicator::world();
+  const InputStatistics both[] = {inputs.statistics(world), inputs.statistics(world, &wide)};
+  for (const InputStatistics& statistics : both) {
+    for (const double share : {0.0, 0.5, 1.0}) {
+      std::vector<float> target(w.size());
+      const PropagatedTarget propagated(statistics, 1e-6, share);
+      const index_t first = 23;  // two calls, as two ranks would make them
+      propagated.apply(queue, {w.data(), first, TwoInputs::n}, 0, {target.data(), first, TwoInputs::n});
+      const index_t behind = first * TwoInputs::n;
+      propagated.apply(queue, {w.data() + behind, m - first, TwoInputs::n}, first,
+                       {target.data() + behind, m - first, TwoInputs::n});
+      for (std::size_t i = 0; i < w.size(); ++i) {
+        EXPECT_NEAR(target[i], (1 - share) * wide.numbers[i] + share * solved.numbers[i], 2e-4);
+      }
     }
   }
 }

@@ -142,7 +142,7 @@ class LayerwiseCompressor {
     const svd::InputStatistics statistics =
         clock_.measure("activations", [&] { return statistics_of(layer, input, with_cross); });
     std::optional<svd::PropagatedTarget> target;
-    if (statistics.has_cross()) {
+    if (statistics.kind() != svd::Cross::none) {
       clock_.measure("targets", [&] { target.emplace(statistics, options_.weighting.damping, options_.target_share); });
     }
     std::optional<svd::WeightedFactorizer> factorizer;
@@ -230,7 +230,8 @@ class LayerwiseCompressor {
     const svd::Range rows = svd::even_part(info.rows, comm_.size(), comm_.rank());
     Buffer<float> mine(rows.size() * info.cols);
     if (rows.size() > 0) {
-      target->apply(queue_, values.rows_from(rows.begin, rows.size()), {mine.data(), rows.size(), info.cols});
+      target->apply(queue_, values.rows_from(rows.begin, rows.size()), rows.begin,
+                    {mine.data(), rows.size(), info.cols});
     }
     const std::vector<float> all =
         comm::all_gather(comm_, std::span<const float>(mine.data(), static_cast<std::size_t>(mine.size())));

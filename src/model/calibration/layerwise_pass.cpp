@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "comm/byte_stream.hpp"
+#include "kernels/elementwise.hpp"
 
 namespace hack::model {
 
@@ -86,22 +87,37 @@ index_t LayerwisePass::input_size(LinearInput input) const {
 }
 
 svd::InputStatistics LayerwisePass::statistics(LinearInput input, bool with_cross) {
-  svd::InputStatistics statistics(input_size(input), with_cross && met_.has_value());
+  const bool is_inner = input == LinearInput::inner;
+  auto cross = svd::Cross::none;
+  if (with_cross && met_) cross = is_inner ? svd::Cross::outputs : svd::Cross::inputs;
+  svd::InputStatistics statistics(input_size(input), cross, dense_.hidden());
   // The dense stream's way past the MLP begins with what down multiplies: once that is known it goes on at once.
-  const bool takes_dense_along = input == LinearInput::inner && !is_dense_ahead_;
-  const bool needs_dense = !met_ || statistics.has_cross() || takes_dense_along;
+  const bool takes_dense_along = is_inner && !is_dense_ahead_;
+  const bool needs_dense = !met_ || cross != svd::Cross::none || takes_dense_along;
   for (index_t w = 0; w < dense_.count(); ++w) {
     MatrixView<const float> dense, met;
     if (needs_dense) dense = input_of(input, dense_runner_, *dense_layer_, dense_.window(w));
     met = met_ ? input_of(input, met_runner_, *met_layer_, met_->window(w)) : dense;
-    if (met_ && input == LinearInput::inner) keep_met_inner(w, met);
-    if (takes_dense_along) dense_runner_.add_mlp(*dense_layer_, dense, dense_.window(w));
+    if (met_ && is_inner) keep_met_inner(w, met);
+    if (takes_dense_along || cross == svd::Cross::outputs) dense = product_of_down(dense);
+    if (takes_dense_along) {
+      kernels::add<Device::cpu>(queue_, dense, dense_.window(w));
+      dense_layer_->down.add_bias(queue_, dense_.window(w));
+    }
     statistics.add(queue_, met, dense, weights_of(dense_.window(w)));
   }
   if (takes_dense_along) is_dense_ahead_ = true;
-  if (met_ && input == LinearInput::inner) has_met_inner_ = true;
+  if (met_ && is_inner) has_met_inner_ = true;
   statistics.finish(comm_);
   return statistics;
+}
+
+MatrixView<const float> LayerwisePass::product_of_down(MatrixView<const float> inner) {
+  const index_t hidden = dense_.hidden();
+  if (product_.size() < inner.rows * hidden) product_ = Buffer<float>(inner.rows * hidden);
+  const MatrixView<float> product(product_.data(), inner.rows, hidden);
+  dense_layer_->down.multiply(queue_, inner, product);
+  return product;
 }
 
 void LayerwisePass::keep_met_inner(index_t w, MatrixView<const float> inner) {

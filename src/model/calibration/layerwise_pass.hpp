@@ -45,8 +45,9 @@ class LayerwisePass {
   /// How many numbers an input has.
   index_t input_size(LinearInput input) const;
 
-  /// Sums over the inputs x̂ of some linear layers, over all windows of all ranks; `with_cross` also those with the
-  /// dense model's x. Without a second stream the dense one is what is met. Collective.
+  /// Sums over the inputs x̂ of some linear layers, over all windows of all ranks; `with_cross` also those with what the
+  /// dense model has there: its inputs, or what down makes of them (without a bias), which has the input `inner` to
+  /// itself. Without a second stream the dense one is what is met. Collective.
   svd::InputStatistics statistics(LinearInput input, bool with_cross);
 
   /// Gives the second stream other weights from here on; number in `linear_names`, values (rows, cols).
@@ -84,6 +85,7 @@ class LayerwisePass {
 
   MatrixView<const float> input_of(LinearInput input, Runner& runner, const Layer& layer, MatrixView<const float> x);
   std::vector<float> weights_of(MatrixView<const float> dense_stream) const;  // (tokens)
+  MatrixView<const float> product_of_down(MatrixView<const float> inner);     // (tokens, hidden), without the bias
   void keep_met_inner(index_t w, MatrixView<const float> inner);
   void advance_attention(Runner& runner, const Layer& layer, ActivationStream& stream);
   void advance_mlp(Runner& runner, const Layer& layer, ActivationStream& stream);
@@ -103,6 +105,7 @@ class LayerwisePass {
   std::optional<Layer> dense_layer_;
   std::optional<Layer> met_layer_;
   bool is_dense_ahead_ = false;  ///< the dense stream is past the MLP already
+  Buffer<float> product_;        // (context, hidden)
   Buffer<float> met_inner_;      // (tokens, intermediate) inputs of down in the second stream
   bool has_met_inner_ = false;   ///< they are those of gate and up as they are now
 };
