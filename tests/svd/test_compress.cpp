@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "comm/collectives.hpp"
+#include "comm/journal.hpp"
 #include "kernels/error.hpp"
 #include "svd/factor_archive.hpp"
 #include "tests/support/stored_tile.hpp"
@@ -240,6 +241,44 @@ std::string message_of(F work) {
   } catch (const Error& error) {
     return error.what();
   }
+}
+
+/// A run that ends in its fourth step, and one that goes on: what the first finished is neither read nor factorized
+/// again, and the archive is that of a run which nothing disturbed.
+TEST_F(CompressTest, TakesFinishedStepsFromTheJournal) {
+  const CompressOptions options{TileMode::tile, 16, {RankRule::Kind::topk, 0.5}, DType::bf16};
+  constexpr index_t rows = 1024, cols = 2048;  // more than a batch by itself
+  std::vector<std::int64_t> read(4);           // numbers of each matrix
+  std::vector<MatrixSource> sources;
+  for (index_t m = 0; m < 4; ++m) {
+    sources.push_back(source("w" + std::to_string(m), m, rows * world_.size(), cols));
+    sources.back().read = [&read, m, inner = sources.back().read](index_t row, index_t col, MatrixView<float> out) {
+      read[static_cast<std::size_t>(m)] += out.rows * out.cols;
+      inner(row, col, out);
+    };
+  }
+  const auto run_on = [&](const std::vector<MatrixSource>& from, comm::Journal* journal, const char* name) {
+    Queue<Device::cpu> queue(1);
+    compress(world_, queue, from, options, {"0", "f", "{}", "plain", "{}"}, folder_ / name, {}, journal);
+  };
+  run_on(sources, nullptr, "whole.h5");
+
+  std::vector<MatrixSource> broken = sources;
+  broken[3].read = [](index_t, index_t, MatrixView<float>) { fail("the disk is gone"); };
+  {
+    comm::Journal journal(world_, folder_ / "parts", "key", true);
+    EXPECT_EQ(message_of([&] { run_on(broken, &journal, "resumed.h5"); }), "the disk is gone");
+  }
+  std::ranges::fill(read, 0);
+  comm::Journal journal(world_, folder_ / "parts", "key", true);
+  ASSERT_GE(journal.steps(), 2);
+  const auto finished = static_cast<std::size_t>(journal.steps());
+  run_on(sources, &journal, "resumed.h5");
+  for (std::size_t m = 0; m < read.size(); ++m) {
+    EXPECT_EQ(read[m] > 0, m >= finished) << "matrix " << m;
+  }
+  EXPECT_EQ(contents(folder_ / "whole.h5"), contents(folder_ / "resumed.h5"));
+  journal.remove();
 }
 
 TEST_F(CompressTest, NamesTheTileThatIsNotFiniteOnEveryRank) {
