@@ -180,9 +180,10 @@ class CompressCommand : public Command {
     fmt::print("  {}{}{}\n", format_seconds(compressed.seconds), phases.empty() ? "" : ": ", phases);
     if (!compressed.idle_shares.empty()) {
       const auto [least, most] = std::minmax_element(compressed.idle_shares.begin(), compressed.idle_shares.end());
-      fmt::print(
-          "  ranks waited for others {:.0f} to {:.0f} % of their time; at most {} of memory each by the formula\n",
-          100 * *least, 100 * *most, format_bytes(compressed.memory_bound));
+      fmt::print("  ranks waited for others {:.0f} to {:.0f} % of their time\n", 100 * *least, 100 * *most);
+    }
+    if (compressed.memory_bound > 0) {
+      fmt::print("  at most {} of memory each by the formula\n", format_bytes(compressed.memory_bound));
     }
     if (!shape_.empty() && checkpoint != nullptr) extrapolate(*checkpoint, compressed, results);
     for (const TextScore& score : scores) {

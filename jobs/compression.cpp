@@ -7,6 +7,7 @@
 #include "comm/temporary_file.hpp"
 #include "kernels/config.hpp"
 #include "kernels/error.hpp"
+#include "model/calibration/layerwise_memory.hpp"
 #include "model/names.hpp"
 
 namespace hack::jobs {
@@ -120,6 +121,8 @@ Compressed Compressor::run_layerwise(const Task& task) {
   result.weighted = std::move(report.weighted);
   result.refined = std::move(report.refined);
   result.phases = std::move(report.seconds);
+  const model::LayerwiseRun run{windows.count(), windows.context, session_.world().size(), queue_.threads()};
+  result.memory_bound = model::layerwise_memory(checkpoint_.config(), layerwise, run) + program_bytes;
   return result;
 }
 

@@ -1,0 +1,119 @@
+#include "model/calibration/layerwise_memory.hpp"
+
+#include <algorithm>
+
+#include "model/calibration/layerwise_pass.hpp"
+#include "model/names.hpp"
+
+namespace hack::model {
+namespace {
+
+struct Shape {
+  double rows, cols;
+  double size() const { return rows * cols; }
+};
+
+class LayerwiseMemory {
+ public:
+  LayerwiseMemory(const LlamaConfig& config, const LayerwiseOptions& options, const LayerwiseRun& run)
+      : config_(config), options_(options), run_(run), own_windows_((run.windows + run.ranks - 1) / run.ranks) {}
+
+  double most() const {
+    const double embedding =
+        number(config_.vocab_size) * number(config_.hidden_size) * number(size_of(options_.type)) + streams();
+    return std::max({embedding, half(0, 4), half(4, 7)});
+  }
+
+ private:
+  static double number(index_t n) { return static_cast<double>(n); }
+  bool two_streams() const { return options_.compressed_inputs || options_.refine; }
+  double copies() const { return two_streams() ? 2 : 1; }
+  double tokens() const { return number(own_windows_ * run_.context); }
+
+  Shape shape(std::size_t linear) const {
+    const double hidden = number(config_.hidden_size), inner = number(config_.intermediate_size);
+    const double heads = number(config_.heads * config_.head_dim), kv = number(config_.kv_heads * config_.head_dim);
+    const Shape shapes[] = {{heads, hidden}, {kv, hidden},    {kv, hidden},   {hidden, heads},
+                            {inner, hidden}, {inner, hidden}, {hidden, inner}};
+    return shapes[linear];
+  }
+
+  double streams() const { return copies() * 4 * tokens() * number(config_.hidden_size); }
+
+  /// Weights and working memory of a layer on each stream.
+  double layers() const {
+    double weights = 0, replaced = 0;
+    for (std::size_t linear = 0; linear < linear_names.size(); ++linear) weights += shape(linear).size();
+    if (two_streams()) {
+      for (const std::size_t linear : options_.linears) replaced += shape(linear).size();
+    }
+    const double size = number(size_of(options_.type));
+    const double hidden = number(config_.hidden_size), inner = number(config_.intermediate_size);
+    const double heads = number(config_.heads * config_.head_dim), kv = number(config_.kv_heads * config_.head_dim);
+    const double working = 4 * number(run_.context) * (3 * hidden + 2 * heads + 4 * kv + 2 * inner);
+    const double kept = two_streams() ? 4 * tokens() * inner : 0;
+    return copies() * (size * weights + working) + 4 * replaced + kept;
+  }
+
+  /// Numbers in the factors of a matrix, at most.
+  double factors(const Shape& matrix) const {
+    const svd::TileGrid grid =
+        options_.storage.grid(static_cast<index_t>(matrix.rows), static_cast<index_t>(matrix.cols));
+    const double h = number(grid.tile_height()), w = number(grid.tile_width());
+    return matrix.size() * std::min(h, w) * (h + w) / (h * w);
+  }
+
+  double kept(const Shape& matrix) const { return 8 * matrix.size() + 4 * factors(matrix); }
+
+  double factorizing(std::size_t linear) const {
+    const Shape matrix = shape(linear);
+    const double n = matrix.cols, m = matrix.rows;
+    const bool has_target = options_.compressed_inputs && options_.target_share > 0;
+    const double cross = linear_inputs[linear] == LinearInput::inner ? m * n : n * n;
+    const double statistics = 8 * (n * n + (has_target ? n * n + cross : 0));
+    const svd::TileGrid grid = options_.storage.grid(static_cast<index_t>(m), static_cast<index_t>(n));
+    const double h = number(grid.tile_height()), k = number(grid.max_rank());
+    const bool refits = options_.weighting.refit && grid.tile_cols() > 1;
+    const double refit = refits ? 8 * (n * n + (k + h) * 2 * n) * run_.threads : 0;
+    const double own_rows = number((grid.tile_rows() + run_.ranks - 1) / run_.ranks * grid.tile_height());
+    const double own = std::min(1.0, own_rows / m);
+    return statistics + refit + own * 8 * (matrix.size() + factors(matrix)) + 4 * factors(matrix);
+  }
+
+  double refining() const {
+    double parameters = 0, weights = 0;
+    for (std::size_t linear = 4; linear < 7; ++linear) {
+      parameters += factors(shape(linear));
+      weights += shape(linear).size();
+    }
+    const double hidden = number(config_.hidden_size), inner = number(config_.intermediate_size);
+    const double batch = number(options_.refine->batch);
+    // Parameters, gradients, two moments and the best; dense matrices and a gradient; a step; inputs and targets.
+    return 4 * (5 * parameters + weights * 4 / 3 + batch * (3 * inner + 3 * hidden) + 2 * tokens() * hidden);
+  }
+
+  /// The matrices begin … end - 1 of a layer, which are written together.
+  double half(std::size_t begin, std::size_t end) const {
+    double before = 0, most = 0;
+    for (std::size_t linear = begin; linear < end; ++linear) {
+      if (std::find(options_.linears.begin(), options_.linears.end(), linear) == options_.linears.end()) continue;
+      before += kept(shape(linear));
+      most = std::max(most, before + factorizing(linear));
+    }
+    if (options_.refine && begin == 4) most = std::max(most, before + refining());
+    return streams() + layers() + most;
+  }
+
+  const LlamaConfig& config_;
+  const LayerwiseOptions& options_;
+  const LayerwiseRun& run_;
+  index_t own_windows_;
+};
+
+}  // namespace
+
+double layerwise_memory(const LlamaConfig& config, const LayerwiseOptions& options, const LayerwiseRun& run) {
+  return LayerwiseMemory(config, options, run).most();
+}
+
+}  // namespace hack::model

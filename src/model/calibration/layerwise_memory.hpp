@@ -1,0 +1,37 @@
+#pragma once
+
+#include "kernels/matrix_view.hpp"
+#include "model/calibration/layerwise_compression.hpp"
+#include "model/checkpoint/llama_config.hpp"
+
+namespace hack::model {
+
+/// How a compression fitted to a text is run.
+struct LayerwiseRun {
+  index_t windows = 0;  ///< of all ranks
+  index_t context = 0;  ///< tokens of a window
+  int ranks = 1;
+  int threads = 1;  ///< of each rank
+};
+
+/// Bytes that compress_layerwise takes on the rank that takes most, beside the program itself; whatever ranks tiles
+/// get. With T tokens of the rank's windows, inputs n and outputs m of a matrix, p numbers in its factors, P ranks and
+/// e bytes a weight, the most is either at the start,
+///
+///     e · vocabulary · hidden                    embeddings
+///     4 T hidden                                 each stream (two, where inputs are those of compressed layers)
+///
+/// or at one of a layer's matrices:
+///
+///     streams, and 4 T intermediate              inputs of down on the compressed stream
+///     e · weights of a layer                     each stream, on the compressed one 4 for what is compressed
+///     4 · context · (…)                          working memory of the layer, each stream
+///     8 m n + 4 p                                values, product and factors, of it and each before it in its half
+///     8 n² · 2, and 8 n² or 8 m n                H, the target's Cholesky factor, X or Y
+///     (8 m n + 8 p) / P + 4 p                    errors and factors of own rows of tiles, factors on their way
+///     8 (K² + (k + h) (n + K))                   of the refit, each thread: K ranks of a row, at most n
+///
+/// or at the refinement of the three together: 4 numbers for each of the factors' and those of a step's activations.
+double layerwise_memory(const LlamaConfig& config, const LayerwiseOptions& options, const LayerwiseRun& run);
+
+}  // namespace hack::model
