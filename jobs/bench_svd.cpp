@@ -10,6 +10,7 @@
 #include <omp.h>
 
 #include "comm/collectives.hpp"
+#include "jobs/bench_timing.hpp"
 #include "jobs/svd_check.hpp"
 #include "kernels/buffer.hpp"
 #include "svd/range.hpp"
@@ -19,17 +20,7 @@ extern "C" char* openblas_get_corename(void);
 namespace hack::jobs {
 namespace {
 
-using Clock = std::chrono::steady_clock;
 using kernels::TileSvd;
-
-/// Seconds of the slowest rank.
-template <class Work>
-double time_together(const comm::Communicator& world, const Work& work) {
-  world.barrier();
-  const Clock::time_point start = Clock::now();
-  work();
-  return comm::all_reduce_max(world, std::chrono::duration<double>(Clock::now() - start).count());
-}
 
 struct Figures {
   double median, min, max;

@@ -20,10 +20,10 @@ using X = MatrixView<const float>;
 using Y = MatrixView<float>;
 using Factors = FactoredView<Device::cpu>;
 
-using Product = void (*)(X, WeightView<>, Y, Write);  // multiply_few or multiply_transposed
+using Product = void (*)(X, WeightView<>, Y, Write);  // multiply_few or multiply_weights
 
-thread_local Scratch rank_space;  // of the thread that calls: z (tokens, length of some z_i)
-thread_local Scratch products;    // of every thread: C z_ij (tokens, some rows)
+thread_local Scratch rank_space;  // of the thread that calls: z
+thread_local Scratch products;    // of every thread: C z_ij (tokens, some rows), or some rows of V_j times x_j
 
 index_t tile_height(const Factors& w, index_t i) { return w.row_offsets[i + 1] - w.row_offsets[i]; }
 index_t tile_width(const Factors& w, index_t j) { return w.col_offsets[j + 1] - w.col_offsets[j]; }
@@ -33,49 +33,101 @@ WeightView<> stacked_rows(const std::byte* numbers, DType type, index_t start, i
   return {numbers + start * size_of(type), type, rows, cols, cols};
 }
 
-/// Memory for z of `length` numbers a token.
-Y rank_space_of(index_t tokens, index_t length) {
-  return {rank_space.get(tokens * length + interleave_slack), tokens, length};
-}
+/// z of some tokens and of tile rows [first, last): one z_i (tokens, length of z_i) after the other.
+class RankSpace {
+ public:
+  RankSpace(const Factors& w, index_t tokens, index_t first, index_t last)
+      : w_(w),
+        tokens_(tokens),
+        origin_(w.block_offsets[first]),
+        data_(rank_space.get(tokens * (w.block_offsets[last] - origin_) + interleave_slack)) {}
+
+  Y tile_row(index_t i) const {
+    return {data_ + tokens_ * (w_.block_offsets[i] - origin_), tokens_, w_.block_offsets[i + 1] - w_.block_offsets[i]};
+  }
+  /// z_ij of tokens [token, token + tokens).
+  Y tile(index_t i, const TileLayout& tile, index_t token, index_t tokens) const {
+    return tile_row(i).block(token, tile.block - w_.block_offsets[i], tokens, tile.size);
+  }
+
+ private:
+  const Factors& w_;
+  index_t tokens_;
+  index_t origin_;
+  float* data_;
+};
 
 void copy_dense_block(X x, const Factors& w, index_t j, Y z) {
   for (index_t t = 0; t < x.rows; ++t) std::copy_n(x.row(t) + w.col_offsets[j], z.cols, z.row(t));
 }
 
-void scale_block(const float* scale, Y z) {
-  for (index_t t = 0; t < z.rows; ++t) {
-    for (index_t r = 0; r < z.cols; ++r) z(t, r) *= scale[r];
+/// Some rows of V_j: all tiles of a tile column are one product, however small their ranks.
+struct Projection {
+  index_t j;
+  index_t first, rows;
+};
+
+/// Writes what the rows of V_j make of x, tile by tile to z, times the singular values of two factors.
+void scatter(X sums, const Factors& w, const Projection& part, index_t token, const RankSpace& z) {
+  index_t start = 0;  // of a tile, in rows of V_j
+  const index_t last = part.first + part.rows;
+  for (index_t i = 0; i < w.tile_rows() && start < last; ++i) {
+    const TileLayout& tile = w.tile(i, part.j);
+    if (tile.kind == TileKind::dense) continue;
+    const index_t begin = std::max(start, part.first);
+    const index_t count = std::min(start + tile.size, last) - begin;
+    if (count > 0) {
+      const Y block = z.tile(i, tile, token, sums.rows).block(0, begin - start, sums.rows, count);
+      const float* scale = tile.kind == TileKind::factors ? w.scale + tile.scale + begin - start : nullptr;
+      for (index_t t = 0; t < sums.rows; ++t) {
+        const float* from = sums.row(t) + begin - part.first;
+        float* to = block.row(t);
+        for (index_t r = 0; r < count; ++r) to[r] = scale == nullptr ? from[r] : from[r] * scale[r];
+      }
+    }
+    start += tile.size;
   }
 }
 
+/// z of one projection, for the tokens of x, the first of which is `token`.
+void project(Product product, X x, const Factors& w, const Projection& part, index_t token, const RankSpace& z) {
+  const index_t width = tile_width(w, part.j);
+  const Y sums{products.get(x.rows * part.rows), x.rows, part.rows};
+  product(x.block(0, w.col_offsets[part.j], x.rows, width),
+          stacked_rows(w.v, w.type, w.v_offsets[part.j] + part.first * width, part.rows, width), sums, Write::replace);
+  scatter(sums, w, part, token, z);
+}
+
 /// y = what the tile makes of z_ij, added; of rows [first, first + y.cols) of its tile row. first is a multiple of 8.
-/// `origin` is where z starts in rank space.
-void add_pivoted(Product product, X z, index_t origin, const Factors& w, const TileLayout& tile, index_t first, Y y) {
+/// `start` is where z_i starts in rank space.
+void add_pivoted(Product product, X z, index_t start, const Factors& w, const TileLayout& tile, index_t first, Y y) {
   const std::uint8_t* marks = w.marks + tile.marks + first / 8;
   const index_t above = count_marks(w.marks + tile.marks, first);
   const index_t pivots = count_marks(marks, y.cols);
   const index_t others = y.cols - pivots;
-  const X block = z.block(0, tile.block - origin, z.rows, tile.size);
+  const X block = z.block(0, tile.block - start, z.rows, tile.size);
   const Y sums{products.get(z.rows * others + interleave_slack), z.rows, others};
   if (others > 0) {
-    const index_t start = tile.coefficients + (first - above) * tile.size;
-    product(block, stacked_rows(w.u, w.type, start, others, tile.size), sums, Write::replace);
+    const index_t number = tile.coefficients + (first - above) * tile.size;
+    product(block, stacked_rows(w.u, w.type, number, others, tile.size), sums, Write::replace);
   }
   add_interleaved(block.block(0, tile.first_pivot + above, z.rows, pivots), sums, marks, y);
 }
 
-/// y of rows [first, first + y.cols) of tile row i; first and origin as above.
-void expand_rows(Product product, X z, index_t origin, const Factors& w, index_t i, index_t first, Y y) {
+/// y of rows [first, first + y.cols) of tile row i, of z_i; first as above.
+void expand_rows(Product product, X z, const Factors& w, index_t i, index_t first, Y y) {
   const index_t stack = w.stack_sizes[i];
   if (stack > 0) {
-    product(z.block(0, w.block_offsets[i] - origin, z.rows, stack),
-            stacked_rows(w.u, w.type, w.u_offsets[i] + first * stack, y.cols, stack), y, Write::replace);
+    product(z.block(0, 0, z.rows, stack), stacked_rows(w.u, w.type, w.u_offsets[i] + first * stack, y.cols, stack), y,
+            Write::replace);
   } else {
     for (index_t t = 0; t < y.rows; ++t) std::fill_n(y.row(t), y.cols, 0.0f);
   }
   for (index_t j = 0; j < w.tile_cols(); ++j) {
     const TileLayout& tile = w.tile(i, j);
-    if (tile.kind == TileKind::pivoted && tile.size > 0) add_pivoted(product, z, origin, w, tile, first, y);
+    if (tile.kind == TileKind::pivoted && tile.size > 0) {
+      add_pivoted(product, z, w.block_offsets[i], w, tile, first, y);
+    }
   }
 }
 
@@ -94,24 +146,13 @@ struct Share {
 };
 
 /// z for the rows of V that begin in `share`.
-void project_share(X x, const Factors& w, const Share& share, Y z) {
+void project_share(X x, const Factors& w, const Share& share, const RankSpace& z) {
   for (index_t j = 0; j < w.tile_cols(); ++j) {
-    if (w.v_offsets[j] >= share.end || w.v_offsets[j + 1] <= share.begin) continue;
-    const index_t width = tile_width(w, j);
-    index_t start = w.v_offsets[j];
-    for (index_t i = 0; i < w.tile_rows(); ++i) {
-      const TileLayout& tile = w.tile(i, j);
-      if (tile.kind == TileKind::dense || tile.size == 0) continue;
-      const index_t first = Share::first_row(share.begin, start, tile.size, width);
-      const index_t rows = Share::first_row(share.end, start, tile.size, width) - first;
-      if (rows > 0) {
-        const Y block = z.block(0, tile.block + first, z.rows, rows);
-        multiply_few(x.block(0, w.col_offsets[j], x.rows, width),
-                     stacked_rows(w.v, w.type, start + first * width, rows, width), block, Write::replace);
-        if (tile.kind == TileKind::factors) scale_block(w.scale + tile.scale + first, block);
-      }
-      start += tile.size * width;
-    }
+    const index_t start = w.v_offsets[j], width = tile_width(w, j);
+    const index_t rows = (w.v_offsets[j + 1] - start) / std::max<index_t>(width, 1);
+    const index_t first = Share::first_row(share.begin, start, rows, width);
+    const index_t last = Share::first_row(share.end, start, rows, width);
+    if (first < last) project(multiply_few, x, w, {j, first, last - first}, 0, z);
   }
 }
 
@@ -119,7 +160,7 @@ void project_share(X x, const Factors& w, const Share& share, Y z) {
 index_t expansion_work(const Factors& w, index_t i) { return w.u_offsets[i] + 16 * w.row_offsets[i]; }
 
 /// y for the rows whose even part of their tile row's work begins in `share`. Rows are taken by eights, as marks are.
-void expand_share(X z, const Factors& w, const Share& share, Y y) {
+void expand_share(const RankSpace& z, const Factors& w, const Share& share, Y y) {
   for (index_t i = 0; i < w.tile_rows(); ++i) {
     const index_t begin = expansion_work(w, i), work = expansion_work(w, i + 1) - begin;
     const index_t height = tile_height(w, i);
@@ -129,14 +170,14 @@ void expand_share(X z, const Factors& w, const Share& share, Y y) {
     };
     const index_t first = first_row(share.begin), last = first_row(share.end);
     if (first < last) {
-      expand_rows(multiply_few, z, 0, w, i, first, y.block(0, w.row_offsets[i] + first, y.rows, last - first));
+      expand_rows(multiply_few, z.tile_row(i), w, i, first, y.block(0, w.row_offsets[i] + first, y.rows, last - first));
     }
   }
 }
 
 /// Few tokens: each thread reads its share of V's bytes, then, when z is whole, its share of U's.
 void apply_few(Queue<Device::cpu>& queue, X x, const Factors& w, Y y) {
-  const Y z = rank_space_of(x.rows, w.rank_space());
+  const RankSpace z(w, x.rows, 0, w.tile_rows());
   const index_t bytes = (w.u_offsets.back() + w.v_offsets.back()) * size_of(w.type);
 #pragma omp parallel num_threads(team_size(queue, bytes))
   {
@@ -146,7 +187,7 @@ void apply_few(Queue<Device::cpu>& queue, X x, const Factors& w, Y y) {
     for (index_t index = 0; index < std::ssize(w.tiles); ++index) {
       const TileLayout& tile = w.tiles[index];
       if (tile.kind != TileKind::dense) continue;
-      copy_dense_block(x, w, index % w.tile_cols(), z.block(0, tile.block, z.rows, tile.size));
+      copy_dense_block(x, w, index % w.tile_cols(), z.tile(index / w.tile_cols(), tile, 0, x.rows));
     }
     project_share(x, w, Share(w.v_offsets.back(), part, parts), z);
 #pragma omp barrier
@@ -154,22 +195,25 @@ void apply_few(Queue<Device::cpu>& queue, X x, const Factors& w, Y y) {
   }
 }
 
-/// Rows [first, first + rows) of one tile's part of V, or of tile row i (j unused): the unit that is spread over
-/// threads.
+/// The unit that is spread over threads: a projection, rows [first, first + rows) of tile row i's expansion, or the
+/// copy that a dense tile's z is.
 struct Piece {
+  enum class Kind : std::uint8_t { projection, copy, expansion };
+  Kind kind;
   index_t i, j;
   index_t first, rows;
-  index_t start;  // of those rows, in numbers of V
 };
 
 thread_local std::vector<Piece> projections;  // of the thread that calls
 thread_local std::vector<Piece> expansions;
 
-/// Adds rows in pieces of at most a panel of the matrix product, those of V of `cols` numbers each from `start` on.
-void cut(std::vector<Piece>& pieces, index_t i, index_t j, index_t rows, index_t cols, index_t start) {
-  static_assert(gemm_panel % 8 == 0);  // as marks need it
-  for (index_t first = 0; first < rows; first += gemm_panel) {
-    pieces.push_back({i, j, first, std::min(gemm_panel, rows - first), start + first * cols});
+/// Adds rows [first, last) in pieces whose product with a block of tokens stays in L2.
+void cut(std::vector<Piece>& pieces, Piece piece, index_t first, index_t last) {
+  constexpr index_t piece_rows = 128;  // a multiple of 8, as marks need it
+  for (; first < last; first += piece_rows) {
+    piece.first = first;
+    piece.rows = std::min(piece_rows, last - first);
+    pieces.push_back(piece);
   }
 }
 
@@ -178,37 +222,37 @@ void list_pieces(const Factors& w, index_t first, index_t last) {
   projections.clear();
   expansions.clear();
   for (index_t j = 0; j < w.tile_cols(); ++j) {
-    index_t start = w.v_offsets[j];
+    index_t begin = 0, end = 0;  // of these tile rows' rows of V_j
     for (index_t i = 0; i < last; ++i) {
+      if (i == first) begin = end;
       const TileLayout& tile = w.tile(i, j);
-      const bool is_dense = tile.kind == TileKind::dense;
-      if (i >= first) cut(projections, i, j, is_dense ? 1 : tile.size, tile_width(w, j), start);
-      if (!is_dense) start += tile.size * tile_width(w, j);
+      if (tile.kind != TileKind::dense) {
+        end += tile.size;
+      } else if (i >= first) {
+        projections.push_back({Piece::Kind::copy, i, j, 0, 0});
+      }
     }
+    cut(projections, {Piece::Kind::projection, 0, j, 0, 0}, begin, end);
   }
-  for (index_t i = first; i < last; ++i) cut(expansions, i, 0, tile_height(w, i), 0, 0);
+  for (index_t i = first; i < last; ++i) cut(expansions, {Piece::Kind::expansion, i, 0, 0, 0}, 0, tile_height(w, i));
 }
 
-/// z_ij of one piece of V; `origin` is where z starts in rank space.
-void project_piece(X x, const Factors& w, const Piece& piece, index_t origin, Y z) {
-  const TileLayout& tile = w.tile(piece.i, piece.j);
-  if (tile.kind == TileKind::dense) {
-    copy_dense_block(x, w, piece.j, z.block(0, tile.block - origin, z.rows, tile.size));
-    return;
+/// z of one piece and of the tokens of x, the first of which is `token`.
+void project_piece(X x, const Factors& w, const Piece& piece, index_t token, const RankSpace& z) {
+  if (piece.kind == Piece::Kind::copy) {
+    copy_dense_block(x, w, piece.j, z.tile(piece.i, w.tile(piece.i, piece.j), token, x.rows));
+  } else {
+    project(multiply_weights, x, w, {piece.j, piece.first, piece.rows}, token, z);
   }
-  const index_t width = tile_width(w, piece.j);
-  const Y block = z.block(0, tile.block - origin + piece.first, z.rows, piece.rows);
-  multiply_transposed(x.block(0, w.col_offsets[piece.j], x.rows, width),
-                      stacked_rows(w.v, w.type, piece.start, piece.rows, width), block, Write::replace);
-  if (tile.kind == TileKind::factors) scale_block(w.scale + tile.scale + piece.first, block);
 }
 
-/// y of one piece of a tile row, some tokens at a time: then y and C z_ij stay in L2 from tile to tile.
-void expand_piece(X z, const Factors& w, const Piece& piece, index_t origin, Y y) {
-  constexpr index_t step = 128;
+/// y of one piece of a tile row. Where tiles are pivoted some tokens at a time: then y and C z_ij stay in L2 from tile
+/// to tile.
+void expand_piece(X z, const Factors& w, const Piece& piece, Y y) {
+  const index_t step = w.stack_sizes[piece.i] == z.cols ? z.rows : 128;
   for (index_t token = 0; token < z.rows; token += step) {
     const index_t tokens = std::min(step, z.rows - token);
-    expand_rows(multiply_transposed, z.rows_from(token, tokens), origin, w, piece.i, piece.first,
+    expand_rows(multiply_weights, z.rows_from(token, tokens), w, piece.i, piece.first,
                 y.block(token, w.row_offsets[piece.i] + piece.first, tokens, piece.rows));
   }
 }
@@ -228,19 +272,17 @@ void share_pieces(const std::vector<Piece>& pieces, index_t tokens, const F& f) 
 
 /// y of tile rows [first, last) for one chunk of tokens.
 void apply_tile_rows(Queue<Device::cpu>& queue, X x, const Factors& w, index_t first, index_t last, Y y) {
-  const index_t origin = w.block_offsets[first];
-  const index_t length = w.block_offsets[last] - origin;
-  const Y z = rank_space_of(x.rows, length);
+  const RankSpace z(w, x.rows, first, last);
   list_pieces(w, first, last);
   const std::vector<Piece>& projected = projections;  // the caller's, for all threads
   const std::vector<Piece>& expanded = expansions;
 #pragma omp parallel num_threads(queue.threads())
   {
     share_pieces(projected, x.rows, [&](const Piece& piece, index_t token, index_t tokens) {
-      project_piece(x.rows_from(token, tokens), w, piece, origin, z.rows_from(token, tokens));
+      project_piece(x.rows_from(token, tokens), w, piece, token, z);
     });
     share_pieces(expanded, x.rows, [&](const Piece& piece, index_t token, index_t tokens) {
-      expand_piece(z.rows_from(token, tokens), w, piece, origin, y.rows_from(token, tokens));
+      expand_piece(z.tile_row(piece.i).rows_from(token, tokens), w, piece, y.rows_from(token, tokens));
     });
   }
 }

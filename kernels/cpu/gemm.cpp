@@ -9,6 +9,7 @@
 #include <cstring>
 #include <utility>
 
+#include "kernels/cpu/bf16_product.hpp"
 #include "kernels/cpu/scratch.hpp"
 #include "kernels/cpu/simd.hpp"
 
@@ -43,7 +44,11 @@ void multiply_tile(const float* HWY_RESTRICT a, const float* HWY_RESTRICT b, ind
   const Floats d;
   Vector sums[R][2];
 #pragma GCC unroll 16
-  for (index_t r = 0; r < R; ++r) sums[r][0] = sums[r][1] = hn::Zero(d);
+  for (index_t r = 0; r < R; ++r) {
+    sums[r][0] = sums[r][1] = hn::Zero(d);
+    __builtin_prefetch(c + r * ldc, 1);
+    __builtin_prefetch(c + r * ldc + lanes, 1);
+  }
   for (index_t p = 0; p < k; ++p) {
     const Vector left = hn::Load(d, b + p * tile_cols);
     const Vector right = hn::Load(d, b + p * tile_cols + lanes);
@@ -84,6 +89,9 @@ void pack_rows(const T* rows, index_t ld, index_t n, index_t k, float* HWY_RESTR
     const hn::Repartition<double, decltype(d)> pairs;
     index_t p = 0;
     for (; p + 4 <= k; p += 4) {
+      if (p % 16 == 0) {  // the rows of the next tile
+        for (index_t r = 0; r < 4; ++r) __builtin_prefetch(rows + (tile_cols + i + r) * ld + p);
+      }
       const auto r0 = load(d, rows + i * ld + p);
       const auto r1 = load(d, rows + (i + 1) * ld + p);
       const auto r2 = load(d, rows + (i + 2) * ld + p);
@@ -119,6 +127,14 @@ void pack_cols(const float* rows, index_t ld, index_t n, index_t k, float* HWY_R
   }
 }
 
+/// Asks for every `step`th row of x's next tile, from first + part on: a part while each of the tile's products runs.
+void prefetch_rows(MatrixView<const float> x, index_t first, index_t part, index_t step) {
+  const index_t end = std::min(x.rows, first + tile_rows);
+  for (index_t i = first + part; i < end; i += step) {
+    for (index_t p = 0; p < x.cols; p += 16) __builtin_prefetch(x.row(i) + p);
+  }
+}
+
 /// y (rows, cols <= gemm_panel) = or += x packed, where x (rows, k) and packed holds tiles of (k, tile_cols).
 void multiply_panel(MatrixView<const float> x, const float* packed, MatrixView<float> y, bool add) {
   alignas(64) float left[tile_rows * row_stride];
@@ -130,6 +146,7 @@ void multiply_panel(MatrixView<const float> x, const float* packed, MatrixView<f
     for (index_t j = 0; j < y.cols; j += tile_cols) {
       const index_t cols = std::min(tile_cols, y.cols - j);
       const float* right = packed + j * k;
+      prefetch_rows(x, i + tile_rows, j / tile_cols, gemm_panel / tile_cols);
       if (cols == tile_cols) {
         multiply_rows[rows - 1](left, right, k, &y(i, j), y.ld, add);
         continue;
@@ -148,8 +165,7 @@ void multiply_panel(MatrixView<const float> x, const float* packed, MatrixView<f
 /// Walks over panels of y's columns and passes over k; pack(j, n, p, k, to) packs columns j … of rows p ….
 template <class Pack>
 void multiply_packed(MatrixView<const float> x, MatrixView<float> y, Write write, float* packed, const Pack& pack) {
-  const index_t passes = (x.cols + gemm_depth - 1) / gemm_depth;
-  const index_t depth = passes == 0 ? 0 : ((x.cols + passes - 1) / passes + 15) / 16 * 16;
+  const index_t depth = pass_depth(x.cols, gemm_depth);
   for (index_t j = 0; j < y.cols; j += gemm_panel) {
     const index_t cols = std::min(gemm_panel, y.cols - j);
     for (index_t p = 0; p < x.cols; p += depth) {
@@ -189,7 +205,8 @@ HWY_EXPORT(plain_product);
 
 thread_local Scratch packed_panel;  // (gemm_panel / tile_cols, gemm_depth, tile_cols)
 
-/// What a sum of nothing leaves in y; true if there is nothing more to do.
+}  // namespace
+
 bool finish_empty(index_t depth, MatrixView<float> y, Write write) {
   if (depth > 0 && y.rows > 0 && y.cols > 0) return false;
   if (write == Write::replace) {
@@ -198,11 +215,14 @@ bool finish_empty(index_t depth, MatrixView<float> y, Write write) {
   return true;
 }
 
-}  // namespace
-
 void multiply_transposed(MatrixView<const float> x, WeightView<> w, MatrixView<float> y, Write write) {
   if (finish_empty(x.cols, y, write)) return;
   HWY_DYNAMIC_DISPATCH(transposed_product)(x, w, y, write, packed_panel.get(gemm_panel * gemm_depth));
+}
+
+void multiply_weights(MatrixView<const float> x, WeightView<> w, MatrixView<float> y, Write write) {
+  const bool narrow = w.type == DType::bf16 && has_bf16_product();
+  (narrow ? multiply_bf16 : multiply_transposed)(x, w, y, write);
 }
 
 void multiply(MatrixView<const float> x, MatrixView<const float> b, MatrixView<float> y, Write write) {
@@ -218,7 +238,7 @@ TaskShape task_shape(index_t tokens, index_t outputs, int threads) {
   };
   if (threads == 1) return shape;
   while (shape.tokens > 128 && tasks() < tasks_per_thread * threads) shape.tokens /= 2;
-  while (shape.outputs > gemm_panel / 6 && tasks() < tasks_per_thread * threads) shape.outputs -= gemm_panel / 6;
+  while (shape.outputs > gemm_panel / 12 && tasks() < tasks_per_thread * threads) shape.outputs -= gemm_panel / 12;
   return shape;
 }
 

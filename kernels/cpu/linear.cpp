@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include <omp.h>
+
 #include "kernels/cpu/gemm.hpp"
 #include "kernels/cpu/matvec.hpp"
 #include "kernels/cpu/team.hpp"
@@ -13,15 +15,15 @@ namespace {
 using X = MatrixView<const float>;
 using Y = MatrixView<float>;
 
-/// Rows of w go over the threads in contiguous shares.
+/// Rows of w go over the threads in contiguous shares of whole cache lines of y.
 void linear_few(Queue<Device::cpu>& queue, X x, WeightView<> w, Y y, Write write) {
-  constexpr index_t block = 16;  // one cache line of y
-  const index_t blocks = (w.rows + block - 1) / block;
-#pragma omp parallel for schedule(static) num_threads(team_size(queue, w.rows* w.cols* size_of(w.type)))
-  for (index_t b = 0; b < blocks; ++b) {
-    const index_t first = b * block;
-    const index_t rows = std::min(block, w.rows - first);
-    multiply_few(x, w.rows_from(first, rows), y.block(0, first, y.rows, rows), write);
+  constexpr index_t line = 16;
+#pragma omp parallel num_threads(team_size(queue, w.rows* w.cols* size_of(w.type)))
+  {
+    const index_t part = omp_get_thread_num(), parts = omp_get_num_threads();
+    const auto start = [&](index_t p) { return std::min(w.rows, (w.rows * p / parts + line - 1) / line * line); };
+    const index_t first = start(part), rows = start(part + 1) - first;
+    if (rows > 0) multiply_few(x, w.rows_from(first, rows), y.block(0, first, y.rows, rows), write);
   }
 }
 
@@ -35,8 +37,7 @@ void linear_many(Queue<Device::cpu>& queue, X x, WeightView<> w, Y y, Write writ
     const index_t first = task % panels * shape.outputs;
     const index_t tokens = std::min(shape.tokens, x.rows - token);
     const index_t rows = std::min(shape.outputs, w.rows - first);
-    multiply_transposed(x.rows_from(token, tokens), w.rows_from(first, rows), y.block(token, first, tokens, rows),
-                        write);
+    multiply_weights(x.rows_from(token, tokens), w.rows_from(first, rows), y.block(token, first, tokens, rows), write);
   }
 }
 

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 
+#include "kernels/cpu/scratch.hpp"
 #include "kernels/cpu/simd.hpp"
 
 #undef HWY_TARGET_INCLUDE
@@ -19,84 +21,93 @@ using Floats = hn::ScalableTag<float>;
 using Vector = hn::Vec<Floats>;
 constexpr index_t lanes = hn::MaxLanes(Floats());
 
-/// What all rows of w share: x (T, k) and its last lanes with those that a full vector has already counted set to 0.
-template <index_t T>
+/// Numbers of a step over a row: two vectors, each with a chain of sums of its own.
+constexpr index_t step = 2 * lanes;
+
+/// What all rows of w share: x as rows are loaded, step after step. A row whose length is no multiple of a step is read
+/// to its end by a last step that overlaps the one before it; there x is zero where it has been counted already.
 struct Tokens {
-  const float* rows[T];
-  Vector tails[T];
-  index_t k;
+  const float* rows;  // (T, steps * step)
+  index_t stride;     // steps * step
+  index_t steps;      // full ones and, if any, the overlapping one
+  index_t last;       // number at which the last step starts
 };
 
-/// Asks for as many bytes as one step over R rows takes, some kilobytes ahead, into L2. R rows read side by side look
-/// random to the hardware's prefetcher, which besides stops at each page: bf16 then runs at 60 % of the bandwidth.
-template <index_t R, class W>
-HWY_INLINE void prefetch_ahead(const W* w, index_t p) {
-  constexpr index_t line = 64;
-  constexpr index_t distance = 8192;
-  const auto from = reinterpret_cast<std::uintptr_t>(w) + distance + R * p * sizeof(W);
-#pragma GCC unroll 8
-  for (index_t byte = 0; byte < R * lanes * static_cast<index_t>(sizeof(W)); byte += line) {
-    __builtin_prefetch(reinterpret_cast<const void*>(from + byte), 0, 2);
-  }
+/// Loads two vectors of weights. Those of f32 and f16 are neighbours; of bf16, which has no instruction to widen it,
+/// one load gives the numbers at even places, by a shift, and those at odd places, by a mask.
+template <class W>
+HWY_INLINE void load_step(const W* w, Vector& first, Vector& second) {
+  const Floats d;
+  first = load(d, w);
+  second = load(d, w + lanes);
 }
 
-/// y (T, R) = or += x (T, k) w (R, k)ᵀ. One chain of sums for each element: R * T chains hide the latency.
-template <index_t R, index_t T, class W>
-void dot_rows(const Tokens<T>& x, const W* HWY_RESTRICT w, index_t ldw, float* HWY_RESTRICT y, index_t ldy, bool add) {
+#if HWY_TARGET != HWY_SCALAR
+HWY_INLINE void load_step(const bf16* w, Vector& first, Vector& second) {
   const Floats d;
-  Vector sums[T][R];
+  const hn::RebindToUnsigned<Floats> whole;
+  const hn::Repartition<std::uint16_t, Floats> half;
+  const auto pairs = hn::BitCast(whole, hn::LoadU(half, reinterpret_cast<const std::uint16_t*>(w)));
+  first = hn::BitCast(d, hn::ShiftLeft<16>(pairs));
+  second = hn::BitCast(d, hn::And(pairs, hn::Set(whole, 0xffff0000u)));
+}
+#endif
+
+/// Where load_step puts number i of a step.
+template <class W>
+constexpr index_t place(index_t i) {
+  if constexpr (std::is_same_v<W, bf16> && HWY_TARGET != HWY_SCALAR) return i % 2 * lanes + i / 2;
+  return i;
+}
+
+/// Arranges x (T, k), k >= step, in `room` of x.rows * round_up(k, step) numbers.
+template <class W>
+Tokens arrange(MatrixView<const float> x, float* room) {
+  const index_t full = x.cols / step;
+  const index_t steps = (x.cols + step - 1) / step;
+  for (index_t t = 0; t < x.rows; ++t) {
+    float* to = room + t * steps * step;
+    for (index_t s = 0; s < full; ++s) {
+      for (index_t i = 0; i < step; ++i) to[s * step + place<W>(i)] = x(t, s * step + i);
+    }
+    if (steps == full) continue;
+    const index_t first = x.cols - step;
+    for (index_t i = 0; i < step; ++i) to[full * step + place<W>(i)] = first + i < full * step ? 0 : x(t, first + i);
+  }
+  return {room, steps * step, steps, x.cols - step};
+}
+
+/// y (T) = or += x (T, k) · w (k). Rows are read one after the other, as they lie in memory: read side by side they
+/// look random to the hardware's prefetcher, and a core reads at half of its bandwidth.
+template <index_t T, class W>
+HWY_INLINE void dot_row(const Tokens& x, const W* HWY_RESTRICT w, float* HWY_RESTRICT y, index_t ldy, bool add) {
+  const Floats d;
+  Vector sums[T][2];
+#pragma GCC unroll 4
+  for (index_t t = 0; t < T; ++t) sums[t][0] = sums[t][1] = hn::Zero(d);
+  for (index_t s = 0; s < x.steps; ++s) {
+    Vector first, second;
+    load_step(w + std::min(s * step, x.last), first, second);
+    const float* factors = x.rows + s * step;
+#pragma GCC unroll 4
+    for (index_t t = 0; t < T; ++t) {
+      sums[t][0] = hn::MulAdd(first, hn::LoadU(d, factors + t * x.stride), sums[t][0]);
+      sums[t][1] = hn::MulAdd(second, hn::LoadU(d, factors + t * x.stride + lanes), sums[t][1]);
+    }
+  }
+#pragma GCC unroll 4
   for (index_t t = 0; t < T; ++t) {
-    for (index_t r = 0; r < R; ++r) sums[t][r] = hn::Zero(d);
-  }
-  index_t p = 0;
-  for (; p + lanes <= x.k; p += lanes) {
-    if constexpr (R > 1) prefetch_ahead<R>(w, p);
-    Vector factors[T];
-#pragma GCC unroll 4
-    for (index_t t = 0; t < T; ++t) factors[t] = hn::LoadU(d, x.rows[t] + p);
-#pragma GCC unroll 8
-    for (index_t r = 0; r < R; ++r) {
-      const Vector weights = load(d, w + r * ldw + p);
-#pragma GCC unroll 4
-      for (index_t t = 0; t < T; ++t) sums[t][r] = hn::MulAdd(weights, factors[t], sums[t][r]);
-    }
-  }
-  if (p < x.k) {
-#pragma GCC unroll 8
-    for (index_t r = 0; r < R; ++r) {
-      const Vector weights = load(d, w + r * ldw + x.k - lanes);
-#pragma GCC unroll 4
-      for (index_t t = 0; t < T; ++t) sums[t][r] = hn::MulAdd(weights, x.tails[t], sums[t][r]);
-    }
-  }
-  for (index_t t = 0; t < T; ++t) {
-    for (index_t r = 0; r < R; ++r) {
-      const float sum = hn::GetLane(hn::SumOfLanes(d, sums[t][r]));
-      y[t * ldy + r] = add ? y[t * ldy + r] + sum : sum;
-    }
+    const float sum = hn::GetLane(hn::SumOfLanes(d, hn::Add(sums[t][0], sums[t][1])));
+    y[t * ldy] = add ? y[t * ldy] + sum : sum;
   }
 }
 
 template <index_t T, class W>
-void dot_tokens(MatrixView<const float> x, const W* w, index_t ldw, MatrixView<float> y, bool add) {
-  const Floats d;
-  constexpr index_t rows_at_once = 4;
-  Tokens<T> tokens;
-  tokens.k = x.cols;
-  const index_t left = x.cols % lanes;
-  const auto counted = hn::Lt(hn::Iota(d, 0), hn::Set(d, static_cast<float>(lanes - left)));
-  for (index_t t = 0; t < T; ++t) {
-    tokens.rows[t] = x.row(t);
-    tokens.tails[t] = hn::IfThenZeroElse(counted, hn::LoadU(d, x.row(t) + x.cols - lanes));
-  }
-  index_t i = 0;
-  for (; i + rows_at_once <= y.cols; i += rows_at_once) {
-    dot_rows<rows_at_once, T>(tokens, w + i * ldw, ldw, &y(0, i), y.ld, add);
-  }
-  for (; i < y.cols; ++i) dot_rows<1, T>(tokens, w + i * ldw, ldw, &y(0, i), y.ld, add);
+void dot_rows(const Tokens& x, const W* w, index_t ldw, MatrixView<float> y, bool add) {
+  for (index_t i = 0; i < y.cols; ++i) dot_row<T>(x, w + i * ldw, &y(0, i), y.ld, add);
 }
 
-/// Rows shorter than a vector.
+/// Rows shorter than a step.
 template <class W>
 void dot_short(MatrixView<const float> x, const W* w, index_t ldw, MatrixView<float> y, bool add) {
   for (index_t i = 0; i < y.cols; ++i) {
@@ -109,28 +120,29 @@ void dot_short(MatrixView<const float> x, const W* w, index_t ldw, MatrixView<fl
 }
 
 template <class W>
-void dot_all(MatrixView<const float> x, const W* w, index_t ldw, MatrixView<float> y, bool add) {
-  if (x.cols < lanes) return dot_short(x, w, ldw, y, add);
+void dot_all(MatrixView<const float> x, const W* w, index_t ldw, MatrixView<float> y, bool add, Scratch& room) {
+  if (x.cols < step) return dot_short(x, w, ldw, y, add);
+  const Tokens all = arrange<W>(x, room.get(x.rows * (x.cols + step)));
   // Beyond four tokens w is read again, from L2: hence blocks of its rows.
-  constexpr index_t rows_in_cache = 64;
+  const index_t rows_in_cache = x.rows <= 4 ? y.cols : 64;
   for (index_t i = 0; i < y.cols; i += rows_in_cache) {
     const index_t rows = std::min(rows_in_cache, y.cols - i);
     for (index_t t = 0; t < x.rows;) {
       const index_t count = std::min<index_t>(4, x.rows - t);
-      const MatrixView<const float> some = x.rows_from(t, count);
+      const Tokens some{all.rows + t * all.stride, all.stride, all.steps, all.last};
       const MatrixView<float> out = y.block(t, i, count, rows);
       switch (count) {
         case 1:
-          dot_tokens<1>(some, w + i * ldw, ldw, out, add);
+          dot_rows<1>(some, w + i * ldw, ldw, out, add);
           break;
         case 2:
-          dot_tokens<2>(some, w + i * ldw, ldw, out, add);
+          dot_rows<2>(some, w + i * ldw, ldw, out, add);
           break;
         case 3:
-          dot_tokens<3>(some, w + i * ldw, ldw, out, add);
+          dot_rows<3>(some, w + i * ldw, ldw, out, add);
           break;
         default:
-          dot_tokens<4>(some, w + i * ldw, ldw, out, add);
+          dot_rows<4>(some, w + i * ldw, ldw, out, add);
           break;
       }
       t += count;
@@ -138,8 +150,8 @@ void dot_all(MatrixView<const float> x, const W* w, index_t ldw, MatrixView<floa
   }
 }
 
-void few_rows_product(MatrixView<const float> x, WeightView<> w, MatrixView<float> y, bool add) {
-  with_pointer(w.data, w.type, [&](const auto* data) HWY_ATTR { dot_all(x, data, w.ld, y, add); });
+void few_rows_product(MatrixView<const float> x, WeightView<> w, MatrixView<float> y, bool add, Scratch& room) {
+  with_pointer(w.data, w.type, [&](const auto* data) HWY_ATTR { dot_all(x, data, w.ld, y, add, room); });
 }
 
 }  // namespace hack::kernels::HWY_NAMESPACE
@@ -150,8 +162,12 @@ namespace hack::kernels {
 
 HWY_EXPORT(few_rows_product);
 
+namespace {
+thread_local Scratch arranged;  // x, as rows of w are read
+}
+
 void multiply_few(MatrixView<const float> x, WeightView<> w, MatrixView<float> y, Write write) {
-  HWY_DYNAMIC_DISPATCH(few_rows_product)(x, w, y, write == Write::add);
+  HWY_DYNAMIC_DISPATCH(few_rows_product)(x, w, y, write == Write::add, arranged);
 }
 
 }  // namespace hack::kernels

@@ -36,7 +36,7 @@ Generated generate(Llama<D>& llama, std::span<const int> prompt, const GenerateO
   Clock::time_point start = Clock::now();
   MatrixView<const float, D> states;
   for (index_t begin = 0; begin < prompt_tokens; begin += chunk_tokens) {
-    states = llama.forward(prompt.subspan(begin, std::min(chunk_tokens, prompt_tokens - begin)), cache);
+    states = llama.last_state(prompt.subspan(begin, std::min(chunk_tokens, prompt_tokens - begin)), cache);
   }
   std::vector<int> seen(prompt.begin(), prompt.end());
   for (index_t i = 0; i < options.max_tokens; ++i) {

@@ -36,6 +36,16 @@ KvCache<D> Llama<D>::make_cache(index_t capacity) const {
 
 template <Device D>
 MatrixView<const float, D> Llama<D>::forward(std::span<const int> ids, KvCache<D>& cache) {
+  return run(ids, cache, std::ssize(ids));
+}
+
+template <Device D>
+MatrixView<const float, D> Llama<D>::last_state(std::span<const int> ids, KvCache<D>& cache) {
+  return run(ids, cache, 1);
+}
+
+template <Device D>
+MatrixView<const float, D> Llama<D>::run(std::span<const int> ids, KvCache<D>& cache, index_t outputs) {
   const index_t tokens = std::ssize(ids);
   HACK_EXPECT(tokens > 0 && cache.length() + tokens <= cache.capacity());
   for (int id : ids) {
@@ -49,18 +59,22 @@ MatrixView<const float, D> Llama<D>::forward(std::span<const int> ids, KvCache<D
     stream_ = Buffer<float, D>(tokens * config_.hidden_size);
     states_ = Buffer<float, D>(tokens * config_.hidden_size);
   }
-  const MatrixView<float, D> x(stream_.data(), tokens, config_.hidden_size);
+  MatrixView<float, D> x(stream_.data(), tokens, config_.hidden_size);
   kernels::embed(queue_, ids, embedding_.view(), plan_.vocabulary.begin, x);
   comm::all_reduce_sum<D>(tensor_, queue_, x);
   for (index_t i = 0; i < config_.layers; ++i) {
     const LlamaLayer<D>& layer = layers_[i];
-    const auto mixed = runner_.attention_mix(layer, runner_.attention_input(layer, x), plan_.kv_of_head, cache.length(),
-                                             cache.keys(i), cache.values(i));
+    auto mixed = runner_.attention_mix(layer, runner_.attention_input(layer, x), plan_.kv_of_head, cache.length(),
+                                       cache.keys(i), cache.values(i));
+    if (i + 1 == config_.layers) {  // keys and values of all ids are in the cache
+      mixed = mixed.rows_from(tokens - outputs, outputs);
+      x = x.rows_from(tokens - outputs, outputs);
+    }
     runner_.add_attention(layer, mixed, x);
     runner_.add_mlp(layer, runner_.mlp_inner(layer, runner_.mlp_input(layer, x)), x);
   }
   cache.advance(tokens);
-  const MatrixView<float, D> states(states_.data(), tokens, config_.hidden_size);
+  const MatrixView<float, D> states(states_.data(), outputs, config_.hidden_size);
   kernels::rms_norm<D>(queue_, x, final_norm_.data(), config_.rms_norm_eps, states);
   return states;
 }
@@ -127,7 +141,7 @@ std::vector<float> Llama<D>::logits(MatrixView<const float, D> state) {
 
 template <Device D>
 index_t Llama<D>::bytes_per_token() const {
-  index_t bytes = head().rows * head().cols * size_of(head().type) + final_norm_.bytes();
+  index_t bytes = head_bytes() + final_norm_.bytes();
   for (const LlamaLayer<D>& layer : layers_) {
     bytes += layer.input_norm.bytes() + layer.post_attention_norm.bytes();
     for (const LinearLayer<D>* part : {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down}) {

@@ -28,6 +28,10 @@ class Llama {
   /// Returns the final normed states (tokens, hidden), valid until the next call; the same on every rank.
   MatrixView<const float, D> forward(std::span<const int> ids, KvCache<D>& cache);
 
+  /// forward() for the last of the ids alone: its final normed state (1, hidden). What only the others need is left
+  /// out.
+  MatrixView<const float, D> last_state(std::span<const int> ids, KvCache<D>& cache);
+
   /// Negative log-likelihoods, in nats, of targets[t] after state t; the same on every rank.
   std::vector<float> losses(MatrixView<const float, D> states, std::span<const int> targets);
 
@@ -40,10 +44,14 @@ class Llama {
 
   /// Bytes of weights this rank reads for one decoded token.
   index_t bytes_per_token() const;
+  /// Of these, bytes of the head, which makes logits of states.
+  index_t head_bytes() const { return head().rows * head().cols * size_of(head().type); }
   /// Bytes of weights this rank holds.
   index_t bytes_held() const;
 
  private:
+  /// Both of these: states of the last `outputs` ids.
+  MatrixView<const float, D> run(std::span<const int> ids, KvCache<D>& cache, index_t outputs);
   WeightView<D> head() const { return config_.tied_embeddings ? embedding_.view() : head_.view(); }
 
   LlamaConfig config_;

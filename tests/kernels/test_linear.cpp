@@ -1,5 +1,7 @@
 #include "kernels/linear.hpp"
 
+#include "kernels/cpu/bf16_product.hpp"
+
 #include <gtest/gtest.h>
 
 #include "tests/kernels/random_data.hpp"
@@ -17,12 +19,21 @@ void run(int threads, const std::vector<float>& x, const WeightView<>& w, index_
   linear<Device::cpu>(queue, view_of(x, tokens, w.cols), w, view_of(y, tokens, w.rows), write);
 }
 
+/// x with bf16 weights in bf16, too: then nothing is rounded on a CPU that multiplies bf16 numbers.
+std::vector<float> inputs_for(DType type, index_t size) {
+  std::vector<float> x = random_floats(size, 2);
+  if (type == DType::bf16) {
+    for (float& value : x) value = to_float(to_bf16(value));
+  }
+  return x;
+}
+
 /// Compares with sums in f64. An f32 sum of k products in any order is off by at most k · eps · Σ |x w|, the final
 /// addition to y by eps · |y| more.
 void check(index_t tokens, index_t in, index_t out, DType type) {
   SCOPED_TRACE(testing::Message() << tokens << " tokens, " << out << " x " << in << " " << to_string(type));
   const RandomWeights w(out, in, type, 1);
-  const std::vector<float> x = random_floats(tokens * in, 2);
+  const std::vector<float> x = inputs_for(type, tokens * in);
   const std::vector<float> before = random_floats(tokens * out, 3);
   std::vector<float> replaced = before;
   std::vector<float> added = before;
@@ -71,12 +82,27 @@ TEST(Linear, MatchesNaiveSumsOverSeveralBlocks) {
   }
 }
 
+TEST(Linear, RoundsManyTokensToTheTypeOfBf16Weights) {
+  if (!has_bf16_product()) GTEST_SKIP() << "this CPU has no product of bf16 numbers";
+  const index_t tokens = 31, in = 333, out = 77;
+  const RandomWeights w(out, in, DType::bf16, 1);
+  std::vector<float> exact = random_floats(tokens * in, 2);
+  exact[5] = 3e38f;
+  exact[400] = -0.0f;
+  std::vector<float> rounded = exact;
+  for (float& value : rounded) value = to_float(to_bf16(value));
+  std::vector<float> y(static_cast<std::size_t>(tokens * out)), expected = y;
+  run(1, exact, w.view, tokens, y, Write::replace);
+  run(1, rounded, w.view, tokens, expected, Write::replace);
+  EXPECT_EQ(y, expected);
+}
+
 TEST(Linear, ReadsAndWritesViewsWithALeadingDimension) {
   for (index_t tokens : {1, 20}) {
     const index_t in = 37;
     const index_t out = 21;
     const RandomWeights w(out, in + 5, DType::bf16, 1);
-    const std::vector<float> x = random_floats(tokens * (in + 3), 2);
+    const std::vector<float> x = inputs_for(DType::bf16, tokens * (in + 3));
     std::vector<float> y(static_cast<std::size_t>(tokens * (out + 2)), 7.0f);
     Queue<Device::cpu> queue(2);
     linear<Device::cpu>(queue, {x.data(), tokens, in, in + 3}, {w.bytes.data(), DType::bf16, out, in, in + 5},

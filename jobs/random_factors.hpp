@@ -1,0 +1,40 @@
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model/checkpoint/llama_config.hpp"
+#include "svd/factor_source.hpp"
+
+namespace hack::jobs {
+
+/// Factors of random numbers, in bf16, of one rank and storage for all tiles: for timings of shapes that were never
+/// compressed. A pivoted tile's pivots are spread evenly over its rows. Numbers are such that products neither grow nor
+/// vanish: of variance 1 / columns in V, of mean square 1 in all else.
+class RandomFactors final : public svd::FactorSource {
+ public:
+  /// Tiles of 128 × 128 have rank `rank`, clipped ones at most their full rank.
+  RandomFactors(index_t rank, svd::Storage storage);
+
+  /// Adds a matrix (rows, cols).
+  void add(const std::string& name, index_t rows, index_t cols);
+  /// Adds gate, up and down of all layers.
+  void add_mlp(const model::LlamaConfig& config);
+
+  const svd::ArchiveInfo& info() const override { return info_; }
+  const std::vector<std::string>& matrices() const override { return names_; }
+  bool contains(std::string_view name) const override { return tables_.find(name) != tables_.end(); }
+  const svd::MatrixTable& matrix(std::string_view name) const override;
+  std::vector<svd::StoredTile> read_tiles(std::string_view name, index_t i, index_t first_col,
+                                          index_t last_col) const override;
+
+ private:
+  index_t rank_;
+  svd::ArchiveInfo info_;
+  std::vector<std::string> names_;
+  std::map<std::string, svd::MatrixTable, std::less<>> tables_;
+};
+
+}  // namespace hack::jobs

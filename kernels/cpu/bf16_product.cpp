@@ -1,0 +1,208 @@
+// The matrix product of AVX512_BF16: vdpbf16ps adds two products of bf16 pairs to each of 16 sums, twice the flops of
+// an f32 multiply-add. The SIMD library of the other products knows no such instruction, hence intrinsics.
+
+#include "kernels/cpu/bf16_product.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <cstring>
+#include <utility>
+
+#include "kernels/cpu/scratch.hpp"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#define HACK_BF16 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")))
+#endif
+
+namespace hack::kernels {
+
+#if defined(__x86_64__)
+namespace {
+
+// A 32-bit lane holds a pair of numbers that follow each other in a row; depths are counted in pairs.
+constexpr index_t lanes = 16;
+constexpr index_t tile_cols = 2 * lanes;
+constexpr index_t tile_rows = 14;  // 28 sums, two vectors of the packed operand and one broadcast: 31 of 32 registers
+constexpr index_t row_stride = gemm_depth + 16;  // not a power of two: rows must not share a set of the cache
+static_assert(gemm_panel % tile_cols == 0 && gemm_depth % lanes == 0);
+
+thread_local Scratch packed_panel;  // (gemm_panel / tile_cols, gemm_depth, tile_cols)
+
+/// c (R, tile_cols) = or += a (R, k) b (k, tile_cols); a with row_stride, b packed.
+template <index_t R>
+HACK_BF16 void multiply_tile(const float* __restrict a, const float* __restrict b, index_t k, float* __restrict c,
+                             index_t ldc, bool add) {
+  __m512 sums[R][2];
+#pragma GCC unroll 16
+  for (index_t r = 0; r < R; ++r) {
+    sums[r][0] = sums[r][1] = _mm512_setzero_ps();
+    __builtin_prefetch(c + r * ldc, 1);
+    __builtin_prefetch(c + r * ldc + lanes, 1);
+  }
+  for (index_t p = 0; p < k; ++p) {
+    const auto left = reinterpret_cast<__m512bh>(_mm512_load_ps(b + p * tile_cols));
+    const auto right = reinterpret_cast<__m512bh>(_mm512_load_ps(b + p * tile_cols + lanes));
+#pragma GCC unroll 16
+    for (index_t r = 0; r < R; ++r) {
+      const auto factor = reinterpret_cast<__m512bh>(_mm512_set1_ps(a[r * row_stride + p]));
+      sums[r][0] = _mm512_dpbf16_ps(sums[r][0], factor, left);
+      sums[r][1] = _mm512_dpbf16_ps(sums[r][1], factor, right);
+    }
+  }
+#pragma GCC unroll 16
+  for (index_t r = 0; r < R; ++r) {
+    float* row = c + r * ldc;
+    if (add) {
+      sums[r][0] = _mm512_add_ps(_mm512_loadu_ps(row), sums[r][0]);
+      sums[r][1] = _mm512_add_ps(_mm512_loadu_ps(row + lanes), sums[r][1]);
+    }
+    _mm512_storeu_ps(row, sums[r][0]);
+    _mm512_storeu_ps(row + lanes, sums[r][1]);
+  }
+}
+
+using TileFunction = void (*)(const float*, const float*, index_t, float*, index_t, bool);
+
+template <std::size_t... R>
+constexpr std::array<TileFunction, tile_rows> tile_functions(std::index_sequence<R...>) {
+  return {&multiply_tile<static_cast<index_t>(R) + 1>...};
+}
+constexpr auto multiply_rows = tile_functions(std::make_index_sequence<tile_rows>());  // [R - 1]
+
+/// Transposes 16 × 16 lanes in registers.
+HACK_BF16 inline void transpose_lanes(__m512i (&row)[lanes]) {
+  __m512i t[lanes];
+  for (int i = 0; i < 16; i += 2) {
+    t[i] = _mm512_unpacklo_epi32(row[i], row[i + 1]);
+    t[i + 1] = _mm512_unpackhi_epi32(row[i], row[i + 1]);
+  }
+  for (int i = 0; i < 16; i += 4) {
+    row[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+    row[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+    row[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+    row[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+  }
+  for (int i = 0; i < 4; ++i) {  // now row[4 g + i] has columns i, i + 4, i + 8, i + 12 of rows 4 g …
+    const __m512i low = _mm512_shuffle_i32x4(row[i], row[i + 4], 0x88);
+    const __m512i high = _mm512_shuffle_i32x4(row[i], row[i + 4], 0xdd);
+    const __m512i low2 = _mm512_shuffle_i32x4(row[i + 8], row[i + 12], 0x88);
+    const __m512i high2 = _mm512_shuffle_i32x4(row[i + 8], row[i + 12], 0xdd);
+    t[i] = _mm512_shuffle_i32x4(low, low2, 0x88);
+    t[i + 8] = _mm512_shuffle_i32x4(low, low2, 0xdd);
+    t[i + 4] = _mm512_shuffle_i32x4(high, high2, 0x88);
+    t[i + 12] = _mm512_shuffle_i32x4(high, high2, 0xdd);
+  }
+  for (int i = 0; i < 16; ++i) row[i] = t[i];
+}
+
+/// Loads the first `count` <= 32 numbers at `from`, zeros beyond.
+HACK_BF16 inline __m512i load_numbers(const bf16* from, index_t count) {
+  if (count >= 2 * lanes) return _mm512_loadu_si512(from);
+  return _mm512_maskz_loadu_epi16((__mmask32{1} << count) - 1, from);
+}
+
+/// packed[p][i] = pair p of rows[i] for i < n, zero up to tile_cols; rows (n, k numbers) with leading dimension ld.
+HACK_BF16 void pack_rows(const bf16* rows, index_t ld, index_t n, index_t k, float* __restrict packed) {
+  const index_t pairs = (k + 1) / 2;
+  for (index_t p = 0; p < pairs; p += lanes) {
+    for (index_t first = 0; first < tile_cols; first += lanes) {
+      __m512i block[lanes];
+      for (index_t i = 0; i < lanes; ++i) {
+        const bf16* row = rows + (first + i) * ld + 2 * p;
+        block[i] = first + i < n ? load_numbers(row, k - 2 * p) : _mm512_setzero_si512();
+        __builtin_prefetch(row + tile_cols * ld);  // the next tile's
+      }
+      transpose_lanes(block);
+      const index_t count = std::min(lanes, pairs - p);
+      for (index_t i = 0; i < count; ++i) _mm512_store_si512(packed + (p + i) * tile_cols + first, block[i]);
+    }
+  }
+}
+
+/// Rounds k numbers to bf16, to nearest, ties to even; pairs beyond them are zeros up to a vector's end.
+HACK_BF16 void round_row(const float* row, index_t k, float* __restrict rounded) {
+  index_t p = 0;
+  for (; p + 2 * lanes <= k; p += 2 * lanes) {
+    const __m512bh numbers = _mm512_cvtne2ps_pbh(_mm512_loadu_ps(row + p + lanes), _mm512_loadu_ps(row + p));
+    _mm512_store_si512(rounded + p / 2, reinterpret_cast<__m512i>(numbers));
+  }
+  if (p == k) return;
+  const index_t left = k - p;
+  const auto mask = [](index_t count) { return static_cast<__mmask16>((1u << std::clamp<index_t>(count, 0, 16)) - 1); };
+  const __m512bh numbers = _mm512_cvtne2ps_pbh(_mm512_maskz_loadu_ps(mask(left - lanes), row + p + lanes),
+                                               _mm512_maskz_loadu_ps(mask(left), row + p));
+  _mm512_store_si512(rounded + p / 2, reinterpret_cast<__m512i>(numbers));
+}
+
+/// Asks for every `step`th row of x's next tile, from first + part on: a part while each of the tile's products runs.
+void prefetch_rows(MatrixView<const float> x, index_t first, index_t part, index_t step) {
+  const index_t end = std::min(x.rows, first + tile_rows);
+  for (index_t i = first + part; i < end; i += step) {
+    for (index_t p = 0; p < x.cols; p += 16) __builtin_prefetch(x.row(i) + p);
+  }
+}
+
+/// y (rows, cols <= gemm_panel) = or += x packed, where x (rows, k) and packed holds tiles of (pairs of k, tile_cols).
+HACK_BF16 void multiply_panel(MatrixView<const float> x, const float* packed, MatrixView<float> y, bool add) {
+  alignas(64) float left[tile_rows * row_stride];
+  alignas(64) float edge[tile_rows * tile_cols];
+  const index_t pairs = (x.cols + 1) / 2;
+  for (index_t i = 0; i < x.rows; i += tile_rows) {
+    const index_t rows = std::min(tile_rows, x.rows - i);
+    for (index_t r = 0; r < rows; ++r) round_row(x.row(i + r), x.cols, left + r * row_stride);
+    for (index_t j = 0; j < y.cols; j += tile_cols) {
+      const index_t cols = std::min(tile_cols, y.cols - j);
+      const float* right = packed + j * pairs;
+      prefetch_rows(x, i + tile_rows, j / tile_cols, gemm_panel / tile_cols);
+      if (cols == tile_cols) {
+        multiply_rows[rows - 1](left, right, pairs, &y(i, j), y.ld, add);
+        continue;
+      }
+      multiply_rows[rows - 1](left, right, pairs, edge, tile_cols, false);
+      for (index_t r = 0; r < rows; ++r) {
+        for (index_t c = 0; c < cols; ++c) {
+          const float sum = edge[r * tile_cols + c];
+          y(i + r, j + c) = add ? y(i + r, j + c) + sum : sum;
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+
+bool has_bf16_product() {
+  static const bool has = __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512bw") &&
+                          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+  return has;
+}
+
+void multiply_bf16(MatrixView<const float> x, WeightView<> w, MatrixView<float> y, Write write) {
+  HACK_EXPECT(w.type == DType::bf16);
+  if (finish_empty(x.cols, y, write)) return;
+  const auto* weights = static_cast<const bf16*>(w.data);
+  const index_t depth = pass_depth(x.cols, 2 * gemm_depth);
+  float* packed = packed_panel.get(gemm_panel * gemm_depth);
+  for (index_t j = 0; j < y.cols; j += gemm_panel) {
+    const index_t cols = std::min(gemm_panel, y.cols - j);
+    for (index_t p = 0; p < x.cols; p += depth) {
+      const index_t k = std::min(depth, x.cols - p);
+      for (index_t c = 0; c < cols; c += tile_cols) {
+        pack_rows(weights + (j + c) * w.ld + p, w.ld, std::min(tile_cols, cols - c), k, packed + c * ((k + 1) / 2));
+      }
+      multiply_panel(x.block(0, p, x.rows, k), packed, y.block(0, j, y.rows, cols), write == Write::add || p > 0);
+    }
+  }
+}
+
+#else
+
+bool has_bf16_product() { return false; }
+
+void multiply_bf16(MatrixView<const float>, WeightView<>, MatrixView<float>, Write) { HACK_EXPECT(false); }
+
+#endif
+
+}  // namespace hack::kernels
