@@ -6,6 +6,7 @@
 #include "kernels/cuda/elementwise.cuh"
 #include "kernels/cuda/factored_linear.cuh"
 #include "kernels/cuda/factored_product.cuh"
+#include "kernels/cuda/gated_linear.cuh"
 #include "kernels/cuda/gram.cuh"
 #include "kernels/cuda/linear.cuh"
 #include "kernels/cuda/tile_svd.cuh"
@@ -16,6 +17,7 @@
   HACK_LINEAR_KERNELS(X)           \
   HACK_FACTORED_KERNELS(X)         \
   HACK_FACTORED_PRODUCT_KERNELS(X) \
+  HACK_GATED_KERNELS(X)            \
   HACK_ATTENTION_KERNELS(X)        \
   HACK_VOCABULARY_KERNELS(X)       \
   HACK_GRAM_KERNELS(X)             \

@@ -3,7 +3,7 @@
 #include "kernels/attention.hpp"
 #include "kernels/divergence.hpp"
 #include "kernels/elementwise.hpp"
-#include "kernels/factored_linear.hpp"
+#include "kernels/gated_linear.hpp"
 #include "kernels/gram.hpp"
 #include "kernels/linear.hpp"
 #include "kernels/vocabulary.hpp"
@@ -79,6 +79,11 @@ void partial_divergences<D>(Queue<D>&, X, X, WeightView<D>, std::span<PartialDiv
 
 template <>
 void factored_linear<D>(Queue<D>&, X, const FactoredView<D>&, Y) {
+  refuse();
+}
+
+template <>
+void gated_linear<D>(Queue<D>&, X, const AffineView<D>&, const AffineView<D>&, Y, Y) {
   refuse();
 }
 

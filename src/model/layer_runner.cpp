@@ -3,6 +3,7 @@
 #include "comm/collectives.hpp"
 #include "kernels/attention.hpp"
 #include "kernels/elementwise.hpp"
+#include "kernels/gated_linear.hpp"
 
 namespace hack::model {
 namespace {
@@ -68,9 +69,7 @@ template <Device D>
 auto LayerRunner<D>::mlp_inner(const LlamaLayer<D>& layer, Input input) -> Input {
   const Stream gate = room(gate_, input.rows, layer.gate.rows());
   const Stream up = room(up_, input.rows, layer.up.rows());
-  layer.gate.apply(queue_, input, gate);
-  layer.up.apply(queue_, input, up);
-  kernels::swiglu<D>(queue_, up, gate);
+  kernels::gated_linear<D>(queue_, input, layer.gate.view(), layer.up.view(), gate, up);
   return gate;
 }
 
