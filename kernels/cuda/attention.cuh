@@ -37,8 +37,7 @@ struct AppendToCache {
 };
 
 /// One query: the softmax of a head over one part of the context, parts (heads, parts, head_dim + 2): weighted sums,
-/// maximum, sum of exps. Eight lanes a key. Launched for as many positions as there can be, where the device alone
-/// knows how many there are.
+/// maximum, sum of exps. Eight lanes a key. Launched for all there can be where the device alone knows how many.
 struct AttendPart {
   static constexpr const char* name = "AttendPart";
   static constexpr int max_threads = 128;
@@ -63,8 +62,7 @@ struct AttendPart {
     const int dim = static_cast<int>(keys.head_dim);
     const index_t positions = value_of(position) + 1;
     const index_t count_of_parts = (most_positions + positions_of_part - 1) / positions_of_part;
-    const index_t head = exec.block() / count_of_parts;
-    const index_t kv = heads.kv[head];
+    const index_t head = exec.block() / count_of_parts, kv = heads.kv[head];
     const index_t first = exec.block() % count_of_parts * positions_of_part;
     if (first >= positions) return;
     const int count = static_cast<int>(positions - first < positions_of_part ? positions - first : positions_of_part);
@@ -168,10 +166,9 @@ struct AttendBlock {
   HACK_BODY void operator()(Exec& exec) const {
     const int dim = static_cast<int>(keys.head_dim), stride = dim + 1;
     const index_t blocks = (q.rows + block - 1) / block;
-    const index_t head = exec.block() % head_count;
+    const index_t head = exec.block() % head_count, kv = heads.kv[head];
     const index_t first = (blocks - 1 - exec.block() / head_count) * block;  // those that see most keys go first
     const int count = static_cast<int>(q.rows - first < block ? q.rows - first : block);
-    const index_t kv = heads.kv[head];
     const auto queries = exec.template shared<float>(0);
     const auto panel = exec.template shared<float>(block * stride);
     const auto scores = exec.template shared<float>(2 * block * stride);
