@@ -52,15 +52,14 @@ comm::Hash hash_of(const model::TokenWindows& windows, const model::RankChoices&
 
 }  // namespace
 
-Compressor::Compressor(const Session& session, const model::Checkpoint& checkpoint, DType type)
-    : session_(session), checkpoint_(checkpoint), type_(type), queue_(session.threads()) {
-  validate(session.device() == Device::cpu || session.options().device == "auto",
-           "compress runs on the CPU only; use --device cpu");
-}
+Compressor::Compressor(Session& session, const model::Checkpoint& checkpoint, DType type)
+    : session_(session), checkpoint_(checkpoint), type_(type), queue_(session.threads()) {}
 
 Compressed Compressor::run(const CompressionOptions& options, const std::filesystem::path& output,
                            FinishedSteps steps) {
   options.check();
+  validate(session_.options().device != "cuda" || options.layerwise(type_).refine.has_value(),
+           "of a compression, only refinement runs on a GPU; add --refine STEPS, or use --device cpu");
   { const comm::TemporaryFile unwritable_places_are_errors_now(output); }
   const auto start = std::chrono::steady_clock::now();
   const Task task{options,
@@ -112,6 +111,11 @@ Compressed Compressor::run_layerwise(const Task& task) {
   Progress progress(session_.log(), "compress", "layers");
   model::LayerwiseOptions layerwise = options.layerwise(type_);
   layerwise.statistics_folder = folder;
+  if (layerwise.refine && session_.device() == Device::cuda) {
+    session_.take_gpu();
+    if (!gpu_) gpu_ = std::make_unique<Queue<Device::cuda>>(session_.threads());
+    layerwise.gpu = gpu_.get();
+  }
   model::LayerwiseReport report = model::compress_layerwise(
       session_.world(), queue_, checkpoint_, windows, layerwise, ranks, task.header, task.output,
       [&](index_t done, index_t total) { progress.update(done, total); }, journal.get());

@@ -43,7 +43,7 @@ enum class FinishedSteps { forgotten, kept, resumed };
 class Compressor {
  public:
   /// The references outlive this. `type`: what weights are held in.
-  Compressor(const Session& session, const model::Checkpoint& checkpoint, DType type);
+  Compressor(Session& session, const model::Checkpoint& checkpoint, DType type);
 
   /// Writes one archive. Measured losses are kept in its folder, where the next run with the same text finds them;
   /// finished steps, until it is whole, in `output` + ".parts". An Error where options contradict each other, a text is
@@ -86,11 +86,12 @@ class Compressor {
   std::vector<svd::MatrixSource> sources(const CompressionOptions& options) const;
   const std::vector<int>& tokens(const CalibrationOptions& options);
 
-  const Session& session_;
+  Session& session_;
   const model::Checkpoint& checkpoint_;
   DType type_;
   Queue<Device::cpu> queue_;
-  std::vector<std::string> texts_;  // that tokens_ come from
+  std::unique_ptr<Queue<Device::cuda>> gpu_;  // for refinement, where there is one
+  std::vector<std::string> texts_;            // that tokens_ come from
   std::vector<int> tokens_;
 };
 

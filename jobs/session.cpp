@@ -27,6 +27,7 @@ Session::Session(const CommonOptions& options)
 }
 
 void Session::take_gpu() {
+  if (!gpu_.empty()) return;
   const comm::GpuChoice choice = comm::choose_gpu(world_);
   gpu_ = choice.name;
   gpu_libraries_ = choice.libraries;

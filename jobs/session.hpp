@@ -21,7 +21,7 @@ class Session {
   const Log& log() const { return log_; }
   int threads() const { return threads_; }
   Device device() const { return device_; }
-  /// Gives each rank its GPU and says which. Collective.
+  /// Gives each rank its GPU and says which, once. Collective.
   void take_gpu();
 
   /// Adds to `results` what every report has: seconds of the whole run and peak memory. Writes the file of --report on

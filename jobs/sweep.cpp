@@ -205,7 +205,7 @@ class SweepCommand : public Command {
     return rank;
   }
 
-  nlohmann::json make_rows(const Session& session, const ModelFiles& files, DType type, const std::vector<Run>& runs,
+  nlohmann::json make_rows(Session& session, const ModelFiles& files, DType type, const std::vector<Run>& runs,
                            SweepTable& table) {
     nlohmann::json done = {{"factorizations", 0}};
     const bool all_there =

@@ -2,6 +2,7 @@
 
 #include <span>
 
+#include "kernels/decode_state.hpp"
 #include "kernels/matrix_view.hpp"
 #include "kernels/queue.hpp"
 
@@ -18,18 +19,18 @@ struct CacheView {
   float* head(index_t h) const { return data + h * capacity * head_dim; }
 };
 
-/// Appends rows (tokens, kv_heads * head_dim) to the cache at positions first_position…
+/// Appends rows (tokens, kv_heads * head_dim) to the cache from `position` on.
 template <Device D>
-void append_to_cache(Queue<D>& queue, MatrixView<const float, D> rows, index_t first_position, CacheView<D> cache);
+void append_to_cache(Queue<D>& queue, MatrixView<const float, D> rows, Position<D> position, CacheView<D> cache);
 
-/// Causal attention of query heads over the cache, which already holds positions 0 … first_position + tokens - 1:
+/// Causal attention of query heads over the cache, which already holds positions 0 … position + tokens - 1:
 ///
-///     out[t, h] = softmax(q[t, h] · Kᵀ / sqrt(head_dim)) V   over positions 0 … first_position + t
+///     out[t, h] = softmax(q[t, h] · Kᵀ / sqrt(head_dim)) V   over positions 0 … position + t
 ///
 /// q and out (tokens, heads * head_dim); kv_of_head[h] is the cache head that query head h reads. Works in blocks of
 /// queries: no (tokens, tokens) matrix is ever in memory. Bits do not depend on the number of threads.
 template <Device D>
 void attention(Queue<D>& queue, MatrixView<const float, D> q, CacheView<D> keys, CacheView<D> values,
-               std::span<const int> kv_of_head, index_t first_position, MatrixView<float, D> out);
+               std::span<const int> kv_of_head, Position<D> position, MatrixView<float, D> out);
 
 }  // namespace hack::kernels

@@ -153,8 +153,9 @@ void attend_one(Queue<Device::cpu>& queue, const Call& call) {
 }  // namespace
 
 template <>
-void append_to_cache<Device::cpu>(Queue<Device::cpu>& queue, MatrixView<const float> rows, index_t first_position,
-                                  CacheView<Device::cpu> cache) {
+void append_to_cache<Device::cpu>(Queue<Device::cpu>& queue, MatrixView<const float> rows,
+                                  Position<Device::cpu> position, CacheView<Device::cpu> cache) {
+  const index_t first_position = value_of(position);
   HACK_EXPECT(rows.cols == cache.kv_heads * cache.head_dim);
   HACK_EXPECT(first_position >= 0 && first_position + rows.rows <= cache.capacity);
 #pragma omp parallel for schedule(static) num_threads(team_size(queue, rows.rows* rows.cols * 8))
@@ -168,8 +169,9 @@ void append_to_cache<Device::cpu>(Queue<Device::cpu>& queue, MatrixView<const fl
 
 template <>
 void attention<Device::cpu>(Queue<Device::cpu>& queue, MatrixView<const float> q, CacheView<Device::cpu> keys,
-                            CacheView<Device::cpu> values, std::span<const int> kv_of_head, index_t first_position,
-                            MatrixView<float> out) {
+                            CacheView<Device::cpu> values, std::span<const int> kv_of_head,
+                            Position<Device::cpu> position, MatrixView<float> out) {
+  const index_t first_position = value_of(position);
   const index_t width = std::ssize(kv_of_head) * keys.head_dim;
   HACK_EXPECT(q.cols == width && out.cols == width && out.rows == q.rows);
   HACK_EXPECT(keys.head_dim == values.head_dim && first_position >= 0);

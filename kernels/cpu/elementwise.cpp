@@ -21,6 +21,11 @@ thread_local Scratch rotations;  // (2, head_dim / 2) cos, sin of one token
 }  // namespace
 
 template <>
+void clear<Device::cpu>(Queue<Device::cpu>&, MatrixView<float> x) {
+  for (index_t i = 0; i < x.rows; ++i) std::fill_n(x.row(i), x.cols, 0.0f);
+}
+
+template <>
 void add<Device::cpu>(Queue<Device::cpu>& queue, MatrixView<const float> x, MatrixView<float> y) {
   HACK_EXPECT(x.rows == y.rows && x.cols == y.cols);
 #pragma omp parallel for schedule(static) num_threads(team_size(queue, 2 * bytes_of(y)))
@@ -50,10 +55,10 @@ void swiglu<Device::cpu>(Queue<Device::cpu>& queue, MatrixView<const float> up, 
 }
 
 template <>
-void rope<Device::cpu>(Queue<Device::cpu>& queue, index_t head_dim, index_t first_position,
+void rope<Device::cpu>(Queue<Device::cpu>& queue, index_t head_dim, Position<Device::cpu> place,
                        const float* inverse_frequencies, MatrixView<float> x) {
   HACK_EXPECT(head_dim > 0 && head_dim % 2 == 0 && x.cols % head_dim == 0);
-  const index_t half = head_dim / 2;
+  const index_t half = head_dim / 2, first_position = value_of(place);
 #pragma omp parallel for schedule(static) num_threads(team_size(queue, 2 * bytes_of(x)))
   for (index_t t = 0; t < x.rows; ++t) {
     float* cosines = rotations.get(head_dim);
@@ -90,6 +95,12 @@ void embed<Device::cpu>(Queue<Device::cpu>& queue, std::span<const int> ids, Wei
       std::fill_n(out.row(t), out.cols, 0.0f);
     }
   }
+}
+
+template <>
+void embed<Device::cpu>(Queue<Device::cpu>& queue, const DecodeState* state, WeightView<> table, index_t first_id,
+                        MatrixView<float> out) {
+  embed<Device::cpu>(queue, std::span<const int>(&state->id, 1), table, first_id, out);
 }
 
 }  // namespace hack::kernels

@@ -23,12 +23,13 @@ struct AppendToCache {
   static constexpr const char* name = "AppendToCache";
   static constexpr int max_threads = RowPieces::threads;
   Array<const float> rows;
-  index_t first_position = 0;
+  Position<Device::cuda> position = 0;
   Cache cache;
 
   Geometry geometry() const { return RowPieces::geometry(rows.rows, rows.cols); }
   template <class Exec>
   HACK_BODY void operator()(Exec& exec) const {
+    const index_t first_position = value_of(position);
     for_each_in_piece(exec, rows.cols, [&](index_t t, index_t j) {
       cache.row(j / cache.head_dim, first_position + t)[j % cache.head_dim] = rows.row(t)[j];
     });
@@ -36,7 +37,7 @@ struct AppendToCache {
 };
 
 /// One query: the softmax of a head over one part of the context, parts (heads, parts, head_dim + 2): weighted sums,
-/// maximum, sum of exps. Eight lanes a key.
+/// maximum, sum of exps. Eight lanes a key. Launched for all there can be where the device alone knows how many.
 struct AttendPart {
   static constexpr const char* name = "AttendPart";
   static constexpr int max_threads = 128;
@@ -47,10 +48,11 @@ struct AttendPart {
   Array<const float> q;  // (1, heads * head_dim)
   Cache keys;
   Cache values;
-  index_t positions = 0;
+  Position<Device::cuda> position = 0;  // of the query
+  index_t most_positions = 0;
   float* parts = nullptr;
 
-  index_t part_count() const { return divide_up(positions, positions_of_part); }
+  index_t part_count() const { return divide_up(most_positions, positions_of_part); }
   Geometry geometry() const {
     return {head_count * part_count(), max_threads, static_cast<int>(positions_of_part + keys.head_dim) + 64};
   }
@@ -58,10 +60,11 @@ struct AttendPart {
   template <class Exec>
   HACK_BODY void operator()(Exec& exec) const {
     const int dim = static_cast<int>(keys.head_dim);
-    const index_t count_of_parts = (positions + positions_of_part - 1) / positions_of_part;
-    const index_t head = exec.block() / count_of_parts;
-    const index_t kv = heads.kv[head];
+    const index_t positions = value_of(position) + 1;
+    const index_t count_of_parts = (most_positions + positions_of_part - 1) / positions_of_part;
+    const index_t head = exec.block() / count_of_parts, kv = heads.kv[head];
     const index_t first = exec.block() % count_of_parts * positions_of_part;
+    if (first >= positions) return;
     const int count = static_cast<int>(positions - first < positions_of_part ? positions - first : positions_of_part);
     const auto scores = exec.template shared<float>(0);
     const auto query = exec.template shared<float>(positions_of_part);
@@ -112,7 +115,8 @@ struct MergeParts {
   static constexpr int max_threads = 128;
   const float* parts = nullptr;
   index_t head_count = 0;
-  index_t part_count = 0;
+  index_t part_count = 0;  // that there can be
+  Position<Device::cuda> position = 0;
   index_t head_dim = 0;
   float* out = nullptr;
 
@@ -121,11 +125,12 @@ struct MergeParts {
   HACK_BODY void operator()(Exec& exec) const {
     const index_t stride = head_dim + 2;
     const float* mine = parts + exec.block() * part_count * stride;
+    const index_t filled = value_of(position) / AttendPart::positions_of_part + 1;
     float largest = -INFINITY;
-    for (index_t p = 0; p < part_count; ++p) largest = fmaxf(largest, mine[p * stride + head_dim]);
+    for (index_t p = 0; p < filled; ++p) largest = fmaxf(largest, mine[p * stride + head_dim]);
     for (index_t i = exec.thread(); i < head_dim; i += max_threads) {
       float total = 0, sum = 0;
-      for (index_t p = 0; p < part_count; ++p) {
+      for (index_t p = 0; p < filled; ++p) {
         const float rescale = expf(mine[p * stride + head_dim] - largest);
         total += rescale * mine[p * stride + head_dim + 1];
         sum += rescale * mine[p * stride + i];
@@ -161,10 +166,9 @@ struct AttendBlock {
   HACK_BODY void operator()(Exec& exec) const {
     const int dim = static_cast<int>(keys.head_dim), stride = dim + 1;
     const index_t blocks = (q.rows + block - 1) / block;
-    const index_t head = exec.block() % head_count;
+    const index_t head = exec.block() % head_count, kv = heads.kv[head];
     const index_t first = (blocks - 1 - exec.block() / head_count) * block;  // those that see most keys go first
     const int count = static_cast<int>(q.rows - first < block ? q.rows - first : block);
-    const index_t kv = heads.kv[head];
     const auto queries = exec.template shared<float>(0);
     const auto panel = exec.template shared<float>(block * stride);
     const auto scores = exec.template shared<float>(2 * block * stride);

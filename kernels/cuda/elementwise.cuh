@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels/cuda/execution.cuh"
+#include "kernels/decode_state.hpp"
 
 namespace hack::kernels::cuda {
 
@@ -20,6 +21,11 @@ HACK_BODY void for_each_in_piece(Exec& exec, index_t cols, Visit visit) {
   const index_t first = exec.block() % pieces * RowPieces::length;
   const index_t end = first + RowPieces::length < cols ? first + RowPieces::length : cols;
   for (index_t j = first + exec.thread(); j < end; j += exec.threads()) visit(row, j);
+}
+
+/// The number itself, read when the kernel runs.
+HACK_BODY index_t value_of(const Position<Device::cuda>& position) {
+  return position.state != nullptr ? position.state->position : position.first;
 }
 
 struct Add {
@@ -92,14 +98,14 @@ struct Rope {
   static constexpr const char* name = "Rope";
   static constexpr int max_threads = RowPieces::threads;
   index_t head_dim = 0;
-  index_t first_position = 0;
+  Position<Device::cuda> position = 0;
   const float* inverse_frequencies = nullptr;
   Array<float> x;
 
   Geometry geometry() const { return RowPieces::geometry(x.rows, x.cols / 2); }
   template <class Exec>
   HACK_BODY void operator()(Exec& exec) const {
-    const index_t half = head_dim / 2;
+    const index_t half = head_dim / 2, first_position = value_of(position);
     for_each_in_piece(exec, x.cols / 2, [&](index_t t, index_t pair) {
       const index_t i = pair % half;
       float* low = x.row(t) + pair / half * head_dim + i;
@@ -134,6 +140,26 @@ struct Embed {
       const index_t row = tokens.ids[t] - first_id;
       out.row(t)[j] = row >= 0 && row < table.rows ? exec.widen(table.row(row)[j]) : 0.0f;
     });
+  }
+};
+
+/// The token that a step of decoding is at.
+template <class W>
+struct EmbedOne {
+  static constexpr const char* name = "EmbedOne";
+  static constexpr int max_threads = RowPieces::threads;
+  const DecodeState* state = nullptr;
+  index_t first_id = 0;
+  Array<const W> table;
+  Array<float> out;
+
+  Geometry geometry() const { return RowPieces::geometry(1, out.cols); }
+  template <class Exec>
+  HACK_BODY void operator()(Exec& exec) const {
+    const index_t row = state->id - first_id;
+    const bool is_here = row >= 0 && row < table.rows;
+    for_each_in_piece(exec, out.cols,
+                      [&](index_t, index_t j) { out.data[j] = is_here ? exec.widen(table.row(row)[j]) : 0.0f; });
   }
 };
 
@@ -177,5 +203,8 @@ struct SplitParts {
   X(Embed<float>)                   \
   X(Embed<bf16>)                    \
   X(Embed<f16>)                     \
+  X(EmbedOne<float>)                \
+  X(EmbedOne<bf16>)                 \
+  X(EmbedOne<f16>)                  \
   X(SplitParts<bf16>)               \
   X(SplitParts<f16>)

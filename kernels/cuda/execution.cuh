@@ -21,7 +21,10 @@
 //     sync() sync_warp()                         barriers of the block, of the warp; all of its threads take part
 //     shared<T>(word)                            an array in shared memory from its word-th 4 bytes on, T of 4 bytes
 //     group_sum(x, lanes) warp_max(x)            over aligned groups of 2^i lanes; every lane gets the same bits
-//     shuffle_xor(x, mask)                       x of lane ^ mask
+//     shuffle_xor(x, mask)                       x, float or int, of lane ^ mask
+//     publish(flag, value)                       shows what this thread has seen written, then the value, to all GPUs
+//     wait_for(flag, value)                      until the flag (modulo 2^32) has come to the value
+//     fresh(address)                             a number that another GPU may have written
 //     load16(address, words)                     16 bytes from an address divisible by 16
 //     widen(x) narrow<T>(x)                      number types, to nearest even
 //     mma<T>(a, b, sums)                         sums (16, 8) += a (16, 16) b (16, 8), the fragments of mma.m16n8k16
@@ -87,7 +90,22 @@ class CudaExecution {
     for (int offset = 16; offset > 0; offset /= 2) x = fmaxf(x, __shfl_xor_sync(whole_warp, x, offset));
     return x;
   }
-  __device__ float shuffle_xor(float x, int mask) const { return __shfl_xor_sync(whole_warp, x, mask); }
+  template <class T>
+  __device__ T shuffle_xor(T x, int mask) const {
+    return __shfl_xor_sync(whole_warp, x, mask);
+  }
+
+  __device__ void publish(std::uint32_t* flag, std::uint32_t value) const {
+    __threadfence_system();
+    asm volatile("st.release.sys.global.u32 [%0], %1;" ::"l"(flag), "r"(value) : "memory");
+  }
+  __device__ void wait_for(const std::uint32_t* flag, std::uint32_t value) const {
+    std::uint32_t seen;
+    do {
+      asm volatile("ld.acquire.sys.global.u32 %0, [%1];" : "=r"(seen) : "l"(flag) : "memory");
+    } while (static_cast<std::int32_t>(seen - value) < 0);
+  }
+  __device__ float fresh(const float* address) const { return __ldcv(address); }
 
   __device__ void load16(const void* address, std::uint32_t (&words)[4]) const {
     const uint4 loaded = __ldg(static_cast<const uint4*>(address));
@@ -156,6 +174,36 @@ HACK_BODY float block_max(Exec& exec, float x, int scratch) {
   exec.sync();
   x = exec.lane() < exec.threads() / 32 ? static_cast<float>(parts[exec.lane()]) : -INFINITY;
   return exec.warp_max(x);
+}
+
+/// Takes value and id from the lane whose value is largest, of equal ones that of the lowest id.
+template <class Exec>
+HACK_BODY void warp_largest(Exec& exec, float& value, int& id) {
+  for (int mask = 16; mask > 0; mask /= 2) {
+    const float other = exec.shuffle_xor(value, mask);
+    const int other_id = exec.shuffle_xor(id, mask);
+    if (other > value || (other == value && other_id < id)) {
+      value = other;
+      id = other_id;
+    }
+  }
+}
+
+/// Likewise from the block's threads. `scratch`: 64 words of shared memory, free for other use after the next barrier.
+template <class Exec>
+HACK_BODY void block_largest(Exec& exec, float& value, int& id, int scratch) {
+  const auto values = exec.template shared<float>(scratch);
+  const auto ids = exec.template shared<int>(scratch + 32);
+  warp_largest(exec, value, id);
+  if (exec.lane() == 0) {
+    values[exec.warp()] = value;
+    ids[exec.warp()] = id;
+  }
+  exec.sync();
+  const int from = exec.lane() < exec.threads() / 32 ? exec.lane() : 0;
+  value = values[from];
+  id = ids[from];
+  warp_largest(exec, value, id);
 }
 
 }  // namespace hack::kernels::cuda

@@ -5,32 +5,25 @@
 
 namespace hack::kernels::cuda {
 
-/// V phase for up to T tokens: z of up to 64 rows of one tile's V (or pivots) a block, eight lanes a row; all of them
-/// share the tile's columns of x. Of a dense tile the block copies x.
+/// z of one share of the V phase, for up to T tokens: eight lanes a row of V (or of pivots); all rows share the tile's
+/// columns of x. Of a dense tile the block copies x.
 template <class W, int T>
-struct Project {
-  static constexpr const char* name = "Project";
-  static constexpr int max_threads = 256;
+struct ProjectRows {
+  static constexpr int threads = 256;
   static constexpr int lanes = 8;
-  static constexpr int groups = max_threads / lanes;
+  static constexpr int groups = threads / lanes;
   static constexpr int rows_of_group = FactoredShares::projected_rows / groups;
   static constexpr int panel = 1024;
   static constexpr int stride = spread_size(panel);
-  FactoredShares w;
-  const W* v = nullptr;
-  const float* scale = nullptr;
-  Array<const float> x;
-  Array<float> z;
-
-  Geometry geometry() const { return {w.projection_count, max_threads, T * stride}; }
+  static constexpr int shared_words = T * stride;
 
   template <class Exec>
-  HACK_BODY void operator()(Exec& exec) const {
-    const Projection part = w.projections[exec.block()];
+  HACK_BODY static void run(Exec& exec, const Projection& part, const W* v, const float* scale,
+                            const Array<const float>& x, const Array<float>& z) {
     const int tokens = static_cast<int>(x.rows);
     if (part.rows == 0) {
       for (int t = 0; t < tokens; ++t) {
-        for (int l = exec.thread(); l < part.width; l += max_threads) z.row(t)[part.z + l] = x.row(t)[part.col + l];
+        for (int l = exec.thread(); l < part.width; l += threads) z.row(t)[part.z + l] = x.row(t)[part.col + l];
       }
       return;
     }
@@ -64,27 +57,23 @@ struct Project {
   }
 };
 
-/// U phase for up to T tokens: y of eight rows of a tile row a block, eight lanes a row and four groups of lanes that
-/// share out the pieces of rank space. All tiles of the tile row are added up where y is made: z of one panel at a time
-/// is in shared memory.
+/// One share of the U phase, for up to T tokens: y of eight rows of a tile row, eight lanes a row and four groups of
+/// lanes that share out the pieces of rank space. All tiles of the tile row are added up where y is made: z of one
+/// panel at a time is in shared memory.
 template <class W, int T>
-struct Expand {
-  static constexpr const char* name = "Expand";
-  static constexpr int max_threads = 256;
+struct ExpandRows {
+  static constexpr int threads = 256;
   static constexpr int lanes = 8;
   static constexpr int rows = FactoredShares::expanded_rows_of_few;
-  static constexpr int slices = max_threads / lanes / rows;
+  static constexpr int slices = threads / lanes / rows;
   static constexpr int stride = spread_size(FactoredShares::panel);
-  FactoredShares w;
-  const W* u = nullptr;
-  Array<const float> z;
-  Array<float> y;
+  static constexpr int z_words = T * stride;           // of shared memory, for z
+  static constexpr int sum_words = slices * rows * T;  // and for the sums of the four groups
 
-  Geometry geometry() const { return {w.few_count, max_threads, T * stride + slices * rows * T}; }
-
+  /// Leaves the groups' sums in shared memory, from word `sums_at` on; the block's threads meet before they are read.
   template <class Exec>
-  HACK_BODY void operator()(Exec& exec) const {
-    const Expansion part = w.few[exec.block()];
+  HACK_BODY static void run(Exec& exec, const FactoredShares& w, const W* u, const Expansion& part,
+                            const Array<const float>& z, int sums_at) {
     const int tokens = static_cast<int>(z.rows);
     const auto vectors = exec.template shared<float>(0);
     const int group = exec.thread() / lanes, lane = exec.thread() % lanes;
@@ -97,29 +86,32 @@ struct Expand {
       exec.sync();
       if (row < part.rows) {
         for (int q = panel.first_piece + slice; q < panel.last_piece; q += slices) {
-          add_piece(exec, w.pieces[q], part.row + row, panel.z, tokens, lane, vectors, sums);
+          add_piece(exec, w, u, w.pieces[q], part.row + row, panel.z, tokens, lane, vectors, sums);
         }
       }
     }
-    const auto parts = exec.template shared<float>(T * stride);
+    const auto parts = exec.template shared<float>(sums_at);
     HACK_UNROLL
     for (int t = 0; t < T; ++t) {
       const float sum = exec.group_sum(sums[t], lanes);
       if (lane == 0) parts[(slice * rows + row) * T + t] = sum;
     }
-    exec.sync();
-    if (exec.thread() >= part.rows * tokens) return;
-    const int r = exec.thread() / tokens, t = exec.thread() % tokens;
+  }
+
+  /// y of row r and token t, of what run() has left.
+  template <class Exec>
+  HACK_BODY static float result(Exec& exec, int sums_at, int r, int t) {
+    const auto parts = exec.template shared<float>(sums_at);
     float sum = 0;
     HACK_UNROLL
     for (int s = 0; s < slices; ++s) sum += parts[(s * rows + r) * T + t];
-    y.row(t)[part.y + r] = sum;
+    return sum;
   }
 
  private:
   template <class Exec, class Z>
-  HACK_BODY void add_piece(Exec& exec, const Piece& piece, int row, int panel_z, int tokens, int lane, const Z& vectors,
-                           float (&sums)[T]) const {
+  HACK_BODY static void add_piece(Exec& exec, const FactoredShares& w, const W* u, const Piece& piece, int row,
+                                  int panel_z, int tokens, int lane, const Z& vectors, float (&sums)[T]) {
     index_t stored = row;
     if (piece.pivots >= 0) {
       const PivotRow at(w.pivots + piece.pivots, row);
@@ -137,6 +129,51 @@ struct Expand {
     }
     add_row_dot<W, T>(exec, u + piece.u + stored * piece.ld + piece.offset, piece.length, vectors, piece.z - panel_z,
                       stride, tokens, lane, lanes, sums);
+  }
+};
+
+/// V phase for up to T tokens: a block a share.
+template <class W, int T>
+struct Project {
+  static constexpr const char* name = "Project";
+  using Rows = ProjectRows<W, T>;
+  static constexpr int max_threads = Rows::threads;
+  FactoredShares w;
+  const W* v = nullptr;
+  const float* scale = nullptr;
+  Array<const float> x;
+  Array<float> z;
+
+  Geometry geometry() const { return {w.projection_count, max_threads, Rows::shared_words}; }
+
+  template <class Exec>
+  HACK_BODY void operator()(Exec& exec) const {
+    Rows::run(exec, w.projections[exec.block()], v, scale, x, z);
+  }
+};
+
+/// U phase for up to T tokens: a block a share.
+template <class W, int T>
+struct Expand {
+  static constexpr const char* name = "Expand";
+  using Rows = ExpandRows<W, T>;
+  static constexpr int max_threads = Rows::threads;
+  FactoredShares w;
+  const W* u = nullptr;
+  Array<const float> z;
+  Array<float> y;
+
+  Geometry geometry() const { return {w.few_count, max_threads, Rows::z_words + Rows::sum_words}; }
+
+  template <class Exec>
+  HACK_BODY void operator()(Exec& exec) const {
+    const Expansion part = w.few[exec.block()];
+    const int tokens = static_cast<int>(z.rows);
+    Rows::run(exec, w, u, part, z, Rows::z_words);
+    exec.sync();
+    if (exec.thread() >= part.rows * tokens) return;
+    const int r = exec.thread() / tokens, t = exec.thread() % tokens;
+    y.row(t)[part.y + r] = Rows::result(exec, Rows::z_words, r, t);
   }
 };
 

@@ -6,8 +6,13 @@
 #include "kernels/cuda/elementwise.cuh"
 #include "kernels/cuda/factored_linear.cuh"
 #include "kernels/cuda/factored_product.cuh"
+#include "kernels/cuda/gated_linear.cuh"
+#include "kernels/cuda/gradient.cuh"
 #include "kernels/cuda/gram.cuh"
 #include "kernels/cuda/linear.cuh"
+#include "kernels/cuda/peer_reduction.cuh"
+#include "kernels/cuda/pivot.cuh"
+#include "kernels/cuda/sampling.cuh"
 #include "kernels/cuda/tile_svd.cuh"
 #include "kernels/cuda/vocabulary.cuh"
 
@@ -16,6 +21,11 @@
   HACK_LINEAR_KERNELS(X)           \
   HACK_FACTORED_KERNELS(X)         \
   HACK_FACTORED_PRODUCT_KERNELS(X) \
+  HACK_GATED_KERNELS(X)            \
+  HACK_SAMPLING_KERNELS(X)         \
+  HACK_GRADIENT_KERNELS(X)         \
+  HACK_PIVOT_KERNELS(X)            \
+  HACK_PEER_KERNELS(X)             \
   HACK_ATTENTION_KERNELS(X)        \
   HACK_VOCABULARY_KERNELS(X)       \
   HACK_GRAM_KERNELS(X)             \

@@ -9,7 +9,22 @@
 namespace hack::kernels::cuda {
 
 /// What working memory is for: operations of one queue happen in order, so two uses of one purpose never meet.
-enum class Purpose { rank_space, attention_parts, logits, more_logits, results, high, low, tiles, library, count };
+enum class Purpose {
+  rank_space,
+  attention_parts,
+  logits,
+  more_logits,
+  sampling,
+  results,
+  high,
+  low,
+  turned,
+  turned_weights,
+  tiles,
+  tile_space,
+  library,
+  count
+};
 
 /// Hears of whoever waits for a queue: collectives in it may never end.
 class WaitObserver {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "kernels/cuda/host_copy.hpp"
 #include "kernels/cuda/resources.hpp"
 #include "kernels/cuda/tile_svd.cuh"
 
@@ -11,29 +12,10 @@ namespace hack::kernels {
 namespace {
 
 constexpr Device D = Device::cuda;
+using cuda::HostCopy;
 using cuda::JacobiStatus;
 using cuda::JacobiSvd;
 using Tile = MatrixView<const float, D>;
-
-/// A matrix of the GPU and its numbers on the host.
-class HostCopy {
- public:
-  HostCopy(index_t rows, index_t cols) : numbers_(rows * cols), rows_(rows), cols_(cols) {}
-  MatrixView<float> view() { return {numbers_.data(), rows_, cols_}; }
-
-  void take(Queue<D>& queue, Tile from) {
-    for (index_t i = 0; i < rows_; ++i) cuda::download(queue, view().row(i), from.row(i), row_bytes());
-  }
-  void give(Queue<D>& queue, MatrixView<float, D> to) {
-    for (index_t i = 0; i < rows_; ++i) cuda::upload(queue, to.row(i), view().row(i), row_bytes());
-  }
-
- private:
-  std::size_t row_bytes() const { return static_cast<std::size_t>(cols_) * sizeof(float); }
-
-  Buffer<float> numbers_;
-  index_t rows_, cols_;
-};
 
 /// On the host, by the CPU's operation.
 void factorize_on_host(Queue<D>& queue, Tile tile, TileSvd<D>& out) {

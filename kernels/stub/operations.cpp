@@ -3,9 +3,13 @@
 #include "kernels/attention.hpp"
 #include "kernels/divergence.hpp"
 #include "kernels/elementwise.hpp"
-#include "kernels/factored_linear.hpp"
+#include "kernels/gated_linear.hpp"
+#include "kernels/gradient.hpp"
 #include "kernels/gram.hpp"
 #include "kernels/linear.hpp"
+#include "kernels/pivot.hpp"
+#include "kernels/replay.hpp"
+#include "kernels/sampling.hpp"
 #include "kernels/vocabulary.hpp"
 
 namespace hack {
@@ -33,6 +37,11 @@ void add_bias<D>(Queue<D>&, const float*, Y) {
 }
 
 template <>
+void clear<D>(Queue<D>&, Y) {
+  refuse();
+}
+
+template <>
 void add<D>(Queue<D>&, X, Y) {
   refuse();
 }
@@ -48,7 +57,7 @@ void swiglu<D>(Queue<D>&, X, Y) {
 }
 
 template <>
-void rope<D>(Queue<D>&, index_t, index_t, const float*, Y) {
+void rope<D>(Queue<D>&, index_t, Position<D>, const float*, Y) {
   refuse();
 }
 
@@ -58,12 +67,17 @@ void embed<D>(Queue<D>&, std::span<const int>, WeightView<D>, index_t, Y) {
 }
 
 template <>
-void append_to_cache<D>(Queue<D>&, X, index_t, CacheView<D>) {
+void embed<D>(Queue<D>&, const DecodeState*, WeightView<D>, index_t, Y) {
   refuse();
 }
 
 template <>
-void attention<D>(Queue<D>&, X, CacheView<D>, CacheView<D>, std::span<const int>, index_t, Y) {
+void append_to_cache<D>(Queue<D>&, X, Position<D>, CacheView<D>) {
+  refuse();
+}
+
+template <>
+void attention<D>(Queue<D>&, X, CacheView<D>, CacheView<D>, std::span<const int>, Position<D>, Y) {
   refuse();
 }
 
@@ -83,6 +97,11 @@ void factored_linear<D>(Queue<D>&, X, const FactoredView<D>&, Y) {
 }
 
 template <>
+void gated_linear<D>(Queue<D>&, X, const AffineView<D>&, const AffineView<D>&, Y, Y) {
+  refuse();
+}
+
+template <>
 void add_outer_products<D>(Queue<D>&, X, X, MatrixView<double, D>) {
   refuse();
 }
@@ -96,6 +115,59 @@ template <>
 void divergences<D>(Queue<D>&, X, X, WeightView<D>, std::span<double>) {
   refuse();
 }
+
+template <>
+void pivot_tiles<D>(Queue<D>&, std::span<PivotedTile<D>>) {
+  refuse();
+}
+
+template <>
+void weight_gradient<D>(Queue<D>&, X, X, Y) {
+  refuse();
+}
+
+template <>
+void input_gradient<D>(Queue<D>&, X, X, Y) {
+  refuse();
+}
+
+template <>
+void swiglu_into<D>(Queue<D>&, X, X, Y) {
+  refuse();
+}
+
+template <>
+void swiglu_gradient<D>(Queue<D>&, X, Y, Y) {
+  refuse();
+}
+
+template <>
+void residual<D>(Queue<D>&, X, const float*, float, Y, float*) {
+  refuse();
+}
+
+template <>
+void multiply_factors<D>(Queue<D>&, std::span<const FactorTile<D>>, Y) {
+  refuse();
+}
+
+template <>
+void factor_gradients<D>(Queue<D>&, X, std::span<const FactorTile<D>>) {
+  refuse();
+}
+
+template <>
+void adam<D>(Queue<D>&, const AdamStep&, const float*, float*, float*, float*, index_t) {
+  refuse();
+}
+
+template <>
+void choose_token<D>(Queue<D>&, const SamplingRule&, Y, std::uint8_t*, DecodeState*) {
+  refuse();
+}
+
+Replay<D>::~Replay() = default;
+void Replay<D>::run(Queue<D>&, const std::function<void()>&) { refuse(); }
 
 FactoredPlan<D>::FactoredPlan(const FactoredView<D>&, const std::uint8_t*) { refuse(); }
 

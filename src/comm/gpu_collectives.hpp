@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "comm/residual_norm.hpp"
 #include "kernels/cuda/resources.hpp"
 
 namespace hack::comm {
@@ -17,6 +18,11 @@ class GpuCollectives : public kernels::cuda::WaitObserver {
   virtual void all_reduce_sum(void* stream, float* x, std::int64_t n) = 0;
   /// Concatenates the ranks' n numbers each, in rank order: all (ranks * n).
   virtual void all_gather(void* stream, const float* mine, std::int64_t n, float* all) = 0;
+  /// Sums over the ranks, of which each gets its own n numbers: x (ranks * n), mine (n).
+  virtual void reduce_scatter_sum(void* stream, const float* x, std::int64_t n, float* mine) = 0;
+  /// add_reduced_and_norm() through memory that the ranks have mapped of each other; false, and nothing done, where
+  /// they have not, or where the rows are too many or too long.
+  virtual bool add_reduced_and_norm(void* stream, const ResidualNorm<Device::cuda>& work) = 0;
 };
 
 /// Those of NCCL; null in a build without CUDA, and where ranks share a GPU, which NCCL refuses. Collective.

@@ -18,7 +18,8 @@ void pause() { std::this_thread::sleep_for(std::chrono::microseconds(50)); }
 
 }  // namespace
 
-GpuCommunicator::GpuCommunicator(const Communicator& comm) : rank_(comm.rank()) {
+// Rows as long as any model's hidden size: 1 MiB on each GPU.
+GpuCommunicator::GpuCommunicator(const Communicator& comm) : peers_(comm, 16 * 1024), rank_(comm.rank()) {
   ncclUniqueId id{};
   if (comm.is_root()) check(ncclGetUniqueId(&id), "ncclGetUniqueId");
   broadcast(comm, std::as_writable_bytes(std::span(&id, 1)));
@@ -41,10 +42,21 @@ GpuCommunicator::~GpuCommunicator() {
   if (comm_ != nullptr) ncclCommDestroy(native(comm_));
 }
 
-// A call that is still in progress has been accepted: on_waiting() sees how it ends.
 void GpuCommunicator::check(int code, const char* call) {
   if (code == ncclSuccess || code == ncclInProgress) return;
   give_up(fmt::format("{}: {}", call, ncclGetErrorString(static_cast<ncclResult_t>(code))));
+}
+
+// A call that is still in progress may not have reached its stream: what follows there, or the end of a capture, must
+// come after it.
+void GpuCommunicator::issue(int code) {
+  check(code, last_);
+  if (code == ncclSuccess) return;
+  const Deadline::Wait wait(last_);
+  for (ncclResult_t state = ncclInProgress; state == ncclInProgress;) {
+    check(ncclCommGetAsyncError(native(comm_), &state), "ncclCommGetAsyncError");
+    check(state, last_);
+  }
 }
 
 void GpuCommunicator::give_up(const std::string& reason) {
@@ -59,16 +71,34 @@ void GpuCommunicator::give_up(const std::string& reason) {
 
 void GpuCommunicator::all_reduce_sum(void* stream, float* x, std::int64_t n) {
   last_ = "ncclAllReduce";
-  check(ncclAllReduce(x, x, static_cast<std::size_t>(n), ncclFloat32, ncclSum, native(comm_),
-                      static_cast<cudaStream_t>(stream)),
-        last_);
+  issue(ncclAllReduce(x, x, static_cast<std::size_t>(n), ncclFloat32, ncclSum, native(comm_),
+                      static_cast<cudaStream_t>(stream)));
 }
 
 void GpuCommunicator::all_gather(void* stream, const float* mine, std::int64_t n, float* all) {
   last_ = "ncclAllGather";
-  check(ncclAllGather(mine, all, static_cast<std::size_t>(n), ncclFloat32, native(comm_),
-                      static_cast<cudaStream_t>(stream)),
-        last_);
+  issue(ncclAllGather(mine, all, static_cast<std::size_t>(n), ncclFloat32, native(comm_),
+                      static_cast<cudaStream_t>(stream)));
+}
+
+void GpuCommunicator::reduce_scatter_sum(void* stream, const float* x, std::int64_t n, float* mine) {
+  last_ = "ncclReduceScatter";
+  issue(ncclReduceScatter(x, mine, static_cast<std::size_t>(n), ncclFloat32, ncclSum, native(comm_),
+                          static_cast<cudaStream_t>(stream)));
+}
+
+// The one place that chooses by size.
+bool GpuCommunicator::add_reduced_and_norm(void* stream, const ResidualNorm<Device::cuda>& work) {
+  using kernels::cuda::array_of;
+  using kernels::cuda::Peers;
+  const Peers* peers = peers_.peers();
+  if (peers == nullptr || work.x.rows > Peers::most_rows || work.x.cols > peers->most_cols) return false;
+  last_ = "a sum through memory of other GPUs";
+  kernels::cuda::enqueue(
+      kernels::cuda::ReduceAddNorm{*peers, array_of(MatrixView<const float, Device::cuda>(work.y)), array_of(work.x),
+                                   work.weight, work.epsilon, array_of(work.normed)},
+      stream);
+  return true;
 }
 
 void GpuCommunicator::on_waiting() {

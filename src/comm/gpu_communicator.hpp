@@ -7,6 +7,7 @@
 #include "comm/communicator.hpp"
 #include "comm/deadline.hpp"
 #include "comm/gpu_collectives.hpp"
+#include "comm/peer_memory.hpp"
 
 namespace hack::comm {
 
@@ -24,6 +25,8 @@ class GpuCommunicator : public GpuCollectives {
 
   void all_reduce_sum(void* stream, float* x, std::int64_t n) override;
   void all_gather(void* stream, const float* mine, std::int64_t n, float* all) override;
+  void reduce_scatter_sum(void* stream, const float* x, std::int64_t n, float* mine) override;
+  bool add_reduced_and_norm(void* stream, const ResidualNorm<Device::cuda>& work) override;
 
   /// Throws an Error naming the collective where it failed on any rank.
   void on_waiting() override;
@@ -34,8 +37,10 @@ class GpuCommunicator : public GpuCollectives {
 
  private:
   void check(int code, const char* call);
+  void issue(int code);
   [[noreturn]] void give_up(const std::string& reason);
 
+  PeerMemory peers_;
   void* comm_ = nullptr;  // ncclComm_t, whose header only gpu_communicator.cpp sees
   int rank_;
   const char* last_ = "ncclCommInitRankConfig";  // collective, for messages

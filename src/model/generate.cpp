@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <type_traits>
 
 #include "comm/collectives.hpp"
+#include "model/device_chooser.hpp"
 
 namespace hack::model {
 namespace {
@@ -12,14 +14,33 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
+/// Chooses on the host of rank 0; the others follow.
 template <Device D>
-int next_id(Llama<D>& llama, MatrixView<const float, D> states, Sampler& sampler, std::span<const int> seen) {
-  std::vector<float> logits = llama.logits(states.rows_from(states.rows - 1, 1));
-  std::vector<int> id(1, -1);
-  if (llama.tensor().is_root()) id[0] = sampler.choose(logits, seen);
-  comm::broadcast(llama.tensor(), id);
-  return id[0];
-}
+class HostChooser {
+ public:
+  HostChooser(Llama<D>& llama, KvCache<D>& cache, Sampler& sampler, std::span<const int> prompt)
+      : llama_(llama), cache_(cache), sampler_(sampler), seen_(prompt.begin(), prompt.end()) {}
+
+  int first(MatrixView<const float, D> state) {
+    std::vector<float> logits = llama_.logits(state);
+    std::vector<int> id(1, -1);
+    if (llama_.tensor().is_root()) id[0] = sampler_.choose(logits, seen_);
+    comm::broadcast(llama_.tensor(), id);
+    seen_.push_back(id[0]);
+    return id[0];
+  }
+  int next() { return first(llama_.forward(std::span<const int>(seen_).last(1), cache_)); }
+
+ private:
+  Llama<D>& llama_;
+  KvCache<D>& cache_;
+  Sampler& sampler_;
+  std::vector<int> seen_;
+};
+
+/// On a GPU the logits stay there. On CPUs a gather and one choice are less work than a sum and a choice on each rank.
+template <Device D>
+using Chooser = std::conditional_t<D == Device::cuda, DeviceChooser<D>, HostChooser<D>>;
 
 }  // namespace
 
@@ -38,15 +59,13 @@ Generated generate(Llama<D>& llama, std::span<const int> prompt, const GenerateO
   for (index_t begin = 0; begin < prompt_tokens; begin += chunk_tokens) {
     states = llama.last_state(prompt.subspan(begin, std::min(chunk_tokens, prompt_tokens - begin)), cache);
   }
-  std::vector<int> seen(prompt.begin(), prompt.end());
+  Chooser<D> chooser(llama, cache, sampler, prompt);
   for (index_t i = 0; i < options.max_tokens; ++i) {
-    if (i > 0) states = llama.forward(std::span<const int>(seen).last(1), cache);
-    const int id = next_id(llama, states, sampler, seen);
+    const int id = i == 0 ? chooser.first(states.rows_from(states.rows - 1, 1)) : chooser.next();
     if (i == 0) {
       result.prefill_seconds = seconds_since(start);
       start = Clock::now();
     }
-    seen.push_back(id);
     result.ids.push_back(id);
     on_token(id);
     if (std::find(options.stop_ids.begin(), options.stop_ids.end(), id) != options.stop_ids.end()) break;

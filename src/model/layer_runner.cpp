@@ -1,8 +1,10 @@
 #include "model/layer_runner.hpp"
 
 #include "comm/collectives.hpp"
+#include "comm/residual_norm.hpp"
 #include "kernels/attention.hpp"
 #include "kernels/elementwise.hpp"
+#include "kernels/gated_linear.hpp"
 
 namespace hack::model {
 namespace {
@@ -35,7 +37,7 @@ auto LayerRunner<D>::attention_input(const LlamaLayer<D>& layer, Input x) -> Inp
 
 template <Device D>
 auto LayerRunner<D>::attention_mix(const LlamaLayer<D>& layer, Input input, std::span<const int> kv_of_head,
-                                   index_t first_position, kernels::CacheView<D> keys, kernels::CacheView<D> values)
+                                   Position<D> position, kernels::CacheView<D> keys, kernels::CacheView<D> values)
     -> Input {
   const Stream q = room(q_, input.rows, layer.q.rows());
   const Stream k = room(k_, input.rows, layer.k.rows());
@@ -44,11 +46,11 @@ auto LayerRunner<D>::attention_mix(const LlamaLayer<D>& layer, Input input, std:
   layer.q.apply(queue_, input, q);
   layer.k.apply(queue_, input, k);
   layer.v.apply(queue_, input, v);
-  kernels::rope(queue_, config_.head_dim, first_position, inverse_frequencies_.data(), q);
-  kernels::rope(queue_, config_.head_dim, first_position, inverse_frequencies_.data(), k);
-  kernels::append_to_cache<D>(queue_, k, first_position, keys);
-  kernels::append_to_cache<D>(queue_, v, first_position, values);
-  kernels::attention<D>(queue_, q, keys, values, kv_of_head, first_position, mixed);
+  kernels::rope<D>(queue_, config_.head_dim, position, inverse_frequencies_.data(), q);
+  kernels::rope<D>(queue_, config_.head_dim, position, inverse_frequencies_.data(), k);
+  kernels::append_to_cache<D>(queue_, k, position, keys);
+  kernels::append_to_cache<D>(queue_, v, position, values);
+  kernels::attention<D>(queue_, q, keys, values, kv_of_head, position, mixed);
   return mixed;
 }
 
@@ -68,9 +70,7 @@ template <Device D>
 auto LayerRunner<D>::mlp_inner(const LlamaLayer<D>& layer, Input input) -> Input {
   const Stream gate = room(gate_, input.rows, layer.gate.rows());
   const Stream up = room(up_, input.rows, layer.up.rows());
-  layer.gate.apply(queue_, input, gate);
-  layer.up.apply(queue_, input, up);
-  kernels::swiglu<D>(queue_, up, gate);
+  kernels::gated_linear<D>(queue_, input, layer.gate.view(), layer.up.view(), gate, up);
   return gate;
 }
 
@@ -85,6 +85,34 @@ void LayerRunner<D>::add_output(const LinearLayer<D>& output, Input input, Strea
   output.apply(queue_, input, y);
   comm::all_reduce_sum<D>(tensor_, queue_, y);
   kernels::add<D>(queue_, y, x);
+}
+
+template <Device D>
+auto LayerRunner<D>::add_attention_and_norm(const LlamaLayer<D>& layer, Input mixed, Stream x) -> Input {
+  const Stream normed = room(normed_, x.rows, x.cols);
+  add_output_and_norm(layer.o, mixed, x, layer.post_attention_norm.data(), normed);
+  return normed;
+}
+
+template <Device D>
+auto LayerRunner<D>::add_mlp_and_norm(const LlamaLayer<D>& layer, Input inner, Stream x, const float* weight) -> Input {
+  const Stream normed = room(normed_, x.rows, x.cols);
+  add_output_and_norm(layer.down, inner, x, weight, normed);
+  return normed;
+}
+
+template <Device D>
+void LayerRunner<D>::add_mlp_and_norm(const LlamaLayer<D>& layer, Input inner, Stream x, const float* weight,
+                                      Stream normed) {
+  add_output_and_norm(layer.down, inner, x, weight, normed);
+}
+
+template <Device D>
+void LayerRunner<D>::add_output_and_norm(const LinearLayer<D>& output, Input input, Stream x, const float* weight,
+                                         Stream normed) {
+  const Stream y = room(y_, x.rows, x.cols);
+  output.apply(queue_, input, y);
+  comm::add_reduced_and_norm<D>(tensor_, queue_, {y, x, weight, config_.rms_norm_eps, normed});
 }
 
 template class LayerRunner<Device::cpu>;

@@ -25,9 +25,9 @@ class LayerRunner {
 
   /// Returns norm(x), the input of q, k and v.
   Input attention_input(const LlamaLayer<D>& layer, Input x);  // (tokens, hidden)
-  /// Returns what the heads saw, the input of o. `input` at positions first_position…; keys and values are appended
+  /// Returns what the heads saw, the input of o. `input` from `position` on; keys and values are appended
   /// there; kv_of_head as in ShardPlan.
-  Input attention_mix(const LlamaLayer<D>& layer, Input input, std::span<const int> kv_of_head, index_t first_position,
+  Input attention_mix(const LlamaLayer<D>& layer, Input input, std::span<const int> kv_of_head, Position<D> position,
                       kernels::CacheView<D> keys, kernels::CacheView<D> values);  // (tokens, own heads * head_dim)
   /// x += Σ o(mixed) over the ranks.
   void add_attention(const LlamaLayer<D>& layer, Input mixed, Stream x);
@@ -39,9 +39,17 @@ class LayerRunner {
   /// x += Σ down(inner) over the ranks.
   void add_mlp(const LlamaLayer<D>& layer, Input inner, Stream x);
 
+  /// add_attention(), then mlp_input(), in less time where the device has them as one.
+  Input add_attention_and_norm(const LlamaLayer<D>& layer, Input mixed, Stream x);  // (tokens, hidden)
+  /// add_mlp(), then the norm with weights (hidden) of whatever comes next; normed (tokens, hidden), and without it as
+  /// attention_input().
+  Input add_mlp_and_norm(const LlamaLayer<D>& layer, Input inner, Stream x, const float* weight);
+  void add_mlp_and_norm(const LlamaLayer<D>& layer, Input inner, Stream x, const float* weight, Stream normed);
+
  private:
   /// x += Σ output(input) over the ranks.
   void add_output(const LinearLayer<D>& output, Input input, Stream x);
+  void add_output_and_norm(const LinearLayer<D>& output, Input input, Stream x, const float* weight, Stream normed);
 
   const LlamaConfig& config_;
   const comm::Communicator& tensor_;

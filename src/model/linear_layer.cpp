@@ -63,6 +63,18 @@ void LinearLayer<D>::add_bias(Queue<D>& queue, MatrixView<float, D> y) const {
 }
 
 template <Device D>
+kernels::AffineView<D> LinearLayer<D>::view() const {
+  kernels::AffineView<D> view;
+  if (factored_) {
+    view.factored = factored_->view();
+  } else {
+    view.dense = dense_.view();
+  }
+  if (bias_.size() > 0) view.bias = bias_.data();
+  return view;
+}
+
+template <Device D>
 void LinearLayer<D>::replace(WeightMatrix<D> weights) {
   HACK_EXPECT(weights.rows() == rows_);
   factored_.reset();

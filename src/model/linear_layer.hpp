@@ -3,7 +3,7 @@
 #include <optional>
 #include <string>
 
-#include "kernels/linear.hpp"
+#include "kernels/affine.hpp"
 #include "model/checkpoint/checkpoint.hpp"
 #include "svd/factored_matrix.hpp"
 
@@ -39,6 +39,8 @@ class LinearLayer {
 
   void multiply(Queue<D>& queue, MatrixView<const float, D> x, MatrixView<float, D> y) const;
   void add_bias(Queue<D>& queue, MatrixView<float, D> y) const;
+  /// The same as what operations that join several layers take; valid until replace().
+  kernels::AffineView<D> view() const;
 
   /// Takes other weights of the same shape in place of its own; the bias stays.
   void replace(WeightMatrix<D> weights);

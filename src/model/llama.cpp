@@ -53,30 +53,60 @@ MatrixView<const float, D> Llama<D>::run(std::span<const int> ids, KvCache<D>& c
              "token id {} is outside the vocabulary of {}; the tokenizer does not belong to this model", id,
              config_.vocab_size);
   }
-  if (stream_.size() < tokens * config_.hidden_size) {
-    stream_ = {};  // the old buffers go before the larger ones come
-    states_ = {};
-    stream_ = Buffer<float, D>(tokens * config_.hidden_size);
-    states_ = Buffer<float, D>(tokens * config_.hidden_size);
-  }
-  MatrixView<float, D> x(stream_.data(), tokens, config_.hidden_size);
+  make_room(tokens);
+  const MatrixView<float, D> x(stream_.data(), tokens, config_.hidden_size);
   kernels::embed(queue_, ids, embedding_.view(), plan_.vocabulary.begin, x);
-  comm::all_reduce_sum<D>(tensor_, queue_, x);
-  for (index_t i = 0; i < config_.layers; ++i) {
-    const LlamaLayer<D>& layer = layers_[i];
-    auto mixed = runner_.attention_mix(layer, runner_.attention_input(layer, x), plan_.kv_of_head, cache.length(),
-                                       cache.keys(i), cache.values(i));
-    if (i + 1 == config_.layers) {  // keys and values of all ids are in the cache
-      mixed = mixed.rows_from(tokens - outputs, outputs);
-      x = x.rows_from(tokens - outputs, outputs);
-    }
-    runner_.add_attention(layer, mixed, x);
-    runner_.add_mlp(layer, runner_.mlp_inner(layer, runner_.mlp_input(layer, x)), x);
-  }
+  const MatrixView<const float, D> states = run_layers(x, cache.length(), cache, outputs);
   cache.advance(tokens);
-  const MatrixView<float, D> states(states_.data(), outputs, config_.hidden_size);
-  kernels::rms_norm<D>(queue_, x, final_norm_.data(), config_.rms_norm_eps, states);
   return states;
+}
+
+template <Device D>
+void Llama<D>::make_room(index_t tokens) {
+  if (stream_.size() >= tokens * config_.hidden_size) return;
+  stream_ = {};  // the old buffers go before the larger ones come
+  states_ = {};
+  stream_ = Buffer<float, D>(tokens * config_.hidden_size);
+  states_ = Buffer<float, D>(tokens * config_.hidden_size);
+}
+
+template <Device D>
+MatrixView<const float, D> Llama<D>::run_layers(MatrixView<float, D> x, Position<D> position, KvCache<D>& cache,
+                                                index_t outputs) {
+  comm::all_reduce_sum<D>(tensor_, queue_, x);
+  const MatrixView<float, D> states(states_.data(), outputs, config_.hidden_size);
+  MatrixView<const float, D> normed = runner_.attention_input(layers_.front(), x);
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    const LlamaLayer<D>& layer = layers_[i];
+    const auto number = static_cast<index_t>(i);
+    const bool is_last = i + 1 == layers_.size();
+    MatrixView<const float, D> mixed =
+        runner_.attention_mix(layer, normed, plan_.kv_of_head, position, cache.keys(number), cache.values(number));
+    if (is_last) {  // keys and values of all ids are in the cache
+      mixed = mixed.rows_from(x.rows - outputs, outputs);
+      x = x.rows_from(x.rows - outputs, outputs);
+    }
+    const auto inner = runner_.mlp_inner(layer, runner_.add_attention_and_norm(layer, mixed, x));
+    if (is_last) {
+      runner_.add_mlp_and_norm(layer, inner, x, final_norm_.data(), states);
+    } else {
+      normed = runner_.add_mlp_and_norm(layer, inner, x, layers_[i + 1].input_norm.data());
+    }
+  }
+  return states;
+}
+
+template <Device D>
+void Llama<D>::step(const DecodeState* state, KvCache<D>& cache, MatrixView<float, D> out) {
+  make_room(1);
+  const MatrixView<float, D> x(stream_.data(), 1, config_.hidden_size);
+  kernels::embed(queue_, state, embedding_.view(), plan_.vocabulary.begin, x);
+  logits(run_layers(x, state, cache, 1), out);
+}
+
+template <Device D>
+bool Llama<D>::can_replay() const {
+  return D == Device::cuda && (tensor_.size() == 1 || tensor_.gpu() != nullptr);
 }
 
 template <Device D>
@@ -137,6 +167,15 @@ std::vector<float> Llama<D>::logits(MatrixView<const float, D> state) {
   std::vector<float> host(own);
   kernels::copy_to_host<D>(host.data(), part.data(), part.bytes());
   return comm::gather<float>(tensor_, host);
+}
+
+template <Device D>
+void Llama<D>::logits(MatrixView<const float, D> state, MatrixView<float, D> out) {
+  HACK_EXPECT(state.rows == 1 && out.rows == 1 && out.cols == config_.vocab_size);
+  // Zeros where other ranks have theirs: the sum puts the shards together.
+  if (tensor_.size() > 1) kernels::clear(queue_, out);
+  kernels::linear(queue_, state, head(), out.block(0, plan_.vocabulary.begin, 1, plan_.vocabulary.size()));
+  comm::all_reduce_sum<D>(tensor_, queue_, out);
 }
 
 template <Device D>

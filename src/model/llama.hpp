@@ -22,6 +22,7 @@ class Llama {
 
   const LlamaConfig& config() const { return config_; }
   const comm::Communicator& tensor() const { return tensor_; }
+  Queue<D>& queue() const { return queue_; }
   KvCache<D> make_cache(index_t capacity) const;
 
   /// Runs ids at positions cache.length()… through all layers and appends them to the cache.
@@ -32,6 +33,13 @@ class Llama {
   /// out.
   MatrixView<const float, D> last_state(std::span<const int> ids, KvCache<D>& cache);
 
+  /// Runs the token state->id at state->position through all layers and appends it to the cache, whose length the
+  /// caller advances; `state` is in memory of D. Writes the logits that follow (1, vocabulary), the same on every rank.
+  /// What it does is the same for every token, so that it can be replayed where can_replay() says so.
+  void step(const DecodeState* state, KvCache<D>& cache, MatrixView<float, D> logits);
+  /// Whether collectives stay on the device: ranks that share a GPU wait and copy.
+  bool can_replay() const;
+
   /// Negative log-likelihoods, in nats, of targets[t] after state t; the same on every rank.
   std::vector<float> losses(MatrixView<const float, D> states, std::span<const int> targets);
 
@@ -41,6 +49,8 @@ class Llama {
 
   /// Logits (vocabulary) of one state (1, hidden), gathered on rank 0; empty elsewhere.
   std::vector<float> logits(MatrixView<const float, D> state);
+  /// The same in memory of D and on every rank; out (1, vocabulary).
+  void logits(MatrixView<const float, D> state, MatrixView<float, D> out);
 
   /// Bytes of weights this rank reads for one decoded token.
   index_t bytes_per_token() const;
@@ -52,6 +62,11 @@ class Llama {
  private:
   /// Both of these: states of the last `outputs` ids.
   MatrixView<const float, D> run(std::span<const int> ids, KvCache<D>& cache, index_t outputs);
+  void make_room(index_t tokens);
+  /// Takes the stream, which holds embedded tokens of this rank's shard, through all layers; behind the last layer's
+  /// attention only the last `outputs` tokens.
+  MatrixView<const float, D> run_layers(MatrixView<float, D> x, Position<D> position, KvCache<D>& cache,
+                                        index_t outputs);
   WeightView<D> head() const { return config_.tied_embeddings ? embedding_.view() : head_.view(); }
 
   LlamaConfig config_;

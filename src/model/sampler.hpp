@@ -5,6 +5,8 @@
 #include <span>
 #include <vector>
 
+#include "kernels/sampling.hpp"
+
 namespace hack::model {
 
 /// How the next token is chosen.
@@ -23,9 +25,11 @@ class Sampler {
   /// `seen`: prompt and text so far. logits (vocabulary) are changed. Of equal logits the lowest id wins.
   int choose(std::vector<float>& logits, std::span<const int> seen);
 
- private:
-  double uniform();
+  kernels::SamplingRule rule() const { return {options_.temperature, options_.top_p, options_.repetition_penalty}; }
+  /// The number that choose() would draw; for those who choose elsewhere.
+  double draw();
 
+ private:
   SamplerOptions options_;
   std::mt19937_64 random_;
 };

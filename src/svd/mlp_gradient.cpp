@@ -1,103 +1,118 @@
 #include "svd/mlp_gradient.hpp"
 
-#include <algorithm>
+#include <vector>
 
+#include "kernels/elementwise.hpp"
 #include "kernels/gradient.hpp"
 #include "kernels/linear.hpp"
 
 namespace hack::svd {
 namespace {
 
-constexpr Device D = Device::cpu;
-using X = MatrixView<const float>;
-using Y = MatrixView<float>;
+template <Device D>
+using X = MatrixView<const float, D>;
+template <Device D>
+using Y = MatrixView<float, D>;
 
-WeightView<> view(const RefinableMatrix& matrix) {
-  const X w = matrix.weights();
+template <Device D>
+WeightView<D> view(const RefinableMatrix<D>& matrix) {
+  const X<D> w = matrix.weights();
   return {w.data, DType::f32, w.rows, w.cols, w.ld};
 }
 
 }  // namespace
 
-MlpGradient::MlpGradient(const FactoredTiles& gate, const FactoredTiles& up, const FactoredTiles& down,
-                         index_t max_tokens)
+template <Device D>
+MlpGradient<D>::MlpGradient(const FactoredTiles& gate, const FactoredTiles& up, const FactoredTiles& down,
+                            index_t max_tokens)
     : max_tokens_(max_tokens),
-      parameters_(RefinableMatrix::count_parameters(gate) + RefinableMatrix::count_parameters(up) +
-                  RefinableMatrix::count_parameters(down)),
+      parameters_(RefinableMatrix<D>::count_parameters(gate) + RefinableMatrix<D>::count_parameters(up) +
+                  RefinableMatrix<D>::count_parameters(down)),
       gradients_(parameters_.size()),
       gate_(gate, parameters_.data(), gradients_.data()),
-      up_(up, parameters_.data() + RefinableMatrix::count_parameters(gate),
-          gradients_.data() + RefinableMatrix::count_parameters(gate)),
-      down_(down, parameters_.data() + parameters_.size() - RefinableMatrix::count_parameters(down),
-            gradients_.data() + gradients_.size() - RefinableMatrix::count_parameters(down)),
+      up_(up, parameters_.data() + RefinableMatrix<D>::count_parameters(gate),
+          gradients_.data() + RefinableMatrix<D>::count_parameters(gate)),
+      down_(down, parameters_.data() + parameters_.size() - RefinableMatrix<D>::count_parameters(down),
+            gradients_.data() + gradients_.size() - RefinableMatrix<D>::count_parameters(down)),
       weight_gradient_(hidden() * intermediate()),
       gate_out_(max_tokens * intermediate()),
       up_out_(max_tokens * intermediate()),
       product_(max_tokens * intermediate()),
       out_(max_tokens * hidden()),
-      squares_(static_cast<std::size_t>(max_tokens)) {
+      squares_(max_tokens) {
   HACK_EXPECT(max_tokens >= 1);
   HACK_EXPECT(gate_.rows() == intermediate() && gate_.cols() == hidden());
   HACK_EXPECT(up_.rows() == intermediate() && up_.cols() == hidden());
 }
 
-const RefinableMatrix& MlpGradient::matrix(MlpMatrix which) const {
+template <Device D>
+const RefinableMatrix<D>& MlpGradient<D>::matrix(MlpMatrix which) const {
   if (which == MlpMatrix::gate) return gate_;
   return which == MlpMatrix::up ? up_ : down_;
 }
 
-void MlpGradient::rebuild(Queue<D>& queue) {
+template <Device D>
+void MlpGradient<D>::rebuild(Queue<D>& queue) {
   gate_.rebuild(queue);
   up_.rebuild(queue);
   down_.rebuild(queue);
 }
 
 /// Leaves factor · weight · (f(x) - target) in out_ and the activations of all layers in their buffers.
-double MlpGradient::run_forward(Queue<D>& queue, X inputs, X targets, const float* weights, float factor) {
+template <Device D>
+double MlpGradient<D>::run_forward(Queue<D>& queue, X<D> inputs, X<D> targets, const float* weights, float factor) {
   const index_t tokens = inputs.rows;
   HACK_EXPECT(tokens <= max_tokens_ && targets.rows == tokens);
   HACK_EXPECT(inputs.cols == hidden() && targets.cols == hidden());
-  const Y gate(gate_out_.data(), tokens, intermediate());
-  const Y up(up_out_.data(), tokens, intermediate());
-  const Y product(product_.data(), tokens, intermediate());
-  const Y out(out_.data(), tokens, hidden());
+  const Y<D> gate(gate_out_.data(), tokens, intermediate());
+  const Y<D> up(up_out_.data(), tokens, intermediate());
+  const Y<D> product(product_.data(), tokens, intermediate());
+  const Y<D> out(out_.data(), tokens, hidden());
   kernels::linear<D>(queue, inputs, view(gate_), gate);
   kernels::linear<D>(queue, inputs, view(up_), up);
   kernels::swiglu_into<D>(queue, gate, up, product);
   kernels::linear<D>(queue, product, view(down_), out);
   kernels::residual<D>(queue, targets, weights, factor, out, squares_.data());
+  std::vector<float> squares(static_cast<std::size_t>(tokens));
+  queue.wait();
+  kernels::copy_to_host<D>(squares.data(), squares_.data(), squares.size() * sizeof(float));
   double sum = 0;
-  for (index_t t = 0; t < tokens; ++t) sum += squares_[static_cast<std::size_t>(t)];
+  for (const float square : squares) sum += square;
   return sum;
 }
 
-double MlpGradient::squared_error(Queue<D>& queue, X inputs, X targets, const float* weights) {
+template <Device D>
+double MlpGradient<D>::squared_error(Queue<D>& queue, X<D> inputs, X<D> targets, const float* weights) {
   return run_forward(queue, inputs, targets, weights, 1);
 }
 
-double MlpGradient::differentiate(Queue<D>& queue, X inputs, X targets, double factor, const float* weights) {
+template <Device D>
+double MlpGradient<D>::differentiate(Queue<D>& queue, X<D> inputs, X<D> targets, double factor, const float* weights) {
   if (inputs.rows == 0) {
-    std::ranges::fill(gradients(), 0.0f);
+    kernels::clear<D>(queue, {gradients_.data(), 1, gradients_.size()});
     return 0;
   }
   const double sum = run_forward(queue, inputs, targets, weights, static_cast<float>(2 * factor));
-  const Y gate(gate_out_.data(), inputs.rows, intermediate());
-  const Y up(up_out_.data(), inputs.rows, intermediate());
-  const Y product(product_.data(), inputs.rows, intermediate());
-  const Y out(out_.data(), inputs.rows, hidden());
+  const Y<D> gate(gate_out_.data(), inputs.rows, intermediate());
+  const Y<D> up(up_out_.data(), inputs.rows, intermediate());
+  const Y<D> product(product_.data(), inputs.rows, intermediate());
+  const Y<D> out(out_.data(), inputs.rows, hidden());
 
-  const Y d_down(weight_gradient_.data(), hidden(), intermediate());
+  const Y<D> d_down(weight_gradient_.data(), hidden(), intermediate());
   kernels::weight_gradient<D>(queue, out, product, d_down);
   down_.differentiate(queue, d_down);
 
   kernels::input_gradient<D>(queue, out, down_.weights(), product);
   kernels::swiglu_gradient<D>(queue, product, gate, up);
-  const Y d_side(weight_gradient_.data(), intermediate(), hidden());
+  const Y<D> d_side(weight_gradient_.data(), intermediate(), hidden());
   kernels::weight_gradient<D>(queue, gate, inputs, d_side);
   gate_.differentiate(queue, d_side);
   kernels::weight_gradient<D>(queue, up, inputs, d_side);
   up_.differentiate(queue, d_side);
   return sum;
 }
+
+template class MlpGradient<Device::cpu>;
+template class MlpGradient<Device::cuda>;
 
 }  // namespace hack::svd

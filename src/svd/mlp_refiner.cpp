@@ -9,6 +9,7 @@
 #include <random>
 
 #include "comm/collectives.hpp"
+#include "kernels/elementwise.hpp"
 #include "kernels/error.hpp"
 #include "kernels/gradient.hpp"
 
@@ -52,9 +53,9 @@ float weight_of(std::span<const float> weights, index_t row) {
 }
 
 /// Σ weight x² of all numbers, in double: finite if they all are. Rows are added in order.
-double sum_of_squares(Queue<Device::cpu>& queue, X x, std::span<const float> weights) {
+double sum_of_squares(int threads, X x, std::span<const float> weights) {
   std::vector<double> sums(static_cast<std::size_t>(x.rows));
-#pragma omp parallel for schedule(static) num_threads(queue.threads())
+#pragma omp parallel for schedule(static) num_threads(threads)
   for (index_t i = 0; i < x.rows; ++i) {
     double sum = 0;
     for (index_t j = 0; j < x.cols; ++j) sum += static_cast<double>(x(i, j)) * x(i, j);
@@ -73,7 +74,8 @@ RefineOptions checked(const RefineOptions& options) {
 
 }  // namespace
 
-struct MlpRefiner::Share {
+template <Device D>
+struct MlpRefiner<D>::Share {
   X inputs;                        // (tokens, hidden)
   X targets;                       // (tokens, hidden)
   std::span<const float> weights;  // (tokens) or none
@@ -85,8 +87,9 @@ struct MlpRefiner::Share {
   TokenOrder order;
 };
 
-MlpRefiner::MlpRefiner(const FactoredTiles& gate, const FactoredTiles& up, const FactoredTiles& down,
-                       const RefineOptions& options)
+template <Device D>
+MlpRefiner<D>::MlpRefiner(const FactoredTiles& gate, const FactoredTiles& up, const FactoredTiles& down,
+                          const RefineOptions& options)
     : options_(checked(options)),
       mlp_(gate, up, down, options_.batch),
       mean_(std::ssize(mlp_.parameters())),
@@ -96,15 +99,16 @@ MlpRefiner::MlpRefiner(const FactoredTiles& gate, const FactoredTiles& up, const
       targets_(mlp_.max_tokens() * mlp_.hidden()),
       weights_(mlp_.max_tokens()) {}
 
-MlpRefiner::Share MlpRefiner::share_out(const comm::Communicator& comm, Queue<Device::cpu>& queue, X inputs, X targets,
-                                        std::span<const float> weights) const {
+template <Device D>
+auto MlpRefiner<D>::share_out(const comm::Communicator& comm, Queue<D>& queue, X inputs, X targets,
+                              std::span<const float> weights) const -> Share {
   HACK_EXPECT(weights.empty() || std::ssize(weights) == inputs.rows);
   HACK_EXPECT(inputs.rows == targets.rows && inputs.cols == mlp_.hidden() && targets.cols == mlp_.hidden());
   const index_t mine = inputs.rows;
   const index_t before = comm::exclusive_sum(comm, mine);
   // Sums of squares are finite on every rank or on none: all fail together.
-  std::array<double, 3> sums = {static_cast<double>(mine), sum_of_squares(queue, inputs, weights),
-                                sum_of_squares(queue, targets, weights)};
+  std::array<double, 3> sums = {static_cast<double>(mine), sum_of_squares(queue.threads(), inputs, weights),
+                                sum_of_squares(queue.threads(), targets, weights)};
   comm::all_reduce_sum(comm, sums);
   const auto all = static_cast<index_t>(sums[0]);
   validate(all > 0, "nothing to refine with (no rank has tokens); give a longer calibration text");
@@ -133,57 +137,77 @@ MlpRefiner::Share MlpRefiner::share_out(const comm::Communicator& comm, Queue<De
   return share;
 }
 
-/// Brings rows of the share together in inputs_, targets_ and weights_.
-void MlpRefiner::gather(Queue<Device::cpu>& queue, const Share& share, std::span<const index_t> rows) {
-  const index_t hidden = mlp_.hidden();
+template <Device D>
+const float* MlpRefiner<D>::Placed::place(const Buffer<float>& host, index_t size) {
+  if constexpr (D == Device::cpu) {
+    return host.data();
+  } else {
+    if (copy_.size() < host.size()) copy_ = Buffer<float, D>(host.size());
+    kernels::copy_from_host<D>(copy_.data(), host.data(), static_cast<std::size_t>(size) * sizeof(float));
+    return copy_.data();
+  }
+}
+
+/// Brings rows of the share together.
+template <Device D>
+auto MlpRefiner<D>::gather(Queue<D>& queue, const Share& share, std::span<const index_t> rows) -> Batch {
+  const index_t hidden = mlp_.hidden(), tokens = std::ssize(rows);
   const auto bytes = static_cast<std::size_t>(hidden) * sizeof(float);
 #pragma omp parallel for schedule(static) num_threads(queue.threads())
-  for (index_t i = 0; i < std::ssize(rows); ++i) {
+  for (index_t i = 0; i < tokens; ++i) {
     const index_t row = rows[static_cast<std::size_t>(i)];
     std::memcpy(inputs_.data() + i * hidden, share.inputs.row(row), bytes);
     std::memcpy(targets_.data() + i * hidden, share.targets.row(row), bytes);
     weights_.data()[i] = weight_of(share.weights, row);
   }
+  queue.wait();  // the batch before has been read
+  return {{inputs_there_.place(inputs_, tokens * hidden), tokens, hidden},
+          {targets_there_.place(targets_, tokens * hidden), tokens, hidden},
+          weights_there_.place(weights_, tokens)};
 }
 
 /// The loss of the parameters as of the last rebuild.
-double MlpRefiner::judge(const comm::Communicator& comm, Queue<Device::cpu>& queue, const Share& share) {
+template <Device D>
+double MlpRefiner<D>::judge(const comm::Communicator& comm, Queue<D>& queue, const Share& share) {
   const std::span<const index_t> rows(share.judging);
   const auto chunk = static_cast<std::size_t>(mlp_.max_tokens());
   double sum = 0;
   for (std::size_t first = 0; first < rows.size(); first += chunk) {
     const std::span<const index_t> part = rows.subspan(first, std::min(chunk, rows.size() - first));
-    gather(queue, share, part);
-    const index_t tokens = std::ssize(part);
-    sum += mlp_.squared_error(queue, {inputs_.data(), tokens, mlp_.hidden()}, {targets_.data(), tokens, mlp_.hidden()},
-                              weights_.data());
+    const Batch batch = gather(queue, share, part);
+    sum += mlp_.squared_error(queue, batch.inputs, batch.targets, batch.weights);
   }
   return comm::all_reduce_sum(comm, sum) / static_cast<double>(share.all_judging) / share.energy;
 }
 
 /// Takes step `step` (0, 1, …) of Adam down the gradient of the next batch.
-void MlpRefiner::descend(const comm::Communicator& comm, Queue<Device::cpu>& queue, Share& share, int step) {
+template <Device D>
+void MlpRefiner<D>::descend(const comm::Communicator& comm, Queue<D>& queue, Share& share, int step) {
   share.order.take(share.batch);
-  gather(queue, share, share.batch);
-  const index_t tokens = std::ssize(share.batch);
+  const Batch batch = gather(queue, share, share.batch);
   // Relative to the energy of all tokens, not of the batch: that of a few tokens can exceed all others', and the steps
   // would jump with them.
-  mlp_.differentiate(queue, {inputs_.data(), tokens, mlp_.hidden()}, {targets_.data(), tokens, mlp_.hidden()},
-                     1 / (static_cast<double>(share.all_batch) * share.energy), weights_.data());
-  comm::all_reduce_sum(comm, mlp_.gradients());
+  mlp_.differentiate(queue, batch.inputs, batch.targets, 1 / (static_cast<double>(share.all_batch) * share.energy),
+                     batch.weights);
+  comm::all_reduce_sum<D>(comm, queue, {mlp_.gradients().data(), 1, mean_.size()});
   const double cosine = std::cos(std::numbers::pi * step / options_.steps);
-  kernels::adam<Device::cpu>(queue, {.rate = options_.rate * (1 + cosine) / 2, .number = step + 1},
-                             mlp_.gradients().data(), mean_.data(), square_.data(), mlp_.parameters().data(),
-                             mean_.size());
+  kernels::adam<D>(queue, {.rate = options_.rate * (1 + cosine) / 2, .number = step + 1}, mlp_.gradients().data(),
+                   mean_.data(), square_.data(), mlp_.parameters().data(), mean_.size());
   mlp_.rebuild(queue);
 }
 
-RefineReport MlpRefiner::refine(const comm::Communicator& comm, Queue<Device::cpu>& queue, X inputs, X targets,
-                                std::span<const float> weights) {
+template <Device D>
+RefineReport MlpRefiner<D>::refine(const comm::Communicator& comm, Queue<D>& queue, X inputs, X targets,
+                                   std::span<const float> weights) {
   Share share = share_out(comm, queue, inputs, targets, weights);
-  std::fill_n(mean_.data(), mean_.size(), 0.0f);
-  std::fill_n(square_.data(), square_.size(), 0.0f);
-  std::ranges::copy(mlp_.parameters(), best_.data());
+  const auto parameter_bytes = static_cast<std::size_t>(best_.bytes());
+  const auto keep = [&] {
+    queue.wait();
+    kernels::copy_to_host<D>(best_.data(), mlp_.parameters().data(), parameter_bytes);
+  };
+  kernels::clear<D>(queue, {mean_.data(), 1, mean_.size()});
+  kernels::clear<D>(queue, {square_.data(), 1, square_.size()});
+  keep();
   mlp_.rebuild(queue);
   RefineReport report;
   report.loss_before = report.loss_after = judge(comm, queue, share);
@@ -197,16 +221,21 @@ RefineReport MlpRefiner::refine(const comm::Communicator& comm, Queue<Device::cp
     if (loss >= report.loss_after) continue;
     report.loss_after = loss;
     report.best_step = step;
-    std::ranges::copy(mlp_.parameters(), best_.data());
+    keep();
   }
-  std::copy_n(best_.data(), best_.size(), mlp_.parameters().data());
+  queue.wait();
+  kernels::copy_from_host<D>(mlp_.parameters().data(), best_.data(), parameter_bytes);
   mlp_.rebuild(queue);
   return report;
 }
 
-std::vector<TruncatedTile> MlpRefiner::factors(Queue<Device::cpu>& queue, MlpMatrix which, Range tiles) {
+template <Device D>
+std::vector<TruncatedTile> MlpRefiner<D>::factors(Queue<D>& queue, MlpMatrix which, Range tiles) {
   mlp_.rebuild(queue);
   return mlp_.matrix(which).factors(queue, tiles);
 }
+
+template class MlpRefiner<Device::cpu>;
+template class MlpRefiner<Device::cuda>;
 
 }  // namespace hack::svd

@@ -24,7 +24,7 @@ struct RefineReport {
   int best_step = 0;      ///< after how many steps the factors were best, which are the ones kept
 };
 
-/// Fits the factors of one layer's MLP to given outputs with Adam: f(x) = down (silu(gate x) * up x) is to meet
+/// Fits the factors of one layer's MLP on D to given outputs with Adam: f(x) = down (silu(gate x) * up x) is to meet
 /// targets y, for instance those of the original layer, where x is what the compressed layers before it give.
 ///
 /// Every rank holds all factors, takes its share of each step's tokens from its own inputs, and sums its gradients with
@@ -40,41 +40,59 @@ struct RefineReport {
 ///
 /// Up to 2,048 of the tokens, drawn at random from all ranks' alike, judge the factors before, every 20 steps and
 /// after; the best are kept.
+template <Device D>
 class MlpRefiner {
  public:
   /// An Error states which option is impossible. The tiles are copied, the names outlive this.
   MlpRefiner(const FactoredTiles& gate, const FactoredTiles& up, const FactoredTiles& down,
              const RefineOptions& options);
 
-  /// Refines on this rank's tokens; inputs and targets (tokens, hidden), ranks may have none. A token's error counts
-  /// `weights` times, (tokens) at least 0, or once where there are none. A second call goes on from the factors of the
-  /// first with a fresh state of Adam. Collective. An Error, on all ranks alike, where numbers are not finite, all
-  /// targets are zero or no rank has tokens.
-  RefineReport refine(const comm::Communicator& comm, Queue<Device::cpu>& queue, MatrixView<const float> inputs,
+  /// Refines on this rank's tokens, which are the host's; inputs and targets (tokens, hidden), ranks may have none. A
+  /// token's error counts `weights` times, (tokens) at least 0, or once where there are none. A second call goes on
+  /// from the factors of the first with a fresh state of Adam. Collective. An Error, on all ranks alike, where numbers
+  /// are not finite, all targets are zero or no rank has tokens.
+  RefineReport refine(const comm::Communicator& comm, Queue<D>& queue, MatrixView<const float> inputs,
                       MatrixView<const float> targets, std::span<const float> weights = {});
 
   /// Returns tiles begin … end - 1 of a matrix as they are now, with orthonormal U and V and their ranks as before;
   /// nothing in place of tiles that keep their original values or are of rank 0. Not collective: all ranks hold the
   /// same factors and may each ask for some of the tiles.
-  std::vector<TruncatedTile> factors(Queue<Device::cpu>& queue, MlpMatrix which, Range tiles);
+  std::vector<TruncatedTile> factors(Queue<D>& queue, MlpMatrix which, Range tiles);
 
  private:
   struct Share;  // of the tokens, what is this rank's
 
-  Share share_out(const comm::Communicator& comm, Queue<Device::cpu>& queue, MatrixView<const float> inputs,
+  /// A batch where D reads it: the host's own memory, or a copy.
+  class Placed {
+   public:
+    const float* place(const Buffer<float>& host, index_t size);
+
+   private:
+    Buffer<float, D> copy_;
+  };
+
+  Share share_out(const comm::Communicator& comm, Queue<D>& queue, MatrixView<const float> inputs,
                   MatrixView<const float> targets, std::span<const float> weights) const;
-  void gather(Queue<Device::cpu>& queue, const Share& share, std::span<const index_t> rows);
-  double judge(const comm::Communicator& comm, Queue<Device::cpu>& queue, const Share& share);
-  void descend(const comm::Communicator& comm, Queue<Device::cpu>& queue, Share& share, int step);
+  /// Tokens of the rows brought together, in memory of D.
+  struct Batch {
+    MatrixView<const float, D> inputs;   // (tokens, hidden)
+    MatrixView<const float, D> targets;  // (tokens, hidden)
+    const float* weights;                // (tokens)
+  };
+
+  Batch gather(Queue<D>& queue, const Share& share, std::span<const index_t> rows);
+  double judge(const comm::Communicator& comm, Queue<D>& queue, const Share& share);
+  void descend(const comm::Communicator& comm, Queue<D>& queue, Share& share, int step);
 
   RefineOptions options_;
-  MlpGradient mlp_;
-  Buffer<float> mean_;     // (parameters) of the gradients, Adam's
-  Buffer<float> square_;   // (parameters) of the gradients, Adam's
-  Buffer<float> best_;     // (parameters)
-  Buffer<float> inputs_;   // (batch, hidden)
-  Buffer<float> targets_;  // (batch, hidden)
-  Buffer<float> weights_;  // (batch)
+  MlpGradient<D> mlp_;
+  Buffer<float, D> mean_;    // (parameters) of the gradients, Adam's
+  Buffer<float, D> square_;  // (parameters) of the gradients, Adam's
+  Buffer<float> best_;       // (parameters) on the host
+  Buffer<float> inputs_;     // (batch, hidden)
+  Buffer<float> targets_;    // (batch, hidden)
+  Buffer<float> weights_;    // (batch)
+  Placed inputs_there_, targets_there_, weights_there_;
 };
 
 }  // namespace hack::svd

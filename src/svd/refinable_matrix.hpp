@@ -24,7 +24,7 @@ struct FactoredTiles {
   MatrixView<const float> values;        // (m, n) the original; only read where a tile keeps it
 };
 
-/// A matrix whose tiles are trained as products of two factors.
+/// A matrix whose tiles are trained on D as products of two factors.
 ///
 /// A tile U diag(σ) Vᵀ becomes L R with L = U diag(√σ), R = diag(√σ) Vᵀ: balanced, so that one rate suits both. What is
 /// trained are these numbers, tile after tile, L (h, k) before R (k, w), in an array of the owner's, so that one
@@ -35,12 +35,14 @@ struct FactoredTiles {
 ///
 /// Products with tokens take the dense matrix that rebuild() makes of the factors: at the ranks that pivoted storage
 /// allows (2k(h + w) > 2hw) it costs fewer flops than the factors, and large products run faster than many small ones.
+template <Device D>
 class RefinableMatrix {
  public:
   /// Numbers that are trained.
   static index_t count_parameters(const FactoredTiles& source);
 
-  /// Splits the tiles into `parameters`; both arrays hold count_parameters(source) numbers and outlive this.
+  /// Splits the tiles into `parameters`; both arrays, in memory of D, hold count_parameters(source) numbers and outlive
+  /// this.
   RefinableMatrix(const FactoredTiles& source, float* parameters, float* gradients);
 
   /// m
@@ -49,26 +51,28 @@ class RefinableMatrix {
   index_t cols() const { return grid_.cols(); }
 
   /// The matrix as of the last rebuild().
-  MatrixView<const float> weights() const { return {weights_.data(), rows(), cols()}; }
+  MatrixView<const float, D> weights() const { return {weights_.data(), rows(), cols()}; }
 
   /// Makes the dense matrix of the parameters.
-  void rebuild(Queue<Device::cpu>& queue);
+  void rebuild(Queue<D>& queue);
 
   /// Writes the gradients of the parameters, dL = dW Rᵀ and dR = Lᵀ dW; dw (m, n).
-  void differentiate(Queue<Device::cpu>& queue, MatrixView<const float> dw);
+  void differentiate(Queue<D>& queue, MatrixView<const float, D> dw);
 
   /// Returns tiles begin … end - 1 as of the last rebuild(): the SVD of L R, truncated to the rank they came with;
-  /// nothing in place of those that are not trained. An Error names matrix and tile where values are not finite.
-  std::vector<TruncatedTile> factors(Queue<Device::cpu>& queue, Range tiles) const;
+  /// nothing in place of those that are not trained. On the host. An Error names matrix and tile where values are not
+  /// finite.
+  std::vector<TruncatedTile> factors(Queue<D>& queue, Range tiles) const;
 
  private:
-  std::vector<TruncatedTile> factorize(Queue<Device::cpu>& queue, std::span<const index_t> numbers) const;
+  std::vector<TruncatedTile> factorize(Queue<Device::cpu>& queue, MatrixView<const float> weights,
+                                       std::span<const index_t> numbers) const;
 
   std::string_view name_;
   TileGrid grid_;
-  std::vector<index_t> ranks_;                           // (tiles) 0 of those that are not trained
-  std::vector<kernels::FactorTile<Device::cpu>> tiles_;  // (trained tiles)
-  Buffer<float> weights_;                                // (m, n)
+  std::vector<index_t> ranks_;                 // (tiles) 0 of those that are not trained
+  std::vector<kernels::FactorTile<D>> tiles_;  // (trained tiles)
+  Buffer<float, D> weights_;                   // (m, n)
 };
 
 }  // namespace hack::svd

@@ -35,6 +35,24 @@ TEST(GpuCommunicator, SumsAndGathersOverItsRanks) {
   EXPECT_EQ(fake_nccl().open, 0);
 }
 
+TEST(GpuCommunicator, ScattersSumsAndWaitsUntilTheyAreIssued) {
+  const Communicator world = Communicator::world();
+  GpuCommunicator gpu(world);
+  std::vector<float> x;
+  for (int i = 0; i < 2 * world.size(); ++i) x.push_back(static_cast<float>(i));
+  float mine[2] = {};
+  fake_nccl().polls_until_issued = 5;
+  gpu.reduce_scatter_sum(nullptr, x.data(), 2, mine);
+  fake_nccl().polls_until_issued = 0;
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(mine[i], static_cast<float>(world.size() * (2 * world.rank() + i)));
+  EXPECT_EQ(fake_nccl().polls_while_issuing, 6);
+}
+
+TEST(GpuCommunicator, LeavesNormsToOthersWhereNoMemoryIsMapped) {
+  GpuCommunicator gpu(Communicator::world());
+  EXPECT_FALSE(gpu.add_reduced_and_norm(nullptr, {}));
+}
+
 TEST(GpuCommunicator, SplitsAsMpiDoes) {
   const Communicator world = Communicator::world();
   const Communicator part = world.split(world.rank() % 2, world.rank());

@@ -3,13 +3,13 @@
 #include <gtest/gtest.h>
 
 #include "kernels/factored_linear.hpp"
-#include "tests/kernels/random_factors.hpp"
-#include "tests/gpu/device_data.hpp"
+#include "tests/gpu/device_factors.hpp"
 
 namespace hack::kernels {
 namespace {
 
 using tests::dense;
+using tests::DeviceFactors;
 using tests::DeviceMatrix;
 using tests::factors;
 using tests::Form;
@@ -19,33 +19,6 @@ using tests::RandomFactors;
 using tests::view_of;
 
 constexpr Device G = Device::cuda;
-
-/// The same matrix in device memory.
-class DeviceFactors {
- public:
-  explicit DeviceFactors(const RandomFactors& host)
-      : u_(to_device<G>(host.u_bytes.data(), std::ssize(host.u_bytes))),
-        v_(to_device<G>(host.v_bytes.data(), std::ssize(host.v_bytes))),
-        scale_(to_device<G>(host.scale.data(), std::ssize(host.scale))),
-        marks_(to_device<G>(host.marks.data(), std::ssize(host.marks))),
-        view_(view_without_plan(host.view)),
-        plan_(view_, host.marks.data()) {
-    view_.plan = &plan_;
-  }
-  const FactoredView<G>& view() const { return view_; }
-
- private:
-  FactoredView<G> view_without_plan(const FactoredView<Device::cpu>& w) const {
-    return {w.rows,  w.cols,    w.type,      w.row_offsets, w.col_offsets, w.block_offsets, w.stack_sizes,
-            w.tiles, u_.data(), w.u_offsets, v_.data(),     w.v_offsets,   scale_.data(),   marks_.data()};
-  }
-
-  Buffer<std::byte, G> u_, v_;
-  Buffer<float, G> scale_;
-  Buffer<std::uint8_t, G> marks_;
-  FactoredView<G> view_;
-  FactoredPlan<G> plan_;
-};
 
 /// Against the matrix in double. Products of many tokens take x and z in two narrow parts: each leaves out 2^-16.
 void check(const RandomFactors& w, index_t tokens) {

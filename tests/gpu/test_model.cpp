@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "comm/collectives.hpp"
+#include "model/device_chooser.hpp"
 #include "model/generate.hpp"
 #include "model/llama.hpp"
 #include "model/model_comparison.hpp"
@@ -124,17 +125,54 @@ TEST(GpuLlama, RunsOnFactors) {
 }
 
 template <Device D>
-std::vector<int> continuation(const TinyFiles& files) {
+std::vector<int> continuation(const TinyFiles& files, const SamplerOptions& options, DType type = DType::f32) {
   const std::vector<int> prompt = some_ids(5);
   Queue<D> queue(1);
-  Llama<D> llama(files.source(DType::f32), files.world(), queue);
-  Sampler greedy({});
-  return generate(llama, std::span<const int>(prompt), {6, {}}, greedy, [](int) {}).ids;
+  Llama<D> llama(files.source(type), files.world(), queue);
+  Sampler sampler(options);
+  return generate(llama, std::span<const int>(prompt), {9, {}}, sampler, [](int) {}).ids;
 }
 
 TEST(GpuLlama, GeneratesWhatTheCpuGenerates) {
   const TinyFiles files({.layers = 1});
-  EXPECT_EQ(continuation<Device::cuda>(files), continuation<Device::cpu>(files));
+  for (const SamplerOptions& options :
+       {SamplerOptions{}, SamplerOptions{.repetition_penalty = 1.4},
+        SamplerOptions{.temperature = 1.3, .top_p = 0.9, .repetition_penalty = 1.1, .seed = 5},
+        SamplerOptions{.temperature = 2, .seed = 6}}) {
+    EXPECT_EQ(continuation<Device::cuda>(files, options), continuation<Device::cpu>(files, options));
+  }
+}
+
+TEST(GpuLlama, GeneratesOnFactorsWhatTheCpuGenerates) {
+  TinyFiles files({.layers = 2, .mlp_bias = true});
+  files.compress({svd::TileMode::tile, 50, {svd::RankRule::Kind::keep, 0.8}, DType::f32});
+  const SamplerOptions options{.temperature = 1, .top_p = 0.95, .seed = 9};
+  EXPECT_EQ(continuation<Device::cuda>(files, options), continuation<Device::cpu>(files, options));
+}
+
+/// Tokens by replayed steps, and whether they were replayed.
+template <Device D>
+std::pair<std::vector<int>, bool> replayed(const TinyFiles& files) {
+  const std::vector<int> prompt = some_ids(5);
+  Queue<D> queue(1);
+  Llama<D> llama(files.source(DType::f32), files.world(), queue);
+  KvCache<D> cache = llama.make_cache(300);  // more positions than one part of attention takes
+  Sampler sampler({.temperature = 1.5, .seed = 4});
+  const auto states = llama.forward(prompt, cache);
+  DeviceChooser<D> chooser(llama, cache, sampler, prompt);
+  std::vector<int> ids = {chooser.first(states.rows_from(4, 1))};
+  for (int n = 0; n < 6; ++n) ids.push_back(chooser.next());
+  return {ids, chooser.is_replayed()};
+}
+
+TEST(GpuLlama, ReplaysStepsWhereNothingLeavesTheDevice) {
+  const TinyFiles files({.layers = 1});
+  const auto [expected, never] = replayed<Device::cpu>(files);
+  const auto [actual, is_replayed] = replayed<Device::cuda>(files);
+  EXPECT_EQ(actual, expected);
+  EXPECT_FALSE(never);
+  // Ranks that share a GPU wait and copy for their sums; so do those that have none but the host's.
+  EXPECT_EQ(is_replayed, files.world().size() == 1);
 }
 
 /// How a compressed model diverges from the dense one.

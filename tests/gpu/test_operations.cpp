@@ -120,6 +120,55 @@ TEST(GpuElementwise, EmbedsWhatIsInTheShard) {
   }
 }
 
+/// A state in memory of D.
+template <Device D>
+class PlacedState {
+ public:
+  explicit PlacedState(const DecodeState& state) : state_(to_device<D>(&state, 1)) {}
+  const DecodeState* get() const { return state_.data(); }
+
+ private:
+  Buffer<DecodeState, D> state_;
+};
+
+TEST(GpuElementwise, EmbedsTheTokenThatMemoryNames) {
+  for (DType type : tests::all_types) {
+    const RandomWeights table(9, 1030, type, 1);
+    const DeviceWeights on_device(table.view);
+    for (const int id : {1, 2, 10, 11}) {  // the shard has 2 … 10
+      expect_twins(1, 1030, 0, [&]<Device D>(Queue<D>& queue, MatrixView<float, D> out) {
+        const PlacedState<D> state({.position = 4, .draw = 0, .id = id});
+        if constexpr (D == G) {
+          embed<D>(queue, state.get(), on_device.view(), 2, out);
+        } else {
+          embed<D>(queue, state.get(), table.view, 2, out);
+        }
+        queue.wait();
+      });
+    }
+  }
+}
+
+TEST(GpuElementwise, RotatesByThePositionInMemory) {
+  const std::vector<float> frequencies = {1, 0.3f, 0.01f};
+  const DeviceMatrix<> on_device(frequencies, 1, 3);
+  expect_twins(1, 30, 8 * eps, [&]<Device D>(Queue<D>& queue, MatrixView<float, D> x) {
+    const PlacedState<D> state({.position = 17, .draw = 0, .id = 3});
+    rope<D>(queue, 6, state.get(), placed<D>(frequencies, on_device), x);
+    queue.wait();
+  });
+}
+
+TEST(GpuElementwise, ClearsRows) {
+  for (const auto& [rows, cols] : odd_sizes) {
+    expect_twins(rows, cols, 0, []<Device D>(Queue<D>& queue, MatrixView<float, D> y) { clear<D>(queue, y); });
+    if (rows < 2) continue;
+    expect_twins(rows, cols, 0, []<Device D>(Queue<D>& queue, MatrixView<float, D> y) {
+      clear<D>(queue, y.block(1, 1, y.rows - 1, y.cols - 1));
+    });
+  }
+}
+
 TEST(GpuLinear, MultipliesAsTheCpuDoes) {
   for (DType type : tests::all_types) {
     for (const auto& [rows, cols] : std::vector<std::pair<index_t, index_t>>{{1, 1}, {19, 70}, {33, 1100}, {9, 4099}}) {

@@ -3,12 +3,16 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <map>
+#include <memory>
+#include <vector>
 
 #include <fmt/format.h>
 
 #include "kernels/cuda/kernel_list.cuh"
 #include "kernels/cuda/resources.hpp"
+#include "kernels/replay.hpp"
 #include "tests/gpu/device_data.hpp"
 #include "tests/simt/emulator.hpp"
 
@@ -35,12 +39,31 @@ bool is_untouched(const std::byte* data, std::size_t bytes) {
   return same(data - margin, margin) && same(data + bytes, (16 - bytes % 16) % 16 + margin);
 }
 
+/// What a queue has been given since a capture began, to be run when the graph is launched.
+using Graph = std::vector<std::function<void()>>;
+Graph* capture = nullptr;
+
+/// Does a piece of work, or puts it into the graph that is being captured.
+template <class Work>
+void give(Work work) {
+  if (capture != nullptr) {
+    capture->push_back(std::move(work));
+  } else {
+    work();
+  }
+}
+
+/// What a stream in capture refuses.
+void expect_no_capture(const char* what) {
+  if (capture != nullptr) throw simt::Fault(fmt::format("{} in a graph", what));
+}
+
 }  // namespace
 
 Queue<Device::cuda>::Queue(int threads)
     : threads_(threads), resources_(std::make_unique<kernels::cuda::Resources>(nullptr, nullptr)) {}
 Queue<Device::cuda>::~Queue() = default;
-void Queue<Device::cuda>::wait() {}
+void Queue<Device::cuda>::wait() { expect_no_capture("waiting"); }
 
 namespace kernels {
 
@@ -51,6 +74,7 @@ std::string_view why_unavailable<Device::cuda>() {
 
 template <>
 void* allocate<Device::cuda>(std::size_t bytes) {
+  expect_no_capture("an allocation");
   const std::size_t rounded = (bytes + 15) / 16 * 16;
   auto* start = static_cast<std::byte*>(std::aligned_alloc(64, (rounded + 2 * margin + 63) / 64 * 64));
   std::memset(start, fill, rounded + 2 * margin);
@@ -76,14 +100,25 @@ void copy_to_host<Device::cuda>(void* host, const void* from, std::size_t bytes)
 
 namespace cuda {
 
-void upload(Queue<Device::cuda>&, void* to, const void* host, std::size_t bytes) { std::memcpy(to, host, bytes); }
-void download(Queue<Device::cuda>&, void* host, const void* from, std::size_t bytes) { std::memcpy(host, from, bytes); }
-void clear(Queue<Device::cuda>&, void* to, std::size_t bytes) { std::memset(to, 0, bytes); }
+void upload(Queue<Device::cuda>&, void* to, const void* host, std::size_t bytes) {
+  expect_no_capture("a copy from the host");
+  std::memcpy(to, host, bytes);
+}
+
+void download(Queue<Device::cuda>&, void* host, const void* from, std::size_t bytes) {
+  expect_no_capture("a copy to the host");
+  std::memcpy(host, from, bytes);
+}
+
+void clear(Queue<Device::cuda>&, void* to, std::size_t bytes) {
+  give([to, bytes] { std::memset(to, 0, bytes); });
+}
 
 /// Has no products of odd shapes, so that those who ask for them need their own.
 template <class T>
 bool library_product(Queue<Device::cuda>&, Array<const T> x, Array<const T> w, Array<float> y, bool add) {
   if (w.ld % 2 != 0) return false;
+  expect_no_capture("a product of this library");
   for (index_t t = 0; t < y.rows; ++t) {
     for (index_t i = 0; i < y.cols; ++i) {
       float sum = add ? y.row(t)[i] : 0.0f;
@@ -108,19 +143,45 @@ HACK_ALL_KERNELS(HACK_LABEL)
 
 template <class Kernel>
 void enqueue(const Kernel& kernel, void*) {
-  simt::launch(kernel);
-  simt::kernels_run().insert(label<Kernel>);
-  for (const auto& [data, bytes] : allocations()) {
-    if (!is_untouched(data, bytes)) {
-      throw simt::Fault(fmt::format("{}: wrote outside a buffer of {} bytes", Kernel::name, bytes));
+  give([kernel] {
+    simt::launch(kernel);
+    simt::kernels_run().insert(label<Kernel>);
+    for (const auto& [data, bytes] : allocations()) {
+      if (!is_untouched(data, bytes)) {
+        throw simt::Fault(fmt::format("{}: wrote outside a buffer of {} bytes", Kernel::name, bytes));
+      }
     }
-  }
+  });
 }
 
 #define HACK_EMULATE(...) template void enqueue(const __VA_ARGS__&, void*);
 HACK_ALL_KERNELS(HACK_EMULATE)
 
 }  // namespace cuda
+
+Replay<Device::cuda>::~Replay() { delete static_cast<Graph*>(graph_); }
+
+void Replay<Device::cuda>::run(Queue<Device::cuda>&, const std::function<void()>& operations) {
+  if (!may_capture_ || !has_run_) {
+    operations();
+    has_run_ = true;
+    return;
+  }
+  if (graph_ == nullptr) {
+    auto graph = std::make_unique<Graph>();
+    capture = graph.get();
+    try {
+      operations();
+    } catch (...) {
+      capture = nullptr;
+      throw;
+    }
+    capture = nullptr;
+    graph_ = graph.release();
+  }
+  for (const auto& work : *static_cast<Graph*>(graph_)) work();
+}
+
 }  // namespace kernels
 
 namespace tests {

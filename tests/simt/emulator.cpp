@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include <boost/context/pooled_fixedsize_stack.hpp>
 #include <fmt/format.h>
@@ -23,6 +24,11 @@ void sum_groups(T (&x)[32], int lanes) {
     for (int l = 0; l < 32; ++l) next[l] = x[l] + x[l ^ offset];
     std::copy_n(next, 32, x);
   }
+}
+
+bool has_come(const std::uint32_t* flag, std::uint32_t value) {
+  const std::atomic_ref<std::uint32_t> seen(*const_cast<std::uint32_t*>(flag));
+  return static_cast<std::int32_t>(seen.load(std::memory_order_acquire) - value) >= 0;
 }
 
 }  // namespace
@@ -47,15 +53,15 @@ void Block::fail(int thread, const std::string& what) const {
   throw Fault(fmt::format("{}, block {}, thread {}: {}", kernel_, number_, thread, what));
 }
 
-void Block::run(const std::function<void(Execution&)>& body) {
-  const int n = geometry_.threads;
-  for (int t = 0; t < n; ++t) {
+void Block::start(std::function<void(Execution&)> body) {
+  body_ = std::move(body);
+  for (int t = 0; t < geometry_.threads; ++t) {
     ready_.push_back(t);
-    fibers_.emplace_back(std::allocator_arg, stacks(), [this, t, &body](boost::context::fiber&& main) {
+    fibers_.emplace_back(std::allocator_arg, stacks(), [this, t](boost::context::fiber&& main) {
       main_ = &main;
       Execution exec(*this, t);
       try {
-        body(exec);
+        body_(exec);
       } catch (const Fault& fault) {
         if (fault_.empty()) fault_ = fault.what();
       }
@@ -63,23 +69,56 @@ void Block::run(const std::function<void(Execution&)>& body) {
       return std::move(*main_);
     });
   }
-  int done = 0;
-  while (!ready_.empty() && fault_.empty()) {
+}
+
+bool Block::step(int switches) {
+  release_flags();
+  if (ready_.empty()) return false;
+  for (int n = 0; n < switches && !ready_.empty() && fault_.empty(); ++n) {
     const std::size_t pick = random_() % ready_.size();
     const int t = ready_[pick];
     ready_[pick] = ready_.back();
     ready_.pop_back();
     auto& fiber = fibers_[static_cast<std::size_t>(t)];
     fiber = std::move(fiber).resume();
-    done += states_[static_cast<std::size_t>(t)] == State::done;
+    done_ += states_[static_cast<std::size_t>(t)] == State::done;
   }
-  fibers_.clear();
-  if (!fault_.empty()) throw Fault(fault_);
-  if (done < n) {
-    const auto waits = [this](State state) { return std::count(states_.begin(), states_.end(), state); };
-    throw Fault(fmt::format("{}, block {}: {} threads wait at a barrier and {} for their warp, {} have ended", kernel_,
-                            number_, waits(State::at_barrier), waits(State::in_warp), done));
+  if (!fault_.empty()) {
+    fibers_.clear();
+    throw Fault(fault_);
   }
+  return true;
+}
+
+void Block::fail_waiting() const {
+  const auto waits = [this](State state) { return std::count(states_.begin(), states_.end(), state); };
+  throw Fault(
+      fmt::format("{}, block {}: {} threads wait at a barrier, {} for their warp and {} for a flag, {} have ended",
+                  kernel_, number_, waits(State::at_barrier), waits(State::in_warp), waits(State::at_flag), done_));
+}
+
+void Block::run(const std::function<void(Execution&)>& body) {
+  start(body);
+  while (!is_done()) {
+    if (step(geometry_.threads)) continue;
+    fibers_.clear();
+    fail_waiting();
+  }
+}
+
+void Block::wait_for(int thread, const std::uint32_t* flag, std::uint32_t value) {
+  while (!has_come(flag, value)) {
+    flag_waits_.push_back({thread, flag, value});
+    suspend(thread, State::at_flag);
+  }
+}
+
+void Block::release_flags() {
+  std::erase_if(flag_waits_, [&](const FlagWait& wait) {
+    if (!has_come(wait.flag, wait.value)) return false;
+    release(wait.thread, 1);
+    return true;
+  });
 }
 
 void Block::suspend(int thread, State state) {
@@ -212,12 +251,20 @@ float Execution::shuffle_xor(float x, int mask) {
   Block::Lane lane{};
   lane.f = x;
   const auto combine = [](Block::Lane(&all)[32], int by) {
-    float values[32];
-    for (int l = 0; l < 32; ++l) values[l] = all[l ^ by].f;
-    for (int l = 0; l < 32; ++l) all[l].f = values[l];
+    std::uint32_t values[32];
+    for (int l = 0; l < 32; ++l) values[l] = all[l ^ by].words[0];
+    for (int l = 0; l < 32; ++l) all[l].words[0] = values[l];
   };
   block_.meet(thread_, Block::Together::shuffle, mask, combine, lane);
   return lane.f;
+}
+
+int Execution::shuffle_xor(int x, int mask) {
+  float bits;
+  std::memcpy(&bits, &x, 4);
+  bits = shuffle_xor(bits, mask);
+  std::memcpy(&x, &bits, 4);
+  return x;
 }
 
 void Execution::load16(const void* address, std::uint32_t (&words)[4]) const {
@@ -266,6 +313,30 @@ void Execution::multiply(const std::uint32_t (&a)[4], const std::uint32_t (&b)[2
   std::memcpy(lane.words + 6, sums, 16);
   block_.meet(thread_, Block::Together::multiply, is_bf16 ? 1 : 0, multiply_fragments, lane);
   std::memcpy(sums, lane.words + 6, 16);
+}
+
+void SideBySide::run() {
+  std::minstd_rand random(static_cast<std::uint32_t>(order_seed * 31337 + 1));
+  std::vector<Blocks> running(queues_.size());
+  std::vector<std::size_t> next(queues_.size());
+  const auto take_next = [&](std::size_t gpu) {
+    while (running[gpu].empty() && next[gpu] < queues_[gpu].size()) running[gpu] = queues_[gpu][next[gpu]++]();
+  };
+  for (int idle = 0;;) {
+    bool is_done = true;
+    for (std::size_t gpu = 0; gpu < queues_.size(); ++gpu) {
+      std::erase_if(running[gpu], [](const auto& block) { return block->is_done(); });
+      take_next(gpu);
+      is_done = is_done && running[gpu].empty();
+    }
+    if (is_done) return;
+    Blocks& blocks = running[random() % running.size()];
+    if (blocks.empty()) continue;
+    const auto& block = blocks[random() % blocks.size()];
+    idle = block->step(1 + static_cast<int>(random() % 700)) ? 0 : idle + 1;
+    // Long enough for every block to have been tried.
+    if (idle > 1000) throw Fault("blocks of several GPUs wait for flags that none of them sets");
+  }
 }
 
 }  // namespace hack::simt

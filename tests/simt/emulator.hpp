@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <cstring>
 #include <functional>
@@ -24,7 +25,7 @@ class Fault : public std::runtime_error {
 
 class Execution;
 
-/// Runs thread blocks of kernel bodies on the host, one block after the other, each thread a fiber. Threads of a block
+/// Runs a thread block of a kernel's body on the host, each thread a fiber. Threads of a block
 /// run in a random order, a new one after every barrier; where a correct kernel is meant, its results do not depend on
 /// it.
 class Block {
@@ -33,6 +34,12 @@ class Block {
 
   /// Runs body in every thread. Throws Fault.
   void run(const std::function<void(Execution&)>& body);
+
+  /// The same in parts, beside other blocks: start, then steps until is_done(). A step lets at most `switches` threads
+  /// go on once; it returns whether any could.
+  void start(std::function<void(Execution&)> body);
+  bool step(int switches);
+  bool is_done() const { return done_ == geometry_.threads; }
 
   // What follows is for Execution.
 
@@ -46,6 +53,8 @@ class Block {
   };
 
   void sync(int thread);
+  /// Returns when the flag has come to the value.
+  void wait_for(int thread, const std::uint32_t* flag, std::uint32_t value);
   /// Returns when all lanes of the warp have come with the same `what`; `lane` has the result then.
   void meet(int thread, Together what, int parameter, void (*combine)(Lane (&lanes)[32], int parameter), Lane& lane);
   std::uint32_t read(int thread, int word);
@@ -55,7 +64,13 @@ class Block {
   int threads() const { return geometry_.threads; }
 
  private:
-  enum class State : std::uint8_t { ready, at_barrier, in_warp, done };
+  enum class State : std::uint8_t { ready, at_barrier, in_warp, at_flag, done };
+  /// Who waits for a flag.
+  struct FlagWait {
+    int thread;
+    const std::uint32_t* flag;
+    std::uint32_t value;
+  };
   /// Who touched a word of shared memory last.
   struct Access {
     int thread = -1;
@@ -74,6 +89,8 @@ class Block {
     Lane lanes[32];
   };
 
+  void release_flags();
+  [[noreturn]] void fail_waiting() const;
   [[noreturn]] void fail(int thread, const std::string& what) const;
   void suspend(int thread, State state);
   void release(int first, int count);
@@ -89,6 +106,9 @@ class Block {
   std::vector<Warp> warps_;
   std::vector<State> states_;
   std::vector<int> ready_;
+  std::vector<FlagWait> flag_waits_;
+  std::function<void(Execution&)> body_;
+  int done_ = 0;
   std::vector<boost::context::fiber> fibers_;
   boost::context::fiber* main_ = nullptr;  // of the running fiber: where it was resumed from
   int at_barrier_ = 0;
@@ -159,7 +179,15 @@ class Execution {
   double group_sum(double x, int lanes);
   float warp_max(float x);
   float shuffle_xor(float x, int mask);
+  int shuffle_xor(int x, int mask);
   void load16(const void* address, std::uint32_t (&words)[4]) const;
+
+  // Atomic, because the other GPU may be one of another process.
+  void publish(std::uint32_t* flag, std::uint32_t value) {
+    std::atomic_ref<std::uint32_t>(*flag).store(value, std::memory_order_release);
+  }
+  void wait_for(const std::uint32_t* flag, std::uint32_t value) { block_.wait_for(thread_, flag, value); }
+  float fresh(const float* address) const { return *address; }
 
   float widen(float x) const { return x; }
   float widen(bf16 x) const { return to_float(x); }
@@ -191,8 +219,9 @@ std::set<std::string>& kernels_run();
 /// Seed of the order of threads; tests run with several.
 extern std::uint64_t order_seed;
 
+/// The shape of a launch; throws a Fault where GPUs would refuse it.
 template <class Kernel>
-void launch(const Kernel& kernel) {
+kernels::cuda::Geometry checked_geometry(const Kernel& kernel) {
   const kernels::cuda::Geometry geometry = kernel.geometry();
   static_assert(sizeof(Kernel) <= kernels::cuda::most_argument_bytes || !std::is_trivially_copyable_v<Kernel>);
   if (geometry.shared_words * 4 > kernels::cuda::most_shared_bytes) {
@@ -201,9 +230,44 @@ void launch(const Kernel& kernel) {
   if (geometry.threads % 32 != 0 || geometry.threads > Kernel::max_threads) {
     throw Fault(std::string(Kernel::name) + ": launched with a number of threads that it does not allow");
   }
+  return geometry;
+}
+
+template <class Kernel>
+void launch(const Kernel& kernel) {
+  const kernels::cuda::Geometry geometry = checked_geometry(kernel);
   for (index_t b = 0; b < geometry.blocks; ++b) {
     Block(Kernel::name, b, geometry, order_seed).run([&](Execution& exec) { kernel(exec); });
   }
 }
+
+/// Several GPUs side by side, each with a queue of launches: their blocks go on in a random order, a few threads at a
+/// time, those of one launch together and the next launch when all are done.
+class SideBySide {
+ public:
+  explicit SideBySide(int gpus) : queues_(static_cast<std::size_t>(gpus)) {}
+
+  template <class Kernel>
+  void add(int gpu, const Kernel& kernel) {
+    kernels_run().insert(Kernel::name);
+    queues_[static_cast<std::size_t>(gpu)].push_back([kernel] {
+      const kernels::cuda::Geometry geometry = checked_geometry(kernel);
+      std::vector<std::unique_ptr<Block>> blocks;
+      for (index_t b = 0; b < geometry.blocks; ++b) {
+        blocks.push_back(std::make_unique<Block>(Kernel::name, b, geometry, order_seed));
+        blocks.back()->start([kernel](Execution& exec) { kernel(exec); });
+      }
+      return blocks;
+    });
+  }
+
+  /// Returns when all launches are done. Throws Fault, also where blocks wait for what never comes.
+  void run();
+
+ private:
+  using Blocks = std::vector<std::unique_ptr<Block>>;
+
+  std::vector<std::vector<std::function<Blocks()>>> queues_;
+};
 
 }  // namespace hack::simt

@@ -126,6 +126,12 @@ TEST(Emulator, FindsLoadsThatAreNotAligned) {
   EXPECT_NE(fault.find("not divisible by 16"), std::string::npos) << fault;
 }
 
+TEST(Emulator, FindsAFlagThatNobodySets) {
+  const std::uint32_t flag = 4;
+  const std::string fault = fault_of([&](Execution& exec) { exec.wait_for(&flag, exec.thread() == 9 ? 5 : 4); });
+  EXPECT_NE(fault.find("1 for a flag"), std::string::npos) << fault;
+}
+
 TEST(Emulator, SumsWithinGroupsOfLanes) {
   EXPECT_EQ(fault_of([](Execution& exec) {
               const int group = exec.lane() / 8;

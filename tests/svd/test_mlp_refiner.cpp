@@ -90,11 +90,11 @@ struct Mlp {
   const Matrix& operator[](MlpMatrix which) const {
     return which == MlpMatrix::gate ? gate : which == MlpMatrix::up ? up : down;
   }
-  MlpGradient gradient(index_t max_tokens) const {
-    return MlpGradient(gate.source(), up.source(), down.source(), max_tokens);
+  MlpGradient<Device::cpu> gradient(index_t max_tokens) const {
+    return MlpGradient<Device::cpu>(gate.source(), up.source(), down.source(), max_tokens);
   }
-  MlpRefiner refiner(const RefineOptions& options) const {
-    return MlpRefiner(gate.source(), up.source(), down.source(), options);
+  MlpRefiner<Device::cpu> refiner(const RefineOptions& options) const {
+    return MlpRefiner<Device::cpu>(gate.source(), up.source(), down.source(), options);
   }
 };
 
@@ -185,7 +185,7 @@ Range rows_of(const Communicator& comm, index_t tokens) {
   return {tokens * before / all, tokens * (before + weight(comm.rank())) / all};
 }
 
-RefineReport refine(MlpRefiner& refiner, const Communicator& comm, const Samples& samples, int threads = 1,
+RefineReport refine(MlpRefiner<Device::cpu>& refiner, const Communicator& comm, const Samples& samples, int threads = 1,
                     std::span<const float> weights = {}) {
   Queue<Device::cpu> queue(threads);
   const Range rows = rows_of(comm, samples.size());
@@ -197,7 +197,7 @@ RefineReport refine(MlpRefiner& refiner, const Communicator& comm, const Samples
 }
 
 /// All numbers of all factors.
-std::vector<float> numbers_of(MlpRefiner& refiner, const Mlp& mlp) {
+std::vector<float> numbers_of(MlpRefiner<Device::cpu>& refiner, const Mlp& mlp) {
   Queue<Device::cpu> queue(1);
   std::vector<float> out;
   for (const MlpMatrix which : matrices) {
@@ -237,7 +237,7 @@ double largest_difference(const Wide& a, const Wide& b) {
 }
 
 /// Σ ‖f(x) - y‖² / Σ ‖y‖² of what the refiner returns.
-double relative_error(MlpRefiner& refiner, const Mlp& mlp, const Samples& samples) {
+double relative_error(MlpRefiner<Device::cpu>& refiner, const Mlp& mlp, const Samples& samples) {
   Queue<Device::cpu> queue(1);
   std::vector<Wide> w;
   for (const MlpMatrix which : matrices) {
@@ -261,7 +261,7 @@ TEST(MlpGradient, EqualsFiniteDifferencesInDouble) {
   const Mlp mlp;
   Samples samples(mlp, 9);
   for (float& target : samples.targets) target = 0.7f * target + 0.1f;  // errors of all sizes
-  MlpGradient gradient = mlp.gradient(11);
+  MlpGradient<Device::cpu> gradient = mlp.gradient(11);
   const double factor = 0.3;
   std::vector<float> first;
   for (int threads : {1, 2}) {
@@ -297,7 +297,7 @@ TEST(MlpGradient, EqualsFiniteDifferencesInDouble) {
 
 TEST(MlpGradient, IsZeroWithoutTokens) {
   const Mlp mlp;
-  MlpGradient gradient = mlp.gradient(1);
+  MlpGradient<Device::cpu> gradient = mlp.gradient(1);
   Queue<Device::cpu> queue(1);
   gradient.rebuild(queue);
   std::ranges::fill(gradient.gradients(), 5.0f);
@@ -310,7 +310,7 @@ TEST(MlpRefiner, LowersTheErrorOfWhatItReturns) {
   const Communicator world = Communicator::world();
   const Mlp mlp;
   const Samples samples(mlp, 120);
-  MlpRefiner refiner = mlp.refiner(short_run);
+  MlpRefiner<Device::cpu> refiner = mlp.refiner(short_run);
   const double before = relative_error(refiner, mlp, samples);
   const RefineReport report = refine(refiner, world, samples);
   // All 120 tokens judge. The returned factors went through an SVD in f32, good to 1e-6 of each tile.
@@ -325,7 +325,7 @@ TEST(MlpRefiner, NeverEndsAboveWhereItStarted) {
   const Mlp mlp;
   const Samples samples(mlp, 60);
   for (const double rate : {10.0, 1e30}) {  // diverges; overflows
-    MlpRefiner refiner = mlp.refiner({.steps = 25, .rate = rate, .batch = 16});
+    MlpRefiner<Device::cpu> refiner = mlp.refiner({.steps = 25, .rate = rate, .batch = 16});
     const double before = relative_error(refiner, mlp, samples);
     const RefineReport report = refine(refiner, world, samples);
     EXPECT_EQ(report.loss_after, report.loss_before);
@@ -338,7 +338,7 @@ TEST(MlpRefiner, ChangesNothingInNoSteps) {
   const Communicator world = Communicator::world();
   const Mlp mlp;
   const Samples samples(mlp, 40);
-  MlpRefiner refiner = mlp.refiner({.steps = 0});
+  MlpRefiner<Device::cpu> refiner = mlp.refiner({.steps = 0});
   const RefineReport report = refine(refiner, world, samples);
   EXPECT_EQ(report.loss_after, report.loss_before);
   Queue<Device::cpu> queue(1);
@@ -360,7 +360,7 @@ TEST(MlpRefiner, TakesLayersInWhichNothingIsTrained) {
       matrix->tiles[static_cast<std::size_t>(t)] = {};
     }
   }
-  MlpRefiner refiner = mlp.refiner({.steps = 3});
+  MlpRefiner<Device::cpu> refiner = mlp.refiner({.steps = 3});
   const RefineReport report = refine(refiner, world, Samples(mlp, 30));
   EXPECT_LE(report.loss_before, 1e-10);  // what f32 makes of the original matrices
   EXPECT_EQ(report.best_step, 0);
@@ -370,7 +370,7 @@ TEST(MlpRefiner, KeepsRanksAndReturnsOrthonormalFactors) {
   const Communicator world = Communicator::world();
   const Mlp mlp;
   const Samples samples(mlp, 60);
-  MlpRefiner refiner = mlp.refiner(short_run);
+  MlpRefiner<Device::cpu> refiner = mlp.refiner(short_run);
   refine(refiner, world, samples);
   Queue<Device::cpu> queue(1);
   for (const MlpMatrix which : matrices) {
@@ -409,7 +409,7 @@ TEST(MlpRefiner, AgreesWithOneRankWhereBatchesAreTheSame) {
   const Mlp mlp;
   const Samples samples(mlp, 50);
   const RefineOptions options{.steps = 30, .rate = 0.01, .batch = 50};  // every token in every step
-  MlpRefiner together = mlp.refiner(options), alone = mlp.refiner(options);
+  MlpRefiner<Device::cpu> together = mlp.refiner(options), alone = mlp.refiner(options);
   const RefineReport shared = refine(together, world, samples);
   const RefineReport single = refine(alone, Communicator::self(), samples);
   EXPECT_NEAR(shared.loss_before, single.loss_before, 1e-6 * single.loss_before);
@@ -434,7 +434,7 @@ TEST(MlpRefiner, TokensOfNoWeightDoNotCount) {
   const RefineOptions options{.steps = 10, .rate = 0.01, .batch = 40};
   std::vector<std::vector<float>> numbers;
   for (const Samples* given : {&samples, &std::as_const(spoilt)}) {
-    MlpRefiner refiner = mlp.refiner(options);
+    MlpRefiner<Device::cpu> refiner = mlp.refiner(options);
     const RefineReport report = refine(refiner, world, *given, 1, weights);
     EXPECT_LT(report.loss_after, report.loss_before);
     numbers.push_back(numbers_of(refiner, mlp));
@@ -449,7 +449,7 @@ TEST(MlpRefiner, GivesTheSameBitsAgainOnAllRanksAndForAnyNumberOfThreads) {
   std::vector<float> first;
   for (int threads : {1, 1, 2, 3}) {
     if (threads > 1 && world.size() > 1) continue;  // more threads than cores wait for each other, long
-    MlpRefiner refiner = mlp.refiner(short_run);
+    MlpRefiner<Device::cpu> refiner = mlp.refiner(short_run);
     refine(refiner, world, samples, threads);
     const std::vector<float> numbers = numbers_of(refiner, mlp);
     if (first.empty()) first = numbers;
@@ -458,7 +458,7 @@ TEST(MlpRefiner, GivesTheSameBitsAgainOnAllRanksAndForAnyNumberOfThreads) {
   std::vector<float> of_root = first;
   comm::broadcast(world, std::as_writable_bytes(std::span<float>(of_root)));
   EXPECT_EQ(first, of_root);
-  MlpRefiner other = mlp.refiner({.steps = 45, .rate = 0.01, .batch = 40, .seed = 4});
+  MlpRefiner<Device::cpu> other = mlp.refiner({.steps = 45, .rate = 0.01, .batch = 40, .seed = 4});
   refine(other, world, samples);
   EXPECT_NE(numbers_of(other, mlp), first);
 }
@@ -467,7 +467,7 @@ TEST(MlpRefiner, RefusesWhatItCannotRefineOnAllRanksAlike) {
   const Communicator world = Communicator::world();
   const Mlp mlp;
   const Samples intact(mlp, 40);
-  MlpRefiner refiner = mlp.refiner({.steps = 2});
+  MlpRefiner<Device::cpu> refiner = mlp.refiner({.steps = 2});
   Samples samples = intact;
   samples.inputs[3] = std::numeric_limits<float>::quiet_NaN();
   EXPECT_THROW(refine(refiner, world, samples), Error);
@@ -490,7 +490,7 @@ TEST(MlpRefiner, RefusesWhatItCannotRefineOnAllRanksAlike) {
   for (TruncatedTile& tile : broken.down.tiles) {
     if (tile.rank > 0) tile.vt.data()[0] = std::numeric_limits<float>::quiet_NaN();
   }
-  MlpRefiner hopeless = broken.refiner({.steps = 2});
+  MlpRefiner<Device::cpu> hopeless = broken.refiner({.steps = 2});
   EXPECT_THROW(refine(hopeless, world, intact), Error);
 }
 

@@ -200,14 +200,23 @@ class LayerwiseCompressor {
       const index_t hidden = parts[0]->matrix.grid.cols();
       svd::RefineOptions options = *options_.refine;
       options.seed += static_cast<std::uint64_t>(layer);
-      svd::MlpRefiner refiner(tiles_of(*parts[0]), tiles_of(*parts[1]), tiles_of(*parts[2]), options);
-      report_.refined.push_back(refiner.refine(comm_, queue_, {inputs.data(), pass_.tokens(), hidden},
-                                               {targets.data(), pass_.tokens(), hidden}, pass_.token_weights()));
-      for (const auto which : {svd::MlpMatrix::gate, svd::MlpMatrix::up, svd::MlpMatrix::down}) {
-        Compressed& part = *parts[static_cast<std::size_t>(which)];
-        part.matrix.tiles = refiner.factors(queue_, which, {0, part.matrix.grid.size()});
-        part.rebuilt = svd::rebuild(queue_, part.matrix);
-        pass_.replace(part.linear, part.values());
+      const auto refine_on = [&]<Device D>(Queue<D>& queue) {
+        svd::MlpRefiner<D> refiner(tiles_of(*parts[0]), tiles_of(*parts[1]), tiles_of(*parts[2]), options);
+        report_.refined.push_back(refiner.refine(comm_, queue, {inputs.data(), pass_.tokens(), hidden},
+                                                 {targets.data(), pass_.tokens(), hidden}, pass_.token_weights()));
+        for (const auto which : {svd::MlpMatrix::gate, svd::MlpMatrix::up, svd::MlpMatrix::down}) {
+          Compressed& part = *parts[static_cast<std::size_t>(which)];
+          part.matrix.tiles = refiner.factors(queue, which, {0, part.matrix.grid.size()});
+        }
+      };
+      if (options_.gpu != nullptr) {
+        refine_on(*options_.gpu);
+      } else {
+        refine_on(queue_);
+      }
+      for (Compressed* part : parts) {
+        part->rebuilt = svd::rebuild(queue_, part->matrix);
+        pass_.replace(part->linear, part->values());
       }
     });
   }

@@ -46,6 +46,7 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t* comm, int size, ncclUniqueId id,
 }
 
 ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t* state) {
+  ++fake_nccl().polls_while_issuing;
   *state = comm->polls_left > 0 ? ncclInProgress : fake_nccl().async_state;
   if (comm->polls_left > 0) --comm->polls_left;
   return ncclSuccess;
@@ -81,6 +82,14 @@ ncclResult_t ncclAllReduce(const void* send, void* receive, std::size_t n, ncclD
   if (send != receive) std::memcpy(receive, send, n * sizeof(float));
   MPI_Allreduce(MPI_IN_PLACE, receive, static_cast<int>(n), MPI_FLOAT, MPI_SUM, comm->ranks);
   return ncclSuccess;
+}
+
+ncclResult_t ncclReduceScatter(const void* send, void* receive, std::size_t n, ncclDataType_t, ncclRedOp_t,
+                               ncclComm_t comm, cudaStream_t) {
+  MPI_Reduce_scatter_block(send, receive, static_cast<int>(n), MPI_FLOAT, MPI_SUM, comm->ranks);
+  comm->polls_left = fake_nccl().polls_until_issued;
+  fake_nccl().polls_while_issuing = 0;
+  return comm->polls_left > 0 ? ncclInProgress : ncclSuccess;
 }
 
 ncclResult_t ncclAllGather(const void* send, void* receive, std::size_t n, ncclDataType_t, ncclComm_t comm,

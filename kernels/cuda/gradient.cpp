@@ -1,0 +1,130 @@
+#include "kernels/gradient.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "kernels/cuda/gradient.cuh"
+#include "kernels/cuda/resources.hpp"
+#include "kernels/linear.hpp"
+
+namespace hack::kernels {
+
+namespace {
+
+constexpr Device D = Device::cuda;
+using X = MatrixView<const float, D>;
+using Y = MatrixView<float, D>;
+using FactorTiles = std::span<const FactorTile<D>>;
+using cuda::array_of;
+using cuda::FactorShare;
+using cuda::Purpose;
+
+/// xᵀ in working memory.
+X turned(Queue<D>& queue, X x, Purpose purpose) {
+  const index_t ld = (x.rows + 3) / 4 * 4;  // rows begin at 16 bytes, as the library likes them
+  const Y out{queue.resources().room<float>(purpose, x.cols * ld), x.cols, x.rows, ld};
+  cuda::launch(queue, cuda::Transpose{array_of(x), array_of(out)});
+  return out;
+}
+
+WeightView<D> weights(X x) { return {x.data, DType::f32, x.rows, x.cols, x.ld}; }
+
+/// A matrix as it stands, or turned by its strides.
+struct Operand {
+  const float* data;
+  index_t row, col;  // from one row, one column to the next
+
+  explicit Operand(X x) : data(x.data), row(x.ld), col(1) {}
+  Operand transposed() const {
+    Operand other = *this;
+    std::swap(other.row, other.col);
+    return other;
+  }
+};
+
+/// Shares of out = a b, depth numbers long.
+void add_shares(std::vector<FactorShare>& shares, const Operand& a, const Operand& b, index_t depth, Y out) {
+  constexpr index_t side = 64;
+  for (index_t i = 0; i < out.rows; i += side) {
+    for (index_t j = 0; j < out.cols; j += side) {
+      const Y part = out.block(i, j, std::min(side, out.rows - i), std::min(side, out.cols - j));
+      shares.push_back({a.data + i * a.row, a.row, a.col, b.data + j * b.col, b.row, b.col, array_of(part),
+                        static_cast<int>(depth)});
+    }
+  }
+}
+
+void multiply(Queue<D>& queue, const std::vector<FactorShare>& shares) {
+  if (shares.empty()) return;
+  auto* list = queue.resources().room<FactorShare>(Purpose::tiles, std::ssize(shares));
+  cuda::upload(queue, list, shares.data(), shares.size() * sizeof(FactorShare));
+  cuda::launch(queue, cuda::FactorProducts{list, std::ssize(shares)});
+}
+
+}  // namespace
+
+template <>
+void weight_gradient<D>(Queue<D>& queue, X dy, X x, Y dw) {
+  HACK_EXPECT(dy.rows == x.rows && dw.rows == dy.cols && dw.cols == x.cols);
+  linear<D>(queue, turned(queue, dy, Purpose::turned), weights(turned(queue, x, Purpose::turned_weights)), dw);
+}
+
+template <>
+void input_gradient<D>(Queue<D>& queue, X dy, X w, Y dx) {
+  HACK_EXPECT(dy.cols == w.rows && dx.rows == dy.rows && dx.cols == w.cols);
+  linear<D>(queue, dy, weights(turned(queue, w, Purpose::turned_weights)), dx);
+}
+
+template <>
+void swiglu_into<D>(Queue<D>& queue, X gate, X up, Y out) {
+  HACK_EXPECT(gate.rows == out.rows && gate.cols == out.cols && up.rows == out.rows && up.cols == out.cols);
+  cuda::launch(queue, cuda::SwiGluInto{array_of(gate), array_of(up), array_of(out)});
+}
+
+template <>
+void swiglu_gradient<D>(Queue<D>& queue, X dout, Y gate, Y up) {
+  HACK_EXPECT(gate.rows == dout.rows && gate.cols == dout.cols && up.rows == dout.rows && up.cols == dout.cols);
+  cuda::launch(queue, cuda::SwiGluGradient{array_of(dout), array_of(gate), array_of(up)});
+}
+
+template <>
+void residual<D>(Queue<D>& queue, X target, const float* token_weights, float factor, Y y, float* squares) {
+  HACK_EXPECT(target.rows == y.rows && target.cols == y.cols);
+  cuda::launch(queue, cuda::Residual{array_of(target), token_weights, factor, array_of(y), squares});
+}
+
+template <>
+void multiply_factors<D>(Queue<D>& queue, FactorTiles tiles, Y w) {
+  std::vector<FactorShare> shares;
+  for (const FactorTile<D>& tile : tiles) {
+    add_shares(shares, Operand(tile.left), Operand(tile.right), tile.left.cols,
+               w.block(tile.row, tile.col, tile.left.rows, tile.right.cols));
+  }
+  multiply(queue, shares);
+}
+
+template <>
+void factor_gradients<D>(Queue<D>& queue, X dw, FactorTiles tiles) {
+  std::vector<FactorShare> shares;
+  for (const FactorTile<D>& tile : tiles) {
+    const index_t h = tile.left.rows, w = tile.right.cols;
+    const Operand gradient(dw.block(tile.row, tile.col, h, w));
+    add_shares(shares, gradient, Operand(tile.right).transposed(), w, tile.left_gradient);
+    add_shares(shares, Operand(tile.left).transposed(), gradient, h, tile.right_gradient);
+  }
+  multiply(queue, shares);
+}
+
+template <>
+void adam<D>(Queue<D>& queue, const AdamStep& step, const float* gradient, float* mean, float* square, float* x,
+             index_t n) {
+  HACK_EXPECT(step.number >= 1);
+  cuda::launch(queue, cuda::AdamUpdate{static_cast<float>(step.rate / (1 - std::pow(step.mean_decay, step.number))),
+                                       static_cast<float>(1 / std::sqrt(1 - std::pow(step.square_decay, step.number))),
+                                       static_cast<float>(step.epsilon), static_cast<float>(step.mean_decay),
+                                       static_cast<float>(1 - step.mean_decay), static_cast<float>(step.square_decay),
+                                       static_cast<float>(1 - step.square_decay), gradient, mean, square, x, n});
+}
+
+}  // namespace hack::kernels

@@ -1,0 +1,79 @@
+#include "kernels/pivot.hpp"
+
+#include <vector>
+
+#include "kernels/cuda/host_copy.hpp"
+#include "kernels/cuda/pivot.cuh"
+#include "kernels/cuda/resources.hpp"
+
+namespace hack::kernels {
+
+namespace {
+
+constexpr Device D = Device::cuda;
+using cuda::HostCopy;
+using cuda::PivotJob;
+using cuda::PivotTiles;
+using Tile = PivotedTile<D>;
+
+/// On the host, by the CPU's operation.
+void pivot_on_host(Queue<D>& queue, Tile& tile) {
+  const index_t h = tile.u.rows, k = tile.u.cols, w = tile.vt.cols;
+  HostCopy u(h, k), sigma(1, k), vt(k, w), pivots(k, w), coefficients(h - k, k);
+  u.take(queue, tile.u);
+  sigma.take(queue, {tile.sigma, 1, k});
+  vt.take(queue, tile.vt);
+  std::vector<std::uint8_t> marks(static_cast<std::size_t>(mark_bytes(h)));
+  PivotedTile<Device::cpu> copy{u.view(),     sigma.view().data, vt.view(),
+                                marks.data(), pivots.view(),     coefficients.view()};
+  Queue<Device::cpu> host(1);
+  pivot_tiles<Device::cpu>(host, std::span(&copy, 1));
+  tile.status = copy.status;
+  tile.growth = copy.growth;
+  pivots.give(queue, tile.pivots);
+  coefficients.give(queue, tile.coefficients);
+  cuda::upload(queue, tile.marks, marks.data(), marks.size());
+}
+
+}  // namespace
+
+template <>
+void pivot_tiles<D>(Queue<D>& queue, std::span<Tile> tiles) {
+  std::vector<std::size_t> on_gpu;
+  std::vector<PivotJob> jobs;
+  index_t numbers = 0;
+  for (std::size_t t = 0; t < tiles.size(); ++t) {
+    const Tile& tile = tiles[t];
+    const index_t h = tile.u.rows, k = tile.u.cols;
+    HACK_EXPECT(h > 0 && k <= h && tile.vt.rows == k && tile.pivots.rows == k && tile.pivots.cols == tile.vt.cols);
+    HACK_EXPECT(tile.coefficients.rows == h - k && tile.coefficients.cols == k);
+    if (h > PivotTiles::side) continue;
+    on_gpu.push_back(t);
+    jobs.push_back({cuda::array_of(tile.u), tile.sigma, cuda::array_of(tile.vt), tile.marks,
+                    cuda::array_of(tile.pivots), cuda::array_of(tile.coefficients), nullptr});
+    numbers += h * k;
+  }
+  if (!jobs.empty()) {
+    auto* space = queue.resources().room<double>(cuda::Purpose::tile_space, numbers);
+    for (PivotJob& job : jobs) {
+      job.space = space;
+      space += job.u.rows * job.u.cols;
+    }
+    const index_t count = std::ssize(jobs);
+    auto* list = queue.resources().room<PivotJob>(cuda::Purpose::tiles, count);
+    auto* results = queue.resources().room<cuda::PivotResult>(cuda::Purpose::results, count);
+    cuda::upload(queue, list, jobs.data(), jobs.size() * sizeof(PivotJob));
+    cuda::launch(queue, PivotTiles{list, count, static_cast<float>(largest_coefficient), results});
+    std::vector<cuda::PivotResult> found(jobs.size());
+    cuda::download(queue, found.data(), results, found.size() * sizeof(cuda::PivotResult));
+    for (std::size_t n = 0; n < on_gpu.size(); ++n) {
+      tiles[on_gpu[n]].growth = found[n].growth;
+      tiles[on_gpu[n]].status = found[n].is_finite ? PivotStatus::ok : PivotStatus::not_finite;
+    }
+  }
+  for (Tile& tile : tiles) {
+    if (tile.u.rows > PivotTiles::side) pivot_on_host(queue, tile);
+  }
+}
+
+}  // namespace hack::kernels

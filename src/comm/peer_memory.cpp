@@ -1,0 +1,87 @@
+#include "comm/peer_memory.hpp"
+
+#include <cuda_runtime_api.h>
+
+#include <vector>
+
+#include "comm/collectives.hpp"
+#include "kernels/cuda/error.hpp"
+
+namespace hack::comm {
+namespace {
+
+using kernels::cuda::Peers;
+
+std::size_t slot_bytes(const Peers& peers) {
+  return static_cast<std::size_t>(2 * Peers::most_rows * peers.most_cols) * sizeof(float);
+}
+constexpr std::size_t flag_bytes = Peers::most_rows * Peers::most * sizeof(std::uint32_t);
+constexpr std::size_t count_bytes = Peers::most_rows * sizeof(std::uint32_t);
+
+bool all_agree(const Communicator& comm, bool mine) { return all_reduce_max(comm, mine ? 0.0 : 1.0) == 0.0; }
+
+/// Whether this rank's GPU reaches those of the others, whose numbers on this node are given.
+bool reaches(const std::vector<int>& devices, int own) {
+  for (const int other : devices) {
+    int can = other == own;
+    if (other != own && cudaDeviceCanAccessPeer(&can, own, other) != cudaSuccess) can = 0;
+    if (can == 0) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+PeerMemory::PeerMemory(const Communicator& comm, std::int64_t cols) {
+  peers_.count = comm.size();
+  peers_.rank = comm.rank();
+  peers_.most_cols = cols;
+  const bool is_one_node = comm.split_by_node().size() == comm.size();
+  if (!all_agree(comm, is_one_node && comm.size() <= Peers::most)) return;
+  int own = 0;
+  HACK_CUDA(cudaGetDevice(&own));
+  // Numbers of devices agree between processes of a node that see the same ones; where they do not, opening fails.
+  const std::vector<int> devices = all_gather<int>(comm, std::vector<int>{own});
+  if (!all_agree(comm, reaches(devices, own))) return;
+  const std::size_t bytes = slot_bytes(peers_) + flag_bytes + count_bytes;
+  void* data = nullptr;
+  HACK_CUDA(cudaMalloc(&data, bytes));
+  mine_ = static_cast<std::byte*>(data);
+  HACK_CUDA(cudaMemset(mine_, 0, bytes));
+  HACK_CUDA(cudaStreamSynchronize(cudaStreamLegacy));  // zero before any other rank writes
+  open(comm);
+}
+
+void PeerMemory::open(const Communicator& comm) {
+  cudaIpcMemHandle_t handle{};
+  bool is_open = cudaIpcGetMemHandle(&handle, mine_) == cudaSuccess;
+  const std::vector<cudaIpcMemHandle_t> handles =
+      all_gather<cudaIpcMemHandle_t>(comm, std::vector<cudaIpcMemHandle_t>{handle});
+  is_open = all_agree(comm, is_open);
+  for (int p = 0; p < peers_.count && is_open; ++p) {
+    std::byte* base = mine_;
+    if (p != peers_.rank) {
+      void* opened = nullptr;
+      if (cudaIpcOpenMemHandle(&opened, handles[static_cast<std::size_t>(p)], cudaIpcMemLazyEnablePeerAccess) !=
+          cudaSuccess) {
+        is_open = false;
+        break;
+      }
+      base = opened_[p] = static_cast<std::byte*>(opened);
+    }
+    peers_.slots[p] = reinterpret_cast<float*>(base);
+    peers_.flags[p] = reinterpret_cast<std::uint32_t*>(base + slot_bytes(peers_));
+  }
+  if (!is_open) cudaGetLastError();  // it was the answer to a question
+  peers_.rounds = reinterpret_cast<std::uint32_t*>(mine_ + slot_bytes(peers_) + flag_bytes);
+  is_mapped_ = all_agree(comm, is_open);
+}
+
+PeerMemory::~PeerMemory() {
+  for (std::byte* opened : opened_) {
+    if (opened != nullptr) cudaIpcCloseMemHandle(opened);
+  }
+  if (mine_ != nullptr) cudaFree(mine_);
+}
+
+}  // namespace hack::comm

@@ -1,0 +1,58 @@
+#include "model/device_chooser.hpp"
+
+#include <cstddef>
+#include <vector>
+
+namespace hack::model {
+
+template <Device D>
+DeviceChooser<D>::DeviceChooser(Llama<D>& llama, KvCache<D>& cache, Sampler& sampler, std::span<const int> prompt)
+    : llama_(llama), cache_(cache), sampler_(sampler), logits_(llama.config().vocab_size), replay_(llama.can_replay()) {
+  std::vector<std::uint8_t> seen(static_cast<std::size_t>(llama.config().vocab_size));
+  for (const int id : prompt) seen[static_cast<std::size_t>(id)] = 1;
+  seen_ = to_device<D>(seen.data(), std::ssize(seen));
+  // A choice counts one up: the first token chosen stands behind those in the cache.
+  const DecodeState state{.position = cache.length() - 1, .draw = 0, .id = 0};
+  state_ = to_device<D>(&state, 1);
+}
+
+/// Nothing is in the queue meanwhile: the token before has been waited for.
+template <Device D>
+void DeviceChooser<D>::give_draw() {
+  if (sampler_.rule().temperature == 0) return;
+  const double draw = sampler_.draw();
+  kernels::copy_from_host<D>(&state_.data()->draw, &draw, sizeof(draw));
+}
+
+template <Device D>
+int DeviceChooser<D>::take_id() {
+  int id = 0;
+  llama_.queue().wait();
+  kernels::copy_to_host<D>(&id, &state_.data()->id, sizeof(id));
+  return id;
+}
+
+template <Device D>
+int DeviceChooser<D>::first(MatrixView<const float, D> state) {
+  give_draw();
+  llama_.logits(state, logits());
+  kernels::choose_token(llama_.queue(), sampler_.rule(), logits(), seen_.data(), state_.data());
+  return take_id();
+}
+
+template <Device D>
+int DeviceChooser<D>::next() {
+  HACK_EXPECT(cache_.length() < cache_.capacity());
+  give_draw();
+  replay_.run(llama_.queue(), [this] {
+    llama_.step(state_.data(), cache_, logits());
+    kernels::choose_token(llama_.queue(), sampler_.rule(), logits(), seen_.data(), state_.data());
+  });
+  cache_.advance(1);
+  return take_id();
+}
+
+template class DeviceChooser<Device::cpu>;
+template class DeviceChooser<Device::cuda>;
+
+}  // namespace hack::model
