@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <fstream>
 
 #include <fmt/format.h>
 
@@ -115,6 +116,15 @@ Machine published_machine(std::string_view name) {
     return machine;
   }
   fail("unknown machine '{}' (known: {}); or give the report of a study", name, known);
+}
+
+Machine open_machine(const std::string& name_or_study) {
+  std::ifstream file(name_or_study);
+  if (!file.good()) return published_machine(name_or_study);
+  const nlohmann::json study = nlohmann::json::parse(file, nullptr, false);
+  validate(study.is_object() && study.contains("machine"),
+           "{}: is no study that has ended (it has no \"machine\"); give the .json of one", name_or_study);
+  return machine_from_json(study["machine"]);
 }
 
 Machine machine_from_json(const nlohmann::json& json) {

@@ -44,6 +44,8 @@ struct Machine {
 
 /// A machine by name: a100-80gb, h100, h200. An Error names them if it is another.
 Machine published_machine(std::string_view name);
+/// One of those by name, or the measured one of a study's .json by its path. An Error where it is neither.
+Machine open_machine(const std::string& name_or_study);
 /// A machine as a study's report describes it ("machine"). An Error where fields are missing.
 Machine machine_from_json(const nlohmann::json& json);
 nlohmann::json to_json(const Machine& machine);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,16 +24,34 @@ struct StudyWork {
   int tensor_parallel = 1;  ///< of the perplexity
 };
 
+/// One rank's share of a model that P ranks share, timed without the others. Text form: p/P, or all/P.
+struct StudySlice {
+  int part = 0;  ///< every: as many ranks as parts, each with its own, all at once
+  int parts = 1;
+
+  static constexpr int every = -1;
+
+  /// An Error where the text is neither form.
+  static StudySlice parse(const std::string& text);
+  std::string text() const;
+  /// Ranks that run it.
+  int ranks() const { return part == every ? parts : 1; }
+};
+
 /// Times the phases on a group of ranks. Each returns a row; on rank 0 of the group it is whole:
 ///
 ///     phase, ranks, nodes, unit, work, repeats, seconds (median), seconds_min, seconds_max, rate (work / seconds),
 ///     compute_seconds, communication_seconds, wait_seconds, input_seconds (means over ranks, of one run with barriers
-///     in front of collectives), imbalance (largest over mean compute), peak_memory_bytes (of a rank)
+///     in front of collectives), imbalance (largest over mean compute), peak_memory_bytes (of a rank), cores (that the
+///     ranks may use together; on CPUs)
+///
+/// Of a slice prefill() and decode() are that rank's share with the all-reduces left out: `ranks` are those of the
+/// whole job, the phase is "prefill slice" or "decode slice", and `slice` says which.
 class StudyPhases {
  public:
   /// All outlive this. `type`: what weights are held in.
   StudyPhases(const Session& session, const ModelFiles& files, DType type, const comm::Communicator& group,
-              const StudyWork& work);
+              const StudyWork& work, std::optional<StudySlice> slice = std::nullopt);
 
   /// Reads and factorizes tiles of the MLPs, all singular vectors.
   nlohmann::json factorization();
@@ -60,7 +79,9 @@ class StudyPhases {
   DType type_;
   const comm::Communicator& group_;
   const StudyWork& work_;
+  std::optional<StudySlice> slice_;
   int nodes_;
+  int cores_;
   double input_seconds_ = 0;  // of the run in progress
 };
 

@@ -4,6 +4,7 @@
 #include <map>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "comm/temporary_file.hpp"
 #include "jobs/log.hpp"
@@ -16,10 +17,12 @@ using nlohmann::json;
 
 constexpr const char* columns[] = {"kind",
                                    "phase",
+                                   "slice",
                                    "shape",
                                    "ranks",
                                    "nodes",
                                    "threads",
+                                   "cores",
                                    "tensor_parallel",
                                    "unit",
                                    "work",
@@ -107,6 +110,19 @@ std::string model_table(const json& model) {
                           100 * row["error"].get<double>());
     }
   }
+  if (const json& slices = model["slices"]; !slices.empty()) {
+    text +=
+        "\nJobs of which slices were measured, without their all-reduces; these are the model's:\n\n"
+        "| kind | phase | ranks | slices | measured compute | model's all-reduces | predicted | measured, s | error, % "
+        "|\n"
+        "|---|---|--:|---|--:|--:|--:|--:|--:|\n";
+    for (const json& row : slices) {
+      text += fmt::format("| model | {} | {} | {} | {} s | {} s | {} s | {} | {} |\n", row["phase"].get<std::string>(),
+                          row["ranks"].get<int>(), fmt::join(row["slices"].get<std::vector<std::string>>(), " "),
+                          number(row, "compute_seconds"), number(row, "communication_seconds"), number(row, "seconds"),
+                          number(row, "measured_seconds"), number(row, "error", 100));
+    }
+  }
   if (const json& larger = model["larger"]; !larger.empty()) {
     text += "\n| kind | phase | ranks | rate | seconds | serial share on one rank |\n|---|---|--:|--:|--:|--:|\n";
     for (const json& row : larger) {
@@ -147,9 +163,9 @@ StudyTable::StudyTable(const std::filesystem::path& prefix, json key) : prefix_(
   rows_ = study["rows"].get<std::vector<json>>();
 }
 
-bool StudyTable::has(const std::string& phase, int ranks) const {
+bool StudyTable::has(const std::string& phase, int ranks, const std::string& slice) const {
   for (const json& row : rows_) {
-    if (row["phase"] == phase && row["ranks"] == ranks) return true;
+    if (row["phase"] == phase && row["ranks"] == ranks && row.value("slice", "") == slice) return true;
   }
   return false;
 }
@@ -198,7 +214,7 @@ std::string StudyTable::finish(const json& model, const std::string& title) cons
     }
   };
   add(rows_);
-  for (const char* part : {"held_out", "larger", "published"}) add(model[part]);
+  for (const char* part : {"held_out", "slices", "larger", "published"}) add(model[part]);
   write_whole(file(".csv"), csv);
   const std::string text = "# " + title + "\n\n" + measured_table(rows_) + model_table(model);
   write_whole(file(".md"), text);
