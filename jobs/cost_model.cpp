@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <fstream>
 
@@ -37,7 +38,7 @@ constexpr std::array machines = {
     PublishedMachine{"h200", 4.8e12, 989e12, 141e9, 450e9, 50e9},
 };
 
-constexpr std::array<std::string_view, 3> kinds = {"ring", "halving", "one-shot"};
+constexpr std::array<std::string_view, 4> kinds = {"ring", "halving", "one-shot", "doubling"};
 
 std::vector<Link> nccl(double hop_of_ll, double hop_of_simple, double bandwidth) {
   return {{Link::Kind::ring, ll_base, hop_of_ll, std::min(bandwidth / 4, ll_bandwidth)},
@@ -82,11 +83,18 @@ double Link::steps(int ranks) const {
       return 2 * std::ceil(std::log2(ranks));
     case Kind::one_shot:
       return 1;
+    case Kind::doubling: {
+      const auto count = static_cast<unsigned>(ranks);
+      return std::bit_width(count) - 1 + (std::has_single_bit(count) ? 0 : 2);
+    }
   }
   return 0;
 }
 
-double Link::volume(int ranks) const { return kind == Kind::one_shot ? ranks - 1.0 : 2.0 * (ranks - 1) / ranks; }
+double Link::volume(int ranks) const {
+  if (kind == Kind::doubling) return steps(ranks);
+  return kind == Kind::one_shot ? ranks - 1.0 : 2.0 * (ranks - 1) / ranks;
+}
 
 double Link::seconds(int ranks, double bytes) const {
   if (ranks <= 1) return 0;

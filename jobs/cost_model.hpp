@@ -13,8 +13,9 @@ namespace hack::jobs {
 /// Time of an all-reduce of P ranks: base + steps(P) hop + volume(P) bytes / bandwidth.
 struct Link {
   /// ring: 2 (P - 1) steps, 2 (P - 1) / P of the bytes on each link (NCCL). halving: 2 ⌈log2 P⌉ steps, the same bytes
-  /// (MPI). one_shot: one step, each rank reads all others' bytes (fused kernels).
-  enum class Kind { ring, halving, one_shot };
+  /// (MPI). one_shot: one step, each rank reads all others' bytes (fused kernels). doubling: ⌊log2 P⌋ steps with all
+  /// bytes each, and two more unless P is a power of two (MPI).
+  enum class Kind { ring, halving, one_shot, doubling };
 
   Kind kind = Kind::halving;
   double base = 0;       ///< seconds

@@ -69,12 +69,12 @@ bool MeasuredRows::fit_links(int below, Machine& machine) const {
   };
   or_all(within_nodes(all));
   machine.ranks_per_node = per_node_;
-  const Link within = fit_link(Link::Kind::halving, points);
+  const Link within = fit_any_link(points);
   machine.within = {within};
   points = between_nodes(below, within);
   or_all(between_nodes(all, within));
   // Nothing measured between nodes: as within one.
-  machine.between = {points.empty() ? within : fit_link(Link::Kind::halving, points)};
+  machine.between = {points.empty() ? within : fit_any_link(points)};
   return is_below;
 }
 

@@ -29,6 +29,7 @@ Session::Session(const CommonOptions& options)
 void Session::take_gpu() {
   const comm::GpuChoice choice = comm::choose_gpu(world_);
   gpu_ = choice.name;
+  gpu_address_ = choice.address;
   gpu_libraries_ = choice.libraries;
   log_.info("GPU: {}{}", gpu_,
             choice.is_shared ? "; ranks share one, so their sums go through host memory (never time this)" : "");

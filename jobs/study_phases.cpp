@@ -101,6 +101,7 @@ struct StudyPhases::Timing {
   double compute = 0, communication = 0;  ///< of this rank, in the run that was split
   double wait = 0, input = 0;
   double peak_memory = 0;
+  std::optional<double> joules;  ///< of all ranks, in one run
 };
 
 StudyPhases::StudyPhases(const Session& session, const ModelFiles& files, DType type, const comm::Communicator& group,
@@ -111,7 +112,8 @@ StudyPhases::StudyPhases(const Session& session, const ModelFiles& files, DType 
       group_(group),
       work_(work),
       slice_(slice),
-      cores_(cores_together(group)) {
+      cores_(cores_together(group)),
+      energy_(group, meter_, session.gpu_address()) {
   const comm::Communicator node = group.split_by_node();
   nodes_ = static_cast<int>(comm::all_reduce_sum(group, node.is_root() ? 1.0 : 0.0));
 }
@@ -124,6 +126,7 @@ StudyPhases::Timing StudyPhases::time(const Work& work) {
     group_.barrier();
     input_seconds_ = 0;
     if (is_split) comm::CollectiveTimer::start();
+    if (r == 0) energy_.start();
     const double start = MPI_Wtime();
     work();
     const double own = MPI_Wtime() - start;
@@ -131,12 +134,14 @@ StudyPhases::Timing StudyPhases::time(const Work& work) {
         is_split ? comm::CollectiveTimer::stop() : comm::CollectiveTimer::Times{};
     const double slowest = comm::all_reduce_max(group_, own);
     if (r >= 0 && !is_split) timing.seconds.push_back(slowest);
+    if (r == work_.repeats - 1) timing.joules = energy_.stop();
     if (!is_split) continue;
     timing.communication = times.exchange;
     timing.input = input_seconds_;
     timing.compute = own - times.wait - times.exchange - input_seconds_;
     timing.wait = times.wait + slowest - own;
   }
+  if (timing.joules) *timing.joules /= work_.repeats;
   timing.peak_memory = peak_memory_bytes();
   return timing;
 }
@@ -167,6 +172,8 @@ nlohmann::json StudyPhases::row(const char* phase, const char* unit, double work
                         {"imbalance", sums[0] > 0 ? most * ranks / sums[0] : 1.0},
                         {"peak_memory_bytes", memory}};
   if (session_.device() == Device::cpu) row["cores"] = cores_;
+  if (timing.joules) row["joules"] = *timing.joules;
+  if (timing.joules && unit == std::string_view("tokens")) row["joules_per_token"] = *timing.joules / work;
   if (slice_) {
     row["phase"] = std::string(phase) + " slice";
     row["slice"] = slice_->text();
@@ -284,14 +291,19 @@ std::vector<nlohmann::json> StudyPhases::all_reduce() {
   for (const index_t numbers : {state, 16 * state, 128 * state, 512 * state}) {
     Buffer<float> x(numbers);
     std::fill_n(x.data(), numbers, 0.0f);
-    const index_t calls = std::max<index_t>(5, std::min<index_t>(200, (index_t{1} << 24) / numbers));
-    std::vector<double> seconds;
-    for (index_t i = 0; i < calls + 5; ++i) {
+    // One after the other, as in a model: with a barrier before each all ranks would come at once, and over a network
+    // that is another time.
+    constexpr int batches = 5;
+    const index_t calls = std::max<index_t>(2, std::min<index_t>(40, (index_t{1} << 21) / numbers));
+    std::vector<double> seconds;  // of a call
+    for (int batch = -1; batch < batches; ++batch) {
       group_.barrier();
       const double start = MPI_Wtime();
-      comm::all_reduce_sum(group_, std::span(x.data(), static_cast<std::size_t>(numbers)));
-      const double own = MPI_Wtime() - start;
-      if (i >= 5) seconds.push_back(comm::all_reduce_max(group_, own));
+      for (index_t i = 0; i < calls; ++i) {
+        comm::all_reduce_sum(group_, std::span(x.data(), static_cast<std::size_t>(numbers)));
+      }
+      const double slowest = comm::all_reduce_max(group_, MPI_Wtime() - start);
+      if (batch >= 0) seconds.push_back(slowest / static_cast<double>(calls));
     }
     const auto bytes = static_cast<double>(4 * numbers);
     const double median = median_of(seconds);
@@ -302,7 +314,7 @@ std::vector<nlohmann::json> StudyPhases::all_reduce() {
                     {"threads", session_.threads()},
                     {"unit", "bytes"},
                     {"work", bytes},
-                    {"repeats", calls},
+                    {"repeats", batches * calls},
                     {"seconds", median},
                     {"seconds_min", *std::min_element(seconds.begin(), seconds.end())},
                     {"seconds_max", *std::max_element(seconds.begin(), seconds.end())},

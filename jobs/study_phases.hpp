@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "jobs/group_energy.hpp"
 #include "jobs/model_files.hpp"
 #include "jobs/session.hpp"
 #include "kernels/queue.hpp"
@@ -42,8 +43,8 @@ struct StudySlice {
 ///
 ///     phase, ranks, nodes, unit, work, repeats, seconds (median), seconds_min, seconds_max, rate (work / seconds),
 ///     compute_seconds, communication_seconds, wait_seconds, input_seconds (means over ranks, of one run with barriers
-///     in front of collectives), imbalance (largest over mean compute), peak_memory_bytes (of a rank), cores (that the
-///     ranks may use together; on CPUs)
+///     in front of collectives), imbalance (largest over mean compute), peak_memory_bytes (of a rank), on CPUs cores
+///     (that the ranks may use together), joules and joules_per_token (of one run, on all GPUs; where these tell)
 ///
 /// Of a slice prefill() and decode() are that rank's share with the all-reduces left out: `ranks` are those of the
 /// whole job, the phase is "prefill slice" or "decode slice", and `slice` says which.
@@ -82,6 +83,8 @@ class StudyPhases {
   std::optional<StudySlice> slice_;
   int nodes_;
   int cores_;
+  EnergyMeter meter_;
+  GroupEnergy energy_;
   double input_seconds_ = 0;  // of the run in progress
 };
 

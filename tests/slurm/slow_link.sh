@@ -29,9 +29,9 @@ outside() {
   wait "$inside"
 }
 
-# limit COMMAND…: `tc` of one end of a link. A bucket of one packet: bytes never go faster than the rate.
+# limit COMMAND…: `tc` at one end of a link. A bucket of two packets: with one, timers that come late cost bandwidth.
 limit() {
-  "$@" qdisc add dev "$device" root tbf rate "$rate" burst 1600 latency 200ms
+  "$@" qdisc add dev "$device" root tbf rate "$rate" burst 4000 latency 200ms
 }
 
 connect() {
