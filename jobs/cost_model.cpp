@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
+#include <fstream>
 
 #include <fmt/format.h>
 
@@ -36,7 +38,7 @@ constexpr std::array machines = {
     PublishedMachine{"h200", 4.8e12, 989e12, 141e9, 450e9, 50e9},
 };
 
-constexpr std::array<std::string_view, 3> kinds = {"ring", "halving", "one-shot"};
+constexpr std::array<std::string_view, 4> kinds = {"ring", "halving", "one-shot", "doubling"};
 
 std::vector<Link> nccl(double hop_of_ll, double hop_of_simple, double bandwidth) {
   return {{Link::Kind::ring, ll_base, hop_of_ll, std::min(bandwidth / 4, ll_bandwidth)},
@@ -81,11 +83,18 @@ double Link::steps(int ranks) const {
       return 2 * std::ceil(std::log2(ranks));
     case Kind::one_shot:
       return 1;
+    case Kind::doubling: {
+      const auto count = static_cast<unsigned>(ranks);
+      return std::bit_width(count) - 1 + (std::has_single_bit(count) ? 0 : 2);
+    }
   }
   return 0;
 }
 
-double Link::volume(int ranks) const { return kind == Kind::one_shot ? ranks - 1.0 : 2.0 * (ranks - 1) / ranks; }
+double Link::volume(int ranks) const {
+  if (kind == Kind::doubling) return steps(ranks);
+  return kind == Kind::one_shot ? ranks - 1.0 : 2.0 * (ranks - 1) / ranks;
+}
 
 double Link::seconds(int ranks, double bytes) const {
   if (ranks <= 1) return 0;
@@ -115,6 +124,15 @@ Machine published_machine(std::string_view name) {
     return machine;
   }
   fail("unknown machine '{}' (known: {}); or give the report of a study", name, known);
+}
+
+Machine open_machine(const std::string& name_or_study) {
+  std::ifstream file(name_or_study);
+  if (!file.good()) return published_machine(name_or_study);
+  const nlohmann::json study = nlohmann::json::parse(file, nullptr, false);
+  validate(study.is_object() && study.contains("machine"),
+           "{}: is no study that has ended (it has no \"machine\"); give the .json of one", name_or_study);
+  return machine_from_json(study["machine"]);
 }
 
 Machine machine_from_json(const nlohmann::json& json) {

@@ -13,8 +13,9 @@ namespace hack::jobs {
 /// Time of an all-reduce of P ranks: base + steps(P) hop + volume(P) bytes / bandwidth.
 struct Link {
   /// ring: 2 (P - 1) steps, 2 (P - 1) / P of the bytes on each link (NCCL). halving: 2 ⌈log2 P⌉ steps, the same bytes
-  /// (MPI). one_shot: one step, each rank reads all others' bytes (fused kernels).
-  enum class Kind { ring, halving, one_shot };
+  /// (MPI). one_shot: one step, each rank reads all others' bytes (fused kernels). doubling: ⌊log2 P⌋ steps with all
+  /// bytes each, and two more unless P is a power of two (MPI).
+  enum class Kind { ring, halving, one_shot, doubling };
 
   Kind kind = Kind::halving;
   double base = 0;       ///< seconds
@@ -44,6 +45,8 @@ struct Machine {
 
 /// A machine by name: a100-80gb, h100, h200. An Error names them if it is another.
 Machine published_machine(std::string_view name);
+/// One of those by name, or the measured one of a study's .json by its path. An Error where it is neither.
+Machine open_machine(const std::string& name_or_study);
 /// A machine as a study's report describes it ("machine"). An Error where fields are missing.
 Machine machine_from_json(const nlohmann::json& json);
 nlohmann::json to_json(const Machine& machine);

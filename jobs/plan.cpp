@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <fstream>
 #include <optional>
 
 #include "jobs/commands.hpp"
@@ -53,7 +52,7 @@ class PlanCommand : public Command {
     const auto checkpoint = open_model();
     const model::LlamaConfig& config = checkpoint->config();
     const DType type = common_.chosen_dtype(checkpoint->exact_type());
-    const Machine machine = open_machine();
+    const Machine machine = open_machine(machine_);
     if (machine.flops <= 0 || machine.read_bandwidth <= 0) {
       session.log().info("warning: --machine {}: the study timed no prefill or no decode; times are not known",
                          machine_);
@@ -87,15 +86,6 @@ class PlanCommand : public Command {
   std::unique_ptr<model::Checkpoint> open_model() const {
     if (shape_.empty()) return model::Checkpoint::open(model_);
     return std::make_unique<model::RandomCheckpoint>(shape_, layers_, 0);
-  }
-
-  Machine open_machine() const {
-    std::ifstream file(machine_);
-    if (!file.good()) return published_machine(machine_);
-    const json study = json::parse(file, nullptr, false);
-    validate(study.is_object() && study.contains("machine"),
-             "--machine {}: is no study that has ended (it has no \"machine\"); give the .json of one", machine_);
-    return machine_from_json(study["machine"]);
   }
 
   /// What a process takes before it holds a model: on a CPU this one's own memory; of a card 5 % for context and

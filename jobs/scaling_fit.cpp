@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 
 #include "kernels/error.hpp"
 
@@ -56,6 +57,23 @@ Link fit_link(Link::Kind kind, std::span<const LinkPoint> points) {
   link.hop = hop;
   link.bandwidth = per_byte > 0 ? 1 / per_byte : 0;
   return link;
+}
+
+Link fit_any_link(std::span<const LinkPoint> points) {
+  Link best;
+  double least = std::numeric_limits<double>::infinity();
+  for (const Link::Kind kind : {Link::Kind::halving, Link::Kind::doubling, Link::Kind::ring}) {
+    const Link link = fit_link(kind, points);
+    double errors = 0;
+    for (const LinkPoint& p : points) {
+      const double error = link.seconds(p.ranks, p.bytes) / p.seconds - 1;
+      errors += error * error;
+    }
+    if (errors >= least - 1e-9) continue;  // not by rounding
+    least = errors;
+    best = link;
+  }
+  return best;
 }
 
 }  // namespace hack::jobs

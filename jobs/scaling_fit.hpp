@@ -39,4 +39,8 @@ struct LinkPoint {
 /// Latency and bandwidth of `kind` by least squares of the relative errors; base is 0.
 Link fit_link(Link::Kind kind, std::span<const LinkPoint> points);
 
+/// The same of whichever kind of halving, doubling and ring leaves the smallest errors; halving where they leave the
+/// same, as of two ranks.
+Link fit_any_link(std::span<const LinkPoint> points);
+
 }  // namespace hack::jobs

@@ -30,6 +30,7 @@ void Session::take_gpu() {
   if (!gpu_.empty()) return;
   const comm::GpuChoice choice = comm::choose_gpu(world_);
   gpu_ = choice.name;
+  gpu_address_ = choice.address;
   gpu_libraries_ = choice.libraries;
   log_.info("GPU: {}{}", gpu_,
             choice.is_shared ? "; ranks share one, so their sums go through host memory (never time this)" : "");

@@ -23,6 +23,8 @@ class Session {
   Device device() const { return device_; }
   /// Gives each rank its GPU and says which, once. Collective.
   void take_gpu();
+  /// PCI address of this rank's GPU; empty until taken.
+  const std::string& gpu_address() const { return gpu_address_; }
 
   /// Adds to `results` what every report has: seconds of the whole run and peak memory. Writes the file of --report on
   /// rank 0, whole or not at all. Collective.
@@ -33,6 +35,7 @@ class Session {
   comm::Communicator world_;
   Device device_;
   std::string gpu_;  // of rank 0; empty until taken
+  std::string gpu_address_;
   std::string gpu_libraries_;
   Log log_;
   int threads_;

@@ -49,6 +49,12 @@ class StudyCommand : public Command {
     app_.add_option("--tensor-parallel", work_.tensor_parallel, "Ranks that share a copy in the perplexity")
         ->check(CLI::PositiveNumber)
         ->capture_default_str();
+    app_.add_option("--slice", slices_,
+                    "Also one rank's share of a tensor-parallel job (p/P: alone; all/P: each of P ranks its own), the "
+                    "all-reduces left out and added by the model")
+        ->delimiter(',');
+    app_.add_option("--links", links_,
+                    "All-reduces of the model: those of a100-80gb, h100, h200 or a study's .json, not this run's");
     app_.add_option("--output", output_,
                     "Prefix of the results: PREFIX.json, .csv, .md; rows that PREFIX.json has are not timed again")
         ->required();
@@ -61,18 +67,23 @@ class StudyCommand : public Command {
     const comm::Communicator& world = session.world();
     work_.weak = scaling_ == "weak";
     const std::vector<int> counts = rank_counts(world.size());
+    const std::vector<StudySlice> slices = chosen_slices(world.size(), counts.back());
+    std::optional<Machine> links;
+    if (!links_.empty()) links = open_machine(links_);
     const ModelFiles files = open_model();
     const DType type = common_.chosen_dtype(files.checkpoint().exact_type());
     std::optional<StudyTable> table;
     if (world.is_root()) table.emplace(output_, key(files, type));
     const double memory = memory_per_rank(world);
     for (const int ranks : counts) measure(session, files, type, ranks, table);
+    for (const StudySlice& slice : slices) measure(session, files, type, slice, table);
     if (!world.is_root()) return {};
     table->compare();
     const StudyModel model =
-        model_of(table->rows(), files.checkpoint().config(), static_cast<double>(size_of(type)), work_, memory);
+        model_of(table->rows(), files.checkpoint().config(), static_cast<double>(size_of(type)), work_, memory, links);
     const json parts = {{"machine", to_json(model.machine)},
                         {"held_out", model.held_out},
+                        {"slices", model.slices},
                         {"larger", model.larger},
                         {"published", model.published}};
     const std::string text = table->finish(parts, title());
@@ -113,10 +124,24 @@ class StudyCommand : public Command {
     return counts;
   }
 
+  std::vector<StudySlice> chosen_slices(int most, int largest_count) const {
+    std::vector<StudySlice> slices;
+    for (const std::string& text : slices_) slices.push_back(StudySlice::parse(text));
+    if (slices.empty()) return slices;
+    validate(!work_.weak, "--slice goes with strong scaling (in weak scaling each rank has a copy of its own)");
+    validate(!links_.empty() || (largest_count > 1 && wants("allreduce")),
+             "--slice needs the time of all-reduces; study two ranks or more, or give --links");
+    for (const StudySlice& slice : slices)
+      validate(slice.ranks() <= most, "--slice {} needs {} ranks, this run has {}; start it on more", slice.text(),
+               slice.parts, most);
+    return slices;
+  }
+
   /// What the times depend on.
   json key(const ModelFiles& files, DType type) const {
     json key = describe_options(app_);
-    for (const char* name : {"MODEL", "archive", "ranks", "phases", "output", "deadline", "report", "quiet"})
+    for (const char* name :
+         {"MODEL", "archive", "ranks", "phases", "slice", "links", "output", "deadline", "report", "quiet"})
       key.erase(name);
     key["model"] = files.checkpoint().fingerprint();
     key["compressed"] = files.archive() != nullptr;
@@ -142,25 +167,48 @@ class StudyCommand : public Command {
     const comm::Communicator group = world.split(world.rank() < ranks ? 0 : 1, world.rank());
     if (world.rank() < ranks) {
       StudyPhases phases(session, files, type, group, work_);
-      const auto once = [&](const char* phase, const auto& rows_of) {
-        const bool is_missing = wants(phase) && !(table && table->has(phase, ranks));
-        // What rank 0 has counts for all.
-        if (comm::all_reduce_max(group, group.is_root() && is_missing ? 1.0 : 0.0) == 0) return;
-        session.log().info("{} on {} ranks", phase, ranks);
-        const std::vector<json> rows = rows_of();
-        if (table && !rows.empty()) table->add(rows);
+      const auto time = [&](const char* phase, const auto& rows_of) {
+        once(session, group, table, phase, ranks, "", rows_of);
       };
-      once("read", [&] { return std::vector{phases.read()}; });
-      once("allreduce", [&] { return phases.all_reduce(); });
-      once("factorization", [&] { return std::vector{phases.factorization()}; });
-      once("prefill", [&] { return std::vector{phases.prefill()}; });
-      once("decode", [&] { return std::vector{phases.decode()}; });
-      once("perplexity", [&] { return std::vector{phases.perplexity()}; });
+      time("read", [&] { return std::vector{phases.read()}; });
+      time("allreduce", [&] { return phases.all_reduce(); });
+      time("factorization", [&] { return std::vector{phases.factorization()}; });
+      time("prefill", [&] { return std::vector{phases.prefill()}; });
+      time("decode", [&] { return std::vector{phases.decode()}; });
+      time("perplexity", [&] { return std::vector{phases.perplexity()}; });
     }
     world.barrier_asleep();
   }
 
-  std::string scaling_, model_, archive_, shape_, output_;
+  /// The same of a slice, on the ranks that it takes.
+  void measure(const Session& session, const ModelFiles& files, DType type, const StudySlice& slice,
+               std::optional<StudyTable>& table) {
+    const comm::Communicator& world = session.world();
+    const bool takes_part = world.rank() < slice.ranks();
+    const comm::Communicator group = world.split(takes_part ? 0 : 1, world.rank());
+    if (takes_part) {
+      StudyPhases phases(session, files, type, group, work_, slice);
+      once(session, group, table, "prefill", slice.parts, slice.text(), [&] { return std::vector{phases.prefill()}; });
+      once(session, group, table, "decode", slice.parts, slice.text(), [&] { return std::vector{phases.decode()}; });
+    }
+    world.barrier_asleep();
+  }
+
+  /// Adds the rows of a phase, on `ranks` ranks or of a slice, unless the table has them.
+  template <class RowsOf>
+  void once(const Session& session, const comm::Communicator& group, std::optional<StudyTable>& table,
+            const char* phase, int ranks, const std::string& slice, const RowsOf& rows_of) const {
+    const std::string name = slice.empty() ? phase : std::string(phase) + " slice";
+    const bool is_missing = wants(phase) && !(table && table->has(name, ranks, slice));
+    // What rank 0 has counts for all.
+    if (comm::all_reduce_max(group, group.is_root() && is_missing ? 1.0 : 0.0) == 0) return;
+    session.log().info("{} {}", phase, slice.empty() ? fmt::format("on {} ranks", ranks) : "of slice " + slice);
+    const std::vector<json> rows = rows_of();
+    if (table && !rows.empty()) table->add(rows);
+  }
+
+  std::string scaling_, model_, archive_, shape_, output_, links_;
+  std::vector<std::string> slices_;
   std::optional<long> layers_;
   std::vector<int> ranks_;
   std::vector<std::string> phases_;

@@ -2,10 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
+#include <utility>
 
 #include <fmt/format.h>
 
+#include "jobs/measured_rows.hpp"
 #include "jobs/scaling_fit.hpp"
 #include "model/checkpoint/random_checkpoint.hpp"
 #include "model/memory_need.hpp"
@@ -17,76 +18,10 @@ using nlohmann::json;
 
 constexpr int most_ranks = 1024;
 
-/// The measured rows by phase and ranks, and what follows from them.
-class MeasuredRows {
- public:
-  explicit MeasuredRows(const std::vector<json>& rows) {
-    for (const json& row : rows) {
-      const int ranks = row["ranks"];
-      if (row["phase"] == "read") {
-        bandwidth_[ranks] = row["rate"];
-      } else if (row["phase"] == "allreduce") {
-        links_.push_back({ranks, row["nodes"], {ranks, row["work"], row["seconds"]}});
-      } else {
-        phases_[row["phase"]][ranks] = row;
-      }
-      per_node_ = std::max(per_node_, (ranks + row["nodes"].get<int>() - 1) / row["nodes"].get<int>());
-    }
-  }
-
-  const std::map<std::string, std::map<int, json>>& phases() const { return phases_; }
-  int ranks_per_node() const { return per_node_; }
-
-  /// Bytes a second of so many ranks; beyond what was measured each further rank brings what the last had on average.
-  double bandwidth(int ranks) const {
-    if (bandwidth_.empty()) return 0;
-    const auto at = bandwidth_.lower_bound(ranks);
-    if (at != bandwidth_.end()) return at->second;
-    const auto& [most, rate] = *bandwidth_.rbegin();
-    return rate / most * ranks;
-  }
-
-  /// Fits the all-reduces within one node, then what those over several nodes take longer. Counts below `below` alone,
-  /// unless there are none.
-  void fit_links(int below, Machine& machine) const {
-    std::vector<LinkPoint> within = points(below, [](int nodes) { return nodes == 1; });
-    if (within.empty()) within = points(most_ranks + 1, [](int nodes) { return nodes == 1; });
-    machine.ranks_per_node = per_node_;
-    machine.within = {fit_link(Link::Kind::halving, within)};
-    machine.between.clear();
-    std::vector<LinkPoint> between;
-    for (const bool all : {false, true}) {
-      for (const auto& [ranks, nodes, point] : links_) {
-        if (nodes == 1 || (!all && ranks >= below)) continue;
-        const int on_node = (ranks + nodes - 1) / nodes;
-        const double rest = point.seconds - machine.within.front().seconds(on_node, point.bytes);
-        if (rest > 0) between.push_back({nodes, point.bytes / on_node, rest});
-      }
-      if (!between.empty()) break;
-    }
-    // Nothing measured between nodes: as within one.
-    machine.between = {between.empty() ? machine.within.front() : fit_link(Link::Kind::halving, between)};
-  }
-
- private:
-  struct LinkRow {
-    int ranks, nodes;
-    LinkPoint point;
-  };
-
-  template <class Where>
-  std::vector<LinkPoint> points(int below, const Where& where) const {
-    std::vector<LinkPoint> points;
-    for (const LinkRow& row : links_) {
-      if (row.ranks < below && where(row.nodes)) points.push_back(row.point);
-    }
-    return points;
-  }
-
-  std::map<std::string, std::map<int, json>> phases_;
-  std::map<int, double> bandwidth_;
-  std::vector<LinkRow> links_;
-  int per_node_ = 1;
+/// Largest of some slices of a job, in seconds on a machine where all of the job runs.
+struct SliceTime {
+  double seconds = 0;
+  std::vector<std::string> slices;
 };
 
 /// The model's view of the phases of one study.
@@ -99,12 +34,17 @@ class PhaseModel {
     return {ideal(phase, ranks), communication(phase, ranks, machine), seconds};
   }
 
-  /// 1 / P of a fixed work, or the time that memory takes where a phase is bound by it.
-  double ideal(const std::string& phase, int ranks) const {
-    const double share = work_.weak ? 1.0 : 1.0 / ranks;
+  /// How much longer than alone a rank takes among so many: by the memory that they share where a phase is bound by it,
+  /// else by cores that they share.
+  double slowdown(const std::string& phase, int ranks) const {
     const double one = rows_.bandwidth(1), all = rows_.bandwidth(ranks);
-    if (phase != "decode" || one <= 0 || all <= 0) return share;
-    return share * ranks * one / all;
+    if (phase == "decode" && one > 0 && all > 0) return ranks * one / all;
+    return rows_.crowding(ranks);
+  }
+
+  /// 1 / P of a fixed work, times that.
+  double ideal(const std::string& phase, int ranks) const {
+    return (work_.weak ? 1.0 : 1.0 / ranks) * slowdown(phase, ranks);
   }
 
   /// Of the all-reduces of ranks that share a model.
@@ -120,10 +60,30 @@ class PhaseModel {
     return 0;
   }
 
+  /// Slices that ran together share cores and memory as the job's ranks do; those that ran alone are slowed down.
+  SliceTime slice_time(const std::string& phase, int ranks) const {
+    SliceTime time;
+    const auto sizes = rows_.slices().find(phase);
+    if (sizes == rows_.slices().end() || sizes->second.count(ranks) == 0) return time;
+    for (const json& row : sizes->second.at(ranks)) {
+      const std::string slice = row["slice"];
+      const double factor = StudySlice::parse(slice).part == StudySlice::every ? 1 : slowdown(phase, ranks);
+      time.seconds = std::max(time.seconds, factor * row["seconds"].get<double>());
+      time.slices.push_back(slice);
+    }
+    return time;
+  }
+
+  /// To times of counts below `below`, measured, and of slices: these have no all-reduces.
   ScalingFit fit(const std::string& phase, int below, const Machine& machine) const {
     std::vector<ScalingPoint> points;
     for (const auto& [ranks, row] : rows_.phases().at(phase)) {
       if (ranks < below) points.push_back(point(phase, ranks, machine, row["seconds"]));
+    }
+    if (const auto sizes = rows_.slices().find(phase); sizes != rows_.slices().end()) {
+      for (const auto& [ranks, rows] : sizes->second) {
+        if (ranks < below) points.push_back({ideal(phase, ranks), 0, slice_time(phase, ranks).seconds});
+      }
     }
     return fit_scaling(points);
   }
@@ -131,20 +91,38 @@ class PhaseModel {
   json predict(const std::string& phase, int ranks, const ScalingFit& fit, const Machine& machine) const {
     const json& like = rows_.phases().at(phase).begin()->second;
     const double parts = work_.weak ? static_cast<double>(ranks) / like["ranks"].get<int>() : 1;
-    const double seconds = fit.seconds(ideal(phase, ranks), communication(phase, ranks, machine));
-    const double work = like["work"].get<double>() * parts;
+    json row = prediction(phase, ranks, like, parts, machine);
+    set_seconds(row, fit.seconds(ideal(phase, ranks), row["communication_seconds"]));
+    row["serial_share"] = fit.serial_share(ideal(phase, 1));
+    return row;
+  }
+
+  /// The slowest slice that was measured, and the model's all-reduces.
+  json predict_from_slices(const std::string& phase, int ranks, const Machine& machine) const {
+    const SliceTime time = slice_time(phase, ranks);
+    json row = prediction(phase, ranks, rows_.slices().at(phase).at(ranks).front(), 1, machine);
+    set_seconds(row, time.seconds + row["communication_seconds"].get<double>());
+    row["slices"] = time.slices;
+    row["compute_seconds"] = time.seconds;
+    row["measured"] = "compute_seconds";
+    return row;
+  }
+
+ private:
+  json prediction(const std::string& phase, int ranks, const json& like, double parts, const Machine& machine) const {
     return {{"kind", "model"},
             {"phase", phase},
             {"ranks", ranks},
             {"unit", like["unit"]},
-            {"work", work},
-            {"seconds", seconds},
-            {"rate", work / seconds},
-            {"serial_share", fit.serial_share(ideal(phase, 1))},
+            {"work", like["work"].get<double>() * parts},
             {"communication_seconds", communication(phase, ranks, machine)}};
   }
 
- private:
+  static void set_seconds(json& row, double seconds) {
+    row["seconds"] = seconds;
+    row["rate"] = row["work"].get<double>() / seconds;
+  }
+
   const MeasuredRows& rows_;
   const model::LlamaConfig& config_;
   const StudyWork& work_;
@@ -159,11 +137,9 @@ double prefill_flops(const model::LlamaConfig& c, double tokens) {
 }
 
 Machine machine_of(const MeasuredRows& rows, const model::LlamaConfig& config, double bytes_per_weight,
-                   const StudyWork& work, double memory) {
-  Machine machine;
+                   const StudyWork& work, double memory, Machine machine) {
   machine.name = "measured";
   machine.memory = memory;
-  rows.fit_links(most_ranks + 1, machine);
   const auto last = [&](const char* phase) -> const json* {
     const auto at = rows.phases().find(phase);
     return at == rows.phases().end() ? nullptr : &at->second.rbegin()->second;
@@ -216,28 +192,56 @@ std::vector<json> published_rows(const Machine& machine) {
   return rows;
 }
 
+/// A prediction beside the time that it is of.
+json beside_measured(json row, const json& measured) {
+  row["measured_seconds"] = measured["seconds"];
+  row["error"] = row["seconds"].get<double>() / measured["seconds"].get<double>() - 1;
+  return row;
+}
+
 }  // namespace
 
 StudyModel model_of(const std::vector<json>& rows, const model::LlamaConfig& config, double bytes_per_weight,
-                    const StudyWork& work, double memory_per_rank) {
+                    const StudyWork& work, double memory_per_rank, const std::optional<Machine>& links) {
   const MeasuredRows measured(rows);
-  StudyModel result;
-  result.machine = machine_of(measured, config, bytes_per_weight, work, memory_per_rank);
   const PhaseModel model(measured, config, work);
+  StudyModel result;
+  // The links of counts below one; whether they are of these alone.
+  const auto links_below = [&](int below) {
+    std::pair<Machine, bool> found{result.machine, true};
+    if (!links) found.second = measured.fit_links(below, found.first);
+    return found;
+  };
+  if (links) {
+    result.machine.ranks_per_node = links->ranks_per_node;
+    result.machine.within = links->within;
+    result.machine.between = links->between;
+  }
+  result.machine =
+      machine_of(measured, config, bytes_per_weight, work, memory_per_rank, links_below(MeasuredRows::all).first);
   for (const auto& [phase, by_ranks] : measured.phases()) {
     const auto& [largest, row] = *by_ranks.rbegin();
     if (by_ranks.size() > 1) {
-      Machine before = result.machine;
-      measured.fit_links(largest, before);
-      json held = model.predict(phase, largest, model.fit(phase, largest, before), before);
+      const Machine before = links_below(largest).first;
+      json held = beside_measured(model.predict(phase, largest, model.fit(phase, largest, before), before), row);
       held["held_out"] = true;
-      held["measured_seconds"] = row["seconds"];
-      held["error"] = held["seconds"].get<double>() / row["seconds"].get<double>() - 1;
       result.held_out.push_back(std::move(held));
     }
-    const ScalingFit fit = model.fit(phase, most_ranks + 1, result.machine);
+    const ScalingFit fit = model.fit(phase, MeasuredRows::all, result.machine);
     for (int ranks = 2 * largest; ranks <= most_ranks; ranks *= 2) {
-      result.larger.push_back(model.predict(phase, ranks, fit, result.machine));
+      const bool has_slices = model.slice_time(phase, ranks).seconds > 0;
+      result.larger.push_back(has_slices ? model.predict_from_slices(phase, ranks, result.machine)
+                                         : model.predict(phase, ranks, fit, result.machine));
+    }
+  }
+  for (const auto& [phase, by_size] : measured.slices()) {
+    for (const auto& [ranks, slices] : by_size) {
+      const auto [machine, is_below] = links_below(ranks);
+      json row = model.predict_from_slices(phase, ranks, machine);
+      row["links"] = links ? "given" : is_below ? "of fewer ranks" : "of these and more ranks";
+      const auto at = measured.phases().find(phase);
+      const bool is_measured = at != measured.phases().end() && at->second.count(ranks) > 0;
+      result.slices.push_back(is_measured ? beside_measured(std::move(row), at->second.at(ranks)) : row);
     }
   }
   if (result.machine.flops > 0 && result.machine.read_bandwidth > 0) result.published = published_rows(result.machine);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,15 +13,17 @@ namespace hack::jobs {
 
 /// What the rows of a study say beyond their rank counts.
 struct StudyModel {
-  Machine machine;                        ///< one rank of the machine, as measured
-  std::vector<nlohmann::json> held_out;   ///< the largest rank count of each phase, from the smaller ones
-  std::vector<nlohmann::json> larger;     ///< the same phases on more ranks, up to 1,024
+  Machine machine;                       ///< one rank of the machine, as measured
+  std::vector<nlohmann::json> held_out;  ///< the largest rank count of each phase, from the smaller ones
+  std::vector<nlohmann::json> slices;    ///< jobs of which slices were measured: their compute, the model's all-reduces
+  std::vector<nlohmann::json> larger;    ///< the same phases on more ranks, up to 1,024
   std::vector<nlohmann::json> published;  ///< Llama-3.1 8B, 70B and 405B on 1 to 1,024 such ranks
 };
 
 /// Fits the measured rows. Rows of the model have kind "model"; those held out have `measured_seconds` and `error`
-/// beside `seconds`.
+/// beside `seconds`. Of slices the field `measured` names what is not the model's. `links`: all-reduces in place of the
+/// measured ones.
 StudyModel model_of(const std::vector<nlohmann::json>& rows, const model::LlamaConfig& config, double bytes_per_weight,
-                    const StudyWork& work, double memory_per_rank);
+                    const StudyWork& work, double memory_per_rank, const std::optional<Machine>& links = std::nullopt);
 
 }  // namespace hack::jobs

@@ -1,6 +1,7 @@
 #include "jobs/study_phases.hpp"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 
 #include "comm/collective_timer.hpp"
@@ -18,11 +19,18 @@ namespace {
 
 constexpr index_t tile_size = 128;
 
-/// Ids spread over the vocabulary, as those of a text touch rows all over the embedding.
-std::vector<int> spread_ids(index_t n, index_t vocabulary) {
+/// Ids spread over a part of the vocabulary, as those of a text touch rows all over the embedding.
+std::vector<int> spread_ids(index_t n, svd::Range vocabulary) {
   std::vector<int> ids(static_cast<std::size_t>(n));
-  for (index_t i = 0; i < n; ++i) ids[static_cast<std::size_t>(i)] = static_cast<int>(i * 7919 % vocabulary);
+  for (index_t i = 0; i < n; ++i)
+    ids[static_cast<std::size_t>(i)] = static_cast<int>(vocabulary.begin + i * 7919 % vocabulary.size());
   return ids;
+}
+
+/// Those of the whole vocabulary, or those whose embedding a lone slice has: of others its states would be zeros.
+template <class Llama>
+std::vector<int> ids_for(const Llama& llama, index_t n, bool is_slice) {
+  return spread_ids(n, is_slice ? llama.plan().vocabulary : svd::Range{0, llama.config().vocab_size});
 }
 
 double median_of(std::vector<double> values) {
@@ -68,16 +76,44 @@ struct Batch {
 
 }  // namespace
 
+StudySlice StudySlice::parse(const std::string& text) {
+  const std::size_t line = text.find('/');
+  const auto number = [](std::string_view digits) {
+    int value = -1;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+    return error == std::errc() && end == digits.data() + digits.size() ? value : -1;
+  };
+  if (line != std::string::npos) {
+    const std::string_view first = std::string_view(text).substr(0, line);
+    const int parts = number(std::string_view(text).substr(line + 1));
+    if (first == "all" && parts > 0) return {every, parts};
+    if (const int part = number(first); part >= 0 && part < parts) return {part, parts};
+  }
+  fail("--slice {}: is no share of a job (p/P with p below P, or all/P)", text);
+}
+
+std::string StudySlice::text() const {
+  return part == every ? fmt::format("all/{}", parts) : fmt::format("{}/{}", part, parts);
+}
+
 struct StudyPhases::Timing {
   std::vector<double> seconds;            ///< of the slowest rank, each run
   double compute = 0, communication = 0;  ///< of this rank, in the run that was split
   double wait = 0, input = 0;
   double peak_memory = 0;
+  std::optional<double> joules;  ///< of all ranks, in one run
 };
 
 StudyPhases::StudyPhases(const Session& session, const ModelFiles& files, DType type, const comm::Communicator& group,
-                         const StudyWork& work)
-    : session_(session), files_(files), type_(type), group_(group), work_(work) {
+                         const StudyWork& work, std::optional<StudySlice> slice)
+    : session_(session),
+      files_(files),
+      type_(type),
+      group_(group),
+      work_(work),
+      slice_(slice),
+      cores_(cores_together(group)),
+      energy_(group, meter_, session.gpu_address()) {
   const comm::Communicator node = group.split_by_node();
   nodes_ = static_cast<int>(comm::all_reduce_sum(group, node.is_root() ? 1.0 : 0.0));
 }
@@ -90,6 +126,7 @@ StudyPhases::Timing StudyPhases::time(const Work& work) {
     group_.barrier();
     input_seconds_ = 0;
     if (is_split) comm::CollectiveTimer::start();
+    if (r == 0) energy_.start();
     const double start = MPI_Wtime();
     work();
     const double own = MPI_Wtime() - start;
@@ -97,12 +134,14 @@ StudyPhases::Timing StudyPhases::time(const Work& work) {
         is_split ? comm::CollectiveTimer::stop() : comm::CollectiveTimer::Times{};
     const double slowest = comm::all_reduce_max(group_, own);
     if (r >= 0 && !is_split) timing.seconds.push_back(slowest);
+    if (r == work_.repeats - 1) timing.joules = energy_.stop();
     if (!is_split) continue;
     timing.communication = times.exchange;
     timing.input = input_seconds_;
     timing.compute = own - times.wait - times.exchange - input_seconds_;
     timing.wait = times.wait + slowest - own;
   }
+  if (timing.joules) *timing.joules /= work_.repeats;
   timing.peak_memory = peak_memory_bytes();
   return timing;
 }
@@ -114,24 +153,34 @@ nlohmann::json StudyPhases::row(const char* phase, const char* unit, double work
   const double memory = comm::all_reduce_max(group_, timing.peak_memory);
   const double seconds = median_of(timing.seconds);
   const int ranks = group_.size();
-  return {{"kind", "measured"},
-          {"phase", phase},
-          {"ranks", ranks},
-          {"nodes", nodes_},
-          {"threads", session_.threads()},
-          {"unit", unit},
-          {"work", work},
-          {"repeats", work_.repeats},
-          {"seconds", seconds},
-          {"seconds_min", *std::min_element(timing.seconds.begin(), timing.seconds.end())},
-          {"seconds_max", *std::max_element(timing.seconds.begin(), timing.seconds.end())},
-          {"rate", work / seconds},
-          {"compute_seconds", sums[0] / ranks},
-          {"communication_seconds", sums[1] / ranks},
-          {"wait_seconds", sums[2] / ranks},
-          {"input_seconds", sums[3] / ranks},
-          {"imbalance", sums[0] > 0 ? most * ranks / sums[0] : 1.0},
-          {"peak_memory_bytes", memory}};
+  nlohmann::json row = {{"kind", "measured"},
+                        {"phase", phase},
+                        {"ranks", ranks},
+                        {"nodes", nodes_},
+                        {"threads", session_.threads()},
+                        {"unit", unit},
+                        {"work", work},
+                        {"repeats", work_.repeats},
+                        {"seconds", seconds},
+                        {"seconds_min", *std::min_element(timing.seconds.begin(), timing.seconds.end())},
+                        {"seconds_max", *std::max_element(timing.seconds.begin(), timing.seconds.end())},
+                        {"rate", work / seconds},
+                        {"compute_seconds", sums[0] / ranks},
+                        {"communication_seconds", sums[1] / ranks},
+                        {"wait_seconds", sums[2] / ranks},
+                        {"input_seconds", sums[3] / ranks},
+                        {"imbalance", sums[0] > 0 ? most * ranks / sums[0] : 1.0},
+                        {"peak_memory_bytes", memory}};
+  if (session_.device() == Device::cpu) row["cores"] = cores_;
+  if (timing.joules) row["joules"] = *timing.joules;
+  if (timing.joules && unit == std::string_view("tokens")) row["joules_per_token"] = *timing.joules / work;
+  if (slice_) {
+    row["phase"] = std::string(phase) + " slice";
+    row["slice"] = slice_->text();
+    row["ranks"] = slice_->parts;
+    row["collectives"] = "left out";
+  }
+  return row;
 }
 
 nlohmann::json StudyPhases::factorization() {
@@ -176,7 +225,10 @@ nlohmann::json StudyPhases::on_model(const char* phase, double tokens, const Wor
     forget_peak_memory();
     Queue<D> queue(session_.threads());
     const comm::Communicator self = comm::Communicator::self();
-    model::Llama<D> llama(files_.source(type_), work_.weak ? self : group_, queue);
+    const comm::Communicator& tensor = work_.weak || slice_ ? self : group_;
+    model::Slice share{tensor.rank(), tensor.size()};
+    if (slice_) share = {slice_->part == StudySlice::every ? group_.rank() : slice_->part, slice_->parts};
+    model::Llama<D> llama(files_.source(type_), tensor, queue, share);
     const Timing timing = time([&] { work(llama); });
     nlohmann::json result = row(phase, "tokens", tokens * (work_.weak ? group_.size() : 1), timing);
     result["weight_bytes"] = llama.bytes_held();
@@ -185,9 +237,9 @@ nlohmann::json StudyPhases::on_model(const char* phase, double tokens, const Wor
 }
 
 nlohmann::json StudyPhases::prefill() {
-  const std::vector<int> ids = spread_ids(work_.prompt, files_.checkpoint().config().vocab_size);
   return on_model("prefill", static_cast<double>(work_.prompt), [&](auto& llama) {
     constexpr index_t chunk = 512;
+    const std::vector<int> ids = ids_for(llama, work_.prompt, slice_.has_value());
     auto cache = llama.make_cache(work_.prompt);
     for (index_t begin = 0; begin < work_.prompt; begin += chunk) {
       const index_t n = std::min(chunk, work_.prompt - begin);
@@ -198,8 +250,8 @@ nlohmann::json StudyPhases::prefill() {
 }
 
 nlohmann::json StudyPhases::decode() {
-  const std::vector<int> ids = spread_ids(work_.tokens, files_.checkpoint().config().vocab_size);
   return on_model("decode", static_cast<double>(work_.tokens), [&](auto& llama) {
+    const std::vector<int> ids = ids_for(llama, work_.tokens, slice_.has_value());
     auto cache = llama.make_cache(work_.tokens);
     for (index_t t = 0; t < work_.tokens; ++t) llama.logits(llama.forward(std::span(ids).subspan(t, 1), cache));
   });
@@ -207,7 +259,7 @@ nlohmann::json StudyPhases::decode() {
 
 nlohmann::json StudyPhases::perplexity() {
   const index_t windows = work_.windows * (work_.weak ? group_.size() : 1);
-  const std::vector<int> ids = spread_ids(windows * work_.context, files_.checkpoint().config().vocab_size);
+  const std::vector<int> ids = spread_ids(windows * work_.context, {0, files_.checkpoint().config().vocab_size});
   const model::WindowPlan plan =
       model::plan_windows(model::Protocol::gptq_2048, std::ssize(ids), work_.context, std::nullopt, std::nullopt);
   return with_device(session_.device(), [&]<Device D>() {
@@ -239,14 +291,19 @@ std::vector<nlohmann::json> StudyPhases::all_reduce() {
   for (const index_t numbers : {state, 16 * state, 128 * state, 512 * state}) {
     Buffer<float> x(numbers);
     std::fill_n(x.data(), numbers, 0.0f);
-    const index_t calls = std::max<index_t>(5, std::min<index_t>(200, (index_t{1} << 24) / numbers));
-    std::vector<double> seconds;
-    for (index_t i = 0; i < calls + 5; ++i) {
+    // One after the other, as in a model: with a barrier before each all ranks would come at once, and over a network
+    // that is another time.
+    constexpr int batches = 5;
+    const index_t calls = std::max<index_t>(2, std::min<index_t>(40, (index_t{1} << 21) / numbers));
+    std::vector<double> seconds;  // of a call
+    for (int batch = -1; batch < batches; ++batch) {
       group_.barrier();
       const double start = MPI_Wtime();
-      comm::all_reduce_sum(group_, std::span(x.data(), static_cast<std::size_t>(numbers)));
-      const double own = MPI_Wtime() - start;
-      if (i >= 5) seconds.push_back(comm::all_reduce_max(group_, own));
+      for (index_t i = 0; i < calls; ++i) {
+        comm::all_reduce_sum(group_, std::span(x.data(), static_cast<std::size_t>(numbers)));
+      }
+      const double slowest = comm::all_reduce_max(group_, MPI_Wtime() - start);
+      if (batch >= 0) seconds.push_back(slowest / static_cast<double>(calls));
     }
     const auto bytes = static_cast<double>(4 * numbers);
     const double median = median_of(seconds);
@@ -257,7 +314,7 @@ std::vector<nlohmann::json> StudyPhases::all_reduce() {
                     {"threads", session_.threads()},
                     {"unit", "bytes"},
                     {"work", bytes},
-                    {"repeats", calls},
+                    {"repeats", batches * calls},
                     {"seconds", median},
                     {"seconds_min", *std::min_element(seconds.begin(), seconds.end())},
                     {"seconds_max", *std::max_element(seconds.begin(), seconds.end())},

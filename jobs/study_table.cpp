@@ -1,9 +1,11 @@
 #include "jobs/study_table.hpp"
 
+#include <algorithm>
 #include <fstream>
 #include <map>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "comm/temporary_file.hpp"
 #include "jobs/log.hpp"
@@ -16,10 +18,12 @@ using nlohmann::json;
 
 constexpr const char* columns[] = {"kind",
                                    "phase",
+                                   "slice",
                                    "shape",
                                    "ranks",
                                    "nodes",
                                    "threads",
+                                   "cores",
                                    "tensor_parallel",
                                    "unit",
                                    "work",
@@ -37,6 +41,8 @@ constexpr const char* columns[] = {"kind",
                                    "input_seconds",
                                    "imbalance",
                                    "peak_memory_bytes",
+                                   "joules",
+                                   "joules_per_token",
                                    "weight_bytes",
                                    "serial_share",
                                    "measured_seconds",
@@ -70,16 +76,22 @@ std::string number(const json& row, const char* name, double factor = 1) {
 std::string measured_table(const std::vector<json>& rows) {
   std::string text =
       "| phase | ranks | nodes | rate | seconds (min–max) | speed-up | efficiency | compute | communication | wait | "
-      "input | imbalance | peak memory |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n";
+      "input | imbalance | peak memory |";
+  const bool tells_energy =
+      std::any_of(rows.begin(), rows.end(), [](const json& row) { return row.contains("joules"); });
+  text += tells_energy ? " joules per token |" : "";
+  text += "\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|";
+  text += tells_energy ? "--:|\n" : "\n";
   for (const json& row : rows) {
     if (!row.contains("compute_seconds")) continue;
-    text += fmt::format("| {} | {} | {} | {} {}/s | {} ({}–{}) | {} | {} | {} s | {} s | {} s | {} s | {} | {} |\n",
+    text += fmt::format("| {} | {} | {} | {} {}/s | {} ({}–{}) | {} | {} | {} s | {} s | {} s | {} s | {} | {} |",
                         row["phase"].get<std::string>(), row["ranks"].get<int>(), row["nodes"].get<int>(),
                         number(row, "rate"), row["unit"].get<std::string>(), number(row, "seconds"),
                         number(row, "seconds_min"), number(row, "seconds_max"), number(row, "speedup"),
                         number(row, "efficiency"), number(row, "compute_seconds"), number(row, "communication_seconds"),
                         number(row, "wait_seconds"), number(row, "input_seconds"), number(row, "imbalance"),
                         format_bytes(row["peak_memory_bytes"].get<double>()));
+    text += tells_energy ? fmt::format(" {} |\n", number(row, "joules_per_token")) : "\n";
   }
   std::string others;
   for (const json& row : rows) {
@@ -105,6 +117,19 @@ std::string model_table(const json& model) {
       text += fmt::format("| model | {} | {} | {} s | {} s | {:+.1f} % |\n", row["phase"].get<std::string>(),
                           row["ranks"].get<int>(), number(row, "seconds"), number(row, "measured_seconds"),
                           100 * row["error"].get<double>());
+    }
+  }
+  if (const json& slices = model["slices"]; !slices.empty()) {
+    text +=
+        "\nJobs of which slices were measured, without their all-reduces; these are the model's:\n\n"
+        "| kind | phase | ranks | slices | measured compute | model's all-reduces | predicted | measured, s | error, % "
+        "|\n"
+        "|---|---|--:|---|--:|--:|--:|--:|--:|\n";
+    for (const json& row : slices) {
+      text += fmt::format("| model | {} | {} | {} | {} s | {} s | {} s | {} | {} |\n", row["phase"].get<std::string>(),
+                          row["ranks"].get<int>(), fmt::join(row["slices"].get<std::vector<std::string>>(), " "),
+                          number(row, "compute_seconds"), number(row, "communication_seconds"), number(row, "seconds"),
+                          number(row, "measured_seconds"), number(row, "error", 100));
     }
   }
   if (const json& larger = model["larger"]; !larger.empty()) {
@@ -147,9 +172,9 @@ StudyTable::StudyTable(const std::filesystem::path& prefix, json key) : prefix_(
   rows_ = study["rows"].get<std::vector<json>>();
 }
 
-bool StudyTable::has(const std::string& phase, int ranks) const {
+bool StudyTable::has(const std::string& phase, int ranks, const std::string& slice) const {
   for (const json& row : rows_) {
-    if (row["phase"] == phase && row["ranks"] == ranks) return true;
+    if (row["phase"] == phase && row["ranks"] == ranks && row.value("slice", "") == slice) return true;
   }
   return false;
 }
@@ -186,19 +211,20 @@ void StudyTable::compare() {
 
 std::string StudyTable::finish(const json& model, const std::string& title) const {
   write(model);
-  std::string csv;
-  for (const char* column : columns) csv += fmt::format("{},", column);
-  csv.back() = '\n';
-  const auto add = [&](const json& rows) {
-    for (const json& row : rows) {
-      std::string line;
-      for (const char* column : columns) line += fmt::format("{},", cell(row, column));
-      line.back() = '\n';
-      csv += line;
-    }
-  };
-  add(rows_);
-  for (const char* part : {"held_out", "larger", "published"}) add(model[part]);
+  std::vector<json> all = rows_;
+  for (const char* part : {"held_out", "slices", "larger", "published"}) {
+    for (const json& row : model[part]) all.push_back(row);
+  }
+  std::vector<const char*> shown;
+  for (const char* column : columns) {
+    if (std::any_of(all.begin(), all.end(), [&](const json& row) { return row.contains(column); }))
+      shown.push_back(column);
+  }
+  std::string csv = fmt::format("{}\n", fmt::join(shown, ","));
+  for (const json& row : all) {
+    for (const char* column : shown) csv += cell(row, column) + ",";
+    csv.back() = '\n';
+  }
   write_whole(file(".csv"), csv);
   const std::string text = "# " + title + "\n\n" + measured_table(rows_) + model_table(model);
   write_whole(file(".md"), text);

@@ -15,8 +15,8 @@ class StudyTable {
   /// `key`: what the rows depend on. An Error where the file is another study's, saying what differs.
   StudyTable(const std::filesystem::path& prefix, nlohmann::json key);
 
-  /// Whether a phase was measured on so many ranks.
-  bool has(const std::string& phase, int ranks) const;
+  /// Whether a phase was measured on so many ranks, of a slice where `slice` names one.
+  bool has(const std::string& phase, int ranks, const std::string& slice = "") const;
   /// Adds rows; they are on disk on return.
   void add(const std::vector<nlohmann::json>& rows);
   const std::vector<nlohmann::json>& rows() const { return rows_; }

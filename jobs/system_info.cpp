@@ -10,6 +10,8 @@
 
 #include <algorithm>
 #include <fstream>
+#include <map>
+#include <span>
 #include <string>
 #include <thread>
 
@@ -47,7 +49,28 @@ std::string host_name() {
   return name;
 }
 
+/// A rank's cores, and the start of its kernel, which tells machines apart where host names do not.
+struct RankCores {
+  char boot[40] = {};
+  cpu_set_t mask;
+};
+
 }  // namespace
+
+int cores_together(const comm::Communicator& group) {
+  RankCores mine;
+  std::ifstream("/proc/sys/kernel/random/boot_id").read(mine.boot, sizeof(mine.boot) - 1);
+  CPU_ZERO(&mine.mask);
+  sched_getaffinity(0, sizeof(mine.mask), &mine.mask);
+  std::map<std::string, cpu_set_t> machines;
+  for (const RankCores& rank : comm::all_gather<RankCores>(group, std::span(&mine, 1))) {
+    const auto [at, is_new] = machines.try_emplace(std::string(rank.boot, sizeof(rank.boot)), rank.mask);
+    if (!is_new) CPU_OR(&at->second, &at->second, &rank.mask);
+  }
+  int cores = 0;
+  for (const auto& [boot, mask] : machines) cores += CPU_COUNT(&mask);
+  return std::max(1, cores);
+}
 
 int usable_cores(const comm::Communicator& world) {
   const comm::Communicator node = world.split_by_node();

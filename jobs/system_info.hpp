@@ -9,6 +9,10 @@ namespace hack::jobs {
 /// Cores this rank may use: what it is bound to, or its share of a node that it has not to itself. Collective.
 int usable_cores(const comm::Communicator& world);
 
+/// Cores that the ranks may use together. Of hosts that are one machine (name spaces, containers) each core counts
+/// once. Collective.
+int cores_together(const comm::Communicator& group);
+
 /// Host, CPU, cores, and names and versions of the libraries at work. Collective; the same on every rank.
 nlohmann::json describe_environment(const comm::Communicator& world, int threads, const char* device);
 

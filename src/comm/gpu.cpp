@@ -41,9 +41,11 @@ GpuChoice choose_gpu(const Communicator& world) {
     gpus.emplace_back(all.data() + first, static_cast<std::size_t>(lengths[r]));
   }
   ranks_share_a_gpu = any_shared(gpus);
+  char address[32] = {};
+  HACK_CUDA(cudaDeviceGetPCIBusId(address, sizeof(address), device));
   int cuda = 0;
   HACK_CUDA(cudaRuntimeGetVersion(&cuda));
-  return {properties.name,
+  return {properties.name, address,
           fmt::format("CUDA {}.{}, NCCL {}", cuda / 1000, cuda % 1000 / 10, GpuCommunicator::version()),
           ranks_share_a_gpu};
 }

@@ -10,6 +10,7 @@ namespace hack::comm {
 /// Which GPU a rank uses.
 struct GpuChoice {
   std::string name;        ///< of the GPU
+  std::string address;     ///< on the PCI bus of its node
   std::string libraries;   ///< versions of CUDA and NCCL
   bool is_shared = false;  ///< some ranks of the run share one: their collectives go through host memory
 };

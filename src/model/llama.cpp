@@ -12,11 +12,11 @@ namespace hack::model {
 using svd::Range;
 
 template <Device D>
-Llama<D>::Llama(const WeightSource& source, const comm::Communicator& tensor, Queue<D>& queue)
+Llama<D>::Llama(const WeightSource& source, const comm::Communicator& tensor, Queue<D>& queue, Slice slice)
     : config_(source.checkpoint.config()),
       tensor_(tensor),
       queue_(queue),
-      plan_(ShardPlan::make(config_, source.archive, tensor.size(), tensor.rank())),
+      plan_(ShardPlan::make(config_, source.archive, slice.parts, slice.part)),
       runner_(config_, tensor, queue) {
   const Range hidden = {0, config_.hidden_size};
   embedding_ = read_weights<D>(source.checkpoint, embedding_name, plan_.vocabulary, hidden, source.type);
@@ -24,7 +24,7 @@ Llama<D>::Llama(const WeightSource& source, const comm::Communicator& tensor, Qu
     head_ = read_weights<D>(source.checkpoint, head_name, plan_.vocabulary, hidden, source.type);
   }
   for (index_t layer = 0; layer < config_.layers; ++layer) {
-    layers_.push_back(read_layer<D>(source, plan_, layer, tensor.is_root()));
+    layers_.push_back(read_layer<D>(source, plan_, layer, slice.part == 0));
   }
   final_norm_ = read_vector<D>(source.checkpoint, final_norm_name, hidden);
 }

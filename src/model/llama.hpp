@@ -18,11 +18,17 @@ template <Device D>
 class Llama {
  public:
   /// Reads this rank's share of the weights, and nothing else.
-  Llama(const WeightSource& source, const comm::Communicator& tensor, Queue<D>& queue);
+  Llama(const WeightSource& source, const comm::Communicator& tensor, Queue<D>& queue)
+      : Llama(source, tensor, queue, {tensor.rank(), tensor.size()}) {}
+
+  /// One rank's share whatever `tensor` is. Alone (tensor.size() == 1) it does what that rank of `slice.parts` does,
+  /// the all-reduces left out: for timings, its values are of no model.
+  Llama(const WeightSource& source, const comm::Communicator& tensor, Queue<D>& queue, Slice slice);
 
   const LlamaConfig& config() const { return config_; }
   const comm::Communicator& tensor() const { return tensor_; }
   Queue<D>& queue() const { return queue_; }
+  const ShardPlan& plan() const { return plan_; }
   KvCache<D> make_cache(index_t capacity) const;
 
   /// Runs ids at positions cache.length()… through all layers and appends them to the cache.

@@ -9,6 +9,12 @@
 
 namespace hack::model {
 
+/// One rank's part of a model that is cut for `parts` tensor-parallel ranks.
+struct Slice {
+  int part = 0;  ///< from 0
+  int parts = 1;
+};
+
 /// What one of P tensor-parallel ranks holds. Each layer's MLP is cut along the intermediate dimension (rows of gate
 /// and up, columns of down), so one all-reduce after down completes it; attention is cut by heads, the vocabulary by
 /// rows.

@@ -20,6 +20,11 @@ TEST(Link, CountsStepsAndBytesOfItsAlgorithm) {
   EXPECT_DOUBLE_EQ(ring.seconds(4, 800), 1 + 6 * 0.5 + 1.5 * 8);
   const Link halving{Link::Kind::halving, 0, 0.5, 100};
   EXPECT_DOUBLE_EQ(halving.seconds(5, 1000), 6 * 0.5 + 1.6 * 10);
+  const Link doubling{Link::Kind::doubling, 0, 0.5, 100};
+  EXPECT_DOUBLE_EQ(doubling.seconds(2, 100), 0.5 + 1);
+  EXPECT_DOUBLE_EQ(doubling.seconds(3, 100), 3 * (0.5 + 1));
+  EXPECT_DOUBLE_EQ(doubling.seconds(4, 100), 2 * (0.5 + 1));
+  EXPECT_DOUBLE_EQ(doubling.seconds(11, 100), 5 * (0.5 + 1));
   const Link one_shot{Link::Kind::one_shot, 1, 0.5, 100};
   EXPECT_DOUBLE_EQ(one_shot.seconds(8, 100), 1.5 + 7);
 }
@@ -42,6 +47,20 @@ TEST(FitLink, FindsWhatMadeTheTimes) {
   const Link found = fit_link(Link::Kind::halving, points);
   EXPECT_NEAR(found.hop / truth.hop, 1, 1e-9);
   EXPECT_NEAR(found.bandwidth / truth.bandwidth, 1, 1e-9);
+}
+
+TEST(FitLink, FindsTheAlgorithm) {
+  for (const Link::Kind kind : {Link::Kind::ring, Link::Kind::halving, Link::Kind::doubling}) {
+    const Link truth{kind, 0, 3e-5, 1e7};
+    std::vector<LinkPoint> points;
+    for (const int ranks : {2, 3, 6}) {
+      for (const double bytes : {1e3, 1e5, 1e6}) points.push_back({ranks, bytes, truth.seconds(ranks, bytes)});
+    }
+    EXPECT_EQ(fit_any_link(points).kind, kind);
+    points.resize(3);  // of two ranks all are alike
+    EXPECT_EQ(fit_any_link(points).kind, Link::Kind::halving);
+    EXPECT_NEAR(fit_any_link(points).seconds(2, 1e4) / truth.seconds(2, 1e4), 1, 1e-9);
+  }
 }
 
 TEST(FitScaling, SeparatesTheSerialShare) {
