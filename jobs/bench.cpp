@@ -3,6 +3,7 @@
 #include <numeric>
 
 #include "comm/collectives.hpp"
+#include "jobs/bench_allreduce.hpp"
 #include "jobs/bench_svd.hpp"
 #include "jobs/commands.hpp"
 #include "jobs/model_files.hpp"
@@ -51,24 +52,27 @@ class BenchCommand : public Command {
   explicit BenchCommand(CLI::App& parent)
       : Command(parent, "bench", "Time one part, with what the hardware would allow beside it") {
     app_.add_option("PART", part_,
-                    "decode: one token after another; prefill: one prompt; svd: random tiles, without MODEL")
+                    "decode: one token after another; prefill: one prompt; without MODEL: svd, random tiles; allreduce, "
+                    "sums over ranks")
         ->required()
-        ->check(CLI::IsMember({"decode", "prefill", "svd"}));
+        ->check(CLI::IsMember({"decode", "prefill", "svd", "allreduce"}));
     add_model_options(app_, model_, archive_);
     app_.get_option("MODEL")->required(false);
     app_.parse_complete_callback([this] {
-      if (part_ != "svd" && model_.empty()) throw CLI::RequiredError("MODEL");
+      if (part_ != "svd" && part_ != "allreduce" && model_.empty()) throw CLI::RequiredError("MODEL");
     });
     app_.add_option("--tokens", tokens_, "Tokens decoded (64) or of the prompt (512)")->check(CLI::PositiveNumber);
     app_.add_option("--repeats", repeats_, "Timed runs, after one that is not counted")
         ->check(CLI::Range(1, 1000))
         ->capture_default_str();
     svd_.add_options(app_);
+    allreduce_.add_options(app_);
     common_.add_to(app_);
   }
 
   nlohmann::json run(Session& session) override {
     if (part_ == "svd") return svd_.run(session, repeats_);
+    if (part_ == "allreduce") return allreduce_.run(session, repeats_);
     return with_device(session, [&]<Device D>() { return run_on<D>(session); });
   }
 
@@ -151,6 +155,7 @@ class BenchCommand : public Command {
 
   std::string part_, model_, archive_;
   SvdBench svd_;
+  AllreduceBench allreduce_;
   long tokens_ = 0;
   int repeats_ = 5;
 };
