@@ -9,6 +9,8 @@
 #include <numeric>
 #include <thread>
 
+#include <hwy/cache_control.h>
+
 #include "comm/communicator.hpp"
 #include "comm/deadline.hpp"
 #include "comm/error.hpp"
@@ -27,34 +29,6 @@ Slice slice_of(index_t n, int parts, int part) {
   const index_t lines = (n + line_numbers - 1) / line_numbers;
   const index_t begin = std::min(n, lines * part / parts * line_numbers);
   return {begin, std::min(n, lines * (part + 1) / parts * line_numbers) - begin};
-}
-
-/// Tells a core that shares its units with another thread that this one only waits.
-void pause() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#endif
-}
-
-void add_to(const float* from, float* to, index_t n) {
-#pragma omp simd
-  for (index_t i = 0; i < n; ++i) to[i] += from[i];
-}
-
-/// Calls use(first, total, size) with blocks of Σ from, added in the order given.
-template <class Use>
-void add_up(const std::vector<const float*>& from, index_t n, const Use& use) {
-  constexpr index_t block = 1024;  // in the first cache beside as many lines of one operand
-  alignas(line) float total[block];
-  for (index_t first = 0; first < n; first += block) {
-    const index_t size = std::min(block, n - first);
-    const float* a = from[0] + first;
-    const float* b = from[1] + first;
-#pragma omp simd
-    for (index_t i = 0; i < size; ++i) total[i] = a[i] + b[i];
-    for (std::size_t r = 2; r < from.size(); ++r) add_to(from[r] + first, total, size);
-    use(first, total, size);
-  }
 }
 
 std::vector<int> world_ranks_of(MPI_Comm comm, int size) {
@@ -136,72 +110,57 @@ SharedReduction::~SharedReduction() {
   MPI_Comm_free(&node_);
 }
 
-void SharedReduction::sum(float* x, index_t n) { reduce<Write::replace>(x, x, n); }
+void SharedReduction::sum(float* x, index_t n) { reduce(x, n, Sum::replaces, x); }
 
-void SharedReduction::add_sum(const float* y, float* x, index_t n) { reduce<Write::add>(y, x, n); }
+void SharedReduction::add_sum(const float* y, float* x, index_t n) { reduce(y, n, Sum::adds, x); }
 
-template <SharedReduction::Write write>
-void SharedReduction::reduce(const float* in, float* out, index_t n) {
+void SharedReduction::reduce(const float* in, index_t n, Sum what, float* out) {
   for (index_t i = 0; i < n; i += capacity, ++pieces_) {
     const index_t size = std::min(capacity, n - i);
-    if (size <= short_piece) {
-      exchange_whole<write>(in + i, out + i, size);
+    static const index_t sp = getenv("SP") ? atol(getenv("SP")) : short_piece;
+    if (size <= sp) {
+      exchange_whole(in + i, size, what, out + i);
     } else {
-      exchange_slices<write>(in + i, out + i, size);
+      exchange_slices(in + i, size, what, out + i);
     }
   }
 }
 
-template <SharedReduction::Write write>
-void SharedReduction::exchange_whole(const float* in, float* out, index_t n) {
-  std::copy_n(in, n, slot(rank_));
+void SharedReduction::exchange_whole(const float* in, index_t n, Sum what, float* out) {
+  kernels::copy_past_caches(in, n, slot(rank_));
   step();
   wait_for_all();
   for (int r = 0; r < std::ssize(adds_); ++r) adds_[r] = r == rank_ ? in : slot(r);
-  add_up(adds_, n, [&](index_t first, const float* total, index_t size) {
-    if constexpr (write == Write::add) {
-      add_to(total, out + first, size);
-    } else {
-      std::copy_n(total, size, out + first);
-    }
-  });
+  kernels::sum_in_order(adds_, n, what, out);
 }
 
-template <SharedReduction::Write write>
-void SharedReduction::exchange_slices(const float* in, float* out, index_t n) {
+void SharedReduction::exchange_slices(const float* in, index_t n, Sum what, float* out) {
   const int ranks = static_cast<int>(adds_.size());
   float* const mine = slot(rank_);
   const Slice own = slice_of(n, ranks, rank_);
-  std::copy_n(in, own.begin, mine);
+  kernels::copy_past_caches(in, own.begin, mine);
   const index_t behind = own.begin + own.size;
-  std::copy_n(in + behind, n - behind, mine + behind);
+  kernels::copy_past_caches(in + behind, n - behind, mine + behind);
   step();
   wait_for_all();
   for (int r = 0; r < ranks; ++r) adds_[r] = (r == rank_ ? in : slot(r)) + own.begin;
-  add_up(adds_, own.size, [&](index_t first, const float* total, index_t size) {
-    std::copy_n(total, size, mine + own.begin + first);
-    if constexpr (write == Write::add) {
-      add_to(total, out + own.begin + first, size);
-    } else {
-      std::copy_n(total, size, out + own.begin + first);
-    }
-  });
+  kernels::sum_in_order(adds_, own.size, what, out + own.begin, mine + own.begin);
   step();
   for (int i = 1; i < ranks; ++i) {
     const int r = (rank_ + i) % ranks;  // not all at one owner's slot
     const Slice slice = slice_of(n, ranks, r);
     wait_for(r);
-    if constexpr (write == Write::add) {
-      add_to(slot(r) + slice.begin, out + slice.begin, slice.size);
-    } else {
-      std::copy_n(slot(r) + slice.begin, slice.size, out + slice.begin);
-    }
+    const float* const total = slot(r) + slice.begin;
+    kernels::sum_in_order({&total, 1}, slice.size, what, out + slice.begin);
   }
 }
 
 float* SharedReduction::slot(int rank) const { return segments_[rank].slots + pieces_ % 2 * capacity; }
 
-void SharedReduction::step() { segments_[rank_].counter->steps.store(++steps_, std::memory_order_release); }
+void SharedReduction::step() {
+  kernels::flush_copies();  // a release does not order what went past the caches
+  segments_[rank_].counter->steps.store(++steps_, std::memory_order_release);
+}
 
 void SharedReduction::wait_for_all() const {
   for (int r = 0; r < std::ssize(adds_); ++r) {
@@ -214,7 +173,7 @@ void SharedReduction::wait_for(int rank) const {
   const std::atomic<std::uint64_t>& steps = segments_[rank].counter->steps;
   for (int i = 0; i < looks; ++i) {
     if (steps.load(std::memory_order_acquire) >= steps_) return;
-    pause();
+    hwy::Pause();
   }
   wait_long(rank);
 }

@@ -7,7 +7,7 @@
 #include <memory>
 #include <vector>
 
-#include "kernels/dtype.hpp"
+#include "kernels/cpu/ordered_sum.hpp"
 
 namespace hack::comm {
 
@@ -44,7 +44,7 @@ class SharedReduction {
   static constexpr index_t short_piece = index_t{1} << 13;  ///< numbers up to which each rank adds everything itself
 
  private:
-  enum class Write { replace, add };
+  using Sum = kernels::Sum;
 
   struct alignas(64) Counter {
     std::atomic<std::uint64_t> steps;
@@ -56,12 +56,9 @@ class SharedReduction {
 
   SharedReduction(const Communicator& comm, MPI_Comm node, MPI_Win window);
 
-  template <Write write>
-  void reduce(const float* in, float* out, index_t n);
-  template <Write write>
-  void exchange_whole(const float* in, float* out, index_t n);
-  template <Write write>
-  void exchange_slices(const float* in, float* out, index_t n);
+  void reduce(const float* in, index_t n, Sum what, float* out);
+  void exchange_whole(const float* in, index_t n, Sum what, float* out);
+  void exchange_slices(const float* in, index_t n, Sum what, float* out);
 
   float* slot(int rank) const;
   void step();
