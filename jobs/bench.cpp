@@ -51,9 +51,10 @@ class BenchCommand : public Command {
  public:
   explicit BenchCommand(CLI::App& parent)
       : Command(parent, "bench", "Time one part, with what the hardware would allow beside it") {
-    app_.add_option("PART", part_,
-                    "decode: one token after another; prefill: one prompt; without MODEL: svd, random tiles; allreduce, "
-                    "sums over ranks")
+    app_.add_option(
+            "PART", part_,
+            "decode: one token after another; prefill: one prompt; without MODEL: svd, random tiles; allreduce, "
+            "sums over ranks")
         ->required()
         ->check(CLI::IsMember({"decode", "prefill", "svd", "allreduce"}));
     add_model_options(app_, model_, archive_);

@@ -23,31 +23,25 @@ void stream_row(const float* from, index_t n, float* to) {
   std::copy_n(from + i, n - i, to + i);
 }
 
-template <Sum what, bool publishes>
-void sum_rows(std::span<const float* const> from, index_t n, float* out, float* published) {
+template <Sum what>
+void sum_rows(std::span<const float* const> from, index_t n, float* out) {
   const Floats d;
   index_t i = 0;
   for (; i + lanes <= n; i += lanes) {
     auto s = hn::LoadU(d, from[0] + i);
     for (std::size_t r = 1; r < from.size(); ++r) s = hn::Add(s, hn::LoadU(d, from[r] + i));
-    if constexpr (publishes) hn::Stream(s, d, published + i);
     if constexpr (what == Sum::adds) s = hn::Add(hn::LoadU(d, out + i), s);
     hn::StoreU(s, d, out + i);
   }
   for (; i < n; ++i) {
     float s = from[0][i];
     for (std::size_t r = 1; r < from.size(); ++r) s += from[r][i];
-    if constexpr (publishes) published[i] = s;
     out[i] = what == Sum::adds ? out[i] + s : s;
   }
 }
 
-void sum_of_rows(std::span<const float* const> from, index_t n, Sum what, float* out, float* published) {
-  if (published != nullptr) {
-    (what == Sum::adds ? sum_rows<Sum::adds, true> : sum_rows<Sum::replaces, true>)(from, n, out, published);
-  } else {
-    (what == Sum::adds ? sum_rows<Sum::adds, false> : sum_rows<Sum::replaces, false>)(from, n, out, published);
-  }
+void sum_of_rows(std::span<const float* const> from, index_t n, Sum what, float* out) {
+  (what == Sum::adds ? sum_rows<Sum::adds> : sum_rows<Sum::replaces>)(from, n, out);
 }
 
 }  // namespace hack::kernels::HWY_NAMESPACE
@@ -61,19 +55,12 @@ namespace hack::kernels {
 HWY_EXPORT(stream_row);
 HWY_EXPORT(sum_of_rows);
 
-void copy_past_caches(const float* from, index_t n, float* to) {
-  constexpr index_t worth_it = 512;  // numbers: 2 KiB, where both ways take 0.7 us
-  if (n < worth_it) {
-    std::copy_n(from, n, to);
-  } else {
-    HWY_DYNAMIC_DISPATCH(stream_row)(from, n, to);
-  }
-}
+void copy_past_caches(const float* from, index_t n, float* to) { HWY_DYNAMIC_DISPATCH(stream_row)(from, n, to); }
 
 void flush_copies() { hwy::FlushStream(); }
 
-void sum_in_order(std::span<const float* const> from, index_t n, Sum what, float* out, float* published) {
-  HWY_DYNAMIC_DISPATCH(sum_of_rows)(from, n, what, out, published);
+void sum_in_order(std::span<const float* const> from, index_t n, Sum what, float* out) {
+  HWY_DYNAMIC_DISPATCH(sum_of_rows)(from, n, what, out);
 }
 
 }  // namespace hack::kernels

@@ -66,8 +66,8 @@ void all_reduce_sum<Device::cuda>(const Communicator& comm, Queue<Device::cuda>&
 }
 
 template <>
-void add_all_reduced<Device::cpu>(const Communicator& comm, Queue<Device::cpu>& queue,
-                                  MatrixView<float, Device::cpu> y, MatrixView<float, Device::cpu> x) {
+void add_all_reduced<Device::cpu>(const Communicator& comm, Queue<Device::cpu>& queue, MatrixView<float, Device::cpu> y,
+                                  MatrixView<float, Device::cpu> x) {
   HACK_EXPECT(x.rows == y.rows && x.cols == y.cols);
   const bool contiguous = (x.ld == x.cols && y.ld == y.cols) || x.rows <= 1;
   HACK_EXPECT(contiguous);

@@ -16,9 +16,9 @@ namespace hack::comm {
 ///     before  rank 0: a0   rank 1: a1   rank 2: a2
 ///     after   every rank: a0 + a1 + a2   (the same bits on every rank)
 ///
-/// x must be contiguous (ld == cols). Cost: about 2 * bytes per rank on the wire. On the CPU through memory that ranks of
-/// one node share, else by MPI; done when the call returns. On GPUs by NCCL, in the order of the queue; where ranks share
-/// a GPU, on a copy in host memory.
+/// x must be contiguous (ld == cols). Cost: about 2 * bytes per rank on the wire. On the CPU through memory that ranks
+/// of one node share, else by MPI; done when the call returns. On GPUs by NCCL, in the order of the queue; where ranks
+/// share a GPU, on a copy in host memory.
 template <Device D>
 void all_reduce_sum(const Communicator& comm, Queue<D>& queue, MatrixView<float, D> x);
 

@@ -18,14 +18,13 @@
 namespace hack::comm {
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
 constexpr std::size_t line = 64;
 constexpr index_t line_numbers = line / sizeof(float);
 
 /// Slice `part` of n numbers in `parts`, whole cache lines each.
-struct Slice {
-  index_t begin, size;
-};
-Slice slice_of(index_t n, int parts, int part) {
+SharedReduction::Slice slice_of(index_t n, int parts, int part) {
   const index_t lines = (n + line_numbers - 1) / line_numbers;
   const index_t begin = std::min(n, lines * part / parts * line_numbers);
   return {begin, std::min(n, lines * (part + 1) / parts * line_numbers) - begin};
@@ -98,6 +97,7 @@ SharedReduction::SharedReduction(const Communicator& comm, MPI_Comm node, MPI_Wi
   new (segments_[rank_].counter) Counter{0};
   std::fill_n(segments_[rank_].slots, 2 * capacity, 0.0f);  // in memory of the node's part that this rank is at
   HACK_MPI(MPI_Barrier(node_));
+  choose_way_out();
 }
 
 SharedReduction::~SharedReduction() {
@@ -117,8 +117,7 @@ void SharedReduction::add_sum(const float* y, float* x, index_t n) { reduce(y, n
 void SharedReduction::reduce(const float* in, index_t n, Sum what, float* out) {
   for (index_t i = 0; i < n; i += capacity, ++pieces_) {
     const index_t size = std::min(capacity, n - i);
-    static const index_t sp = getenv("SP") ? atol(getenv("SP")) : short_piece;
-    if (size <= sp) {
+    if (size <= short_piece(static_cast<int>(adds_.size()))) {
       exchange_whole(in + i, size, what, out + i);
     } else {
       exchange_slices(in + i, size, what, out + i);
@@ -127,7 +126,7 @@ void SharedReduction::reduce(const float* in, index_t n, Sum what, float* out) {
 }
 
 void SharedReduction::exchange_whole(const float* in, index_t n, Sum what, float* out) {
-  kernels::copy_past_caches(in, n, slot(rank_));
+  publish(in, n, slot(rank_));
   step();
   wait_for_all();
   for (int r = 0; r < std::ssize(adds_); ++r) adds_[r] = r == rank_ ? in : slot(r);
@@ -138,13 +137,13 @@ void SharedReduction::exchange_slices(const float* in, index_t n, Sum what, floa
   const int ranks = static_cast<int>(adds_.size());
   float* const mine = slot(rank_);
   const Slice own = slice_of(n, ranks, rank_);
-  kernels::copy_past_caches(in, own.begin, mine);
+  publish(in, own.begin, mine);
   const index_t behind = own.begin + own.size;
-  kernels::copy_past_caches(in + behind, n - behind, mine + behind);
+  publish(in + behind, n - behind, mine + behind);
   step();
   wait_for_all();
   for (int r = 0; r < ranks; ++r) adds_[r] = (r == rank_ ? in : slot(r)) + own.begin;
-  kernels::sum_in_order(adds_, own.size, what, out + own.begin, mine + own.begin);
+  add_own_slice(own, what, out);
   step();
   for (int i = 1; i < ranks; ++i) {
     const int r = (rank_ + i) % ranks;  // not all at one owner's slot
@@ -153,6 +152,54 @@ void SharedReduction::exchange_slices(const float* in, index_t n, Sum what, floa
     const float* const total = slot(r) + slice.begin;
     kernels::sum_in_order({&total, 1}, slice.size, what, out + slice.begin);
   }
+}
+
+/// The sum goes to the slot block by block, while it is in the first cache.
+void SharedReduction::add_own_slice(Slice own, Sum what, float* out) {
+  constexpr index_t block = 1024;
+  alignas(line) float total[block];
+  const float* const sum = total;
+  for (index_t i = 0; i < own.size; i += block) {
+    const index_t size = std::min(block, own.size - i);
+    kernels::sum_in_order(adds_, size, Sum::replaces, total);
+    publish(total, size, slot(rank_) + own.begin + i);
+    kernels::sum_in_order({&sum, 1}, size, what, out + own.begin + i);
+    for (const float*& from : adds_) from += size;
+  }
+}
+
+void SharedReduction::publish(const float* from, index_t n, float* to) const {
+  constexpr index_t through_cache = 512;  // numbers; below, waiting for memory costs more than it saves
+  if (past_caches_ && n >= through_cache) {
+    kernels::copy_past_caches(from, n, to);
+  } else {
+    std::copy_n(from, n, to);
+  }
+}
+
+/// Seconds of one exchange, the fastest of several.
+double SharedReduction::time_exchange() {
+  constexpr index_t numbers = 2048;
+  constexpr int repeats = 20;
+  std::vector<float> x(numbers);
+  double best = 1;
+  for (int i = 0; i < repeats; ++i, ++pieces_) {
+    const Clock::time_point start = Clock::now();
+    exchange_whole(x.data(), numbers, Sum::replaces, x.data());
+    best = std::min(best, std::chrono::duration<double>(Clock::now() - start).count());
+  }
+  return best;
+}
+
+void SharedReduction::choose_way_out() {
+  double seconds[] = {0, 0};
+  for (const bool past : {false, true}) {
+    past_caches_ = past;
+    seconds[past] = time_exchange();
+  }
+  const Deadline::Wait wait("MPI_Allreduce");
+  HACK_MPI(MPI_Allreduce(MPI_IN_PLACE, seconds, 2, MPI_DOUBLE, MPI_SUM, node_));
+  past_caches_ = seconds[true] < seconds[false];
 }
 
 float* SharedReduction::slot(int rank) const { return segments_[rank].slots + pieces_ % 2 * capacity; }

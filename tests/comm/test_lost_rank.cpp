@@ -33,9 +33,8 @@ TEST(DISABLED_Lost, Killed) { lose_a_rank(SIGKILL, 100); }
 
 testing::ProgramResult run_lost(const std::string& name) {
   const std::string self = std::filesystem::read_symlink("/proc/self/exe");
-  return testing::run_shell("exec \"$MPIRUN\" -n 3 '" + self +
-                                "' --gtest_also_run_disabled_tests --gtest_filter=DISABLED_Lost." + name,
-                            60);
+  return testing::run_shell(
+      "exec \"$MPIRUN\" -n 3 '" + self + "' --gtest_also_run_disabled_tests --gtest_filter=DISABLED_Lost." + name, 60);
 }
 
 TEST(LostRank, StoppedEndsTheRunAtTheDeadlineAndIsNamed) {

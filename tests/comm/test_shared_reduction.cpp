@@ -14,7 +14,6 @@
 namespace hack::comm {
 namespace {
 
-constexpr index_t short_piece = SharedReduction::short_piece;
 constexpr index_t capacity = SharedReduction::capacity;
 
 /// Numbers whose sum depends on the order of adding, other ones for each seed and rank.
@@ -65,17 +64,19 @@ TEST(SharedReduction, IsThereWhereRanksShareANode) {
 
 TEST(SharedReduction, GivesEveryRankTheSumInRankOrder) {
   const Communicator world = Communicator::world();
+  const index_t short_piece = SharedReduction::short_piece(world.size());
   int seed = 0;
-  for (const index_t n : {index_t{0}, index_t{1}, index_t{3}, index_t{15}, index_t{16}, index_t{17}, index_t{576},
-                          index_t{1023}, index_t{1025}, short_piece - 1, short_piece, short_piece + 1,
-                          3 * short_piece + 5, capacity - 1, capacity, capacity + 1, capacity + short_piece,
-                          capacity + short_piece + 1, 2 * capacity + 77}) {
+  for (const index_t n :
+       {index_t{0}, index_t{1}, index_t{3}, index_t{15}, index_t{16}, index_t{17}, index_t{576}, index_t{1023},
+        index_t{1025}, short_piece - 1, short_piece, short_piece + 1, 3 * short_piece + 5, capacity - 1, capacity,
+        capacity + 1, capacity + short_piece, capacity + short_piece + 1, 2 * capacity + 77}) {
     expect_sums(world, n, ++seed);
   }
 }
 
 TEST(SharedReduction, KeepsApartManyCallsInARow) {
   const Communicator world = Communicator::world();
+  const index_t short_piece = SharedReduction::short_piece(world.size());
   std::mt19937 engine(7);  // the same lengths on every rank
   Queue<Device::cpu> queue(1);
   std::vector<float> x(2 * short_piece);
@@ -92,6 +93,7 @@ TEST(SharedReduction, KeepsApartManyCallsInARow) {
 
 TEST(SharedReduction, WaitsForLateRanks) {
   const Communicator world = Communicator::world();
+  const index_t short_piece = SharedReduction::short_piece(world.size());
   std::mt19937 engine(static_cast<unsigned>(world.rank()));
   for (int call = 0; call < 20; ++call) {
     std::this_thread::sleep_for(std::chrono::milliseconds(engine() % 5 * static_cast<unsigned>(call % 5)));
@@ -101,6 +103,7 @@ TEST(SharedReduction, WaitsForLateRanks) {
 
 TEST(SharedReduction, KeepsCommunicatorsApart) {
   const Communicator world = Communicator::world();
+  const index_t short_piece = SharedReduction::short_piece(world.size());
   const Communicator twin = Communicator::world();
   const Communicator parity = world.split(world.rank() % 2, world.rank());
   const Communicator backwards = world.split(0, -world.rank());
