@@ -6,7 +6,6 @@
 #include <cstring>
 
 #include "comm/collectives.hpp"
-#include "comm/shared_reduction.hpp"
 #include "kernels/buffer.hpp"
 #include "kernels/elementwise.hpp"
 
@@ -91,10 +90,7 @@ double median_ratio(const Times& above, const Times& below) {
   return median(ratios);
 }
 
-std::string way_of(const Communicator& world) {
-  if (world.shared() == nullptr) return "MPI";
-  return world.shared()->goes_past_caches() ? "shared memory, past the caches" : "shared memory, through the caches";
-}
+std::string way_of(const Communicator& world) { return world.shared() != nullptr ? "shared memory" : "MPI"; }
 
 nlohmann::json bench(const Session& session, index_t n, int repeats) {
   const Communicator& world = session.world();

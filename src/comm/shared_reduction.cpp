@@ -18,16 +18,28 @@
 namespace hack::comm {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 constexpr std::size_t line = 64;
 constexpr index_t line_numbers = line / sizeof(float);
 
 /// Slice `part` of n numbers in `parts`, whole cache lines each.
-SharedReduction::Slice slice_of(index_t n, int parts, int part) {
+struct Slice {
+  index_t begin, size;
+};
+Slice slice_of(index_t n, int parts, int part) {
   const index_t lines = (n + line_numbers - 1) / line_numbers;
   const index_t begin = std::min(n, lines * part / parts * line_numbers);
   return {begin, std::min(n, lines * (part + 1) / parts * line_numbers) - begin};
+}
+
+/// Copies to a slot. Where two cores share no cache, a line that is dirty in the other's comes at 2 to 4 GB/s, and
+/// writing one that it has read is as slow: what is longer goes past the caches into memory (figures in the README).
+void publish(const float* from, index_t n, float* to) {
+  constexpr index_t through_caches = 1024;
+  if (n > through_caches) {
+    kernels::copy_past_caches(from, n, to);
+  } else {
+    std::copy_n(from, n, to);
+  }
 }
 
 std::vector<int> world_ranks_of(MPI_Comm comm, int size) {
@@ -81,7 +93,8 @@ SharedReduction::SharedReduction(const Communicator& comm, MPI_Comm node, MPI_Wi
       window_(window),
       rank_(comm.rank()),
       world_ranks_(world_ranks_of(node, comm.size())),
-      adds_(comm.size()) {
+      adds_(comm.size()),
+      total_(capacity / comm.size() + line_numbers) {
   static_assert(std::atomic<std::uint64_t>::is_always_lock_free, "a lock would be of one process only");
   HACK_MPI(MPI_Win_lock_all(MPI_MODE_NOCHECK, window_));
   for (int r = 0; r < comm.size(); ++r) {
@@ -97,7 +110,6 @@ SharedReduction::SharedReduction(const Communicator& comm, MPI_Comm node, MPI_Wi
   new (segments_[rank_].counter) Counter{0};
   std::fill_n(segments_[rank_].slots, 2 * capacity, 0.0f);  // in memory of the node's part that this rank is at
   HACK_MPI(MPI_Barrier(node_));
-  choose_way_out();
 }
 
 SharedReduction::~SharedReduction() {
@@ -143,8 +155,11 @@ void SharedReduction::exchange_slices(const float* in, index_t n, Sum what, floa
   step();
   wait_for_all();
   for (int r = 0; r < ranks; ++r) adds_[r] = (r == rank_ ? in : slot(r)) + own.begin;
-  add_own_slice(own, what, out);
+  kernels::sum_in_order(adds_, own.size, Sum::replaces, total_.data());
+  publish(total_.data(), own.size, mine + own.begin);
   step();
+  const float* const own_total = total_.data();
+  kernels::sum_in_order({&own_total, 1}, own.size, what, out + own.begin);
   for (int i = 1; i < ranks; ++i) {
     const int r = (rank_ + i) % ranks;  // not all at one owner's slot
     const Slice slice = slice_of(n, ranks, r);
@@ -152,54 +167,6 @@ void SharedReduction::exchange_slices(const float* in, index_t n, Sum what, floa
     const float* const total = slot(r) + slice.begin;
     kernels::sum_in_order({&total, 1}, slice.size, what, out + slice.begin);
   }
-}
-
-/// The sum goes to the slot block by block, while it is in the first cache.
-void SharedReduction::add_own_slice(Slice own, Sum what, float* out) {
-  constexpr index_t block = 1024;
-  alignas(line) float total[block];
-  const float* const sum = total;
-  for (index_t i = 0; i < own.size; i += block) {
-    const index_t size = std::min(block, own.size - i);
-    kernels::sum_in_order(adds_, size, Sum::replaces, total);
-    publish(total, size, slot(rank_) + own.begin + i);
-    kernels::sum_in_order({&sum, 1}, size, what, out + own.begin + i);
-    for (const float*& from : adds_) from += size;
-  }
-}
-
-void SharedReduction::publish(const float* from, index_t n, float* to) const {
-  constexpr index_t through_cache = 512;  // numbers; below, waiting for memory costs more than it saves
-  if (past_caches_ && n >= through_cache) {
-    kernels::copy_past_caches(from, n, to);
-  } else {
-    std::copy_n(from, n, to);
-  }
-}
-
-/// Seconds of one exchange, the fastest of several.
-double SharedReduction::time_exchange() {
-  constexpr index_t numbers = 2048;
-  constexpr int repeats = 20;
-  std::vector<float> x(numbers);
-  double best = 1;
-  for (int i = 0; i < repeats; ++i, ++pieces_) {
-    const Clock::time_point start = Clock::now();
-    exchange_whole(x.data(), numbers, Sum::replaces, x.data());
-    best = std::min(best, std::chrono::duration<double>(Clock::now() - start).count());
-  }
-  return best;
-}
-
-void SharedReduction::choose_way_out() {
-  double seconds[] = {0, 0};
-  for (const bool past : {false, true}) {
-    past_caches_ = past;
-    seconds[past] = time_exchange();
-  }
-  const Deadline::Wait wait("MPI_Allreduce");
-  HACK_MPI(MPI_Allreduce(MPI_IN_PLACE, seconds, 2, MPI_DOUBLE, MPI_SUM, node_));
-  past_caches_ = seconds[true] < seconds[false];
 }
 
 float* SharedReduction::slot(int rank) const { return segments_[rank].slots + pieces_ % 2 * capacity; }

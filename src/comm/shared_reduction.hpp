@@ -41,17 +41,10 @@ class SharedReduction {
   /// x[0 … n) += Σ y over the ranks: the bits of sum(y), then x += y, in one pass less. x and y do not overlap.
   void add_sum(const float* y, float* x, index_t n);
 
-  /// Whether vectors of 2 KiB and more go from rank to rank past the caches: the faster way where this was measured.
-  bool goes_past_caches() const { return past_caches_; }
-
   static constexpr index_t capacity = index_t{1} << 16;  ///< numbers of a slot: longer vectors go in pieces
 
   /// Numbers up to which each of `ranks` adds everything itself, 32 KiB from the others.
   static constexpr index_t short_piece(int ranks) { return (index_t{1} << 13) / std::max(ranks - 1, 1); }
-
-  struct Slice {
-    index_t begin, size;
-  };
 
  private:
   using Sum = kernels::Sum;
@@ -70,16 +63,6 @@ class SharedReduction {
   void exchange_whole(const float* in, index_t n, Sum what, float* out);
   void exchange_slices(const float* in, index_t n, Sum what, float* out);
 
-  void add_own_slice(Slice own, Sum what, float* out);
-
-  /// Copies to a slot, past the caches or not.
-  void publish(const float* from, index_t n, float* to) const;
-  /// Measures which is faster here. Where two cores share no cache, a line that is dirty in the other's comes at 2 to 4
-  /// GB/s and writing one that it has read is as slow, so that the way over memory is the shorter one; where they do
-  /// share one, it is not.
-  void choose_way_out();
-  double time_exchange();
-
   float* slot(int rank) const;
   void step();
   void wait_for(int rank) const;
@@ -89,12 +72,12 @@ class SharedReduction {
   MPI_Comm node_;
   MPI_Win window_;
   int rank_;
-  std::vector<Segment> segments_;           // (ranks)
-  std::vector<int> world_ranks_;            // (ranks) for messages
-  mutable std::vector<const float*> adds_;  // (ranks) what is added, in rank order
-  std::uint64_t steps_ = 0;                 // of this rank; every rank does the same ones
+  std::vector<Segment> segments_;   // (ranks)
+  std::vector<int> world_ranks_;    // (ranks) for messages
+  std::vector<const float*> adds_;  // (ranks) what is added, in rank order
+  std::uint64_t steps_ = 0;         // of this rank; every rank does the same ones
   index_t pieces_ = 0;
-  bool past_caches_ = false;  // the same on all ranks
+  std::vector<float> total_;  // (capacity / ranks, and a line) of the own slice
 };
 
 }  // namespace hack::comm
