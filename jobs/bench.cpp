@@ -1,3 +1,4 @@
+#include "jobs/bench_allreduce.hpp"
 #include "jobs/bench_apply.hpp"
 #include "jobs/bench_inference.hpp"
 #include "jobs/bench_model.hpp"
@@ -14,12 +15,13 @@ class BenchCommand : public Command {
       : Command(parent, "bench", "Time one part, with what the hardware would allow beside it") {
     app_.add_option("PART", part_,
                     "decode: one token after another; prefill: one prompt; perplexity: windows with their losses; "
-                    "apply: one matrix, dense and as factors; svd: random tiles, without MODEL")
+                    "apply: one matrix, dense and as factors; without MODEL: svd, random tiles; allreduce, sums over "
+                    "ranks")
         ->required()
-        ->check(CLI::IsMember({"decode", "prefill", "perplexity", "apply", "svd"}));
+        ->check(CLI::IsMember({"decode", "prefill", "perplexity", "apply", "svd", "allreduce"}));
     model_.add_options(app_);
     app_.parse_complete_callback([this] {
-      if (part_ != "svd" && !model_.is_named()) throw CLI::RequiredError("MODEL or --shape");
+      if (part_ != "svd" && part_ != "allreduce" && !model_.is_named()) throw CLI::RequiredError("MODEL or --shape");
     });
     app_.add_option("--tokens", tokens_, "Tokens decoded (64), of the prompt (512) or of a window (2048)")
         ->check(CLI::Range(2L, 1L << 20));
@@ -28,11 +30,13 @@ class BenchCommand : public Command {
         ->capture_default_str();
     apply_.add_options(app_);
     svd_.add_options(app_);
+    allreduce_.add_options(app_);
     common_.add_to(app_);
   }
 
   nlohmann::json run(Session& session) override {
     if (part_ == "svd") return svd_.run(session, repeats_);
+    if (part_ == "allreduce") return allreduce_.run(session, repeats_);
     model_.open();
     if (part_ == "apply") return apply_.run(session, model_.checkpoint().config(), repeats_);
     return with_device(session, [&]<Device D>() { return run_on<D>(session); });
@@ -52,6 +56,7 @@ class BenchCommand : public Command {
   BenchModel model_;
   ApplyBench apply_;
   SvdBench svd_;
+  AllreduceBench allreduce_;
   long tokens_ = 0;
   int repeats_ = 5;
 };

@@ -1,5 +1,6 @@
 #include "comm/collective_timer.hpp"
 
+#include "comm/deadline.hpp"
 #include "comm/error.hpp"
 
 namespace hack::comm {
@@ -22,6 +23,7 @@ CollectiveTimer::Times CollectiveTimer::stop() {
 
 CollectiveTimer::Scope::Scope(const Communicator& comm) {
   if (!is_on) return;
+  const Deadline::Wait wait("MPI_Barrier");
   const double start = MPI_Wtime();
   HACK_MPI(MPI_Barrier(comm.native()));
   begin_ = MPI_Wtime();

@@ -4,6 +4,8 @@
 #include "comm/deadline.hpp"
 #include "comm/error.hpp"
 #include "comm/gpu_collectives.hpp"
+#include "comm/shared_reduction.hpp"
+#include "kernels/elementwise.hpp"
 
 namespace hack::comm {
 namespace {
@@ -14,11 +16,26 @@ constexpr index_t piece = index_t{1} << 28;
 template <class T>
 void all_reduce(const Communicator& comm, T* x, index_t n, MPI_Datatype type, MPI_Op op) {
   if (comm.size() == 1) return;
-  const Deadline::Wait wait("MPI_Allreduce");
   const CollectiveTimer::Scope timed(comm);
+  const Deadline::Wait wait("MPI_Allreduce");
   for (index_t i = 0; i < n; i += piece) {
     const int count = static_cast<int>(std::min(piece, n - i));
     HACK_MPI(MPI_Allreduce(MPI_IN_PLACE, x + i, count, type, op, comm.native()));
+  }
+}
+
+/// Decides how n numbers are summed: the memory that ranks of one node share, or null for MPI. By what all ranks of the
+/// group know alike. On one node shared memory was the shorter way at every size measured (README).
+SharedReduction* shared_way(const Communicator& comm, index_t n) {
+  return comm.size() > 1 && n > 0 ? comm.shared() : nullptr;
+}
+
+void all_reduce_floats(const Communicator& comm, float* x, index_t n) {
+  if (SharedReduction* shared = shared_way(comm, n)) {
+    const CollectiveTimer::Scope timed(comm);
+    shared->sum(x, n);
+  } else {
+    all_reduce(comm, x, n, MPI_FLOAT, MPI_SUM);
   }
 }
 
@@ -27,7 +44,7 @@ void all_reduce(const Communicator& comm, T* x, index_t n, MPI_Datatype type, MP
 template <>
 void all_reduce_sum<Device::cpu>(const Communicator& comm, Queue<Device::cpu>&, MatrixView<float, Device::cpu> x) {
   HACK_EXPECT(x.ld == x.cols || x.rows <= 1);
-  all_reduce(comm, x.data, x.rows * x.cols, MPI_FLOAT, MPI_SUM);
+  all_reduce_floats(comm, x.data, x.rows * x.cols);
 }
 
 template <>
@@ -44,11 +61,36 @@ void all_reduce_sum<Device::cuda>(const Communicator& comm, Queue<Device::cuda>&
   queue.wait();
   std::vector<float> copy(static_cast<std::size_t>(n));
   kernels::copy_to_host<Device::cuda>(copy.data(), x.data, copy.size() * sizeof(float));
-  all_reduce(comm, copy.data(), n, MPI_FLOAT, MPI_SUM);
+  all_reduce_floats(comm, copy.data(), n);
   kernels::copy_from_host<Device::cuda>(x.data, copy.data(), copy.size() * sizeof(float));
 }
 
-void all_reduce_sum(const Communicator& comm, std::span<float> x) {
+template <>
+void add_all_reduced<Device::cpu>(const Communicator& comm, Queue<Device::cpu>& queue, MatrixView<float, Device::cpu> y,
+                                  MatrixView<float, Device::cpu> x) {
+  HACK_EXPECT(x.rows == y.rows && x.cols == y.cols);
+  const bool contiguous = (x.ld == x.cols && y.ld == y.cols) || x.rows <= 1;
+  HACK_EXPECT(contiguous);
+  const index_t n = x.rows * x.cols;
+  if (SharedReduction* shared = shared_way(comm, n)) {
+    const CollectiveTimer::Scope timed(comm);
+    shared->add_sum(y.data, x.data, n);
+  } else {
+    all_reduce(comm, y.data, n, MPI_FLOAT, MPI_SUM);
+    kernels::add<Device::cpu>(queue, y, x);
+  }
+}
+
+template <>
+void add_all_reduced<Device::cuda>(const Communicator& comm, Queue<Device::cuda>& queue,
+                                   MatrixView<float, Device::cuda> y, MatrixView<float, Device::cuda> x) {
+  all_reduce_sum<Device::cuda>(comm, queue, y);
+  kernels::add<Device::cuda>(queue, y, x);
+}
+
+void all_reduce_sum(const Communicator& comm, std::span<float> x) { all_reduce_floats(comm, x.data(), std::ssize(x)); }
+
+void all_reduce_sum_by_mpi(const Communicator& comm, std::span<float> x) {
   all_reduce(comm, x.data(), std::ssize(x), MPI_FLOAT, MPI_SUM);
 }
 
@@ -75,8 +117,8 @@ double all_reduce_sum(const Communicator& comm, double x) {
 }
 
 std::vector<std::byte> gather_bytes(const Communicator& comm, std::span<const std::byte> mine, Receivers receivers) {
-  const Deadline::Wait wait("MPI_Gatherv");
   const CollectiveTimer::Scope timed(comm);
+  const Deadline::Wait wait("MPI_Gatherv");
   // Counts are in bytes and int: 2 GiB a call is far above what is gathered (tables, losses, spectra).
   HACK_EXPECT(std::ssize(mine) < (index_t{1} << 31));
   const int count = static_cast<int>(mine.size());
@@ -102,8 +144,8 @@ std::vector<std::byte> gather_bytes(const Communicator& comm, std::span<const st
 }
 
 void broadcast(const Communicator& comm, std::span<std::byte> bytes, int root) {
-  const Deadline::Wait wait("MPI_Bcast");
   const CollectiveTimer::Scope timed(comm);
+  const Deadline::Wait wait("MPI_Bcast");
   for (index_t i = 0; i < std::ssize(bytes); i += piece) {
     const int count = static_cast<int>(std::min(piece, std::ssize(bytes) - i));
     HACK_MPI(MPI_Bcast(bytes.data() + i, count, MPI_BYTE, root, comm.native()));

@@ -16,15 +16,23 @@ namespace hack::comm {
 ///     before  rank 0: a0   rank 1: a1   rank 2: a2
 ///     after   every rank: a0 + a1 + a2   (the same bits on every rank)
 ///
-/// x must be contiguous (ld == cols). Cost: about 2 * bytes per rank on the wire. On the CPU by MPI, done when the call
-/// returns. On GPUs by NCCL, in the order of the queue; where ranks share a GPU, by MPI on a copy in host memory.
+/// x must be contiguous (ld == cols). Cost: about 2 * bytes per rank on the wire. On the CPU through memory that ranks
+/// of one node share, else by MPI; done when the call returns. On GPUs by NCCL, in the order of the queue; where ranks
+/// share a GPU, on a copy in host memory.
 template <Device D>
 void all_reduce_sum(const Communicator& comm, Queue<D>& queue, MatrixView<float, D> x);
+
+/// x += Σ y over the ranks, the residual connection behind a sum: the bits of all_reduce_sum(y), then add(y, x). y is
+/// working memory afterwards; both (tokens, n), contiguous, on every rank the same x.
+template <Device D>
+void add_all_reduced(const Communicator& comm, Queue<D>& queue, MatrixView<float, D> y, MatrixView<float, D> x);
 
 /// The same for a handful of host numbers.
 void all_reduce_sum(const Communicator& comm, std::span<float> x);
 void all_reduce_sum(const Communicator& comm, std::span<double> x);
 void all_reduce_sum(const Communicator& comm, std::span<std::int64_t> x);
+/// Always by MPI: what shared memory is compared with.
+void all_reduce_sum_by_mpi(const Communicator& comm, std::span<float> x);
 void all_reduce_max(const Communicator& comm, std::span<float> x);
 double all_reduce_max(const Communicator& comm, double x);
 double all_reduce_sum(const Communicator& comm, double x);

@@ -7,6 +7,7 @@
 #include "comm/deadline.hpp"
 #include "comm/error.hpp"
 #include "comm/gpu_collectives.hpp"
+#include "comm/shared_reduction.hpp"
 
 namespace hack::comm {
 namespace {
@@ -34,7 +35,9 @@ Communicator::Communicator(Communicator&& other) noexcept
       rank_(other.rank_),
       size_(other.size_),
       has_gpu_(other.has_gpu_),
-      gpu_(std::move(other.gpu_)) {}
+      gpu_(std::move(other.gpu_)),
+      has_shared_(other.has_shared_),
+      shared_(std::move(other.shared_)) {}
 
 Communicator& Communicator::operator=(Communicator&& other) noexcept {
   std::swap(comm_, other.comm_);
@@ -42,6 +45,8 @@ Communicator& Communicator::operator=(Communicator&& other) noexcept {
   std::swap(size_, other.size_);
   std::swap(has_gpu_, other.has_gpu_);
   std::swap(gpu_, other.gpu_);
+  std::swap(has_shared_, other.has_shared_);
+  std::swap(shared_, other.shared_);
   return *this;
 }
 
@@ -69,6 +74,12 @@ GpuCollectives* Communicator::gpu() const {
   if (!has_gpu_) gpu_ = make_gpu_collectives(*this);
   has_gpu_ = true;
   return gpu_.get();
+}
+
+SharedReduction* Communicator::shared() const {
+  if (!has_shared_) shared_ = SharedReduction::make(*this);
+  has_shared_ = true;
+  return shared_.get();
 }
 
 void Communicator::barrier() const {

@@ -7,6 +7,7 @@
 namespace hack::comm {
 
 class GpuCollectives;
+class SharedReduction;
 
 /// A group of MPI ranks. Owns its MPI_Comm (a duplicate or a split), so that its messages meet nobody else's; moves.
 class Communicator {
@@ -40,6 +41,9 @@ class Communicator {
   /// Collectives on GPU memory of this group, made at the first call (collective); null where they go through host
   /// memory.
   GpuCollectives* gpu() const;
+  /// Sums through memory that all ranks of this group share, made at the first call (collective); null where they do
+  /// not share any.
+  SharedReduction* shared() const;
 
  private:
   explicit Communicator(MPI_Comm owned);
@@ -49,6 +53,8 @@ class Communicator {
   int size_ = 1;
   mutable bool has_gpu_ = false;  // whether gpu_ has been made, null or not
   mutable std::shared_ptr<GpuCollectives> gpu_;
+  mutable bool has_shared_ = false;  // whether shared_ has been made, null or not
+  mutable std::unique_ptr<SharedReduction> shared_;
 };
 
 }  // namespace hack::comm

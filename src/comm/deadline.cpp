@@ -17,7 +17,10 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 std::atomic<const char*> waiting_in{nullptr};
-std::atomic<std::int64_t> waiting_since{0};  // Clock ticks; valid while waiting_in is set
+std::atomic<std::int64_t> waiting_since{0};  // Clock ticks; valid while waiting_in is set, as the next
+std::atomic<int> waiting_for{Deadline::any};
+
+std::string name_of(int rank) { return rank == Deadline::any ? "another rank" : fmt::format("rank {}", rank); }
 
 class Watchdog {
  public:
@@ -40,9 +43,9 @@ class Watchdog {
       const auto waited = Clock::now() - Clock::time_point(Clock::duration(waiting_since.load()));
       if (std::chrono::duration<double>(waited).count() > seconds_) {
         Environment::abort(
-            fmt::format("waited {} s in {} (another rank has stopped or is far behind); look at the other ranks, or "
+            fmt::format("waited {} s in {} ({} has stopped or is far behind); look at the other ranks, or "
                         "raise --deadline",
-                        seconds_, operation));
+                        seconds_, operation, name_of(waiting_for)));
       }
     }
   }
@@ -68,7 +71,8 @@ void Deadline::stop() {
   watchdog = nullptr;
 }
 
-Deadline::Wait::Wait(const char* operation) {
+Deadline::Wait::Wait(const char* operation, int rank) {
+  waiting_for = rank;
   waiting_since = Clock::now().time_since_epoch().count();
   waiting_in = operation;
 }

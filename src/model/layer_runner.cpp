@@ -83,8 +83,7 @@ template <Device D>
 void LayerRunner<D>::add_output(const LinearLayer<D>& output, Input input, Stream x) {
   const Stream y = room(y_, x.rows, x.cols);
   output.apply(queue_, input, y);
-  comm::all_reduce_sum<D>(tensor_, queue_, y);
-  kernels::add<D>(queue_, y, x);
+  comm::add_all_reduced<D>(tensor_, queue_, y, x);
 }
 
 template <Device D>
