@@ -14,6 +14,10 @@
 
 #include "kernels/cpu/widen-inl.hpp"
 
+// A lambda that is compiled into the loop that calls it: else every row's sums would go through memory.
+#undef HACK_INLINE_LAMBDA
+#define HACK_INLINE_LAMBDA HWY_ATTR __attribute__((always_inline))
+
 HWY_BEFORE_NAMESPACE();
 namespace hack::kernels::HWY_NAMESPACE {
 
@@ -27,10 +31,10 @@ constexpr index_t step = 2 * lanes;
 /// What all rows of w share: x as rows are loaded, step after step. A row whose length is no multiple of a step is read
 /// to its end by a last step that overlaps the one before it; there x is zero where it has been counted already.
 struct Tokens {
-  const float* rows;  // (T, steps * step)
-  index_t stride;     // steps * step
-  index_t steps;      // full ones and, if any, the overlapping one
-  index_t last;       // number at which the last step starts
+  const float* rows = nullptr;  // (T, steps * step)
+  index_t stride = 0;           // steps * step
+  index_t steps = 0;            // full ones and, if any, the overlapping one
+  index_t last = 0;             // number at which the last step starts
 };
 
 /// Loads two vectors of weights. Those of f32 and f16 are neighbours; of bf16, which has no instruction to widen it,
@@ -77,10 +81,10 @@ Tokens arrange(MatrixView<const float> x, float* room) {
   return {room, steps * step, steps, x.cols - step};
 }
 
-/// y (T) = or += x (T, k) · w (k). Rows are read one after the other, as they lie in memory: read side by side they
-/// look random to the hardware's prefetcher, and a core reads at half of its bandwidth.
+/// Partial sums, lane by lane, of x (T, k) · w (k). Rows are read one after the other, as they lie in memory: read side
+/// by side they look random to the hardware's prefetcher, and a core reads at half of its bandwidth.
 template <index_t T, class W>
-HWY_INLINE void dot_row(const Tokens& x, const W* HWY_RESTRICT w, float* HWY_RESTRICT y, index_t ldy, bool add) {
+HWY_INLINE void dot_row(const Tokens& x, const W* HWY_RESTRICT w, Vector (&out)[T]) {
   const Floats d;
   Vector sums[T][2];
 #pragma GCC unroll 4
@@ -96,53 +100,147 @@ HWY_INLINE void dot_row(const Tokens& x, const W* HWY_RESTRICT w, float* HWY_RES
     }
   }
 #pragma GCC unroll 4
-  for (index_t t = 0; t < T; ++t) {
-    const float sum = hn::GetLane(hn::SumOfLanes(d, hn::Add(sums[t][0], sums[t][1])));
-    y[t * ldy] = add ? y[t * ldy] + sum : sum;
+  for (index_t t = 0; t < T; ++t) out[t] = hn::Add(sums[t][0], sums[t][1]);
+}
+
+constexpr index_t rows_at_once = 4;
+
+#if HWY_TARGET == HWY_SCALAR
+HWY_INLINE void sum_lanes(const Vector (&v)[rows_at_once], float* out) {
+  for (index_t r = 0; r < rows_at_once; ++r) out[r] = hn::GetLane(v[r]);
+}
+#else
+template <class D>
+HWY_INLINE auto sum_blocks(D d, hn::Vec<D> v) {
+  if constexpr (hn::MaxLanes(D()) > 4) {
+    const hn::Half<D> half;
+    return sum_blocks(half, hn::Add(hn::LowerHalf(half, v), hn::UpperHalf(half, v)));
+  } else {
+    (void)d;
+    return v;
+  }
+}
+
+/// The sums of the lanes of four vectors: their lanes are interleaved while they are added.
+HWY_INLINE void sum_lanes(const Vector (&v)[rows_at_once], float* out) {
+  const Floats d;
+  const hn::Repartition<double, Floats> pairs;
+  const Vector low = hn::Add(hn::InterleaveLower(d, v[0], v[1]), hn::InterleaveUpper(d, v[0], v[1]));
+  const Vector high = hn::Add(hn::InterleaveLower(d, v[2], v[3]), hn::InterleaveUpper(d, v[2], v[3]));
+  const auto low_pairs = hn::BitCast(pairs, low), high_pairs = hn::BitCast(pairs, high);
+  const Vector all = hn::Add(hn::BitCast(d, hn::InterleaveLower(pairs, low_pairs, high_pairs)),
+                             hn::BitCast(d, hn::InterleaveUpper(pairs, low_pairs, high_pairs)));
+  hn::StoreU(sum_blocks(d, all), hn::Full128<float>(), out);
+}
+#endif
+
+/// y (T, rows) = or += x wᵀ, where dot(row, out) makes the partial sums of a row for T tokens.
+template <index_t T, class Dot>
+HWY_INLINE void dot_rows(MatrixView<float> y, bool add, const Dot& dot) {
+  for (index_t i = 0; i < y.cols; i += rows_at_once) {
+    const index_t rows = std::min(rows_at_once, y.cols - i);
+    Vector sums[T][rows_at_once];
+#pragma GCC unroll 4
+    for (index_t r = 0; r < rows_at_once; ++r) {
+      Vector of_row[T];
+      dot(i + std::min(r, rows - 1), of_row);
+#pragma GCC unroll 4
+      for (index_t t = 0; t < T; ++t) sums[t][r] = of_row[t];
+    }
+#pragma GCC unroll 4
+    for (index_t t = 0; t < T; ++t) {
+      HWY_ALIGN float out[rows_at_once];
+      sum_lanes(sums[t], out);
+      float* to = &y(t, i);
+      for (index_t r = 0; r < rows; ++r) to[r] = add ? to[r] + out[r] : out[r];
+    }
   }
 }
 
 template <index_t T, class W>
-void dot_rows(const Tokens& x, const W* w, index_t ldw, MatrixView<float> y, bool add) {
-  for (index_t i = 0; i < y.cols; ++i) dot_row<T>(x, w + i * ldw, &y(0, i), y.ld, add);
+void dot_long(const Tokens& x, const W* w, index_t ldw, MatrixView<float> y, bool add) {
+  dot_rows<T>(y, add, [&](index_t i, Vector(&out)[T]) HACK_INLINE_LAMBDA { dot_row<T>(x, w + i * ldw, out); });
 }
 
-/// Rows shorter than a step.
-template <class W>
+/// Rows shorter than a step but not than a vector: two loads, the second of which overlaps the first.
+template <index_t T, class W>
 void dot_short(MatrixView<const float> x, const W* w, index_t ldw, MatrixView<float> y, bool add) {
-  for (index_t i = 0; i < y.cols; ++i) {
-    for (index_t t = 0; t < x.rows; ++t) {
-      float sum = 0;
-      for (index_t p = 0; p < x.cols; ++p) sum += to_float(w[i * ldw + p]) * x(t, p);
-      y(t, i) = add ? y(t, i) + sum : sum;
+  const Floats d;
+  const index_t last = x.cols - lanes;
+  const auto counted = hn::Lt(hn::Iota(d, 0), hn::Set(d, static_cast<float>(lanes - last)));
+  Vector first[T], second[T];
+  for (index_t t = 0; t < T; ++t) {
+    first[t] = hn::LoadU(d, x.row(t));
+    second[t] = hn::IfThenZeroElse(counted, hn::LoadU(d, x.row(t) + last));
+  }
+  dot_rows<T>(y, add, [&](index_t i, Vector(&out)[T]) HACK_INLINE_LAMBDA {
+    const W* row = w + i * ldw;
+    const Vector left = load(d, row), right = load(d, row + last);
+    for (index_t t = 0; t < T; ++t) out[t] = hn::MulAdd(right, second[t], hn::Mul(left, first[t]));
+  });
+}
+
+/// Rows shorter than a vector, which is loaded with what follows the row; of the last rows from a copy.
+template <index_t T, class W>
+void dot_tiny(MatrixView<const float> x, const W* w, index_t ldw, MatrixView<float> y, bool add) {
+  const Floats d;
+  const index_t numbers = (y.cols - 1) * ldw + x.cols;
+  const auto inside = hn::Lt(hn::Iota(d, 0), hn::Set(d, static_cast<float>(x.cols)));
+  Vector factors[T];
+  for (index_t t = 0; t < T; ++t) {
+    HWY_ALIGN float copy[lanes] = {};
+    std::copy_n(x.row(t), x.cols, copy);
+    factors[t] = hn::Load(d, copy);
+  }
+  dot_rows<T>(y, add, [&](index_t i, Vector(&out)[T]) HACK_INLINE_LAMBDA {
+    W copy[lanes];
+    const W* row = w + i * ldw;
+    if (i * ldw + lanes > numbers) {
+      std::copy_n(row, x.cols, copy);
+      std::fill(copy + x.cols, copy + lanes, W{});
+      row = copy;
     }
+    const Vector weights = hn::IfThenElseZero(inside, load(d, row));
+    for (index_t t = 0; t < T; ++t) out[t] = hn::Mul(weights, factors[t]);
+  });
+}
+
+template <index_t T, class W>
+void dot_tokens(MatrixView<const float> x, const Tokens& arranged, const W* w, index_t ldw, MatrixView<float> y,
+                bool add) {
+  if (x.cols >= step) {
+    dot_long<T>(arranged, w, ldw, y, add);
+  } else if (x.cols >= lanes) {
+    dot_short<T>(x, w, ldw, y, add);
+  } else {
+    dot_tiny<T>(x, w, ldw, y, add);
   }
 }
 
 template <class W>
 void dot_all(MatrixView<const float> x, const W* w, index_t ldw, MatrixView<float> y, bool add, Scratch& room) {
-  if (x.cols < step) return dot_short(x, w, ldw, y, add);
-  const Tokens all = arrange<W>(x, room.get(x.rows * (x.cols + step)));
+  const Tokens all = x.cols < step ? Tokens{} : arrange<W>(x, room.get(x.rows * (x.cols + step)));
   // Beyond four tokens w is read again, from L2: hence blocks of its rows.
-  const index_t rows_in_cache = x.rows <= 4 ? y.cols : 64;
-  for (index_t i = 0; i < y.cols; i += rows_in_cache) {
-    const index_t rows = std::min(rows_in_cache, y.cols - i);
+  const index_t block = x.rows <= 4 ? y.cols : 64;
+  for (index_t i = 0; i < y.cols; i += block) {
+    const index_t rows = std::min(block, y.cols - i);
     for (index_t t = 0; t < x.rows;) {
       const index_t count = std::min<index_t>(4, x.rows - t);
-      const Tokens some{all.rows + t * all.stride, all.stride, all.steps, all.last};
+      const MatrixView<const float> some = x.rows_from(t, count);
+      const Tokens arranged{all.rows + t * all.stride, all.stride, all.steps, all.last};
       const MatrixView<float> out = y.block(t, i, count, rows);
       switch (count) {
         case 1:
-          dot_rows<1>(some, w + i * ldw, ldw, out, add);
+          dot_tokens<1>(some, arranged, w + i * ldw, ldw, out, add);
           break;
         case 2:
-          dot_rows<2>(some, w + i * ldw, ldw, out, add);
+          dot_tokens<2>(some, arranged, w + i * ldw, ldw, out, add);
           break;
         case 3:
-          dot_rows<3>(some, w + i * ldw, ldw, out, add);
+          dot_tokens<3>(some, arranged, w + i * ldw, ldw, out, add);
           break;
         default:
-          dot_rows<4>(some, w + i * ldw, ldw, out, add);
+          dot_tokens<4>(some, arranged, w + i * ldw, ldw, out, add);
           break;
       }
       t += count;

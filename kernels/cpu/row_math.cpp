@@ -116,6 +116,19 @@ void weigh_row(const float* x, float factor, const float* weight, float* y, inde
   for (; i < n; ++i) y[i] = x[i] * factor * weight[i];
 }
 
+void scaled_columns(MatrixView<const float> from, const float* scale, MatrixView<float> to) {
+  const Floats d;
+  for (index_t t = 0; t < to.rows; ++t) {
+    const float* x = from.row(t);
+    float* y = to.row(t);
+    index_t i = 0;
+    for (; i + lanes <= to.cols; i += lanes) {
+      hn::StoreU(hn::Mul(hn::LoadU(d, x + i), hn::LoadU(d, scale + i)), d, y + i);
+    }
+    for (; i < to.cols; ++i) y[i] = x[i] * scale[i];
+  }
+}
+
 void weighted_rows(const float* weights, const float* rows, index_t ld, index_t n, float* y, index_t cols) {
   const Floats d;
   index_t i = 0;
@@ -193,6 +206,7 @@ HWY_EXPORT(exp_of_row);
 HWY_EXPORT(squares_of_row);
 HWY_EXPORT(silu_of_row);
 HWY_EXPORT(weigh_row);
+HWY_EXPORT(scaled_columns);
 HWY_EXPORT(weighted_rows);
 HWY_EXPORT(widen_row);
 HWY_EXPORT(narrow_to_bf16);
@@ -210,6 +224,10 @@ void silu_multiply(float* gate, const float* up, index_t n) { HWY_DYNAMIC_DISPAT
 
 void scale_and_weigh(const float* x, float factor, const float* weight, float* y, index_t n) {
   HWY_DYNAMIC_DISPATCH(weigh_row)(x, factor, weight, y, n);
+}
+
+void scale_columns(MatrixView<const float> from, const float* scale, MatrixView<float> to) {
+  HWY_DYNAMIC_DISPATCH(scaled_columns)(from, scale, to);
 }
 
 void weighted_sum(const float* weights, const float* rows, index_t ld, index_t n, float* y, index_t cols) {

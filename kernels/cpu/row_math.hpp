@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kernels/dtype.hpp"
+#include "kernels/matrix_view.hpp"
 
 namespace hack::kernels {
 
@@ -21,6 +21,9 @@ void silu_multiply(float* gate, const float* up, index_t n);
 
 /// y[i] = x[i] * factor * weight[i]: the product with factor is rounded first, as transformers does.
 void scale_and_weigh(const float* x, float factor, const float* weight, float* y, index_t n);
+
+/// to(t, i) = from(t, i) * scale[i].
+void scale_columns(MatrixView<const float> from, const float* scale, MatrixView<float> to);
 
 /// y[i] = Σ_j weights[j] * rows[j * ld + i] over n rows; y (cols).
 void weighted_sum(const float* weights, const float* rows, index_t ld, index_t n, float* y, index_t cols);

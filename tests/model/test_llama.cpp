@@ -89,6 +89,22 @@ TEST_P(LlamaTest, DecodesTokenByTokenWhatItPrefillsAtOnce) {
   }
 }
 
+TEST_P(LlamaTest, MakesTheLastStateAlone) {
+  const TinyCheckpoint files(GetParam().tiny);
+  Queue<Device::cpu> queue(2);
+  Llama<Device::cpu> llama({*files, nullptr, DType::f32}, files.world(), queue);
+  const std::vector<int> ids = some_ids(33);
+  KvCache<Device::cpu> cache = llama.make_cache(34), whole = llama.make_cache(34);
+  for (const std::span<const int> part : {std::span(ids), std::span(ids).first(1)}) {
+    const auto state = llama.last_state(part, cache);
+    ASSERT_EQ(state.rows, 1);
+    const std::vector<float> last(state.row(0), state.row(0) + state.cols);
+    const auto states = llama.forward(part, whole);
+    EXPECT_EQ(cache.length(), whole.length());
+    for (index_t i = 0; i < states.cols; ++i) EXPECT_NEAR(last[i], states(states.rows - 1, i), 1e-5);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Shapes, LlamaTest,
     ::testing::Values(NamedTiny{"Default", {}}, NamedTiny{"Tied", {.tied = true}},

@@ -1,0 +1,76 @@
+// Benches of shapes with random weights: that they run on any number of ranks and say what they timed. No timing is
+// checked.
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "tests/support/program.hpp"
+#include "tests/support/temporary_directory.hpp"
+
+namespace hack::testing {
+namespace {
+
+using nlohmann::json;
+
+class Bench : public ::testing::Test {
+ protected:
+  ProgramResult run(const std::string& arguments, int ranks = 0) const {
+    const std::string launcher = ranks > 0 ? fmt::format("\"$MPIRUN\" -n {} ", ranks) : "";
+    return run_shell(fmt::format("cd '{}' && {}\"$HACK\" bench {}", folder_.path().string(), launcher, arguments));
+  }
+  json results(const std::string& arguments, int ranks = 0) const {
+    const ProgramResult done = run(arguments + " --repeats 1 --report report.json", ranks);
+    EXPECT_EQ(done.status, 0) << done.err;
+    return json::parse(read_file((folder_.path() / "report.json").string()))["results"];
+  }
+
+  TemporaryDirectory folder_;
+};
+
+TEST_F(Bench, AppliesOneMatrixInEveryForm) {
+  const json out = results("apply --shape llama-3.2-1b --matrix k --ranks 16,8 --batches 1,9 --types bf16");
+  ASSERT_EQ(out["rows"].size(), 2u * (1 + 2 * 2));
+  const json& dense = out["rows"][0];
+  EXPECT_EQ(dense["kind"], "dense");
+  EXPECT_EQ(dense["rows"], 512);
+  EXPECT_EQ(dense["columns"], 2048);
+  EXPECT_EQ(dense["bytes"], 2 * 512 * 2048);
+  const json& factors = out["rows"][1];
+  EXPECT_EQ(factors["kind"], "factors");
+  EXPECT_EQ(factors["rank"], 8);
+  EXPECT_DOUBLE_EQ(factors["speedup_by_flops"], 128.0 * 128 / (8 * 256));
+  for (const json& row : out["rows"]) {
+    for (const char* figure : {"seconds", "gigabytes_per_second", "gigaflops", "limit", "share_of_limit"}) {
+      EXPECT_GT(row[figure], 0) << figure;
+    }
+  }
+  EXPECT_EQ(out["break_even"].size(), 4u);
+}
+
+TEST_F(Bench, RunsShapesWithRandomFactorsOnAnyNumberOfRanks) {
+  for (const int ranks : {1, 3}) {
+    const json decode =
+        results("decode --shape llama-3.2-1b --layers 1 --rank 8 --dtype bf16 --tokens 2 --threads 1", ranks);
+    const json& row = decode["rows"][0];
+    EXPECT_EQ(row["shape"], "llama-3.2-1b");
+    EXPECT_EQ(row["rank"], 8);
+    EXPECT_EQ(row["storage"], "pivoted");
+    EXPECT_EQ(row["ranks"], ranks);
+    EXPECT_EQ(row["tokens_per_second"], decode["tokens_per_second"]);
+    EXPECT_GT(row["limit"], 0);
+  }
+  const json prefill = results("prefill --shape llama-3.2-1b --layers 1 --dtype bf16 --tokens 16");
+  EXPECT_GT(prefill["rows"][0]["gigaflops"], 0);
+  const json windows = results("perplexity --shape llama-3.2-1b --layers 1 --dtype bf16 --tokens 16");
+  EXPECT_GT(windows["rows"][0]["peak_memory_bytes"], 0);
+}
+
+TEST_F(Bench, AsksForAModel) {
+  EXPECT_NE(run("decode").status, 0);
+  EXPECT_NE(run("decode --shape llama-3.1-8c").status, 0);
+  EXPECT_NE(run("decode --rank 3").status, 0);
+}
+
+}  // namespace
+}  // namespace hack::testing
