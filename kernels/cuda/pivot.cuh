@@ -121,8 +121,7 @@ struct PivotTiles {
       exec.sync_warp();  // all lanes have row[b]
       for (int l = exec.lane(); l < k; l += 32) row[l] = l == b ? factor : row[l] - factor * pivot[l];
     }
-    exec.sync();
-    if (exec.thread() == 0) {
+    if (exec.thread() == 0) {  // nothing above reads these two
       columns[a] = b;
       rows[b] = a;
     }
