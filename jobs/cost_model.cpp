@@ -38,7 +38,7 @@ constexpr std::array machines = {
     PublishedMachine{"h200", 4.8e12, 989e12, 141e9, 450e9, 50e9},
 };
 
-constexpr std::array<std::string_view, 4> kinds = {"ring", "halving", "one-shot", "doubling"};
+constexpr std::array<std::string_view, 5> kinds = {"ring", "halving", "one-shot", "doubling", "folding"};
 
 std::vector<Link> nccl(double hop_of_ll, double hop_of_simple, double bandwidth) {
   return {{Link::Kind::ring, ll_base, hop_of_ll, std::min(bandwidth / 4, ll_bandwidth)},
@@ -46,8 +46,15 @@ std::vector<Link> nccl(double hop_of_ll, double hop_of_simple, double bandwidth)
 }
 
 double quickest(const std::vector<Link>& links, int ranks, double bytes) {
-  double seconds = links.empty() ? 0 : links.front().seconds(ranks, bytes);
-  for (const Link& link : links) seconds = std::min(seconds, link.seconds(ranks, bytes));
+  double from = 0, seconds = 0;
+  bool is_first = true;
+  for (const Link& link : links) {
+    if (link.from > bytes || (!is_first && link.from < from)) continue;
+    const bool replaces = is_first || link.from > from;
+    seconds = replaces ? link.seconds(ranks, bytes) : std::min(seconds, link.seconds(ranks, bytes));
+    from = link.from;
+    is_first = false;
+  }
   return seconds;
 }
 
@@ -57,7 +64,8 @@ nlohmann::json to_json(const std::vector<Link>& links) {
     json.push_back({{"kind", kinds[static_cast<std::size_t>(link.kind)]},
                     {"base_seconds", link.base},
                     {"hop_seconds", link.hop},
-                    {"bytes_per_second", link.bandwidth}});
+                    {"bytes_per_second", link.bandwidth},
+                    {"from_bytes", link.from}});
   }
   return json;
 }
@@ -68,7 +76,7 @@ std::vector<Link> links_from_json(const nlohmann::json& json) {
     const auto kind = std::find(kinds.begin(), kinds.end(), one.at("kind").get<std::string>());
     validate(kind != kinds.end(), "unknown kind of all-reduce {}", one.at("kind").dump());
     links.push_back({static_cast<Link::Kind>(kind - kinds.begin()), one.at("base_seconds"), one.at("hop_seconds"),
-                     one.at("bytes_per_second")});
+                     one.at("bytes_per_second"), one.value("from_bytes", 0.0)});
   }
   return links;
 }
@@ -76,6 +84,9 @@ std::vector<Link> links_from_json(const nlohmann::json& json) {
 }  // namespace
 
 double Link::steps(int ranks) const {
+  const auto count = static_cast<unsigned>(ranks);
+  const int doublings = std::bit_width(count) - 1;
+  const bool folds = !std::has_single_bit(count);
   switch (kind) {
     case Kind::ring:
       return 2.0 * (ranks - 1);
@@ -83,17 +94,29 @@ double Link::steps(int ranks) const {
       return 2 * std::ceil(std::log2(ranks));
     case Kind::one_shot:
       return 1;
-    case Kind::doubling: {
-      const auto count = static_cast<unsigned>(ranks);
-      return std::bit_width(count) - 1 + (std::has_single_bit(count) ? 0 : 2);
-    }
+    case Kind::doubling:
+      return doublings + (folds ? 2 : 0);
+    case Kind::folding:
+      return 2 * doublings + (folds ? 3 : 0);
   }
   return 0;
 }
 
 double Link::volume(int ranks) const {
-  if (kind == Kind::doubling) return steps(ranks);
-  return kind == Kind::one_shot ? ranks - 1.0 : 2.0 * (ranks - 1) / ranks;
+  const auto even = [](double parts) { return 2 * (parts - 1) / parts; };
+  const auto count = static_cast<unsigned>(ranks);
+  switch (kind) {
+    case Kind::ring:
+    case Kind::halving:
+      return even(ranks);
+    case Kind::one_shot:
+      return ranks - 1.0;
+    case Kind::doubling:
+      return steps(ranks);
+    case Kind::folding:
+      return even(std::bit_floor(count)) + (std::has_single_bit(count) ? 0 : 1.25);
+  }
+  return 0;
 }
 
 double Link::seconds(int ranks, double bytes) const {

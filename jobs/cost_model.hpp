@@ -12,15 +12,22 @@ namespace hack::jobs {
 
 /// Time of an all-reduce of P ranks: base + steps(P) hop + volume(P) bytes / bandwidth.
 struct Link {
-  /// ring: 2 (P - 1) steps, 2 (P - 1) / P of the bytes on each link (NCCL). halving: 2 ⌈log2 P⌉ steps, the same bytes
-  /// (MPI). one_shot: one step, each rank reads all others' bytes (fused kernels). doubling: ⌊log2 P⌋ steps with all
-  /// bytes each, and two more unless P is a power of two (MPI).
-  enum class Kind { ring, halving, one_shot, doubling };
+  /// P' is the largest power of two that is not above P.
+  ///
+  ///     ring      2 (P - 1) steps, 2 (P - 1) / P of the bytes on each link (NCCL)
+  ///     halving   2 ⌈log2 P⌉ steps, the same bytes
+  ///     one_shot  one step, each rank reads all others' bytes (fused kernels)
+  ///     doubling  log2 P' steps with all bytes each, and two more unless P = P' (MPI, short vectors)
+  ///     folding   2 log2 P' steps, 2 (P' - 1) / P' of the bytes; unless P = P' the other ranks exchange half of theirs
+  ///               with a neighbour, who then sends half back and at the end all (MPI, long vectors). These go one way,
+  ///               in half the time of an exchange: 5 / 4 of the bytes more
+  enum class Kind { ring, halving, one_shot, doubling, folding };
 
   Kind kind = Kind::halving;
   double base = 0;       ///< seconds
   double hop = 0;        ///< seconds
   double bandwidth = 0;  ///< bytes/s; 0: not known, no time
+  double from = 0;       ///< bytes: a link that starts at more of them takes the place of those that start at fewer
 
   double steps(int ranks) const;
   double volume(int ranks) const;
@@ -36,7 +43,7 @@ struct Machine {
   double memory = 0;            ///< bytes
   double kernel_gap = 0;        ///< seconds between two kernels on the device
   int ranks_per_node = 8;
-  std::vector<Link> within;   ///< a node; one for each way to do it, of which the quickest counts
+  std::vector<Link> within;   ///< a node; one for each way to do it, of which the quickest counts from its bytes on
   std::vector<Link> between;  ///< nodes
 
   /// All-reduce over ranks placed node by node: within nodes, then between them.

@@ -50,12 +50,12 @@ std::vector<LinkPoint> MeasuredRows::within_nodes(int below) const {
   return points;
 }
 
-std::vector<LinkPoint> MeasuredRows::between_nodes(int below, const Link& within) const {
+std::vector<LinkPoint> MeasuredRows::between_nodes(int below, const Machine& within) const {
   std::vector<LinkPoint> points;
   for (const LinkRow& row : links_) {
     if (row.nodes == 1 || row.point.ranks >= below) continue;
     const int on_node = (row.point.ranks + row.nodes - 1) / row.nodes;
-    const double rest = row.point.seconds - within.seconds(on_node, row.point.bytes);
+    const double rest = row.point.seconds - within.all_reduce_seconds(on_node, row.point.bytes);
     if (rest > 0) points.push_back({row.nodes, row.point.bytes / on_node, rest});
   }
   return points;
@@ -69,12 +69,11 @@ bool MeasuredRows::fit_links(int below, Machine& machine) const {
   };
   or_all(within_nodes(all));
   machine.ranks_per_node = per_node_;
-  const Link within = fit_any_link(points);
-  machine.within = {within};
-  points = between_nodes(below, within);
-  or_all(between_nodes(all, within));
+  machine.within = jobs::fit_links(points);
+  points = between_nodes(below, machine);
+  or_all(between_nodes(all, machine));
   // Nothing measured between nodes: as within one.
-  machine.between = {points.empty() ? within : fit_any_link(points)};
+  machine.between = points.empty() ? machine.within : jobs::fit_links(points);
   return is_below;
 }
 

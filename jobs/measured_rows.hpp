@@ -45,8 +45,8 @@ class MeasuredRows {
   };
 
   std::vector<LinkPoint> within_nodes(int below) const;
-  /// Nodes, bytes of one of a node's ranks, and seconds beyond those of `within`.
-  std::vector<LinkPoint> between_nodes(int below, const Link& within) const;
+  /// Nodes, bytes of one of a node's ranks, and seconds beyond those within nodes.
+  std::vector<LinkPoint> between_nodes(int below, const Machine& within) const;
 
   std::map<std::string, ByRanks> phases_;
   std::map<std::string, BySize> slices_;

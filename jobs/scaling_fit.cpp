@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <limits>
+#include <set>
 
 #include "kernels/error.hpp"
 
@@ -62,7 +64,7 @@ Link fit_link(Link::Kind kind, std::span<const LinkPoint> points) {
 Link fit_any_link(std::span<const LinkPoint> points) {
   Link best;
   double least = std::numeric_limits<double>::infinity();
-  for (const Link::Kind kind : {Link::Kind::halving, Link::Kind::doubling, Link::Kind::ring}) {
+  for (const Link::Kind kind : {Link::Kind::halving, Link::Kind::doubling, Link::Kind::folding, Link::Kind::ring}) {
     const Link link = fit_link(kind, points);
     double errors = 0;
     for (const LinkPoint& p : points) {
@@ -74,6 +76,22 @@ Link fit_any_link(std::span<const LinkPoint> points) {
     best = link;
   }
   return best;
+}
+
+std::vector<Link> fit_links(std::span<const LinkPoint> points) {
+  std::set<double> sizes;
+  for (const LinkPoint& p : points) sizes.insert(p.bytes);
+  if (sizes.size() < 2) return {fit_any_link(points)};
+  std::vector<Link> links;
+  for (auto size = sizes.begin(); std::next(size) != sizes.end(); ++size) {
+    std::vector<LinkPoint> both;
+    for (const LinkPoint& p : points) {
+      if (p.bytes == *size || p.bytes == *std::next(size)) both.push_back(p);
+    }
+    links.push_back(fit_any_link(both));
+    if (size != sizes.begin()) links.back().from = *size;
+  }
+  return links;
 }
 
 }  // namespace hack::jobs

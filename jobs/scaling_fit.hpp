@@ -2,6 +2,7 @@
 
 #include <span>
 #include <vector>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -39,8 +40,12 @@ struct LinkPoint {
 /// Latency and bandwidth of `kind` by least squares of the relative errors; base is 0.
 Link fit_link(Link::Kind kind, std::span<const LinkPoint> points);
 
-/// The same of whichever kind of halving, doubling and ring leaves the smallest errors; halving where they leave the
-/// same, as of two ranks.
+/// The same of whichever kind of halving, doubling, folding and ring leaves the smallest errors; halving where they
+/// leave the same, as of two ranks.
 Link fit_any_link(std::span<const LinkPoint> points);
+
+/// One such link from each size to the next, as libraries change algorithm and protocol with the size: the first from
+/// nothing on, the last for all that is larger. Each is fitted to the points of both its sizes.
+std::vector<Link> fit_links(std::span<const LinkPoint> points);
 
 }  // namespace hack::jobs

@@ -25,6 +25,9 @@ TEST(Link, CountsStepsAndBytesOfItsAlgorithm) {
   EXPECT_DOUBLE_EQ(doubling.seconds(3, 100), 3 * (0.5 + 1));
   EXPECT_DOUBLE_EQ(doubling.seconds(4, 100), 2 * (0.5 + 1));
   EXPECT_DOUBLE_EQ(doubling.seconds(11, 100), 5 * (0.5 + 1));
+  const Link folding{Link::Kind::folding, 0, 0.5, 100};
+  EXPECT_DOUBLE_EQ(folding.seconds(3, 100), 5 * 0.5 + 2.25);
+  EXPECT_DOUBLE_EQ(folding.seconds(4, 100), 4 * 0.5 + 1.5);
   const Link one_shot{Link::Kind::one_shot, 1, 0.5, 100};
   EXPECT_DOUBLE_EQ(one_shot.seconds(8, 100), 1.5 + 7);
 }
@@ -50,7 +53,7 @@ TEST(FitLink, FindsWhatMadeTheTimes) {
 }
 
 TEST(FitLink, FindsTheAlgorithm) {
-  for (const Link::Kind kind : {Link::Kind::ring, Link::Kind::halving, Link::Kind::doubling}) {
+  for (const Link::Kind kind : {Link::Kind::ring, Link::Kind::halving, Link::Kind::doubling, Link::Kind::folding}) {
     const Link truth{kind, 0, 3e-5, 1e7};
     std::vector<LinkPoint> points;
     for (const int ranks : {2, 3, 6}) {
@@ -61,6 +64,27 @@ TEST(FitLink, FindsTheAlgorithm) {
     EXPECT_EQ(fit_any_link(points).kind, Link::Kind::halving);
     EXPECT_NEAR(fit_any_link(points).seconds(2, 1e4) / truth.seconds(2, 1e4), 1, 1e-9);
   }
+}
+
+TEST(FitLinks, GoFromSizeToSize) {
+  const Link small{Link::Kind::halving, 0, 1e-4, 1e7}, large{Link::Kind::folding, 0, 0, 5e6, 1e5};
+  std::vector<LinkPoint> points;
+  for (const int ranks : {2, 3}) {
+    for (const double bytes : {1e3, 1e4}) points.push_back({ranks, bytes, small.seconds(ranks, bytes)});
+    for (const double bytes : {1e5, 1e6}) points.push_back({ranks, bytes, large.seconds(ranks, bytes)});
+  }
+  Machine machine;
+  machine.within = fit_links(points);
+  ASSERT_EQ(machine.within.size(), 3u);
+  EXPECT_EQ(machine.within[0].from, 0);
+  EXPECT_EQ(machine.within[1].from, 1e4);
+  EXPECT_EQ(machine.within[2].from, 1e5);
+  for (const double bytes : {10.0, 1e3, 5e3, 9e3})
+    EXPECT_NEAR(machine.all_reduce_seconds(4, bytes) / small.seconds(4, bytes), 1, 1e-6) << bytes;
+  for (const double bytes : {1e5, 3e5, 1e6, 1e8})
+    EXPECT_NEAR(machine.all_reduce_seconds(4, bytes) / large.seconds(4, bytes), 1, 1e-6) << bytes;
+  EXPECT_EQ(fit_links(std::span(points).first(1)).size(), 1u);
+  EXPECT_EQ(fit_links({}).size(), 1u);
 }
 
 TEST(FitScaling, SeparatesTheSerialShare) {
