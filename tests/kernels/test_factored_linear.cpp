@@ -28,8 +28,8 @@ struct RandomFactors : tests::RandomFactors {
   }
 
   /// Two chained sums, of a tile's width and of a tile row's rank space, are off by at most
-  /// (width + length + 3) · eps · Σ |U| s |Vᵀ| |x|; the f32 reference matrix adds eps of the same sum. Where x and z are
-  /// rounded to bf16, each of them adds at most 2⁻⁸ of the sum.
+  /// (width + length + 3) · eps · Σ |U| s |Vᵀ| |x|; the f32 reference matrix adds eps of the same sum. Where x and z
+  /// are rounded to bf16, each of them adds at most 2⁻⁸ of the sum.
   void check(index_t tokens) const {
     SCOPED_TRACE(testing::Message() << tokens << " tokens, " << view.rows << " x " << view.cols << " "
                                     << to_string(view.type));
