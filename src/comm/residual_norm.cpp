@@ -9,8 +9,7 @@ namespace {
 
 template <Device D>
 void in_steps(const Communicator& comm, Queue<D>& queue, const ResidualNorm<D>& work) {
-  all_reduce_sum<D>(comm, queue, work.y);
-  kernels::add<D>(queue, work.y, work.x);
+  add_all_reduced<D>(comm, queue, work.y, work.x);
   kernels::rms_norm<D>(queue, work.x, work.weight, work.epsilon, work.normed);
 }
 
