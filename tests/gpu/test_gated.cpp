@@ -64,7 +64,7 @@ TEST(GpuGated, MultipliesDenseMatrices) {
         check(
             rows, cols, tokens, type,
             [&](int which) {
-              return AffineView<Device::cpu>{weights[which].view, {}, nullptr};
+              return AffineView<Device::cpu>{weights[which].wide(), {}, nullptr};
             },
             [&](int which) {
               return AffineView<G>{on_device[which].view(), {}, nullptr};

@@ -184,7 +184,7 @@ TEST(GpuLinear, MultipliesAsTheCpuDoes) {
             if constexpr (D == G) {
               linear<D>(queue, x_on_device.in(), on_device.view(), y, write);
             } else {
-              linear<D>(queue, view_of(x, tokens, cols), w.view, y, write);
+              linear<D>(queue, view_of(x, tokens, cols), w.wide(), y, write);
             }
           });
         }
