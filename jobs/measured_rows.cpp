@@ -61,15 +61,20 @@ std::vector<LinkPoint> MeasuredRows::between_nodes(int below, const Machine& wit
   return points;
 }
 
-void MeasuredRows::fit_links(int below, Machine& machine) const {
+bool MeasuredRows::fit_links(int below, Machine& machine) const {
   std::vector<LinkPoint> points = within_nodes(below);
-  if (points.empty()) points = within_nodes(all);
+  bool is_below = true;
+  const auto or_all = [&](const std::vector<LinkPoint>& some) {
+    if (points.empty()) points = some, is_below = is_below && some.empty();
+  };
+  or_all(within_nodes(all));
   machine.ranks_per_node = per_node_;
   machine.within = jobs::fit_links(points);
   points = between_nodes(below, machine);
-  if (points.empty()) points = between_nodes(all, machine);
+  or_all(between_nodes(all, machine));
   // Nothing measured between nodes: as within one.
   machine.between = points.empty() ? machine.within : jobs::fit_links(points);
+  return is_below;
 }
 
 }  // namespace hack::jobs

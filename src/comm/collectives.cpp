@@ -25,7 +25,7 @@ void all_reduce(const Communicator& comm, T* x, index_t n, MPI_Datatype type, MP
 }
 
 /// Decides how n numbers are summed: the memory that ranks of one node share, or null for MPI. By what all ranks of the
-/// group know alike. On one node shared memory was the shorter way at every size measured (README).
+/// group know alike. On one node MPI was faster at no size by more than noise (README).
 SharedReduction* shared_way(const Communicator& comm, index_t n) {
   return comm.size() > 1 && n > 0 ? comm.shared() : nullptr;
 }
