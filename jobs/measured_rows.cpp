@@ -61,20 +61,15 @@ std::vector<LinkPoint> MeasuredRows::between_nodes(int below, const Machine& wit
   return points;
 }
 
-bool MeasuredRows::fit_links(int below, Machine& machine) const {
+void MeasuredRows::fit_links(int below, Machine& machine) const {
   std::vector<LinkPoint> points = within_nodes(below);
-  bool is_below = true;
-  const auto or_all = [&](const std::vector<LinkPoint>& some) {
-    if (points.empty()) points = some, is_below = is_below && some.empty();
-  };
-  or_all(within_nodes(all));
+  if (points.empty()) points = within_nodes(all);
   machine.ranks_per_node = per_node_;
   machine.within = jobs::fit_links(points);
   points = between_nodes(below, machine);
-  or_all(between_nodes(all, machine));
+  if (points.empty()) points = between_nodes(all, machine);
   // Nothing measured between nodes: as within one.
   machine.between = points.empty() ? machine.within : jobs::fit_links(points);
-  return is_below;
 }
 
 }  // namespace hack::jobs

@@ -35,8 +35,8 @@ class MeasuredRows {
   double crowding(int ranks) const;
 
   /// Fits the all-reduces within one node, then what those over several nodes take longer, into `machine`. Counts of
-  /// ranks below `below` alone, unless there are none: then all, and false is returned.
-  bool fit_links(int below, Machine& machine) const;
+  /// ranks below `below` alone, unless there are none.
+  void fit_links(int below, Machine& machine) const;
 
  private:
   struct LinkRow {

@@ -32,7 +32,8 @@ class StudyCommand : public Command {
                       ->excludes("MODEL")
                       ->excludes("--archive");
     app_.add_option("--layers", layers_, "Its first layers alone")->needs(shape)->check(CLI::Range(1L, 1L << 20));
-    app_.add_option("--ranks", ranks_, "Numbers of ranks, at most those of this run (1,2,4, … and all)")
+    app_.add_option("--ranks", ranks_,
+                    "Numbers of ranks, at most those of this run (1,2,4, … and all; with --slice none)")
         ->delimiter(',')
         ->check(CLI::PositiveNumber);
     app_.add_option("--phases", phases_, "What to time")
@@ -67,7 +68,7 @@ class StudyCommand : public Command {
     const comm::Communicator& world = session.world();
     work_.weak = scaling_ == "weak";
     const std::vector<int> counts = rank_counts(world.size());
-    const std::vector<StudySlice> slices = chosen_slices(world.size(), counts.back());
+    const std::vector<StudySlice> slices = chosen_slices(world.size(), counts);
     std::optional<Machine> links;
     if (!links_.empty()) links = open_machine(links_);
     const ModelFiles files = open_model();
@@ -111,6 +112,7 @@ class StudyCommand : public Command {
   std::vector<int> rank_counts(int most) const {
     std::vector<int> counts = ranks_;
     if (counts.empty()) {
+      if (!slices_.empty()) return counts;
       for (int ranks = 1; ranks < most; ranks *= 2) counts.push_back(ranks);
       counts.push_back(most);
     }
@@ -124,13 +126,13 @@ class StudyCommand : public Command {
     return counts;
   }
 
-  std::vector<StudySlice> chosen_slices(int most, int largest_count) const {
+  std::vector<StudySlice> chosen_slices(int most, const std::vector<int>& counts) const {
     std::vector<StudySlice> slices;
     for (const std::string& text : slices_) slices.push_back(StudySlice::parse(text));
     if (slices.empty()) return slices;
     validate(!work_.weak, "--slice goes with strong scaling (in weak scaling each rank has a copy of its own)");
-    validate(!links_.empty() || (largest_count > 1 && wants("allreduce")),
-             "--slice needs the time of all-reduces; study two ranks or more, or give --links");
+    validate(!links_.empty() || (!counts.empty() && counts.back() > 1 && wants("allreduce")),
+             "--slice needs the time of all-reduces; study two --ranks or more, or give --links");
     for (const StudySlice& slice : slices)
       validate(slice.ranks() <= most, "--slice {} needs {} ranks, this run has {}; start it on more", slice.text(),
                slice.parts, most);

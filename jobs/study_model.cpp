@@ -206,11 +206,10 @@ StudyModel model_of(const std::vector<json>& rows, const model::LlamaConfig& con
   const MeasuredRows measured(rows);
   const PhaseModel model(measured, config, work);
   StudyModel result;
-  // The links of counts below one; whether they are of these alone.
   const auto links_below = [&](int below) {
-    std::pair<Machine, bool> found{result.machine, true};
-    if (!links) found.second = measured.fit_links(below, found.first);
-    return found;
+    Machine machine = result.machine;
+    if (!links) measured.fit_links(below, machine);
+    return machine;
   };
   if (links) {
     result.machine.ranks_per_node = links->ranks_per_node;
@@ -218,14 +217,17 @@ StudyModel model_of(const std::vector<json>& rows, const model::LlamaConfig& con
     result.machine.between = links->between;
   }
   result.machine =
-      machine_of(measured, config, bytes_per_weight, work, memory_per_rank, links_below(MeasuredRows::all).first);
+      machine_of(measured, config, bytes_per_weight, work, memory_per_rank, links_below(MeasuredRows::all));
   for (const auto& [phase, by_ranks] : measured.phases()) {
     const auto& [largest, row] = *by_ranks.rbegin();
     if (by_ranks.size() > 1) {
-      const Machine before = links_below(largest).first;
-      json held = beside_measured(model.predict(phase, largest, model.fit(phase, largest, before), before), row);
-      held["held_out"] = true;
-      result.held_out.push_back(std::move(held));
+      const Machine before = links_below(largest);
+      const auto hold_out = [&](json prediction) {
+        prediction["held_out"] = true;
+        result.held_out.push_back(beside_measured(std::move(prediction), row));
+      };
+      hold_out(model.predict(phase, largest, model.fit(phase, largest, before), before));
+      if (model.slice_time(phase, largest).seconds > 0) hold_out(model.predict_from_slices(phase, largest, before));
     }
     const ScalingFit fit = model.fit(phase, MeasuredRows::all, result.machine);
     for (int ranks = 2 * largest; ranks <= most_ranks; ranks *= 2) {
@@ -236,9 +238,8 @@ StudyModel model_of(const std::vector<json>& rows, const model::LlamaConfig& con
   }
   for (const auto& [phase, by_size] : measured.slices()) {
     for (const auto& [ranks, slices] : by_size) {
-      const auto [machine, is_below] = links_below(ranks);
-      json row = model.predict_from_slices(phase, ranks, machine);
-      row["links"] = links ? "given" : is_below ? "of fewer ranks" : "of these and more ranks";
+      json row = model.predict_from_slices(phase, ranks, result.machine);
+      row["links"] = links ? "given" : "measured";
       const auto at = measured.phases().find(phase);
       const bool is_measured = at != measured.phases().end() && at->second.count(ranks) > 0;
       result.slices.push_back(is_measured ? beside_measured(std::move(row), at->second.at(ranks)) : row);

@@ -13,10 +13,11 @@ namespace hack::jobs {
 
 /// What the rows of a study say beyond their rank counts.
 struct StudyModel {
-  Machine machine;                       ///< one rank of the machine, as measured
-  std::vector<nlohmann::json> held_out;  ///< the largest rank count of each phase, from the smaller ones
-  std::vector<nlohmann::json> slices;    ///< jobs of which slices were measured: their compute, the model's all-reduces
-  std::vector<nlohmann::json> larger;    ///< the same phases on more ranks, up to 1,024
+  Machine machine;  ///< one rank of the machine, as measured
+  std::vector<nlohmann::json>
+      held_out;  ///< the largest rank count of each phase, from the smaller ones, and from its slices
+  std::vector<nlohmann::json> slices;  ///< jobs of which slices were measured: their compute, the model's all-reduces
+  std::vector<nlohmann::json> larger;  ///< the same phases on more ranks, up to 1,024
   std::vector<nlohmann::json> published;  ///< Llama-3.1 8B, 70B and 405B on 1 to 1,024 such ranks
 };
 

@@ -111,12 +111,13 @@ std::string model_table(const json& model) {
   std::string text;
   if (const json& held = model["held_out"]; !held.empty()) {
     text +=
-        "\nThe largest rank count of each phase, predicted from the smaller ones:\n\n"
-        "| kind | phase | ranks | predicted | measured | error |\n|---|---|--:|--:|--:|--:|\n";
+        "\nThe largest rank count of each phase, predicted from the smaller ones, and from slices with their "
+        "all-reduces:"
+        "\n\n| kind | phase | ranks | compute | predicted | measured | error |\n|---|---|--:|---|--:|--:|--:|\n";
     for (const json& row : held) {
-      text += fmt::format("| model | {} | {} | {} s | {} s | {:+.1f} % |\n", row["phase"].get<std::string>(),
-                          row["ranks"].get<int>(), number(row, "seconds"), number(row, "measured_seconds"),
-                          100 * row["error"].get<double>());
+      text += fmt::format("| model | {} | {} | {} | {} s | {} s | {:+.1f} % |\n", row["phase"].get<std::string>(),
+                          row["ranks"].get<int>(), row.contains("slices") ? "slices" : "fit", number(row, "seconds"),
+                          number(row, "measured_seconds"), 100 * row["error"].get<double>());
     }
   }
   if (const json& slices = model["slices"]; !slices.empty()) {

@@ -13,7 +13,7 @@ cannot() { echo "$*"; exit 77; }
 # Outside: makes the namespaces and waits.
 outside() {
   local program
-  for program in mpirun unshare ip tc; do
+  for program in mpirun unshare setpriv setsid ip tc; do
     command -v "$program" >/dev/null || cannot "$program is not installed"
   done
   [ "$(id -u)" -eq 0 ] || cannot "hosts of their own need root"
@@ -23,7 +23,7 @@ outside() {
   trap 'kill -KILL "$inside" 2>/dev/null || true; wait "$inside" 2>/dev/null || true; rm -rf "$folder"' EXIT
   trap 'exit 130' INT
   trap 'exit 143' TERM HUP
-  HACK_HOSTS_FOLDER=$folder setsid unshare --net --mount --uts --ipc --pid --fork --kill-child=KILL --mount-proc \
+  HACK_HOSTS_FOLDER=$folder setpriv --pdeathsig KILL setsid unshare --net --mount --uts --ipc --pid --fork --kill-child=KILL --mount-proc \
     bash "$0" "$@" </dev/null &
   inside=$!
   wait "$inside"
