@@ -251,8 +251,9 @@ void project_piece(X x, const Factors& w, const Piece& piece, index_t token, con
 }
 
 /// Whether the pivoted tiles of a row are to join its one product, a pivot's row being a unit vector. That costs k h of
-/// a tile's flops in place of k (h - k), but a product with each tile's C was measured to run at five eighths of the
-/// speed: it is short, and what it makes has to be put between the pivots.
+/// a tile's flops in place of k (h - k), but a product with each tile's C is short, and what it makes has to be put
+/// between the pivots. Between ranks 48 and 64 of tiles of 128 two factors began to take longer than such products:
+/// hence k <= 3/8 h.
 bool joins_pivoted(const Factors& w, index_t i) {
   const index_t height = tile_height(w, i);
   index_t joined = 0, apart = 0;
