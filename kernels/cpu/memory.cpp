@@ -34,12 +34,12 @@ void deallocate<Device::cpu>(void* data) noexcept {
 
 template <>
 void copy_from_host<Device::cpu>(void* to, const void* host, std::size_t bytes) {
-  std::memcpy(to, host, bytes);
+  if (bytes > 0) std::memcpy(to, host, bytes);  // of nothing both may be null
 }
 
 template <>
 void copy_to_host<Device::cpu>(void* host, const void* from, std::size_t bytes) {
-  std::memcpy(host, from, bytes);
+  if (bytes > 0) std::memcpy(host, from, bytes);
 }
 
 }  // namespace hack::kernels
