@@ -436,7 +436,8 @@ void LostRank::kill_at(const std::vector<double>& moments, const std::string& mo
 }
 
 /// Goes on after what a killed run has finished, which may be nothing yet (the journal is written beside the work): the
-/// archive is that of a run which nobody disturbed. That finished steps are taken up, and not made again, test_compress shows.
+/// archive is that of a run which nobody disturbed. That finished steps are taken up, and not made again, test_compress
+/// shows.
 void LostRank::resume(const std::string& model, const fs::path& output, const std::string& more,
                       const std::string& whole) {
   const ProgramResult run = compress(model, output, more + " --resume");
