@@ -65,6 +65,19 @@ double layer_bytes(const model::Llama<D>& llama) {
   return static_cast<double>(llama.bytes_per_token() - llama.head_bytes());
 }
 
+/// Seconds of runs that each begin with an empty cache; one before them is not counted.
+template <Device D, class Run>
+std::vector<double> time_on_empty(const comm::Communicator& world, const InferenceBench& bench,
+                                  model::KvCache<D>& cache, const Run& run) {
+  std::vector<double> seconds;
+  for (int r = -1; r < bench.repeats; ++r) {
+    cache.clear();
+    const double once = time_together(world, run);
+    if (r >= 0) seconds.push_back(once);
+  }
+  return seconds;
+}
+
 }  // namespace
 
 template <Device D>
@@ -107,12 +120,7 @@ nlohmann::json bench_prefill(Session& session, const BenchModel& model, const In
   model::Llama<D> llama(model.source(bench.type), world, queue);
   model::KvCache<D> cache = llama.make_cache(bench.tokens);
   const std::vector<int> ids = spread_ids(llama, bench.tokens);
-  std::vector<double> seconds;
-  for (int r = -1; r < bench.repeats; ++r) {
-    cache.clear();
-    const double once = time_together(world, [&] { llama.logits(llama.last_state(ids, cache)); });
-    if (r >= 0) seconds.push_back(once);
-  }
+  std::vector<double> seconds = time_on_empty(world, bench, cache, [&] { llama.logits(llama.last_state(ids, cache)); });
   nlohmann::json row = describe("prefill", session, model, bench);
   row["flops"] = flops_per_token(world, layer_bytes(llama), bench.type);
   row["limit"] = measure_product_rate(world, queue, bench.type) / row["flops"].get<double>();
@@ -126,15 +134,10 @@ nlohmann::json bench_perplexity(Session& session, const BenchModel& model, const
   model::Llama<D> llama(model.source(bench.type), world, queue);
   model::KvCache<D> cache = llama.make_cache(bench.tokens);
   const std::vector<int> ids = spread_ids(llama, bench.tokens);
-  std::vector<double> seconds;
-  for (int r = -1; r < bench.repeats; ++r) {
-    cache.clear();
-    const double once = time_together(world, [&] {
-      const MatrixView<const float, D> states = llama.forward(ids, cache);
-      llama.losses(states.rows_from(0, bench.tokens - 1), std::span(ids).subspan(1));
-    });
-    if (r >= 0) seconds.push_back(once);
-  }
+  std::vector<double> seconds = time_on_empty(world, bench, cache, [&] {
+    const MatrixView<const float, D> states = llama.forward(ids, cache);
+    llama.losses(states.rows_from(0, bench.tokens - 1), std::span(ids).subspan(1));
+  });
   nlohmann::json row = describe("perplexity", session, model, bench);
   row["peak_memory_bytes"] = comm::all_reduce_max(world, peak_memory_bytes());
   row["flops"] = flops_per_token(world, static_cast<double>(llama.bytes_per_token()), bench.type);

@@ -9,6 +9,7 @@
 #include <random>
 
 #include "comm/collectives.hpp"
+#include "model/calibration/layerwise_memory.hpp"
 #include "model/calibration/loss_sensitivity.hpp"
 #include "model/llama.hpp"
 #include "svd/compress.hpp"
@@ -189,6 +190,24 @@ TEST_F(Layerwise, SensitivitiesDoNotDependOnRanksAndAreFoundAgain) {
     EXPECT_NEAR(together[m].divergence, alone[m].divergence, 1e-3 * alone[m].divergence + 1e-6);
     EXPECT_NEAR(together[m].discarded, alone[m].discarded, 1e-4 * alone[m].discarded);
   }
+}
+
+TEST_F(Layerwise, MemoryFollowsWindowsRanksAndStatistics) {
+  LlamaConfig config = checkpoint_->config();
+  config.vocab_size = 1;  // so that a layer takes most
+  const LayerwiseRun run{.windows = 8, .context = 48, .ranks = 1, .threads = 1};
+  const auto bytes = [&](const LayerwiseRun& how) { return layerwise_memory(config, options_, how); };
+  // A window: two streams, and the inputs of down.
+  const auto window = static_cast<double>(4 * run.context * (2 * config.hidden_size + config.intermediate_size));
+  EXPECT_EQ(bytes({9, 48, 1, 1}) - bytes(run), window);
+  EXPECT_EQ(bytes({9, 48, 2, 1}), bytes({10, 48, 2, 1}));  // the rank that takes most has five
+  EXPECT_LT(bytes({8, 48, 2, 1}), bytes(run));
+  EXPECT_GT(bytes({8, 48, 1, 2}), bytes(run));
+  // Without targets neither the Cholesky factor of down's H nor Y.
+  const double whole = bytes(run);
+  options_.target_share = 0;
+  const auto n = static_cast<double>(config.intermediate_size), m = static_cast<double>(config.hidden_size);
+  EXPECT_EQ(whole - bytes(run), 8 * (n * n + m * n));
 }
 
 TEST_F(Layerwise, GivenRanksAreKept) {
