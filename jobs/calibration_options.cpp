@@ -88,6 +88,11 @@ void CalibrationOptions::add_to(CLI::App& app) {
       ->check(CLI::Range(1L, 1L << 30))
       ->capture_default_str()
       ->group(group);
+  app.add_option("--refine-products", refine_products,
+                 "What refinement may round numbers to before it multiplies them; sums and factors are f32")
+      ->check(CLI::IsMember({"f32", "bf16"}))
+      ->capture_default_str()
+      ->group(group);
   app.add_option("--seed", seed, "Of the order in which refinement takes tokens, and of random ids")
       ->check(CLI::Range(0L, 1L << 62))
       ->capture_default_str()
@@ -117,7 +122,11 @@ void CalibrationOptions::check() const {
 void CalibrationOptions::apply_to(model::LayerwiseOptions& options) const {
   options.weighting = {damping, method == "feedback" ? sweeps : 0, !no_refit};
   if (refine > 0) {
-    options.refine = svd::RefineOptions{refine, refine_rate, refine_batch, static_cast<std::uint64_t>(seed)};
+    options.refine = svd::RefineOptions{.steps = refine,
+                                        .rate = refine_rate,
+                                        .batch = refine_batch,
+                                        .seed = static_cast<std::uint64_t>(seed),
+                                        .products = refine_products == "bf16" ? DType::bf16 : DType::f32};
   }
   options.align = align;
   options.token_power = token_power;
@@ -166,6 +175,7 @@ nlohmann::json CalibrationOptions::describe(bool has_budget) const {
     how["refine"] = refine;
     how["refine-rate"] = refine_rate;
     how["refine-batch"] = refine_batch;
+    how["refine-products"] = refine_products;
     how["seed"] = seed;
   }
   if (!has_budget) return how;

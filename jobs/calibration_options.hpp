@@ -33,6 +33,7 @@ struct CalibrationOptions {
   int refine = 0;
   double refine_rate = 5e-4;
   long refine_batch = 1024;
+  std::string refine_products = "bf16";
   long seed = 0;
   index_t random_ids = 0;  ///< above 0: random ids below this stand for texts, of a model that has no tokenizer
 

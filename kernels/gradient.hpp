@@ -9,15 +9,23 @@ namespace hack::kernels {
 
 // What training of weights needs beside the forward operations. Names follow the loss: d… is its gradient in ….
 
+// The large products say what their numbers may be rounded to before they are multiplied, f32 (not at all) or bf16.
+// They are where the device multiplies such numbers faster; sums are f32 always.
+
+/// y = x Wᵀ; x (tokens, in), w (out, in), y (tokens, out).
+template <Device D>
+void layer_output(Queue<D>& queue, MatrixView<const float, D> x, MatrixView<const float, D> w, MatrixView<float, D> y,
+                  DType rounded = DType::f32);
+
 /// dw = dyᵀ x, for y = x Wᵀ; dy (tokens, out), x (tokens, in), dw (out, in).
 template <Device D>
 void weight_gradient(Queue<D>& queue, MatrixView<const float, D> dy, MatrixView<const float, D> x,
-                     MatrixView<float, D> dw);
+                     MatrixView<float, D> dw, DType rounded = DType::f32);
 
 /// dx = dy W, for y = x Wᵀ; dy (tokens, out), w (out, in), dx (tokens, in).
 template <Device D>
 void input_gradient(Queue<D>& queue, MatrixView<const float, D> dy, MatrixView<const float, D> w,
-                    MatrixView<float, D> dx);
+                    MatrixView<float, D> dx, DType rounded = DType::f32);
 
 /// out = silu(gate) * up, all (tokens, n): swiglu() that leaves its inputs to swiglu_gradient().
 template <Device D>

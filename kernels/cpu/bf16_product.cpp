@@ -97,20 +97,33 @@ HACK_BF16 inline void transpose_lanes(__m512i (&row)[lanes]) {
   for (int i = 0; i < 16; ++i) row[i] = t[i];
 }
 
-/// Loads the first `count` <= 32 numbers at `from`, zeros beyond.
+/// Loads the first `count` numbers at `from`, 32 of them if there are more, zeros beyond.
 HACK_BF16 inline __m512i load_numbers(const bf16* from, index_t count) {
   if (count >= 2 * lanes) return _mm512_loadu_si512(from);
   return _mm512_maskz_loadu_epi16((__mmask32{1} << count) - 1, from);
 }
 
+/// Loads the first `count` numbers at `from`, 16 of them if there are more, zeros beyond.
+HACK_BF16 inline __m512 load_floats(const float* from, index_t count) {
+  if (count >= lanes) return _mm512_loadu_ps(from);
+  return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << std::max(count, index_t{0})) - 1), from);
+}
+
+/// Rounds to nearest, ties to even.
+HACK_BF16 inline __m512i load_numbers(const float* from, index_t count) {
+  return reinterpret_cast<__m512i>(
+      _mm512_cvtne2ps_pbh(load_floats(from + lanes, count - lanes), load_floats(from, count)));
+}
+
 /// packed[p][i] = pair p of rows[i] for i < n, zero up to tile_cols; rows (n, k numbers) with leading dimension ld.
-HACK_BF16 void pack_rows(const bf16* rows, index_t ld, index_t n, index_t k, float* __restrict packed) {
+template <class T>
+HACK_BF16 void pack_rows(const T* rows, index_t ld, index_t n, index_t k, float* __restrict packed) {
   const index_t pairs = (k + 1) / 2;
   for (index_t p = 0; p < pairs; p += lanes) {
     for (index_t first = 0; first < tile_cols; first += lanes) {
       __m512i block[lanes];
       for (index_t i = 0; i < lanes; ++i) {
-        const bf16* row = rows + (first + i) * ld + 2 * p;
+        const T* row = rows + (first + i) * ld + 2 * p;
         block[i] = first + i < n ? load_numbers(row, k - 2 * p) : _mm512_setzero_si512();
         __builtin_prefetch(row + tile_cols * ld);  // the next tile's
       }
@@ -121,19 +134,26 @@ HACK_BF16 void pack_rows(const bf16* rows, index_t ld, index_t n, index_t k, flo
   }
 }
 
-/// Rounds k numbers to bf16, to nearest, ties to even; pairs beyond them are zeros up to a vector's end.
-HACK_BF16 void round_row(const float* row, index_t k, float* __restrict rounded) {
-  index_t p = 0;
-  for (; p + 2 * lanes <= k; p += 2 * lanes) {
-    const __m512bh numbers = _mm512_cvtne2ps_pbh(_mm512_loadu_ps(row + p + lanes), _mm512_loadu_ps(row + p));
-    _mm512_store_si512(rounded + p / 2, reinterpret_cast<__m512i>(numbers));
+/// packed[p][i] = numbers 2 p and 2 p + 1 of column i for i < n, zero up to tile_cols; rows (k, n) with leading
+/// dimension ld.
+HACK_BF16 void pack_cols(const float* rows, index_t ld, index_t n, index_t k, float* __restrict packed) {
+  alignas(64) static constexpr std::uint16_t order[2 * lanes] = {0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,
+                                                                 21, 6,  22, 7,  23, 8,  24, 9,  25, 10, 26,
+                                                                 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+  const __m512i interleaved = _mm512_load_si512(order);
+  for (index_t p = 0; p < k; p += 2) {
+    const float* even = rows + p * ld;
+    for (index_t c = 0; c < tile_cols; c += lanes) {
+      const __m512 odd = p + 1 < k ? load_floats(even + ld + c, n - c) : _mm512_setzero_ps();
+      const auto both = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(odd, load_floats(even + c, n - c)));
+      _mm512_store_si512(packed + p / 2 * tile_cols + c, _mm512_permutexvar_epi16(interleaved, both));
+    }
   }
-  if (p == k) return;
-  const index_t left = k - p;
-  const auto mask = [](index_t count) { return static_cast<__mmask16>((1u << std::clamp<index_t>(count, 0, 16)) - 1); };
-  const __m512bh numbers = _mm512_cvtne2ps_pbh(_mm512_maskz_loadu_ps(mask(left - lanes), row + p + lanes),
-                                               _mm512_maskz_loadu_ps(mask(left), row + p));
-  _mm512_store_si512(rounded + p / 2, reinterpret_cast<__m512i>(numbers));
+}
+
+/// Rounds k numbers to bf16; pairs beyond them are zeros up to a vector's end.
+HACK_BF16 void round_row(const float* row, index_t k, float* __restrict rounded) {
+  for (index_t p = 0; p < k; p += 2 * lanes) _mm512_store_si512(rounded + p / 2, load_numbers(row + p, k - p));
 }
 
 /// Asks for every `step`th row of x's next tile, from first + part on: a part while each of the tile's products runs.
@@ -171,6 +191,24 @@ HACK_BF16 void multiply_panel(MatrixView<const float> x, const float* packed, Ma
   }
 }
 
+/// Walks over panels of y's columns and passes over k; pack(j, n, p, k, to) packs columns j … of numbers p ….
+template <class Pack>
+void multiply_packed(MatrixView<const float> x, MatrixView<float> y, Write write, const Pack& pack) {
+  if (finish_empty(x.cols, y, write)) return;
+  const index_t depth = pass_depth(x.cols, 2 * gemm_depth);
+  float* packed = packed_panel.get(gemm_panel * gemm_depth);
+  for (index_t j = 0; j < y.cols; j += gemm_panel) {
+    const index_t cols = std::min(gemm_panel, y.cols - j);
+    for (index_t p = 0; p < x.cols; p += depth) {
+      const index_t k = std::min(depth, x.cols - p);
+      for (index_t c = 0; c < cols; c += tile_cols) {
+        pack(j + c, std::min(tile_cols, cols - c), p, k, packed + c * ((k + 1) / 2));
+      }
+      multiply_panel(x.block(0, p, x.rows, k), packed, y.block(0, j, y.rows, cols), write == Write::add || p > 0);
+    }
+  }
+}
+
 }  // namespace
 
 bool has_bf16_product() {
@@ -179,29 +217,33 @@ bool has_bf16_product() {
   return has;
 }
 
-void multiply_bf16(MatrixView<const float> x, WeightView<> w, MatrixView<float> y, Write write) {
-  HACK_EXPECT(w.type == DType::bf16);
-  if (finish_empty(x.cols, y, write)) return;
-  const auto* weights = static_cast<const bf16*>(w.data);
-  const index_t depth = pass_depth(x.cols, 2 * gemm_depth);
-  float* packed = packed_panel.get(gemm_panel * gemm_depth);
-  for (index_t j = 0; j < y.cols; j += gemm_panel) {
-    const index_t cols = std::min(gemm_panel, y.cols - j);
-    for (index_t p = 0; p < x.cols; p += depth) {
-      const index_t k = std::min(depth, x.cols - p);
-      for (index_t c = 0; c < cols; c += tile_cols) {
-        pack_rows(weights + (j + c) * w.ld + p, w.ld, std::min(tile_cols, cols - c), k, packed + c * ((k + 1) / 2));
-      }
-      multiply_panel(x.block(0, p, x.rows, k), packed, y.block(0, j, y.rows, cols), write == Write::add || p > 0);
-    }
+void multiply_transposed_bf16(MatrixView<const float> x, WeightView<> w, MatrixView<float> y, Write write) {
+  const auto multiply = [&](const auto* numbers) {
+    multiply_packed(x, y, write, [&](index_t j, index_t n, index_t p, index_t k, float* to) {
+      pack_rows(numbers + j * w.ld + p, w.ld, n, k, to);
+    });
+  };
+  HACK_EXPECT(w.type == DType::bf16 || w.type == DType::f32);
+  if (w.type == DType::bf16) {
+    multiply(static_cast<const bf16*>(w.data));
+  } else {
+    multiply(static_cast<const float*>(w.data));
   }
+}
+
+void multiply_bf16(MatrixView<const float> x, MatrixView<const float> b, MatrixView<float> y, Write write) {
+  multiply_packed(x, y, write, [&](index_t j, index_t n, index_t p, index_t k, float* to) {
+    pack_cols(b.row(p) + j, b.ld, n, k, to);
+  });
 }
 
 #else
 
 bool has_bf16_product() { return false; }
 
-void multiply_bf16(MatrixView<const float>, WeightView<>, MatrixView<float>, Write) { HACK_EXPECT(false); }
+void multiply_transposed_bf16(MatrixView<const float>, WeightView<>, MatrixView<float>, Write) { HACK_EXPECT(false); }
+
+void multiply_bf16(MatrixView<const float>, MatrixView<const float>, MatrixView<float>, Write) { HACK_EXPECT(false); }
 
 #endif
 

@@ -222,7 +222,7 @@ void multiply_transposed(MatrixView<const float> x, WeightView<> w, MatrixView<f
 
 void multiply_weights(MatrixView<const float> x, WeightView<> w, MatrixView<float> y, Write write) {
   const bool narrow = w.type == DType::bf16 && has_bf16_product();
-  (narrow ? multiply_bf16 : multiply_transposed)(x, w, y, write);
+  (narrow ? multiply_transposed_bf16 : multiply_transposed)(x, w, y, write);
 }
 
 void multiply(MatrixView<const float> x, MatrixView<const float> b, MatrixView<float> y, Write write) {

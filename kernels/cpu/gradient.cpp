@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels/cpu/bf16_product.hpp"
 #include "kernels/cpu/gemm.hpp"
 #include "kernels/cpu/gradient_rows.hpp"
 #include "kernels/cpu/scratch.hpp"
@@ -24,19 +25,39 @@ index_t stride_of(index_t cols) { return (cols + 15) / 16 * 16 + 16; }
 
 index_t bytes_of(X x) { return x.rows * x.cols * static_cast<index_t>(sizeof(float)); }
 
-/// y = x b over all threads.
-void share_product(Queue<Device::cpu>& queue, X x, X b, Y y) {
+WeightView<> weights(X x) { return {x.data, DType::f32, x.rows, x.cols, x.ld}; }
+
+bool is_narrow(DType rounded) {
+  HACK_EXPECT(rounded == DType::f32 || rounded == DType::bf16);
+  return rounded == DType::bf16 && has_bf16_product();
+}
+
+/// multiply(row, rows, col, cols) for blocks of y over all threads; `bytes` are read for it.
+template <class Multiply>
+void share_blocks(Queue<Device::cpu>& queue, index_t bytes, Y y, const Multiply& multiply) {
   const TaskShape shape = task_shape(y.rows, y.cols, queue.threads());
   const index_t panels = (y.cols + shape.outputs - 1) / shape.outputs;
   const index_t tasks = panels * ((y.rows + shape.tokens - 1) / shape.tokens);
-#pragma omp parallel for schedule(dynamic) num_threads(team_size(queue, bytes_of(x) + bytes_of(b) + bytes_of(y)))
+#pragma omp parallel for schedule(dynamic) num_threads(team_size(queue, bytes + bytes_of(y)))
   for (index_t task = 0; task < tasks; ++task) {
     const index_t row = task / panels * shape.tokens;
     const index_t col = task % panels * shape.outputs;
-    const index_t rows = std::min(shape.tokens, y.rows - row);
-    const index_t cols = std::min(shape.outputs, y.cols - col);
-    multiply(x.rows_from(row, rows), b.block(0, col, b.rows, cols), y.block(row, col, rows, cols), Write::replace);
+    multiply(row, std::min(shape.tokens, y.rows - row), col, std::min(shape.outputs, y.cols - col));
   }
+}
+
+/// y = x b over all threads.
+void share_product(Queue<Device::cpu>& queue, X x, X b, Y y, DType rounded) {
+  const bool narrow = is_narrow(rounded);
+  share_blocks(queue, bytes_of(x) + bytes_of(b), y, [&](index_t row, index_t rows, index_t col, index_t cols) {
+    const X left = x.rows_from(row, rows), right = b.block(0, col, b.rows, cols);
+    const Y out = y.block(row, col, rows, cols);
+    if (narrow) {
+      multiply_bf16(left, right, out, Write::replace);
+    } else {
+      multiply(left, right, out, Write::replace);
+    }
+  });
 }
 
 /// Some rows of one of a tile's products.
@@ -56,8 +77,6 @@ void list_pieces(std::size_t tile, Piece::Product product, index_t rows) {
     pieces.push_back({tile, product, first, std::min(piece_rows, rows - first)});
   }
 }
-
-WeightView<> weights(X x) { return {x.data, DType::f32, x.rows, x.cols, x.ld}; }
 
 void multiply_piece(const FactorTile<Device::cpu>& tile, const Piece& piece, Y w) {
   multiply(tile.left.rows_from(piece.first, piece.rows), tile.right,
@@ -80,7 +99,16 @@ void differentiate_piece(const FactorTile<Device::cpu>& tile, const Piece& piece
 }  // namespace
 
 template <>
-void weight_gradient<Device::cpu>(Queue<Device::cpu>& queue, X dy, X x, Y dw) {
+void layer_output<Device::cpu>(Queue<Device::cpu>& queue, X x, X w, Y y, DType rounded) {
+  HACK_EXPECT(x.cols == w.cols && y.rows == x.rows && y.cols == w.rows);
+  const auto multiply = is_narrow(rounded) ? multiply_transposed_bf16 : multiply_transposed;
+  share_blocks(queue, bytes_of(x) + bytes_of(w), y, [&](index_t row, index_t rows, index_t col, index_t cols) {
+    multiply(x.rows_from(row, rows), weights(w.rows_from(col, cols)), y.block(row, col, rows, cols), Write::replace);
+  });
+}
+
+template <>
+void weight_gradient<Device::cpu>(Queue<Device::cpu>& queue, X dy, X x, Y dw, DType rounded) {
   HACK_EXPECT(dy.rows == x.rows && dw.rows == dy.cols && dw.cols == x.cols);
   const index_t ld = stride_of(dy.rows);
   const Y turned{transposed.get(dy.cols * ld), dy.cols, dy.rows, ld};
@@ -92,13 +120,13 @@ void weight_gradient<Device::cpu>(Queue<Device::cpu>& queue, X dy, X x, Y dw) {
     const index_t cols = std::min(strip, dy.cols - first);
     transpose(dy.block(0, first, dy.rows, cols), turned.rows_from(first, cols));
   }
-  share_product(queue, turned, x, dw);
+  share_product(queue, turned, x, dw, rounded);
 }
 
 template <>
-void input_gradient<Device::cpu>(Queue<Device::cpu>& queue, X dy, X w, Y dx) {
+void input_gradient<Device::cpu>(Queue<Device::cpu>& queue, X dy, X w, Y dx, DType rounded) {
   HACK_EXPECT(dy.cols == w.rows && dx.rows == dy.rows && dx.cols == w.cols);
-  share_product(queue, dy, w, dx);
+  share_product(queue, dy, w, dx, rounded);
 }
 
 template <>

@@ -65,6 +65,7 @@ void prefer(const Preference& preference, cublasLtMatmulPreferenceAttributes_t w
 /// What a product is for the library.
 struct Shape {
   cudaDataType_t type;
+  cublasComputeType_t compute;
   std::array<index_t, 6> sizes;  // of x, w and y: columns and rows; leading dimensions
   std::array<std::uint32_t, 3> alignments;
 
@@ -100,9 +101,11 @@ std::optional<cublasLtMatmulAlgo_t> advised(cublasLtHandle_t blas, const Shape& 
 
 // Column by column: yᵀ (out, tokens) = w (out, in) xᵀ (in, tokens), and what lies in memory is wᵀ, xᵀ and yᵀ.
 template <class T>
-bool library_product(Queue<Device::cuda>& queue, Array<const T> x, Array<const T> w, Array<float> y, bool add) {
+bool library_product(Queue<Device::cuda>& queue, Array<const T> x, Array<const T> w, Array<float> y, bool add,
+                     bool rounds) {
   Operation operation;
-  HACK_BLAS(cublasLtMatmulDescCreate(operation.address(), CUBLAS_COMPUTE_32F, CUDA_R_32F));
+  const cublasComputeType_t compute = rounds ? CUBLAS_COMPUTE_32F_FAST_16BF : CUBLAS_COMPUTE_32F;
+  HACK_BLAS(cublasLtMatmulDescCreate(operation.address(), compute, CUDA_R_32F));
   const cublasOperation_t transposed = CUBLAS_OP_T;
   HACK_BLAS(cublasLtMatmulDescSetAttribute(operation, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof(transposed)));
   Layout of_w, of_x, of_y;
@@ -111,6 +114,7 @@ bool library_product(Queue<Device::cuda>& queue, Array<const T> x, Array<const T
   describe(of_y, y);
   const auto blas = static_cast<cublasLtHandle_t>(queue.resources().blas());
   const Shape shape{type_of<T>(),
+                    compute,
                     {x.cols, x.rows, w.rows, x.ld, w.ld, y.ld},
                     {alignment_of(w.data), alignment_of(x.data), alignment_of(y.data)}};
   const std::optional<cublasLtMatmulAlgo_t> algorithm = advised(blas, shape, operation, of_w, of_x, of_y);
@@ -123,8 +127,8 @@ bool library_product(Queue<Device::cuda>& queue, Array<const T> x, Array<const T
   return true;
 }
 
-template bool library_product(Queue<Device::cuda>&, Array<const float>, Array<const float>, Array<float>, bool);
-template bool library_product(Queue<Device::cuda>&, Array<const bf16>, Array<const bf16>, Array<float>, bool);
-template bool library_product(Queue<Device::cuda>&, Array<const f16>, Array<const f16>, Array<float>, bool);
+template bool library_product(Queue<Device::cuda>&, Array<const float>, Array<const float>, Array<float>, bool, bool);
+template bool library_product(Queue<Device::cuda>&, Array<const bf16>, Array<const bf16>, Array<float>, bool, bool);
+template bool library_product(Queue<Device::cuda>&, Array<const f16>, Array<const f16>, Array<float>, bool, bool);
 
 }  // namespace hack::kernels::cuda

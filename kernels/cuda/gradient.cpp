@@ -65,15 +65,25 @@ void multiply(Queue<D>& queue, const std::vector<FactorShare>& shares) {
 }  // namespace
 
 template <>
-void weight_gradient<D>(Queue<D>& queue, X dy, X x, Y dw) {
-  HACK_EXPECT(dy.rows == x.rows && dw.rows == dy.cols && dw.cols == x.cols);
-  linear<D>(queue, turned(queue, dy, Purpose::turned), weights(turned(queue, x, Purpose::turned_weights)), dw);
+void layer_output<D>(Queue<D>& queue, X x, X w, Y y, DType rounded) {
+  HACK_EXPECT(x.cols == w.cols && y.rows == x.rows && y.cols == w.rows);
+  HACK_EXPECT(rounded == DType::f32 || rounded == DType::bf16);
+  const bool is_large = x.rows > cuda::few_tokens && y.cols > 0 && x.cols > 0;
+  const bool done = rounded == DType::bf16 && is_large &&
+                    cuda::library_product<float>(queue, array_of(x), array_of(w), array_of(y), false, true);
+  if (!done) linear<D>(queue, x, weights(w), y);
 }
 
 template <>
-void input_gradient<D>(Queue<D>& queue, X dy, X w, Y dx) {
+void weight_gradient<D>(Queue<D>& queue, X dy, X x, Y dw, DType rounded) {
+  HACK_EXPECT(dy.rows == x.rows && dw.rows == dy.cols && dw.cols == x.cols);
+  layer_output<D>(queue, turned(queue, dy, Purpose::turned), turned(queue, x, Purpose::turned_weights), dw, rounded);
+}
+
+template <>
+void input_gradient<D>(Queue<D>& queue, X dy, X w, Y dx, DType rounded) {
   HACK_EXPECT(dy.cols == w.rows && dx.rows == dy.rows && dx.cols == w.cols);
-  linear<D>(queue, dy, weights(turned(queue, w, Purpose::turned_weights)), dx);
+  layer_output<D>(queue, dy, turned(queue, w, Purpose::turned_weights), dx, rounded);
 }
 
 template <>

@@ -122,12 +122,17 @@ void pivot_tiles<D>(Queue<D>&, std::span<PivotedTile<D>>) {
 }
 
 template <>
-void weight_gradient<D>(Queue<D>&, X, X, Y) {
+void layer_output<D>(Queue<D>&, X, X, Y, DType) {
   refuse();
 }
 
 template <>
-void input_gradient<D>(Queue<D>&, X, X, Y) {
+void weight_gradient<D>(Queue<D>&, X, X, Y, DType) {
+  refuse();
+}
+
+template <>
+void input_gradient<D>(Queue<D>&, X, X, Y, DType) {
   refuse();
 }
 

@@ -4,7 +4,6 @@
 
 #include "kernels/elementwise.hpp"
 #include "kernels/gradient.hpp"
-#include "kernels/linear.hpp"
 
 namespace hack::svd {
 namespace {
@@ -14,18 +13,13 @@ using X = MatrixView<const float, D>;
 template <Device D>
 using Y = MatrixView<float, D>;
 
-template <Device D>
-WeightView<D> view(const RefinableMatrix<D>& matrix) {
-  const X<D> w = matrix.weights();
-  return {w.data, DType::f32, w.rows, w.cols, w.ld};
-}
-
 }  // namespace
 
 template <Device D>
 MlpGradient<D>::MlpGradient(const FactoredTiles& gate, const FactoredTiles& up, const FactoredTiles& down,
-                            index_t max_tokens)
+                            index_t max_tokens, DType rounded)
     : max_tokens_(max_tokens),
+      rounded_(rounded),
       parameters_(RefinableMatrix<D>::count_parameters(gate) + RefinableMatrix<D>::count_parameters(up) +
                   RefinableMatrix<D>::count_parameters(down)),
       gradients_(parameters_.size()),
@@ -68,10 +62,10 @@ double MlpGradient<D>::run_forward(Queue<D>& queue, X<D> inputs, X<D> targets, c
   const Y<D> up(up_out_.data(), tokens, intermediate());
   const Y<D> product(product_.data(), tokens, intermediate());
   const Y<D> out(out_.data(), tokens, hidden());
-  kernels::linear<D>(queue, inputs, view(gate_), gate);
-  kernels::linear<D>(queue, inputs, view(up_), up);
+  kernels::layer_output<D>(queue, inputs, gate_.weights(), gate, rounded_);
+  kernels::layer_output<D>(queue, inputs, up_.weights(), up, rounded_);
   kernels::swiglu_into<D>(queue, gate, up, product);
-  kernels::linear<D>(queue, product, view(down_), out);
+  kernels::layer_output<D>(queue, product, down_.weights(), out, rounded_);
   kernels::residual<D>(queue, targets, weights, factor, out, squares_.data());
   std::vector<float> squares(static_cast<std::size_t>(tokens));
   queue.wait();
@@ -99,15 +93,15 @@ double MlpGradient<D>::differentiate(Queue<D>& queue, X<D> inputs, X<D> targets,
   const Y<D> out(out_.data(), inputs.rows, hidden());
 
   const Y<D> d_down(weight_gradient_.data(), hidden(), intermediate());
-  kernels::weight_gradient<D>(queue, out, product, d_down);
+  kernels::weight_gradient<D>(queue, out, product, d_down, rounded_);
   down_.differentiate(queue, d_down);
 
-  kernels::input_gradient<D>(queue, out, down_.weights(), product);
+  kernels::input_gradient<D>(queue, out, down_.weights(), product, rounded_);
   kernels::swiglu_gradient<D>(queue, product, gate, up);
   const Y<D> d_side(weight_gradient_.data(), intermediate(), hidden());
-  kernels::weight_gradient<D>(queue, gate, inputs, d_side);
+  kernels::weight_gradient<D>(queue, gate, inputs, d_side, rounded_);
   gate_.differentiate(queue, d_side);
-  kernels::weight_gradient<D>(queue, up, inputs, d_side);
+  kernels::weight_gradient<D>(queue, up, inputs, d_side, rounded_);
   up_.differentiate(queue, d_side);
   return sum;
 }

@@ -20,8 +20,10 @@ enum class MlpMatrix : std::uint8_t { gate, up, down };
 template <Device D>
 class MlpGradient {
  public:
-  /// `max_tokens` >= 1: no call brings more.
-  MlpGradient(const FactoredTiles& gate, const FactoredTiles& up, const FactoredTiles& down, index_t max_tokens);
+  /// `max_tokens` >= 1: no call brings more. `rounded`: what the seven products may round their numbers to, f32 or
+  /// bf16.
+  MlpGradient(const FactoredTiles& gate, const FactoredTiles& up, const FactoredTiles& down, index_t max_tokens,
+              DType rounded = DType::f32);
 
   /// H
   index_t hidden() const { return down_.rows(); }
@@ -54,6 +56,7 @@ class MlpGradient {
                      const float* weights, float factor);
 
   index_t max_tokens_;
+  DType rounded_;
   Buffer<float, D> parameters_;
   Buffer<float, D> gradients_;
   RefinableMatrix<D> gate_;

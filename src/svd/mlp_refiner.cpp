@@ -91,7 +91,7 @@ template <Device D>
 MlpRefiner<D>::MlpRefiner(const FactoredTiles& gate, const FactoredTiles& up, const FactoredTiles& down,
                           const RefineOptions& options)
     : options_(checked(options)),
-      mlp_(gate, up, down, options_.batch),
+      mlp_(gate, up, down, options_.batch, options_.products),
       mean_(std::ssize(mlp_.parameters())),
       square_(mean_.size()),
       best_(mean_.size()),

@@ -11,9 +11,10 @@ namespace hack::svd {
 
 struct RefineOptions {
   int steps = 120;
-  double rate = 5e-4;      ///< of Adam at the first step; falls to 0 as half a cosine
-  index_t batch = 1024;    ///< tokens of a step, over all ranks
-  std::uint64_t seed = 0;  ///< of the order in which tokens are taken
+  double rate = 5e-4;           ///< of Adam at the first step; falls to 0 as half a cosine
+  index_t batch = 1024;         ///< tokens of a step, over all ranks
+  std::uint64_t seed = 0;       ///< of the order in which tokens are taken
+  DType products = DType::f32;  ///< what large products may round their numbers to, f32 or bf16
 };
 
 /// Losses are Σ weight ‖f(x) - target‖² over the tokens that judge, relative to the mean weight ‖target‖² of all

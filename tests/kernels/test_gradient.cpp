@@ -65,6 +65,62 @@ TEST(InputGradient, IsTheProductByPlainLoops) {
   }
 }
 
+/// To bf16.
+std::vector<float> rounded(std::vector<float> x) {
+  for (float& number : x) number = to_float(to_bf16(number));
+  return x;
+}
+
+/// Products of numbers that are in bf16 already are those of f32, whether the CPU rounds them or not; others differ by
+/// the rounding of two factors, 2⁻⁹ of each.
+TEST(RoundedProducts, AreThoseOfRoundedNumbers) {
+  for (const auto& [tokens, out, in] : {Shape{17, 33, 65}, Shape{130, 67, 19}, Shape{70, 401, 7}, Shape{9, 1, 700}}) {
+    Queue<cpu> queue(2);
+    const auto compare = [&](index_t rows, index_t depth, index_t cols, const auto& product) {
+      const std::vector<float> a = random_floats(rows, 1), b = random_floats(cols, 2);
+      const std::vector<float> exact = product(rounded(a), rounded(b), DType::f32);
+      const std::vector<float> same = product(rounded(a), rounded(b), DType::bf16);
+      const std::vector<float> near = product(a, b, DType::bf16);
+      for (std::size_t i = 0; i < exact.size(); ++i) {
+        ASSERT_NEAR(same[i], exact[i], product_tolerance(depth));
+        ASSERT_NEAR(near[i], exact[i], static_cast<double>(depth) / 256);
+      }
+      ASSERT_EQ(near, product(a, b, DType::bf16));
+    };
+    compare(tokens * in, in, out * in, [&](const auto& x, const auto& w, DType type) {
+      std::vector<float> y(static_cast<std::size_t>(tokens * out));
+      layer_output<cpu>(queue, view_of(x, tokens, in), view_of(w, out, in), view_of(y, tokens, out), type);
+      return y;
+    });
+    compare(tokens * out, tokens, tokens * in, [&](const auto& dy, const auto& x, DType type) {
+      std::vector<float> dw(static_cast<std::size_t>(out * in));
+      weight_gradient<cpu>(queue, view_of(dy, tokens, out), view_of(x, tokens, in), view_of(dw, out, in), type);
+      return dw;
+    });
+    compare(tokens * out, out, out * in, [&](const auto& dy, const auto& w, DType type) {
+      std::vector<float> dx(static_cast<std::size_t>(tokens * in));
+      input_gradient<cpu>(queue, view_of(dy, tokens, out), view_of(w, out, in), view_of(dx, tokens, in), type);
+      return dx;
+    });
+  }
+}
+
+TEST(LayerOutput, IsTheProductByPlainLoops) {
+  for (const auto& [tokens, out, in] : shapes) {
+    const std::vector<float> x = random_floats(tokens * in, 1), w = random_floats(out * in, 2);
+    Queue<cpu> queue(2);
+    std::vector<float> y(static_cast<std::size_t>(tokens * out), 9.0f);
+    layer_output<cpu>(queue, view_of(x, tokens, in), view_of(w, out, in), view_of(y, tokens, out));
+    for (index_t t = 0; t < tokens; ++t) {
+      for (index_t i = 0; i < out; ++i) {
+        double sum = 0;
+        for (index_t j = 0; j < in; ++j) sum += double{x[t * in + j]} * w[i * in + j];
+        ASSERT_NEAR(y[t * out + i], sum, product_tolerance(in));
+      }
+    }
+  }
+}
+
 TEST(SwigluGradient, MatchesTheFormulaInF64) {
   for (index_t n : {1, 3, 17, 64, 301}) {
     const index_t tokens = 23;

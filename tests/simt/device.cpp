@@ -116,22 +116,26 @@ void clear(Queue<Device::cuda>&, void* to, std::size_t bytes) {
 
 /// Has no products of odd shapes, so that those who ask for them need their own.
 template <class T>
-bool library_product(Queue<Device::cuda>&, Array<const T> x, Array<const T> w, Array<float> y, bool add) {
+bool library_product(Queue<Device::cuda>&, Array<const T> x, Array<const T> w, Array<float> y, bool add, bool rounds) {
   if (w.ld % 2 != 0) return false;
   expect_no_capture("a product of this library");
+  const auto number = [&](T value) {
+    const float wide = to_float(value);
+    return rounds ? to_float(to_bf16(wide)) : wide;
+  };
   for (index_t t = 0; t < y.rows; ++t) {
     for (index_t i = 0; i < y.cols; ++i) {
       float sum = add ? y.row(t)[i] : 0.0f;
-      for (index_t j = 0; j < x.cols; ++j) sum += to_float(x.row(t)[j]) * to_float(w.row(i)[j]);
+      for (index_t j = 0; j < x.cols; ++j) sum += number(x.row(t)[j]) * number(w.row(i)[j]);
       y.row(t)[i] = sum;
     }
   }
   return true;
 }
 
-template bool library_product(Queue<Device::cuda>&, Array<const float>, Array<const float>, Array<float>, bool);
-template bool library_product(Queue<Device::cuda>&, Array<const bf16>, Array<const bf16>, Array<float>, bool);
-template bool library_product(Queue<Device::cuda>&, Array<const f16>, Array<const f16>, Array<float>, bool);
+template bool library_product(Queue<Device::cuda>&, Array<const float>, Array<const float>, Array<float>, bool, bool);
+template bool library_product(Queue<Device::cuda>&, Array<const bf16>, Array<const bf16>, Array<float>, bool, bool);
+template bool library_product(Queue<Device::cuda>&, Array<const f16>, Array<const f16>, Array<float>, bool, bool);
 
 /// As the kernel stands in the list.
 template <class Kernel>
