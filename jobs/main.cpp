@@ -8,9 +8,9 @@
 #include <CLI/CLI.hpp>
 
 #include "comm/environment.hpp"
-#include "jobs/commands.hpp"
-#include "jobs/library_settings.hpp"
-#include "jobs/session.hpp"
+#include "jobs/commands/commands.hpp"
+#include "jobs/session/library_settings.hpp"
+#include "jobs/session/session.hpp"
 #include "kernels/config.hpp"
 #include "kernels/error.hpp"
 

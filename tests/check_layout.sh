@@ -63,7 +63,7 @@ machine='/[w]ork/|/[f]arm/|[p]ypi\.org|[p]ythonhosted|deb\.[d]ebian\.org'
 
 readmes() {
   local folder
-  for folder in kernels src/*/ jobs tests tests/data; do
+  for folder in kernels src/*/ jobs jobs/{session,compression,bench,study,commands} tests tests/data; do
     folder=${folder%/}
     [ ! -d "$folder" ] || [ -f "$folder/README.md" ] || printf '%s\n' "$folder"
   done
@@ -75,6 +75,10 @@ rule "Includes that point upwards" "$(
   includes src/svd 'model|jobs|tests'
   includes src/model 'jobs|tests'
   includes jobs 'tests'
+  includes jobs/session 'jobs/(compression|bench|study|commands)'
+  includes jobs/compression 'jobs/(bench|study|commands)'
+  includes jobs/bench 'jobs/(study|commands)'
+  includes jobs/study 'jobs/(bench|commands)'
 )"
 rule "Files that are too long" "$(too_long)"
 rule "Paths of a build machine or registry hosts" "$(

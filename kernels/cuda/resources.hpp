@@ -79,8 +79,8 @@ void download(Queue<Device::cuda>& queue, void* host, const void* from, std::siz
 /// Fills with zero bytes, in the order of the queue.
 void clear(Queue<Device::cuda>& queue, void* to, std::size_t bytes);
 
-/// y = x wᵀ or y += x wᵀ by the vendor's library, with f32 sums; x and w of the same type, f32 rounded to bf16 on the way
-/// if it `rounds`. False, and nothing done, where it has no product of this shape and alignment.
+/// y = x wᵀ or y += x wᵀ by the vendor's library, with f32 sums; x and w of the same type, f32 rounded to bf16 on the
+/// way if it `rounds`. False, and nothing done, where it has no product of this shape and alignment.
 template <class T>
 bool library_product(Queue<Device::cuda>& queue, Array<const T> x, Array<const T> w, Array<float> y, bool add,
                      bool rounds = false);

@@ -1,12 +1,12 @@
 // The model of times against what can be worked out by hand, and against published figures.
 
-#include "jobs/cost_model.hpp"
+#include "jobs/study/cost_model.hpp"
 
 #include <cmath>
 
 #include <gtest/gtest.h>
 
-#include "jobs/scaling_fit.hpp"
+#include "jobs/study/scaling_fit.hpp"
 #include "kernels/error.hpp"
 #include "model/checkpoint/random_checkpoint.hpp"
 #include "model/memory_need.hpp"

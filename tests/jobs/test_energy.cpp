@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "jobs/energy_meter.hpp"
-#include "jobs/group_energy.hpp"
+#include "jobs/study/energy_meter.hpp"
+#include "jobs/study/group_energy.hpp"
 
 namespace hack::jobs {
 namespace {

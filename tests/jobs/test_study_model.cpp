@@ -1,6 +1,6 @@
 // The model of a study on rows whose times are made by a law that is known.
 
-#include "jobs/study_model.hpp"
+#include "jobs/study/study_model.hpp"
 
 #include <algorithm>
 #include <fstream>
@@ -8,7 +8,7 @@
 
 #include <gtest/gtest.h>
 
-#include "jobs/study_table.hpp"
+#include "jobs/study/study_table.hpp"
 #include "kernels/error.hpp"
 #include "model/checkpoint/random_checkpoint.hpp"
 #include "tests/support/temporary_directory.hpp"

@@ -1,0 +1,155 @@
+#include "jobs/bench/bench_inference.hpp"
+
+#include "jobs/bench/bench_limits.hpp"
+#include "jobs/bench/bench_timing.hpp"
+#include "jobs/session/system_info.hpp"
+#include "model/llama.hpp"
+
+namespace hack::jobs {
+namespace {
+
+template <Device D>
+std::vector<int> spread_ids(const model::Llama<D>& llama, index_t n) {
+  std::vector<int> ids(static_cast<std::size_t>(n));
+  for (index_t i = 0; i < n; ++i) ids[i] = static_cast<int>(i * 7919 % llama.config().vocab_size);
+  return ids;
+}
+
+/// What a row says of every case.
+nlohmann::json describe(const char* part, const Session& session, const BenchModel& model,
+                        const InferenceBench& bench) {
+  nlohmann::json row = {{"part", part},
+                        {"tokens", bench.tokens},
+                        {"type", to_string(bench.type)},
+                        {"threads", session.threads()},
+                        {"ranks", session.world().size()}};
+  model.describe(row);
+  return row;
+}
+
+/// Adds the times of runs that took all tokens, and prints what there is.
+nlohmann::json finish(Session& session, const InferenceBench& bench, nlohmann::json row, std::vector<double> seconds) {
+  const Times times = Times::of(std::move(seconds));
+  const double rate = static_cast<double>(bench.tokens) / times.median;
+  times.add_to(row);
+  row["tokens_per_second"] = rate;
+  if (row.contains("bytes")) row["gigabytes_per_second"] = row["bytes"].get<double>() * rate * 1e-9;
+  if (row.contains("flops")) row["gigaflops"] = row["flops"].get<double>() * rate * 1e-9;
+  if (session.world().is_root()) {
+    fmt::print("{}: {:.1f} tokens/s (median of runs between {:.3f} and {:.3f} s)", row["part"].get<std::string>(), rate,
+               times.least, times.most);
+    if (row.contains("gigabytes_per_second")) {
+      fmt::print(", {:.1f} GB/s of weights; memory would allow {:.1f} tokens/s",
+                 row["gigabytes_per_second"].get<double>(), row["limit"].get<double>());
+    }
+    if (row.contains("gigaflops")) {
+      fmt::print(", {:.1f} GFLOP/s in products with weights; alone they would allow {:.1f} tokens/s",
+                 row["gigaflops"].get<double>(), row["limit"].get<double>());
+    }
+    if (row.contains("peak_memory_bytes")) {
+      fmt::print(", {:.0f} MB at the most", row["peak_memory_bytes"].get<double>() * 1e-6);
+    }
+    fmt::print("\n");
+  }
+  return {{"rows", {row}}, {"tokens_per_second", rate}};
+}
+
+/// Operations of a token's products with weights, over all ranks: two a number held.
+double flops_per_token(const comm::Communicator& world, double bytes, DType type) {
+  return comm::all_reduce_sum(world, 2 * bytes / static_cast<double>(size_of(type)));
+}
+
+/// Bytes of this rank's layers that every token's product reads.
+template <Device D>
+double layer_bytes(const model::Llama<D>& llama) {
+  return static_cast<double>(llama.bytes_per_token() - llama.head_bytes());
+}
+
+/// Seconds of runs that each begin with an empty cache; one before them is not counted.
+template <Device D, class Run>
+std::vector<double> time_on_empty(const comm::Communicator& world, const InferenceBench& bench,
+                                  model::KvCache<D>& cache, const Run& run) {
+  std::vector<double> seconds;
+  for (int r = -1; r < bench.repeats; ++r) {
+    cache.clear();
+    const double once = time_together(world, run);
+    if (r >= 0) seconds.push_back(once);
+  }
+  return seconds;
+}
+
+}  // namespace
+
+template <Device D>
+nlohmann::json bench_decode(Session& session, const BenchModel& model, const InferenceBench& bench) {
+  constexpr index_t prompt = 16;
+  const comm::Communicator& world = session.world();
+  Queue<D> queue(session.threads());
+  model::Llama<D> llama(model.source(bench.type), world, queue);
+  model::KvCache<D> cache = llama.make_cache(prompt + bench.tokens);
+  const std::vector<int> ids = spread_ids(llama, std::max(prompt, bench.tokens));
+  std::vector<double> seconds, one_token;
+  for (int r = -1; r < bench.repeats; ++r) {
+    cache.clear();
+    llama.forward(std::span(ids).first(prompt), cache);
+    const double once = time_together(world, [&] {
+      auto before = std::chrono::steady_clock::now();
+      for (index_t t = 0; t < bench.tokens; ++t) {
+        llama.logits(llama.forward(std::span(ids).subspan(t, 1), cache));
+        const auto now = std::chrono::steady_clock::now();
+        if (r >= 0) one_token.push_back(std::chrono::duration<double>(now - before).count());
+        before = now;
+      }
+    });
+    if (r >= 0) seconds.push_back(once);
+  }
+  nlohmann::json row = describe("decode", session, model, bench);
+  const Times latency = Times::of(std::move(one_token));
+  row["token_seconds"] = latency.median;
+  row["token_seconds_p99"] = latency.p99;
+  row["bytes"] = comm::all_reduce_sum(world, static_cast<double>(llama.bytes_per_token()));
+  row["bandwidth"] = measure_bandwidth(world, queue);
+  row["limit"] = row["bandwidth"].get<double>() / row["bytes"].get<double>();
+  return finish(session, bench, std::move(row), std::move(seconds));
+}
+
+template <Device D>
+nlohmann::json bench_prefill(Session& session, const BenchModel& model, const InferenceBench& bench) {
+  const comm::Communicator& world = session.world();
+  Queue<D> queue(session.threads());
+  model::Llama<D> llama(model.source(bench.type), world, queue);
+  model::KvCache<D> cache = llama.make_cache(bench.tokens);
+  const std::vector<int> ids = spread_ids(llama, bench.tokens);
+  std::vector<double> seconds = time_on_empty(world, bench, cache, [&] { llama.logits(llama.last_state(ids, cache)); });
+  nlohmann::json row = describe("prefill", session, model, bench);
+  row["flops"] = flops_per_token(world, layer_bytes(llama), bench.type);
+  row["limit"] = measure_product_rate(world, queue, bench.type) / row["flops"].get<double>();
+  return finish(session, bench, std::move(row), std::move(seconds));
+}
+
+template <Device D>
+nlohmann::json bench_perplexity(Session& session, const BenchModel& model, const InferenceBench& bench) {
+  const comm::Communicator& world = session.world();
+  Queue<D> queue(session.threads());
+  model::Llama<D> llama(model.source(bench.type), world, queue);
+  model::KvCache<D> cache = llama.make_cache(bench.tokens);
+  const std::vector<int> ids = spread_ids(llama, bench.tokens);
+  std::vector<double> seconds = time_on_empty(world, bench, cache, [&] {
+    const MatrixView<const float, D> states = llama.forward(ids, cache);
+    llama.losses(states.rows_from(0, bench.tokens - 1), std::span(ids).subspan(1));
+  });
+  nlohmann::json row = describe("perplexity", session, model, bench);
+  row["peak_memory_bytes"] = comm::all_reduce_max(world, peak_memory_bytes());
+  row["flops"] = flops_per_token(world, static_cast<double>(llama.bytes_per_token()), bench.type);
+  row["limit"] = measure_product_rate(world, queue, bench.type) / row["flops"].get<double>();
+  return finish(session, bench, std::move(row), std::move(seconds));
+}
+
+#define HACK_INSTANTIATE(D)                                                                     \
+  template nlohmann::json bench_decode<D>(Session&, const BenchModel&, const InferenceBench&);  \
+  template nlohmann::json bench_prefill<D>(Session&, const BenchModel&, const InferenceBench&); \
+  template nlohmann::json bench_perplexity<D>(Session&, const BenchModel&, const InferenceBench&);
+HACK_INSTANTIATE(Device::cpu)
+HACK_INSTANTIATE(Device::cuda)
+
+}  // namespace hack::jobs

@@ -1,0 +1,50 @@
+#include "jobs/bench/bench_model.hpp"
+
+#include "kernels/error.hpp"
+#include "model/checkpoint/random_checkpoint.hpp"
+
+namespace hack::jobs {
+
+void BenchModel::add_options(CLI::App& app) {
+  add_model_options(app, model_, archive_);
+  auto* model = app.get_option("MODEL")->required(false);
+  auto* shape = app.add_option("--shape", shape_, "In place of MODEL: a published shape with random weights")
+                    ->excludes(model)
+                    ->excludes("--archive");
+  app.add_option("--layers", layers_, "Its first layers alone")->needs(shape)->check(CLI::Range(1L, 1L << 20));
+  auto* rank = app.add_option("--rank", rank_, "Random factors of this rank for its MLP, in tiles of 128")
+                   ->needs(shape)
+                   ->check(CLI::Range(0L, 128L));
+  app.add_option("--storage", storage_, "How they are stored")
+      ->needs(rank)
+      ->check(CLI::IsMember({"pivoted", "factors"}))
+      ->capture_default_str();
+}
+
+void BenchModel::open() {
+  if (shape_.empty()) {
+    files_.emplace(model_, archive_);
+    return;
+  }
+  const std::optional<index_t> layers = layers_ ? std::optional<index_t>(*layers_) : std::nullopt;
+  files_.emplace(std::make_unique<model::RandomCheckpoint>(shape_, layers, 0));
+  if (!rank_) return;
+  factors_.emplace(*rank_, svd::parse_storage(storage_));
+  factors_->add_mlp(files_->checkpoint().config());
+}
+
+model::WeightSource BenchModel::source(DType type) const {
+  model::WeightSource source = files_->source(type);
+  if (factors_) return {source.checkpoint, &*factors_, type};
+  return source;
+}
+
+void BenchModel::describe(nlohmann::json& row) const {
+  row[shape_.empty() ? "model" : "shape"] = shape_.empty() ? model_ : shape_;
+  row["layers"] = checkpoint().config().layers;
+  if (!rank_) return;
+  row["rank"] = *rank_;
+  row["storage"] = storage_;
+}
+
+}  // namespace hack::jobs

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+#include "jobs/compression/model_files.hpp"
+#include "jobs/bench/random_factors.hpp"
+
+namespace hack::jobs {
+
+/// The model that a bench runs: MODEL and --archive, or random weights of a published shape, and with --rank random
+/// factors for its MLP.
+class BenchModel {
+ public:
+  void add_options(CLI::App& app);
+  bool is_named() const { return !model_.empty() || !shape_.empty(); }
+
+  /// Opens the checkpoint and what stands in for an archive, on this rank.
+  void open();
+  const model::Checkpoint& checkpoint() const { return files_->checkpoint(); }
+  /// Valid as long as this.
+  model::WeightSource source(DType type) const;
+  /// "model" or "shape" and "layers", and "rank" and "storage" of random factors.
+  void describe(nlohmann::json& row) const;
+
+  const std::string& shape() const { return shape_; }
+
+ private:
+  std::string model_, archive_, shape_, storage_ = "pivoted";
+  std::optional<long> layers_, rank_;
+  std::optional<ModelFiles> files_;
+  std::optional<RandomFactors> factors_;
+};
+
+}  // namespace hack::jobs

@@ -1,0 +1,19 @@
+#include "jobs/commands/commands.hpp"
+
+namespace hack::jobs {
+
+std::vector<std::unique_ptr<Command>> make_commands(CLI::App& app) {
+  std::vector<std::unique_ptr<Command>> commands;
+  commands.push_back(make_compress(app));
+  commands.push_back(make_sweep(app));
+  commands.push_back(make_perplexity(app));
+  commands.push_back(make_generate(app));
+  commands.push_back(make_inspect(app));
+  commands.push_back(make_tokenize(app));
+  commands.push_back(make_bench(app));
+  commands.push_back(make_study(app));
+  commands.push_back(make_plan(app));
+  return commands;
+}
+
+}  // namespace hack::jobs

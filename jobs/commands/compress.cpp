@@ -1,0 +1,223 @@
+#include <algorithm>
+#include <set>
+
+#include "jobs/commands/commands.hpp"
+#include "jobs/compression/compression.hpp"
+#include "jobs/compression/evaluation.hpp"
+#include "jobs/compression/loss_target.hpp"
+#include "jobs/compression/model_files.hpp"
+#include "jobs/compression/selection.hpp"
+#include "kernels/error.hpp"
+#include "model/checkpoint/random_checkpoint.hpp"
+
+namespace hack::jobs {
+namespace {
+
+class CompressCommand : public Command {
+ public:
+  explicit CompressCommand(CLI::App& parent)
+      : Command(parent, "compress", "Factorize a model's matrices tile by tile into a factor archive") {
+    auto* model =
+        app_.add_option("MODEL", model_,
+                        "Hugging Face directory or .gguf file; or an archive made with --max-rank, of which a "
+                        "smaller one is made without another factorization");
+    auto* shape = app_.add_option("--shape", shape_,
+                                  "In place of MODEL: one of a published shape with random weights, for timings "
+                                  "(llama-3.2-1b, llama-3.1-8b, …); factors are fitted to random ids");
+    shape->excludes(model);
+    app_.add_option("--layers", layers_, "Its first layers alone")->needs(shape)->check(CLI::Range(1L, 1L << 20));
+    app_.add_option("--output", output_, "The archive to write (HDF5)")->required();
+    auto* rule = app_.add_option_group("rank rule", "How many singular values a tile keeps; one of");
+    topk_ = rule->add_option("--topk", options_.rule.value, "This share of its singular values")
+                ->check(CLI::Range(0.0, 1.0));
+    keep_ = rule->add_option("--keep", options_.rule.value, "A budget: this share of the matrices' dense bytes")
+                ->check(CLI::Range(0.0, 1.0));
+    tolerance_ = rule->add_option("--tolerance", options_.rule.value,
+                                  "As few as leave out at most this share of the tile's norm")
+                     ->check(CLI::NonNegativeNumber);
+    rule->add_option(
+            "--target-loss", options_.target_loss,
+            "The smallest archive whose mean KL divergence from the dense model, on a window of the calibration "
+            "text, is at most so many nats a token")
+        ->check(CLI::PositiveNumber);
+    max_rank_ = rule->add_option("--max-rank", options_.rule.value,
+                                 "None yet: whole spectra, and vectors up to so many, of which perplexity, generate, "
+                                 "sweep and compress take any smaller ranks (--method plain)")
+                    ->check(CLI::Range(1L, 1L << 30));
+    rule->require_option(1);
+    app_.add_flag("--resume", resume_,
+                  "Go on after the layers that a killed run has finished; they are kept in OUTPUT.parts until the "
+                  "archive is whole. Without it such a folder is removed and all begins anew");
+    options_.add_to(app_);
+    evaluation_.add_to(app_, "--evaluate");
+    common_.add_to(app_);
+  }
+
+  nlohmann::json run(Session& session) override {
+    using Kind = svd::RankRule::Kind;
+    options_.rule.kind = topk_->count() > 0       ? Kind::topk
+                         : keep_->count() > 0     ? Kind::keep
+                         : max_rank_->count() > 0 ? Kind::max_rank
+                                                  : Kind::tolerance;
+    if (is_archive(model_)) return run_on_archive(session);
+    const ModelFiles files = open_model();
+    const model::Checkpoint& checkpoint = files.checkpoint();
+    options_.check();
+    if (options_.rule.kind == Kind::max_rank) {
+      refuse({"--factor-type", "--storage", "--evaluate"}, "--max-rank",
+             "vectors are kept in f32 as they are found; form and ranks are chosen when they are taken");
+    }
+    validate(!resume_ || !options_.target_loss,
+             "--resume does not go with --target-loss (every attempt has other ranks); leave it out: the losses "
+             "measured before are found again");
+    const DType type = common_.chosen_dtype(checkpoint.exact_type());
+    Compressor compressor(session, checkpoint, type);
+    // The dense model runs first: a text that is unfit is an error now, not after the compression.
+    Evaluation evaluation(session, checkpoint, type, "--evaluate", evaluation_, options_.calibration.texts);
+    std::optional<TargetedArchive> targeted;
+    if (options_.target_loss) {
+      targeted = compress_to_loss(session, compressor, options_, *options_.target_loss, output_);
+    }
+    const FinishedSteps steps = resume_ ? FinishedSteps::resumed : FinishedSteps::kept;
+    const Compressed compressed = targeted ? targeted->compressed : compressor.run(options_, output_, steps);
+    const std::vector<TextScore> scores = evaluation.score(output_);
+    if (!session.world().is_root()) return {};
+    nlohmann::json results = answer(session, &checkpoint, compressed, scores);
+    if (targeted) {
+      fmt::print("  loss {:.4g} nats a token (predicted {:.4g}) at keep {:.4f}, attempt {}\n", targeted->measured,
+                 targeted->predicted, targeted->keep, targeted->attempts);
+      results["target_loss"] = {{"keep", targeted->keep},
+                                {"predicted", targeted->predicted},
+                                {"measured", targeted->measured},
+                                {"attempts", targeted->attempts}};
+    }
+    return results;
+  }
+
+ private:
+  ModelFiles open_model() {
+    validate(!model_.empty() || !shape_.empty(), "compress needs a model: give MODEL, or --shape for random weights");
+    if (shape_.empty()) return {model_, ""};
+    validate(options_.calibration.texts.empty(),
+             "--shape takes no --calibration (random weights come without a tokenizer); leave it out");
+    auto checkpoint = std::make_unique<model::RandomCheckpoint>(shape_, layers_,
+                                                                static_cast<std::uint64_t>(options_.calibration.seed));
+    if (!options_.calibration.is_plain()) options_.calibration.random_ids = checkpoint->config().vocab_size;
+    return ModelFiles(std::move(checkpoint));
+  }
+
+  /// A smaller archive of one that keeps vectors.
+  nlohmann::json run_on_archive(const Session& session) {
+    const svd::FactorArchive vectors(model_);
+    // Only a factorization could heed the others.
+    const std::set<std::string> heeded = {"--MODEL", "--output", "--factor-type", "--storage", "--help"};
+    std::vector<std::string> others = {"--target-loss", "--max-rank"};
+    for (const CLI::Option* option : app_.get_options()) {
+      const std::string name = "--" + option->get_single_name();
+      if (option->get_group() != common_group && heeded.count(name) == 0) others.push_back(name);
+    }
+    refuse(others, "an archive in place of MODEL", "that was decided when it was made");
+    options_ = selection_options(vectors, options_);
+    const Compressed compressed = compress_archive(session, vectors, options_, output_);
+    if (!session.world().is_root()) return {};
+    return answer(session, nullptr, compressed, {});
+  }
+
+  /// An Error where one of these options is given.
+  void refuse(const std::vector<std::string>& names, const std::string& beside, const std::string& reason) const {
+    for (const std::string& name : names) {
+      validate(app_.get_option(name)->count() == 0, "{} does not go with {} ({}); leave it out", name, beside, reason);
+    }
+  }
+
+  /// What all layers of the shape would take, where only the first are there.
+  void extrapolate(const model::Checkpoint& checkpoint, const Compressed& compressed, nlohmann::json& results) const {
+    const index_t made = checkpoint.config().layers;
+    const index_t all = model::published_config(shape_).layers;
+    if (made == all) return;
+    const double scale = static_cast<double>(all) / static_cast<double>(made);
+    fmt::print("  extrapolated from {} to all {} layers of {}, not run: {} and an archive of {}\n", made, all, shape_,
+               format_seconds(scale * compressed.seconds),
+               format_bytes(scale * static_cast<double>(compressed.total.bytes_factors)));
+    results["extrapolated"] = {{"layers", all},
+                               {"seconds", scale * compressed.seconds},
+                               {"bytes_factors", scale * static_cast<double>(compressed.total.bytes_factors)}};
+  }
+
+  /// `checkpoint`: null where it is not known.
+  nlohmann::json answer(const Session& session, const model::Checkpoint* checkpoint, const Compressed& compressed,
+                        const std::vector<TextScore>& scores) const {
+    const svd::CompressionSummary& total = compressed.total;
+    const auto factors = static_cast<double>(total.bytes_factors);
+    const auto dense = static_cast<double>(total.bytes_dense);
+    // The rest of a model is never stored as int8: whole models compare in 16-bit numbers.
+    const svd::FactorType type = options_.stored().factor_type;
+    const double widening = static_cast<double>(size_of(type.unscaled())) / static_cast<double>(size_of(type));
+    nlohmann::json results = describe(compressed);
+    fmt::print("{}: {} matrices, {} tiles ({} dense), ranks {} to {} (mean {:.1f}), relative error {:.4f}\n", output_,
+               compressed.matrices.size(), total.tiles, total.dense_tiles, total.min_rank, total.max_rank,
+               total.mean_rank, total.relative_error());
+    std::string whole;
+    if (checkpoint != nullptr) {
+      const double model_dense = dense_bytes(*checkpoint, type.unscaled());
+      const double model_stored = model_dense - widening * dense + factors;
+      whole = fmt::format("; whole model: {} in place of {} ({:.2f} %)", format_bytes(model_stored),
+                          format_bytes(model_dense), 100 * model_stored / model_dense);
+      results["model_bytes_factored"] = model_stored;
+      results["model_bytes_dense"] = model_dense;
+      results["model_keep"] = model_stored / model_dense;
+    }
+    fmt::print("  selected matrices: {} in place of {} ({:.2f} %){}\n", format_bytes(factors), format_bytes(dense),
+               100 * total.keep(), whole);
+    if (type.has_scales()) {
+      fmt::print("  against 16-bit numbers, as the whole model is: selected matrices {:.2f} %\n",
+                 100 * total.keep() / widening);
+    }
+    std::string phases;
+    for (const auto& [phase, seconds] : compressed.phases) {
+      phases += fmt::format("{}{} {}", phases.empty() ? "" : ", ", phase, format_seconds(seconds));
+    }
+    fmt::print("  {}{}{}\n", format_seconds(compressed.seconds), phases.empty() ? "" : ": ", phases);
+    if (!compressed.idle_shares.empty()) {
+      const auto [least, most] = std::minmax_element(compressed.idle_shares.begin(), compressed.idle_shares.end());
+      fmt::print("  ranks waited for others {:.0f} to {:.0f} % of their time\n", 100 * *least, 100 * *most);
+    }
+    if (compressed.memory_bound > 0) {
+      fmt::print("  at most {} of memory each by the formula\n", format_bytes(compressed.memory_bound));
+    }
+    if (!shape_.empty() && checkpoint != nullptr) extrapolate(*checkpoint, compressed, results);
+    for (const TextScore& score : scores) {
+      fmt::print("  {}: perplexity {:.4f}, dense {:.4f}; divergence {:.5f} nats a token\n", score.text, score.after,
+                 score.before, score.divergence);
+    }
+    if (options_.stored().keeps_vectors()) {
+      session.log().info(
+          "these are vectors and original values, to choose ranks of: --topk, --keep or --tolerance of "
+          "perplexity, generate, sweep, or compress {}",
+          output_);
+    } else if (total.keep() >= 1) {
+      session.log().info("warning: the archive is not smaller than the dense matrices; keep fewer singular values");
+    }
+    results["archive"] = output_;
+    results["evaluation"] = describe(scores);
+    results["factor_type"] = to_string(type);
+    if (type.has_scales()) results["keep_16_bit"] = total.keep() / widening;
+    return results;
+  }
+
+  std::string model_, shape_, output_;
+  std::optional<long> layers_;
+  CompressionOptions options_;
+  EvaluationOptions evaluation_;
+  bool resume_ = false;
+  CLI::Option* topk_ = nullptr;
+  CLI::Option* keep_ = nullptr;
+  CLI::Option* tolerance_ = nullptr;
+  CLI::Option* max_rank_ = nullptr;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_compress(CLI::App& app) { return std::make_unique<CompressCommand>(app); }
+
+}  // namespace hack::jobs

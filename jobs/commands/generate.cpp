@@ -1,0 +1,93 @@
+#include "model/generate.hpp"
+
+#include <cstdio>
+
+#include "jobs/commands/commands.hpp"
+#include "jobs/compression/model_files.hpp"
+#include "kernels/error.hpp"
+#include "model/tokenizer/tokenizer.hpp"
+
+namespace hack::jobs {
+namespace {
+
+class GenerateCommand : public Command {
+ public:
+  explicit GenerateCommand(CLI::App& parent) : Command(parent, "generate", "Continue a prompt") {
+    add_model_options(app_, model_, archive_);
+    selection_.add_to(app_);
+    app_.add_option("--prompt", prompt_, "Text to continue")->required();
+    app_.add_option("--max-tokens", max_tokens_, "New tokens")->check(CLI::Range(1L, 1L << 24))->capture_default_str();
+    app_.add_option("--temperature", sampler_.temperature, "0: always the likeliest token")
+        ->check(CLI::NonNegativeNumber)
+        ->capture_default_str();
+    app_.add_option("--top-p", sampler_.top_p, "Draw from the likeliest tokens that together hold this probability")
+        ->check(CLI::Range(0.0, 1.0))
+        ->capture_default_str();
+    app_.add_option("--repetition-penalty", sampler_.repetition_penalty,
+                    "Above 1: tokens already seen become less likely")
+        ->check(CLI::PositiveNumber)
+        ->capture_default_str();
+    app_.add_option("--seed", sampler_.seed, "Of the draws")->capture_default_str();
+    app_.add_flag("--stop-at-eos", stop_at_eos_, "End at the model's end-of-text token instead of at --max-tokens");
+    common_.add_to(app_);
+  }
+
+  nlohmann::json run(Session& session) override {
+    return with_device(session, [&]<Device D>() { return run_on<D>(session); });
+  }
+
+ private:
+  template <Device D>
+  nlohmann::json run_on(Session& session) {
+    model::Sampler sampler(sampler_);
+    const ModelFiles files(model_, archive_, selection_, session.threads());
+    const Encoded prompt = encode_on_root(session.world(), files.checkpoint(), "--prompt", prompt_);
+    Queue<D> queue(session.threads());
+    const DType type = common_.chosen_dtype(files.checkpoint().exact_type());
+    model::Llama<D> llama(files.source(type), session.world(), queue);
+    session.log().info("{} weights in {} on {} rank(s), prompt of {} tokens", to_string(type),
+                       format_bytes(static_cast<double>(llama.bytes_held())), session.world().size(),
+                       prompt.ids.size());
+
+    std::optional<model::Tokenizer> tokenizer;
+    if (session.world().is_root()) tokenizer.emplace(files.checkpoint().tokenizer());
+    const auto print = [&](int id) {
+      if (!tokenizer) return;
+      fmt::print("{}", tokenizer->decode(std::span(&id, 1)));
+      std::fflush(stdout);
+    };
+    const model::GenerateOptions options{max_tokens_,
+                                         stop_at_eos_ ? files.checkpoint().config().eos_ids : std::vector<int>{}};
+    const model::Generated generated =
+        model::generate(llama, std::span<const int>(prompt.ids), options, sampler, print);
+    if (!session.world().is_root()) return {};
+    fmt::print("\n");
+    const auto decoded = static_cast<double>(generated.ids.size()) - 1;
+    const double rate = decoded > 0 ? decoded / generated.decode_seconds : 0;
+    session.log().info("{} new tokens, {:.1f} a second after a prompt of {:.0f} ms", generated.ids.size(), rate,
+                       generated.prefill_seconds * 1e3);
+    return {
+        {"ids", generated.ids},
+        {"text", tokenizer->decode(generated.ids)},
+        {"prompt_ids", prompt.ids},
+        {"dtype", to_string(type)},
+        {"tokens_per_second", rate},
+        {"decode_seconds", generated.decode_seconds},
+        {"prefill_seconds", generated.prefill_seconds},
+        {"prefill_tokens_per_second", static_cast<double>(prompt.ids.size()) / generated.prefill_seconds},
+        {"bytes_per_token_on_rank_0", llama.bytes_per_token()},
+    };
+  }
+
+  std::string model_, archive_, prompt_;
+  SelectionOptions selection_;
+  long max_tokens_ = 100;
+  model::SamplerOptions sampler_;
+  bool stop_at_eos_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_generate(CLI::App& app) { return std::make_unique<GenerateCommand>(app); }
+
+}  // namespace hack::jobs

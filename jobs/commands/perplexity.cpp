@@ -1,0 +1,209 @@
+#include <fstream>
+#include <optional>
+
+#include "comm/collectives.hpp"
+#include "comm/file_digest.hpp"
+#include "comm/hash.hpp"
+#include "comm/process_grid.hpp"
+#include "comm/temporary_file.hpp"
+#include "jobs/commands/commands.hpp"
+#include "jobs/compression/model_files.hpp"
+#include "kernels/error.hpp"
+#include "model/loss_records.hpp"
+#include "model/perplexity.hpp"
+
+namespace hack::jobs {
+namespace {
+
+using model::WindowLosses;
+
+struct PerplexityOptions {
+  std::string model, archive, text, per_token;
+  std::string protocol = "2048";
+  std::optional<long> context, stride, windows;
+  std::string slice;
+  std::vector<std::string> records;
+  int tensor_parallel = 0;
+};
+
+void write_per_token(const std::string& path, const model::WindowPlan& plan, const WindowLosses& losses,
+                     const std::vector<int>& ids) {
+  comm::TemporaryFile file(path);
+  {
+    std::ofstream out(file.path());
+    out << "window,position,token,nll\n";
+    for (std::size_t w = 0; w < losses.size(); ++w) {
+      const model::Window& window = plan.windows[w];
+      for (index_t t = 0; t < std::ssize(losses[w]); ++t) {
+        const index_t position = window.first_scored + t;
+        out << fmt::format("{},{},{},{:.9g}\n", plan.first + static_cast<index_t>(w), position,
+                           ids[window.begin + position], losses[w][t]);
+      }
+    }
+    out.flush();
+    validate(out.good(), "--per-token {}: cannot be written", path);
+  }
+  file.rename_to_final();
+}
+
+class PerplexityCommand : public Command {
+ public:
+  explicit PerplexityCommand(CLI::App& parent)
+      : Command(parent, "perplexity", "Evaluate a model, dense or compressed, on a text") {
+    add_model_options(app_, options_.model, options_.archive);
+    selection_.add_to(app_);
+    app_.add_option("--text", options_.text, "UTF-8 text to score")->required();
+    app_.add_option("--protocol", options_.protocol,
+                    "How windows are cut and tokens counted: 2048, hack, llama.cpp, stride")
+        ->check(CLI::IsMember({"2048", "hack", "llama.cpp", "stride"}))
+        ->capture_default_str();
+    app_.add_option("--context", options_.context, "Tokens of a window (2048, 512, 512, 1024 by protocol)");
+    app_.add_option("--stride", options_.stride, "Distance of windows with --protocol stride (512)");
+    app_.add_option("--windows", options_.windows, "Score at most so many windows");
+    app_.add_option("--slice", options_.slice, "I/N: score the I-th of N runs of windows, I from 1");
+    app_.add_option("--records", options_.records,
+                    "Append the losses of each window to the first FILE as it finishes; windows that one of these "
+                    "files holds are not computed again")
+        ->type_name("TEXT:FILE …");
+    app_.add_option("--per-token", options_.per_token, "Write window,position,token,nll of every scored token");
+    app_.add_option("--tensor-parallel", options_.tensor_parallel,
+                    "Ranks that share one copy of the model; the other ranks take windows. 0: all share one")
+        ->check(CLI::NonNegativeNumber)
+        ->capture_default_str();
+    common_.add_to(app_);
+  }
+
+  nlohmann::json run(Session& session) override {
+    return with_device(session, [&]<Device D>() { return run_on<D>(session); });
+  }
+
+ private:
+  template <Device D>
+  nlohmann::json run_on(Session& session) {
+    const model::Protocol protocol = model::parse_protocol(options_.protocol);
+    const ModelFiles files(options_.model, options_.archive, selection_, session.threads());
+    const std::string text = read_text("--text", options_.text);
+    const Encoded encoded = encode_on_root(session.world(), files.checkpoint(), "--text " + options_.text, text);
+    const model::WindowPlan plan = sliced(
+        model::plan_windows(protocol, std::ssize(encoded.ids), options_.context, options_.stride, options_.windows));
+    const index_t trained = files.checkpoint().config().context_length;
+    if (plan.context > trained) {
+      session.log().info("warning: --context {} is longer than the {} tokens the model was made for", plan.context,
+                         trained);
+    }
+
+    const comm::ProcessGrid grid(session.world(), options_.tensor_parallel);
+    const DType type = common_.chosen_dtype(files.checkpoint().exact_type());
+    // What is known, and the file to add to: on rank 0.
+    WindowLosses losses;
+    std::optional<model::LossRecords> records;
+    if (session.world().is_root()) records = read_records(files, encoded, plan, type, grid, losses);
+    const index_t known =
+        std::count_if(losses.begin(), losses.end(), [](const auto& window) { return !window.empty(); });
+    if (known > 0) session.log().info("{} of {} windows are in --records", known, plan.windows.size());
+
+    const auto start = std::chrono::steady_clock::now();
+    const bool complete = comm::all_reduce_max(session.world(), known == std::ssize(plan.windows) ? 1.0 : 0.0) > 0;
+    index_t bytes_held = 0;
+    if (!complete) {
+      Queue<D> queue(session.threads());
+      model::Llama<D> llama(files.source(type), grid.tensor(), queue);
+      bytes_held = llama.bytes_held();
+      // llama.cpp starts each window anew where the model wants a BOS; the other protocols have it once, in the text.
+      const std::optional<int> first = protocol == model::Protocol::llama_cpp ? encoded.bos : std::nullopt;
+      Progress progress(session.log(), "perplexity", "windows");
+      index_t done = 0;
+      losses = model::window_losses(llama, grid, encoded.ids, plan, first, std::move(losses),
+                                    [&](index_t window, std::span<const float> finished) {
+                                      if (records) records->append(plan, window, finished);
+                                      progress.update(++done, std::ssize(plan.windows) - known);
+                                    });
+    }
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    if (!session.world().is_root()) return {};
+    if (!options_.per_token.empty()) write_per_token(options_.per_token, plan, losses, encoded.ids);
+    nlohmann::json results = answer(plan, losses, encoded, type, seconds, grid, bytes_held);
+    results["windows_from_records"] = known;
+    return results;
+  }
+
+  model::WindowPlan sliced(const model::WindowPlan& plan) const {
+    if (options_.slice.empty()) return plan;
+    long part = 0, parts = 0;
+    char after = 0;
+    validate(std::sscanf(options_.slice.c_str(), "%ld/%ld%c", &part, &parts, &after) == 2 && part >= 1 && part <= parts,
+             "--slice {} is no slice; give I/N with I from 1 to N", options_.slice);
+    return model::slice_of(plan, part - 1, parts);
+  }
+
+  /// Puts what --records hold into `losses`; the file that is added to, if any.
+  std::optional<model::LossRecords> read_records(const ModelFiles& files, const Encoded& encoded,
+                                                 const model::WindowPlan& plan, DType type,
+                                                 const comm::ProcessGrid& grid, WindowLosses& losses) const {
+    losses.resize(plan.windows.size());
+    if (options_.records.empty()) return std::nullopt;
+    comm::Hash ids;
+    ids.add(std::as_bytes(std::span(encoded.ids)));
+    // Every option that may change a loss: what only chooses windows, places or speed is left out.
+    nlohmann::json run = describe_options(app_);
+    for (const char* name : {"MODEL", "text", "windows", "slice", "records", "per-token", "device", "threads",
+                             "deadline", "report", "quiet"}) {
+      run.erase(name);
+    }
+    run["model"] = files.checkpoint().fingerprint();
+    run["archive"] = options_.archive.empty() ? nlohmann::json() : nlohmann::json(comm::file_digest(options_.archive));
+    run["text"] = ids.digits();
+    run["context"] = plan.context;
+    run["stride"] = plan.stride;
+    run["dtype"] = to_string(type);
+    run["tensor-parallel"] = grid.tensor().size();
+    std::optional<model::LossRecords> first;
+    for (const std::string& path : options_.records) {
+      const model::LossRecords records(path, run);
+      validate(!first || std::filesystem::exists(path), "--records {}: there is no such file (only the first is made)",
+               path);
+      records.read(plan, losses);
+      if (!first) first = records;
+    }
+    return first;
+  }
+
+  nlohmann::json answer(const model::WindowPlan& plan, const WindowLosses& losses, const Encoded& encoded, DType type,
+                        double seconds, const comm::ProcessGrid& grid, index_t bytes_held) const {
+    const model::Perplexity result = model::score(plan, losses);
+    const std::string bos = encoded.bos ? std::to_string(*encoded.bos) : "none";
+    index_t run_tokens = 0;
+    for (const model::Window& window : plan.windows) run_tokens += window.size();
+    fmt::print("perplexity {:.6f} ± {:.4f}   protocol {}, context {}, {} windows, {} tokens scored, BOS {}, {}\n",
+               result.perplexity, result.standard_error, to_string(plan.protocol), plan.context, plan.windows.size(),
+               result.tokens_scored, bos, to_string(type));
+    return {
+        {"perplexity", result.perplexity},
+        {"stderr", result.standard_error},
+        {"nll_sum", result.nll_sum},
+        {"tokens_scored", result.tokens_scored},
+        {"windows", plan.windows.size()},
+        {"first_window", plan.first},
+        {"protocol", to_string(plan.protocol)},
+        {"context", plan.context},
+        {"stride", plan.stride},
+        {"tokens_in_text", encoded.ids.size()},
+        {"bos", encoded.bos ? nlohmann::json(*encoded.bos) : nlohmann::json()},
+        {"dtype", to_string(type)},
+        {"tensor_parallel", grid.tensor().size()},
+        {"data_parallel", grid.data().size()},
+        {"weight_bytes_on_rank_0", bytes_held},
+        {"seconds", seconds},
+        {"tokens_per_second", static_cast<double>(run_tokens) / seconds},
+    };
+  }
+
+  PerplexityOptions options_;
+  SelectionOptions selection_;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_perplexity(CLI::App& app) { return std::make_unique<PerplexityCommand>(app); }
+
+}  // namespace hack::jobs

@@ -1,0 +1,185 @@
+#include <algorithm>
+#include <optional>
+
+#include "jobs/commands/commands.hpp"
+#include "jobs/study/cost_model.hpp"
+#include "jobs/compression/model_files.hpp"
+#include "jobs/session/system_info.hpp"
+#include "kernels/error.hpp"
+#include "model/checkpoint/random_checkpoint.hpp"
+#include "model/memory_need.hpp"
+
+namespace hack::jobs {
+namespace {
+
+using nlohmann::json;
+
+constexpr int most_ranks = 65536;
+
+/// One tensor × data grid of the ranks.
+struct Grid {
+  int tensor;
+  int data;
+  model::MemoryNeed need;  ///< of the rank that needs most
+  double memory;           ///< with the program itself
+  bool fits;
+  double decode, prefill, perplexity;  ///< tokens/s: one sequence; all copies; all copies
+};
+
+class PlanCommand : public Command {
+ public:
+  explicit PlanCommand(CLI::App& parent)
+      : Command(parent, "plan", "What a job needs and takes, before it is sent: every figure is the model's") {
+    app_.add_option("MODEL", model_, "Hugging Face directory or .gguf file");
+    app_.add_option("--shape", shape_, "In place of MODEL: a published shape (llama-3.1-8b, …)")->excludes("MODEL");
+    app_.add_option("--layers", layers_, "Its first layers alone")->needs("--shape")->check(CLI::Range(1L, 1L << 20));
+    app_.add_option("--gpus,--ranks", ranks_, "Ranks of the job, one a GPU")
+        ->required()
+        ->check(CLI::Range(1, most_ranks));
+    app_.add_option("--machine", machine_, "a100-80gb, h100, h200, or the .json of a study: what it measured")
+        ->capture_default_str();
+    app_.add_option("--keep", keep_, "Bytes of the compressed MLP over those of the dense one")
+        ->check(CLI::Range(0.0, 2.0))
+        ->capture_default_str();
+    app_.add_option("--context", context_, "Tokens of a window, and in the cache")
+        ->check(CLI::Range(2L, 1L << 24))
+        ->capture_default_str();
+    common_.add_to(app_);
+  }
+
+  json run(Session& session) override {
+    validate(model_.empty() != shape_.empty(), "plan needs a model: give MODEL, or --shape");
+    const auto checkpoint = open_model();
+    const model::LlamaConfig& config = checkpoint->config();
+    const DType type = common_.chosen_dtype(checkpoint->exact_type());
+    const Machine machine = open_machine(machine_);
+    if (machine.flops <= 0 || machine.read_bandwidth <= 0) {
+      session.log().info("warning: --machine {}: the study timed no prefill or no decode; times are not known",
+                         machine_);
+    }
+    const model::RunShape shape{type, keep_, context_, session.threads()};
+    const CostModel cost(machine, Workload{.config = config,
+                                           .bytes_per_weight = static_cast<double>(size_of(type)),
+                                           .mlp_keep = keep_,
+                                           .context = static_cast<double>(context_)});
+    std::vector<Grid> grids;
+    for (int tensor = 1; tensor <= ranks_; ++tensor) {
+      if (ranks_ % tensor == 0) grids.push_back(plan(cost, shape, tensor));
+    }
+    if (session.world().is_root()) print(config, machine, cost, grids);
+    const Grid* best = best_of(grids, &Grid::perplexity);
+    if (best == nullptr) fail("{}", what_would_fit(machine, config, shape));
+    json results = {{"kind", "model"},
+                    {"machine", to_json(machine)},
+                    {"dtype", to_string(type)},
+                    {"program_bytes", program_bytes(machine)},
+                    {"grids", json::array()},
+                    {"best_for_perplexity", best->tensor},
+                    {"best_for_one_sequence", best_of(grids, &Grid::decode)->tensor}};
+    if (const double seconds = cost.factorization_seconds(ranks_); seconds > 0)
+      results["factorization_seconds"] = seconds;
+    for (const Grid& grid : grids) results["grids"].push_back(describe(grid));
+    return results;
+  }
+
+ private:
+  std::unique_ptr<model::Checkpoint> open_model() const {
+    if (shape_.empty()) return model::Checkpoint::open(model_);
+    return std::make_unique<model::RandomCheckpoint>(shape_, layers_, 0);
+  }
+
+  /// What a process takes before it holds a model: on a CPU this one's own memory; of a card 5 % for context and
+  /// libraries.
+  static double program_bytes(const Machine& machine) {
+    return machine.name == "measured" ? peak_memory_bytes() : 0.05 * machine.memory;
+  }
+
+  Grid plan(const CostModel& cost, const model::RunShape& shape, int tensor) const {
+    const int data = ranks_ / tensor;
+    const model::MemoryNeed need = model::largest_need(cost.workload().config, shape, tensor);
+    const double memory = need.total() + program_bytes(cost.machine());
+    const auto context = static_cast<double>(context_);
+    return {tensor,
+            data,
+            need,
+            memory,
+            memory <= cost.machine().memory,
+            1 / cost.decode_seconds(tensor),
+            data * context / cost.prefill_seconds(tensor, context),
+            data * context / cost.window_seconds(tensor)};
+  }
+
+  static const Grid* best_of(const std::vector<Grid>& grids, double Grid::*rate) {
+    const Grid* best = nullptr;
+    for (const Grid& grid : grids) {
+      if (grid.fits && (best == nullptr || grid.*rate > best->*rate)) best = &grid;
+    }
+    return best;
+  }
+
+  static json describe(const Grid& grid) {
+    return {{"kind", "model"},
+            {"tensor_parallel", grid.tensor},
+            {"data_parallel", grid.data},
+            {"memory_bytes", grid.memory},
+            {"weight_bytes", grid.need.weights},
+            {"cache_bytes", grid.need.cache},
+            {"activation_bytes", grid.need.activations},
+            {"fits", grid.fits},
+            {"decode_tokens_per_second", grid.decode},
+            {"prefill_tokens_per_second", grid.prefill},
+            {"perplexity_tokens_per_second", grid.perplexity}};
+  }
+
+  void print(const model::LlamaConfig& config, const Machine& machine, const CostModel& cost,
+             const std::vector<Grid>& grids) const {
+    fmt::print("{}, {} layers, on {} ranks of {} ({} each); all times are the model's, nothing is measured\n",
+               shape_.empty() ? model_ : shape_, config.layers, ranks_, machine.name, format_bytes(machine.memory));
+    fmt::print("{:<6} {:>13} {:>11} {:>10} {:>10} {:>11} {:>5} {:>12} {:>13} {:>15}\n", "kind", "tensor × data",
+               "memory", "weights", "cache", "activations", "fits", "one sequence", "prefill", "perplexity");
+    for (const Grid& grid : grids) {
+      fmt::print("{:<6} {:>13} {:>11} {:>10} {:>10} {:>11} {:>5} {:>8.1f} t/s {:>9.0f} t/s {:>11.0f} t/s\n", "model",
+                 fmt::format("{} × {}", grid.tensor, grid.data), format_bytes(grid.memory),
+                 format_bytes(grid.need.weights), format_bytes(grid.need.cache), format_bytes(grid.need.activations),
+                 grid.fits ? "yes" : "no", grid.decode, grid.prefill, grid.perplexity);
+    }
+    if (const double seconds = cost.factorization_seconds(ranks_); seconds > 0) {
+      fmt::print("model  factorization of the MLP: {}\n", format_seconds(seconds));
+    }
+    if (const Grid* best = best_of(grids, &Grid::perplexity)) {
+      fmt::print("model  most tokens of a perplexity: --tensor-parallel {}; quickest sequence: --tensor-parallel {}\n",
+                 best->tensor, best_of(grids, &Grid::decode)->tensor);
+    }
+    std::fflush(stdout);  // an error may follow
+  }
+
+  /// Says what is missing and names what would do: more ranks, a smaller archive.
+  std::string what_would_fit(const Machine& machine, const model::LlamaConfig& config, model::RunShape shape) const {
+    const auto memory = [&](int tensor) {
+      return model::largest_need(config, shape, tensor).total() + program_bytes(machine);
+    };
+    std::string text = fmt::format("it does not fit: a rank needs {} even where all {} share one copy, {} has {}",
+                                   format_bytes(memory(ranks_)), ranks_, machine.name, format_bytes(machine.memory));
+    int enough = ranks_;
+    while (enough <= most_ranks / 2 && memory(enough) > machine.memory) enough *= 2;
+    if (memory(enough) <= machine.memory) text += fmt::format("; use {} ranks", enough);
+    for (shape.mlp_keep = keep_ - 0.05; shape.mlp_keep > 0.04; shape.mlp_keep -= 0.05) {
+      if (memory(ranks_) > machine.memory) continue;
+      return text + fmt::format("; or compress the MLP (--keep {:.2f} would fit)", shape.mlp_keep);
+    }
+    return text + "; or shorten --context";
+  }
+
+  std::string model_, shape_;
+  std::optional<long> layers_;
+  int ranks_ = 1;
+  std::string machine_ = "h100";
+  double keep_ = 1;
+  long context_ = 2048;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_plan(CLI::App& app) { return std::make_unique<PlanCommand>(app); }
+
+}  // namespace hack::jobs

@@ -1,0 +1,277 @@
+#include "jobs/compression/compression.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+#include "comm/temporary_file.hpp"
+#include "kernels/config.hpp"
+#include "kernels/error.hpp"
+#include "model/calibration/layerwise_memory.hpp"
+#include "model/names.hpp"
+
+namespace hack::jobs {
+namespace {
+
+/// What a rank takes beside matrices, by measurement: the program, MPI and HDF5, and what the allocator keeps.
+constexpr index_t program_bytes = 112 << 20;
+
+svd::TileFormat format_of(const CompressionOptions& options) {
+  return {svd::parse_storage(options.storage), svd::parse_factor_type(options.factor_type), options.calibration.align};
+}
+
+/// Every tile the same share of its bytes; no spectra are needed for that.
+model::RankChoices even_ranks(const std::vector<svd::MatrixSource>& sources, const CompressionOptions& options) {
+  model::RankChoices choices;
+  for (const svd::MatrixSource& source : sources) {
+    const svd::TileGrid grid = options.stored().grid(source.rows, source.cols);
+    index_t numbers = 0;
+    for (index_t t = 0; t < grid.size(); ++t) numbers += grid.tile(t).full_rank();
+    const std::vector<float> sigma(static_cast<std::size_t>(numbers), 1.0f);
+    const std::vector<svd::MatrixSpectra> spectra = {{source.name, svd::tile_spectra(grid, sigma), 1.0}};
+    choices[source.name] =
+        svd::allocate(options.rule.value, spectra, {svd::AllocationMode::even, format_of(options)}).choices.front();
+  }
+  return choices;
+}
+
+/// Of what is compressed how: a journal of other text or ranks is no beginning of this run.
+comm::Hash hash_of(const model::TokenWindows& windows, const model::RankChoices& ranks) {
+  comm::Hash hash;
+  hash.add(windows.context);
+  hash.add(std::as_bytes(std::span(windows.ids)));
+  for (const auto& [name, choices] : ranks) {
+    hash.add(name);
+    for (const svd::TileChoice& choice : choices) {
+      hash.add(static_cast<index_t>(choice.kind));
+      hash.add(static_cast<index_t>(choice.rank));
+    }
+  }
+  return hash;
+}
+
+}  // namespace
+
+Compressor::Compressor(Session& session, const model::Checkpoint& checkpoint, DType type)
+    : session_(session), checkpoint_(checkpoint), type_(type), queue_(session.threads()) {}
+
+Compressed Compressor::run(const CompressionOptions& options, const std::filesystem::path& output,
+                           FinishedSteps steps) {
+  options.check();
+  validate(session_.options().device != "cuda" || options.layerwise(type_).refine.has_value(),
+           "of a compression, only refinement runs on a GPU; add --refine STEPS, or use --device cpu");
+  { const comm::TemporaryFile unwritable_places_are_errors_now(output); }
+  const auto start = std::chrono::steady_clock::now();
+  const Task task{options,
+                  output,
+                  {HACK_VERSION, checkpoint_.fingerprint(), nlohmann::json(checkpoint_.config()).dump(),
+                   options.calibration.method, options.describe().dump()},
+                  steps};
+  Compressed result = options.calibration.is_plain() ? run_plain(task) : run_layerwise(task);
+  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return result;
+}
+
+Compressed Compressor::run_plain(const Task& task) {
+  comm::Hash batches;  // how matrices are cut into steps
+  if (task.options.memory > 0) {
+    batches.add(task.options.memory);
+    batches.add(index_t{queue_.threads()});
+  }
+  const std::unique_ptr<comm::Journal> journal = open_journal(task, batches);
+  Progress progress(session_.log(), "compress", "tiles");
+  const index_t memory = task.options.memory;
+  validate(memory == 0 || memory > program_bytes, "--memory {} is less than the program itself takes ({})",
+           format_bytes(static_cast<double>(memory)), format_bytes(static_cast<double>(program_bytes)));
+  svd::CompressOptions stored = task.options.stored();
+  stored.values_type = checkpoint_.exact_type();
+  svd::CompressReport report = svd::compress(
+      session_.world(), queue_, sources(task.options), stored, task.header, task.output,
+      [&](index_t done, index_t total) { progress.update(done, total); }, journal.get(),
+      memory == 0 ? 0 : memory - program_bytes);
+  if (journal) journal->remove();
+  return {.matrices = std::move(report.matrices),
+          .total = report.total,
+          .phases = {{"reading", report.seconds_reading},
+                     {"factorizing", report.seconds_factorizing},
+                     {"writing", report.seconds_writing}},
+          .idle_shares = std::move(report.idle_shares),
+          .memory_bound = static_cast<double>(report.memory + program_bytes)};
+}
+
+Compressed Compressor::run_layerwise(const Task& task) {
+  const CompressionOptions& options = task.options;
+  const CalibrationOptions& calibration = options.calibration;
+  const model::TokenWindows windows =
+      model::cut_windows(tokens(calibration), calibration.context, 0, calibration.windows);
+  Compressed result;
+  const std::filesystem::path folder = absolute(task.output).parent_path();
+  const Ranks ranks = allocate_ranks(options, folder, result.predicted_loss);
+  const std::unique_ptr<comm::Journal> journal = open_journal(task, hash_of(windows, ranks));
+  Progress progress(session_.log(), "compress", "layers");
+  model::LayerwiseOptions layerwise = options.layerwise(type_);
+  layerwise.statistics_folder = folder;
+  if (layerwise.refine && session_.device() == Device::cuda) {
+    session_.take_gpu();
+    if (!gpu_) gpu_ = std::make_unique<Queue<Device::cuda>>(session_.threads());
+    layerwise.gpu = gpu_.get();
+  }
+  model::LayerwiseReport report = model::compress_layerwise(
+      session_.world(), queue_, checkpoint_, windows, layerwise, ranks, task.header, task.output,
+      [&](index_t done, index_t total) { progress.update(done, total); }, journal.get());
+  if (journal) journal->remove();
+  result.matrices = std::move(report.matrices);
+  result.total = report.total;
+  result.weighted = std::move(report.weighted);
+  result.refined = std::move(report.refined);
+  result.phases = std::move(report.seconds);
+  const model::LayerwiseRun run{windows.count(), windows.context, session_.world().size(), queue_.threads()};
+  result.memory_bound = model::layerwise_memory(checkpoint_.config(), layerwise, run) + program_bytes;
+  return result;
+}
+
+std::unique_ptr<comm::Journal> Compressor::open_journal(const Task& task, comm::Hash contents) const {
+  if (task.steps == FinishedSteps::forgotten) return nullptr;
+  const svd::ArchiveHeader& header = task.header;
+  for (const std::string& part : {header.program_version, header.model_fingerprint, header.options}) contents.add(part);
+  contents.add(std::string(to_string(type_)));
+  std::filesystem::path folder = task.output;
+  folder += ".parts";
+  auto journal = std::make_unique<comm::Journal>(session_.world(), folder, contents.digits(),
+                                                 task.steps == FinishedSteps::resumed);
+  if (journal->steps() > 0) {
+    session_.log().info("resume: {} steps are finished already ({})", journal->steps(), folder.string());
+  }
+  return journal;
+}
+
+/// Shares a budget out over matrices and tiles; nothing where each matrix gets its own by the rank rule.
+Compressor::Ranks Compressor::allocate_ranks(const CompressionOptions& options, const std::filesystem::path& folder,
+                                             double& predicted_loss) {
+  const std::string& allocation = options.calibration.allocation;
+  if (options.rule.kind != svd::RankRule::Kind::keep || allocation == "uniform") return {};
+  if (allocation == "even") return even_ranks(sources(options), options);
+  const std::vector<model::MatrixSensitivity> measured = sensitivities(options, folder);
+  svd::Allocation shares = svd::allocate(options.rule.value, spectra_of(measured), allocation_options(options));
+  predicted_loss = shares.predicted_loss;
+  Ranks ranks;
+  for (std::size_t m = 0; m < measured.size(); ++m) ranks[measured[m].name] = std::move(shares.choices[m]);
+  return ranks;
+}
+
+std::vector<model::MatrixSensitivity> Compressor::sensitivities(const CompressionOptions& options,
+                                                                const std::filesystem::path& folder) {
+  const CalibrationOptions& calibration = options.calibration;
+  const model::TokenWindows windows = model::cut_windows(tokens(calibration), calibration.context, 0,
+                                                         std::min(calibration.windows, calibration.allocation_windows));
+  const model::LayerwiseOptions layerwise = options.layerwise(type_);
+  const model::SensitivityOptions how{.storage = layerwise.storage,
+                                      .weighting = layerwise.weighting,
+                                      .linears = layerwise.linears,
+                                      .token_power = layerwise.token_power,
+                                      .type = type_,
+                                      .folder = folder};
+  Progress progress(session_.log(), "measure losses", "layers");
+  return model::measure_sensitivities(session_.world(), queue_, checkpoint_, windows, probe(options), how,
+                                      [&](index_t done, index_t total) { progress.update(done, total); });
+}
+
+model::TokenWindows Compressor::probe(const CompressionOptions& options) {
+  const CalibrationOptions& calibration = options.calibration;
+  const std::vector<int>& ids = tokens(calibration);
+  const index_t last = std::ssize(ids) / calibration.context - 1;
+  model::TokenWindows probe = model::cut_windows(ids, calibration.context, std::max<index_t>(last, 0), 1);
+  probe.context = std::min<index_t>(probe.context, calibration.allocation_tokens);
+  probe.ids.resize(static_cast<std::size_t>(probe.context));
+  return probe;
+}
+
+index_t Compressor::largest_rank(const CompressionOptions& options) const {
+  index_t rank = 0;
+  for (const svd::MatrixSource& source : sources(options)) {
+    rank = std::max(rank, options.stored().grid(source.rows, source.cols).max_rank());
+  }
+  return rank;
+}
+
+index_t Compressor::bytes_dense(const CompressionOptions& options) const {
+  index_t bytes = 0;
+  for (const svd::MatrixSource& source : sources(options)) {
+    bytes += svd::dense_bytes(source.rows, source.cols, svd::parse_factor_type(options.factor_type));
+  }
+  return bytes;
+}
+
+/// The selected matrices of every layer in order.
+std::vector<svd::MatrixSource> Compressor::sources(const CompressionOptions& options) const {
+  std::vector<svd::MatrixSource> sources;
+  for (index_t layer = 0; layer < checkpoint_.config().layers; ++layer) {
+    for (const std::size_t linear : options.linears()) {
+      const std::string name = model::layer_prefix(layer) + std::string(model::linear_names[linear].path) + ".weight";
+      const model::TensorInfo info = checkpoint_.info(name);
+      sources.push_back({name, info.rows, info.cols, [this, name](index_t row, index_t col, MatrixView<float> out) {
+                           checkpoint_.read(name, row, col, out);
+                         }});
+    }
+  }
+  return sources;
+}
+
+const std::vector<int>& Compressor::tokens(const CalibrationOptions& options) {
+  if (tokens_.empty() || texts_ != options.texts) {
+    tokens_ = options.read_tokens(session_.world(), checkpoint_);
+    texts_ = options.texts;
+  }
+  return tokens_;
+}
+
+std::vector<svd::MatrixSpectra> spectra_of(const std::vector<model::MatrixSensitivity>& measured) {
+  std::vector<svd::MatrixSpectra> spectra;
+  for (const model::MatrixSensitivity& matrix : measured) {
+    spectra.push_back({matrix.name, svd::tile_spectra(matrix.grid, matrix.sigma), matrix.weight()});
+  }
+  return spectra;
+}
+
+svd::AllocationOptions allocation_options(const CompressionOptions& options) {
+  return {.format = format_of(options), .floor = options.calibration.floor};
+}
+
+nlohmann::json describe(const svd::CompressionSummary& summary) {
+  return {{"keep", summary.keep()},
+          {"bytes_factors", summary.bytes_factors},
+          {"bytes_dense", summary.bytes_dense},
+          {"relative_error", summary.relative_error()},
+          {"tiles", summary.tiles},
+          {"dense_tiles", summary.dense_tiles},
+          {"rank_min", summary.min_rank},
+          {"rank_mean", summary.mean_rank},
+          {"rank_max", summary.max_rank}};
+}
+
+nlohmann::json describe(const Compressed& compressed) {
+  nlohmann::json results = describe(compressed.total);
+  results["seconds"] = compressed.seconds;
+  results["tiles_per_second"] = static_cast<double>(compressed.total.tiles) / compressed.seconds;
+  for (const auto& [phase, seconds] : compressed.phases) results["seconds_" + phase] = seconds;
+  if (!compressed.idle_shares.empty()) results["idle_shares"] = compressed.idle_shares;
+  if (compressed.memory_bound > 0) results["memory_bound_bytes"] = compressed.memory_bound;
+  results["matrices"] = nlohmann::json::array();
+  for (std::size_t m = 0; m < compressed.matrices.size(); ++m) {
+    nlohmann::json entry = describe(compressed.matrices[m]);
+    entry["name"] = compressed.matrices[m].name;
+    if (m < compressed.weighted.size()) {
+      const model::WeightedSummary& weighted = compressed.weighted[m];
+      entry["weighted_relative_error"] = std::sqrt(weighted.error / weighted.energy);
+      entry["weighted_relative_error_predicted"] = std::sqrt(weighted.predicted / weighted.energy);
+    }
+    results["matrices"].push_back(std::move(entry));
+  }
+  for (const svd::RefineReport& layer : compressed.refined) {
+    results["refined"].push_back(
+        {{"loss_before", layer.loss_before}, {"loss_after", layer.loss_after}, {"best_step", layer.best_step}});
+  }
+  return results;
+}
+
+}  // namespace hack::jobs

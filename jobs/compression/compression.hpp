@@ -1,0 +1,109 @@
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "comm/hash.hpp"
+#include "comm/journal.hpp"
+#include "jobs/compression/compression_options.hpp"
+#include "jobs/session/session.hpp"
+#include "kernels/queue.hpp"
+#include "model/calibration/layerwise_compression.hpp"
+#include "model/calibration/loss_sensitivity.hpp"
+#include "model/calibration/token_windows.hpp"
+#include "model/checkpoint/checkpoint.hpp"
+#include "svd/allocation.hpp"
+#include "svd/compress.hpp"
+
+namespace hack::jobs {
+
+/// An archive that was written, and how that went. The same on every rank.
+struct Compressed {
+  std::vector<svd::CompressionSummary> matrices;
+  svd::CompressionSummary total;
+  std::vector<model::WeightedSummary> weighted;  ///< of the same matrices; nothing without a text
+  std::vector<svd::RefineReport> refined;        ///< of each layer; nothing without refinement
+  double predicted_loss = 0;                     ///< of ranks chosen by measured loss
+  std::map<std::string, double> phases;          ///< seconds of each, of the rank that took longest
+  std::vector<double> idle_shares;               ///< of each rank's time; nothing with a text
+  double memory_bound = 0;                       ///< bytes that a rank takes at most, by formula; likewise
+  double seconds = 0;
+};
+
+/// What becomes of the steps that a run has finished when it is killed: nothing; they stay beside the archive; they
+/// stay, and those of the run before are taken up.
+enum class FinishedSteps { forgotten, kept, resumed };
+
+/// Compresses a model into archives, any number of times. Collective: ranks make the same calls.
+class Compressor {
+ public:
+  /// The references outlive this. `type`: what weights are held in.
+  Compressor(Session& session, const model::Checkpoint& checkpoint, DType type);
+
+  /// Writes one archive. Measured losses are kept in its folder, where the next run with the same text finds them;
+  /// finished steps, until it is whole, in `output` + ".parts". An Error where options contradict each other, a text is
+  /// unfit or the steps are another run's; nothing is left behind then.
+  Compressed run(const CompressionOptions& options, const std::filesystem::path& output,
+                 FinishedSteps steps = FinishedSteps::forgotten);
+
+  /// What compressing each matrix by itself costs, to share out budgets. From the file in `folder`, where it is there.
+  std::vector<model::MatrixSensitivity> sensitivities(const CompressionOptions& options,
+                                                      const std::filesystem::path& folder);
+
+  /// The window on which losses are measured: the last whole one of the texts, the same however many calibrate.
+  model::TokenWindows probe(const CompressionOptions& options);
+
+  const model::Checkpoint& checkpoint() const { return checkpoint_; }
+  DType type() const { return type_; }
+
+  /// Full rank of the largest tile.
+  index_t largest_rank(const CompressionOptions& options) const;
+
+  /// What the selected matrices take as dense numbers of the factor type.
+  index_t bytes_dense(const CompressionOptions& options) const;
+
+ private:
+  using Ranks = model::RankChoices;
+
+  /// One archive on its way.
+  struct Task {
+    const CompressionOptions& options;
+    const std::filesystem::path& output;
+    svd::ArchiveHeader header;
+    FinishedSteps steps;
+  };
+
+  Compressed run_plain(const Task& task);
+  Compressed run_layerwise(const Task& task);
+  /// Nothing where finished steps are to be forgotten. `contents`: what decides over the numbers beside the header.
+  std::unique_ptr<comm::Journal> open_journal(const Task& task, comm::Hash contents) const;
+  Ranks allocate_ranks(const CompressionOptions& options, const std::filesystem::path& folder, double& predicted_loss);
+  std::vector<svd::MatrixSource> sources(const CompressionOptions& options) const;
+  const std::vector<int>& tokens(const CalibrationOptions& options);
+
+  Session& session_;
+  const model::Checkpoint& checkpoint_;
+  DType type_;
+  Queue<Device::cpu> queue_;
+  std::unique_ptr<Queue<Device::cuda>> gpu_;  // for refinement, where there is one
+  std::vector<std::string> texts_;            // that tokens_ come from
+  std::vector<int> tokens_;
+};
+
+/// The measured spectra with their weights; they point into `measured`.
+std::vector<svd::MatrixSpectra> spectra_of(const std::vector<model::MatrixSensitivity>& measured);
+
+/// How ranks are shared out by measured loss.
+svd::AllocationOptions allocation_options(const CompressionOptions& options);
+
+/// A report's entry of one matrix, or of all.
+nlohmann::json describe(const svd::CompressionSummary& summary);
+/// The whole report of one archive.
+nlohmann::json describe(const Compressed& compressed);
+
+}  // namespace hack::jobs

@@ -1,0 +1,120 @@
+#include "jobs/compression/compression_options.hpp"
+
+#include <algorithm>
+
+#include "kernels/error.hpp"
+#include "model/names.hpp"
+
+namespace hack::jobs {
+
+void CompressionOptions::add_to(CLI::App& app) {
+  app.add_option("--mode", mode, "tile, or full: one SVD for each whole matrix")
+      ->check(CLI::IsMember({"tile", "full"}))
+      ->capture_default_str();
+  app.add_option(
+         "--tile", tile,
+         "Rows and columns of a tile, or rows x columns as in 128x512; a size above the matrix's means all of it")
+      ->check(CLI::Validator(
+          [](const std::string& text) {
+            try {
+              svd::parse_tile_shape(text);
+            } catch (const Error& error) {
+              return std::string(error.what());
+            }
+            return std::string();
+          },
+          "SIZE"))
+      ->capture_default_str();
+  app.add_option("--matrices", matrices, "Which ones: a list of q, k, v, o, gate, up, down; or all")
+      ->delimiter(',')
+      ->capture_default_str();
+  app.add_option("--factor-type", factor_type, "Number type the factors are stored in")
+      ->check(CLI::IsMember({"f32", "bf16", "f16", "int8"}))
+      ->capture_default_str();
+  app.add_option("--storage", storage,
+                 "pivoted: a tile of rank k as k of its rows and the others' coefficients, k(h + w - k) numbers; "
+                 "factors: U and V, k(h + w) numbers")
+      ->check(CLI::IsMember({"pivoted", "factors"}))
+      ->capture_default_str();
+  app.add_option("--memory", memory,
+                 "What each rank may take of it, as 800M or 2G (--method plain): batches of matrices are as large as "
+                 "that allows. By default as small as serves")
+      ->transform(CLI::AsSizeValue(false));
+  calibration.add_to(app);
+}
+
+void CompressionOptions::check() const {
+  calibration.check();
+  validate(!stored().keeps_vectors() || calibration.is_plain(),
+           "--max-rank keeps the vectors of --method plain, of which all ranks are slices (given: --method {}, whose "
+           "factors depend on the rank); give --method plain, or a rank rule",
+           calibration.method);
+  validate(memory == 0 || calibration.is_plain(),
+           "--memory bounds --method plain alone (given: --method {}); leave it out, or give --method plain",
+           calibration.method);
+  const std::vector<std::size_t> chosen = linears();
+  if (calibration.refine == 0) return;
+  for (std::size_t l = 0; l < model::linear_names.size(); ++l) {
+    const std::string_view name = model::linear_names[l].short_name;
+    const bool is_mlp = name == "gate" || name == "up" || name == "down";
+    validate(!is_mlp || std::count(chosen.begin(), chosen.end(), l) > 0,
+             "--refine {} needs gate, up and down among --matrices ({} is missing): it fits a whole MLP; add it, or "
+             "leave --refine out",
+             calibration.refine, name);
+  }
+}
+
+svd::CompressOptions CompressionOptions::stored() const {
+  svd::CompressOptions how{svd::parse_tile_mode(mode), svd::parse_tile_shape(tile), rule,
+                           svd::parse_factor_type(factor_type), svd::parse_storage(storage)};
+  if (how.keeps_vectors()) {
+    how.factor_type = DType::f32;
+    how.storage = svd::Storage::factors;
+  }
+  return how;
+}
+
+std::vector<std::size_t> CompressionOptions::linears() const {
+  std::vector<std::size_t> linears;
+  const bool all = matrices == std::vector<std::string>{"all"};
+  for (std::size_t l = 0; l < model::linear_names.size(); ++l) {
+    if (all || std::count(matrices.begin(), matrices.end(), model::linear_names[l].short_name) > 0) {
+      linears.push_back(l);
+    }
+  }
+  for (const std::string& name : matrices) {
+    const bool known = all || std::any_of(model::linear_names.begin(), model::linear_names.end(),
+                                          [&](const auto& linear) { return linear.short_name == name; });
+    validate(known, "--matrices: unknown matrix '{}' (known: q, k, v, o, gate, up, down; all alone for all of them)",
+             name);
+  }
+  return linears;
+}
+
+model::LayerwiseOptions CompressionOptions::layerwise(DType type) const {
+  model::LayerwiseOptions options{.storage = stored(), .linears = linears(), .type = type};
+  calibration.apply_to(options);
+  const svd::FactorType stored_as = options.storage.factor_type;
+  const bool rounds = stored_as != DType::f32 && !stored_as.has_scales();
+  if (options.weighting.refit && rounds && options.storage.storage == svd::Storage::factors) {
+    options.weighting.rounding = stored_as.widened();
+  }
+  return options;
+}
+
+nlohmann::json CompressionOptions::describe() const {
+  const svd::TileShape shape = svd::parse_tile_shape(tile);
+  nlohmann::json how = {{"method", calibration.method},
+                        {"mode", mode},
+                        {"tile", shape.height},
+                        {"matrices", matrices},
+                        {std::string(to_string(rule.kind)), rule.value},
+                        {"factor-type", to_string(stored().factor_type)},
+                        {"storage", to_string(stored().storage)}};
+  if (shape.width != shape.height) how["tile-width"] = shape.width;
+  if (!calibration.is_plain()) how.update(calibration.describe(rule.kind == svd::RankRule::Kind::keep));
+  if (target_loss) how["target-loss"] = *target_loss;
+  return how;
+}
+
+}  // namespace hack::jobs

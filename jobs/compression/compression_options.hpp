@@ -1,0 +1,44 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "jobs/compression/calibration_options.hpp"
+#include "model/calibration/layerwise_compression.hpp"
+#include "svd/archive_info.hpp"
+
+namespace hack::jobs {
+
+/// What a compression is asked for: which matrices, how they are stored, and what their factors are fitted to.
+struct CompressionOptions {
+  std::string mode = "tile";
+  std::string tile = "128";
+  std::vector<std::string> matrices = {"gate", "up", "down"};
+  svd::RankRule rule;
+  std::string factor_type = "bf16";
+  std::string storage = "pivoted";
+  CalibrationOptions calibration;
+  std::optional<double> target_loss;  ///< that the rank rule was found for
+  index_t memory = 0;                 ///< bytes a rank may take; 0: as little as serves
+
+  /// Adds all but the rank rule, which is every subcommand's own.
+  void add_to(CLI::App& app);
+
+  /// An Error, naming the option, where options contradict each other or a text is missing.
+  void check() const;
+
+  /// Vectors that are kept for other ranks are stored as they are found: f32, as factors.
+  svd::CompressOptions stored() const;
+  /// Numbers in `linear_names` of the matrices.
+  std::vector<std::size_t> linears() const;
+  model::LayerwiseOptions layerwise(DType type) const;
+
+  /// What decides the numbers in an archive: nothing else may, neither ranks nor threads nor where files lie.
+  nlohmann::json describe() const;
+};
+
+}  // namespace hack::jobs

@@ -1,0 +1,73 @@
+#include "jobs/compression/model_files.hpp"
+
+#include <fstream>
+#include <iterator>
+
+#include "comm/collectives.hpp"
+#include "kernels/error.hpp"
+#include "model/tokenizer/tokenizer.hpp"
+
+namespace hack::jobs {
+
+ModelFiles::ModelFiles(const std::string& model, const std::string& archive, const SelectionOptions& selection,
+                       int threads)
+    : checkpoint_(model::Checkpoint::open(model)) {
+  const std::optional<svd::RankRule> rule = selection.rule();
+  validate(!rule || !archive.empty(), "--{} chooses ranks of an --archive, but none is given",
+           rule ? to_string(rule->kind) : "");
+  if (archive.empty()) return;
+  archive_.emplace(archive);
+  const std::string& made_from = archive_->info().header.model_fingerprint;
+  validate(made_from == checkpoint_->fingerprint(),
+           "--archive {}: made from another model (its fingerprint is {}, that of {} is {}); give the model it was "
+           "made from, or compress this one",
+           archive, made_from, model, checkpoint_->fingerprint());
+  if (rule) selected_.emplace(*archive_, *rule, selection.format(), threads);
+}
+
+const svd::FactorSource* ModelFiles::factors() const {
+  if (selected_) return &*selected_;
+  return archive_ ? &*archive_ : nullptr;
+}
+
+double dense_bytes(const model::Checkpoint& checkpoint, DType type) {
+  double bytes = 0;
+  for (const std::string& name : checkpoint.names()) {
+    const model::TensorInfo info = checkpoint.info(name);
+    bytes += static_cast<double>(info.rows) * static_cast<double>(info.cols) * static_cast<double>(size_of(type));
+  }
+  return bytes;
+}
+
+void add_model_options(CLI::App& app, std::string& model, std::string& archive) {
+  app.add_option("MODEL", model, "Hugging Face directory or .gguf file")->required();
+  app.add_option("--archive", archive, "Take the matrices it holds from this factor archive");
+}
+
+std::string read_text(const std::string& option, const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  validate(file.good(), "{} {}: cannot be read (no such file, or no permission)", option, path);
+  std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  validate(!file.bad(), "{} {}: cannot be read to its end", option, path);
+  return text;
+}
+
+Encoded encode_on_root(const comm::Communicator& world, const model::Checkpoint& checkpoint, const std::string& origin,
+                       const std::string& text) {
+  std::vector<int> ids;
+  std::vector<int> bos;
+  if (world.is_root()) {
+    const model::Tokenizer tokenizer = checkpoint.tokenizer();
+    try {
+      ids = tokenizer.encode(text, model::AddSpecial::yes);
+    } catch (const Error& error) {
+      fail("{}: {}", origin, error.what());
+    }
+    if (tokenizer.bos()) bos.push_back(*tokenizer.bos());
+  }
+  comm::broadcast(world, ids);
+  comm::broadcast(world, bos);
+  return {std::move(ids), bos.empty() ? std::nullopt : std::optional(bos.front())};
+}
+
+}  // namespace hack::jobs

@@ -1,0 +1,61 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "comm/communicator.hpp"
+#include "jobs/session/log.hpp"
+#include "jobs/compression/selection.hpp"
+#include "model/checkpoint/checkpoint.hpp"
+#include "model/linear_layer.hpp"
+#include "svd/factor_archive.hpp"
+
+namespace hack::jobs {
+
+/// A model as named on the command line: the checkpoint, and with --archive the factors of its compressed matrices.
+class ModelFiles {
+ public:
+  /// Opens both on this rank. An Error if the archive was made from another model. Where `selection` has a rank rule,
+  /// factors are what that takes of the archive's vectors; `threads` make them.
+  ModelFiles(const std::string& model, const std::string& archive, const SelectionOptions& selection = {},
+             int threads = 1);
+  /// A checkpoint that is no file.
+  explicit ModelFiles(std::unique_ptr<model::Checkpoint> checkpoint) : checkpoint_(std::move(checkpoint)) {}
+
+  const model::Checkpoint& checkpoint() const { return *checkpoint_; }
+  const svd::FactorArchive* archive() const { return archive_ ? &*archive_ : nullptr; }
+  model::WeightSource source(DType type) const { return {*checkpoint_, factors(), type}; }
+
+ private:
+  const svd::FactorSource* factors() const;
+
+  std::unique_ptr<model::Checkpoint> checkpoint_;
+  std::optional<svd::FactorArchive> archive_;
+  std::optional<svd::SelectedFactors> selected_;  // of the archive
+};
+
+/// Bytes of all weights of a model, dense in `type`.
+double dense_bytes(const model::Checkpoint& checkpoint, DType type);
+
+/// Adds the options MODEL and --archive.
+void add_model_options(CLI::App& app, std::string& model, std::string& archive);
+
+/// The text of a file. An Error if it cannot be read.
+std::string read_text(const std::string& option, const std::string& path);
+
+/// Tokens of a text, with the BOS rule of the model.
+struct Encoded {
+  std::vector<int> ids;
+  std::optional<int> bos;
+};
+
+/// Encodes on rank 0; all ranks get the ids. `origin` (an option and its value) begins the Error where the text is not
+/// UTF-8.
+Encoded encode_on_root(const comm::Communicator& world, const model::Checkpoint& checkpoint, const std::string& origin,
+                       const std::string& text);
+
+}  // namespace hack::jobs

@@ -1,0 +1,107 @@
+#include "jobs/compression/selection.hpp"
+
+#include <chrono>
+#include <fstream>
+
+#include "comm/temporary_file.hpp"
+#include "kernels/config.hpp"
+#include "kernels/error.hpp"
+#include "model/names.hpp"
+
+namespace hack::jobs {
+namespace {
+
+/// The matrices of an archive in the order in which `compress` writes them.
+std::vector<std::string> names_in_order(const svd::FactorArchive& archive, const CompressionOptions& options) {
+  std::vector<std::string> names;
+  for (index_t layer = 0; std::ssize(names) < std::ssize(archive.matrices()); ++layer) {
+    const std::size_t before = names.size();
+    for (const std::size_t linear : options.linears()) {
+      std::string name = model::layer_prefix(layer) + std::string(model::linear_names[linear].path) + ".weight";
+      if (archive.contains(name)) names.push_back(std::move(name));
+    }
+    validate(names.size() > before, "{}: holds other matrices than it says; compress the model again",
+             archive.path().string());
+  }
+  return names;
+}
+
+}  // namespace
+
+void SelectionOptions::add_to(CLI::App& app) {
+  const std::string group = "Ranks, of an --archive made with --max-rank";
+  auto* by_share = app.add_option("--topk", topk, "This share of each tile's singular values")
+                       ->check(CLI::Range(0.0, 1.0))
+                       ->group(group);
+  auto* by_budget = app.add_option("--keep", keep, "A budget: this share of each matrix's dense bytes")
+                        ->check(CLI::Range(0.0, 1.0))
+                        ->group(group);
+  auto* by_error = app.add_option("--tolerance", tolerance, "As few as leave out at most this share of the tile's norm")
+                       ->check(CLI::NonNegativeNumber)
+                       ->group(group);
+  by_share->excludes(by_budget)->excludes(by_error);
+  by_budget->excludes(by_error);
+  app.add_option("--factor-type", factor_type, "Number type the chosen factors are rounded to")
+      ->check(CLI::IsMember({"f32", "bf16", "f16", "int8"}))
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--storage", storage, "How they are held: pivoted or factors; see compress")
+      ->check(CLI::IsMember({"pivoted", "factors"}))
+      ->capture_default_str()
+      ->group(group);
+}
+
+std::optional<svd::RankRule> SelectionOptions::rule() const {
+  using Kind = svd::RankRule::Kind;
+  if (topk) return svd::RankRule{Kind::topk, *topk};
+  if (keep) return svd::RankRule{Kind::keep, *keep};
+  if (tolerance) return svd::RankRule{Kind::tolerance, *tolerance};
+  return std::nullopt;
+}
+
+svd::TileFormat SelectionOptions::format() const {
+  return {svd::parse_storage(storage), svd::parse_factor_type(factor_type)};
+}
+
+bool is_archive(const std::string& path) {
+  constexpr std::string_view signature = "\x89HDF\r\n\x1a\n";
+  std::ifstream file(path, std::ios::binary);
+  char start[8] = {};
+  return file.read(start, sizeof(start)) && std::string_view(start, sizeof(start)) == signature;
+}
+
+CompressionOptions selection_options(const svd::FactorArchive& vectors, const CompressionOptions& wanted) {
+  CompressionOptions options = wanted;
+  options.calibration = {};
+  options.calibration.method = "plain";
+  const svd::ArchiveInfo& info = vectors.info();
+  options.mode = to_string(info.compression.mode);
+  options.tile = to_string(info.compression.tile);
+  const nlohmann::json how = nlohmann::json::parse(info.header.options, nullptr, false);
+  const auto matrices = how.is_object() ? how.find("matrices") : how.end();
+  validate(how.is_object() && matrices != how.end() && matrices->is_array() &&
+               std::all_of(matrices->begin(), matrices->end(), [](const auto& name) { return name.is_string(); }),
+           "{}: does not say which matrices it was made of; compress the model again", vectors.path().string());
+  options.matrices = matrices->get<std::vector<std::string>>();
+  return options;
+}
+
+Compressed compress_archive(const Session& session, const svd::FactorArchive& vectors,
+                            const CompressionOptions& options, const std::filesystem::path& output) {
+  { const comm::TemporaryFile unwritable_places_are_errors_now(output); }
+  const auto start = std::chrono::steady_clock::now();
+  const svd::CompressOptions stored = options.stored();
+  const svd::SelectedFactors factors(vectors, stored.rule, {stored.storage, stored.factor_type}, session.threads());
+  const svd::ArchiveHeader& made = vectors.info().header;
+  const std::vector<std::string> names = names_in_order(vectors, options);
+  svd::write_selection(session.world(), factors, names,
+                       {HACK_VERSION, made.model_fingerprint, made.model, made.method, options.describe().dump()},
+                       output);
+  Compressed result;
+  for (const std::string& name : names) result.matrices.push_back(factors.summary(name));
+  result.total = svd::total_of(result.matrices);
+  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return result;
+}
+
+}  // namespace hack::jobs

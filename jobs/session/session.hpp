@@ -1,0 +1,79 @@
+#pragma once
+
+#include <string>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "comm/communicator.hpp"
+#include "jobs/session/log.hpp"
+#include "jobs/session/options.hpp"
+
+namespace hack::jobs {
+
+/// One run of a subcommand: its ranks, threads, messages, and the report at its end.
+class Session {
+ public:
+  explicit Session(const CommonOptions& options);
+
+  const comm::Communicator& world() const { return world_; }
+  const CommonOptions& options() const { return options_; }
+  const Log& log() const { return log_; }
+  int threads() const { return threads_; }
+  Device device() const { return device_; }
+  /// Gives each rank its GPU and says which, once. Collective.
+  void take_gpu();
+  /// PCI address of this rank's GPU; empty until taken.
+  const std::string& gpu_address() const { return gpu_address_; }
+
+  /// Adds to `results` what every report has: seconds of the whole run and peak memory. Writes the file of --report on
+  /// rank 0, whole or not at all. Collective.
+  void finish(const CLI::App& command, nlohmann::json results);
+
+ private:
+  const CommonOptions& options_;
+  comm::Communicator world_;
+  Device device_;
+  std::string gpu_;  // of rank 0; empty until taken
+  std::string gpu_address_;
+  std::string gpu_libraries_;
+  Log log_;
+  int threads_;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+/// A subcommand: binds its options when made, works in run().
+class Command {
+ public:
+  Command(CLI::App& parent, const char* name, const char* description)
+      : app_(*parent.add_subcommand(name, description)) {}
+  virtual ~Command() = default;
+  Command(const Command&) = delete;
+  Command& operator=(const Command&) = delete;
+
+  const CLI::App& app() const { return app_; }
+  const CommonOptions& common() const { return common_; }
+  /// Does the work on all ranks, prints the answer on rank 0, returns the report's `results`.
+  virtual nlohmann::json run(Session& session) = 0;
+
+ protected:
+  CLI::App& app_;
+  CommonOptions common_;
+};
+
+/// Calls body.template operator()<D>() with the device chosen at run time as template argument: the one place where the
+/// option becomes a type. For those who have taken their GPU.
+template <class Body>
+auto with_device(Device device, Body&& body) {
+  if (device == Device::cuda) return body.template operator()<Device::cuda>();
+  return body.template operator()<Device::cpu>();
+}
+
+/// The same on the session's device; takes the GPU first. Collective over all ranks.
+template <class Body>
+auto with_device(Session& session, Body&& body) {
+  if (session.device() == Device::cuda) session.take_gpu();
+  return with_device(session.device(), std::forward<Body>(body));
+}
+
+}  // namespace hack::jobs

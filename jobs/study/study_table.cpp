@@ -1,0 +1,235 @@
+#include "jobs/study/study_table.hpp"
+
+#include <algorithm>
+#include <fstream>
+#include <map>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "comm/temporary_file.hpp"
+#include "jobs/session/log.hpp"
+#include "kernels/error.hpp"
+
+namespace hack::jobs {
+namespace {
+
+using nlohmann::json;
+
+constexpr const char* columns[] = {"kind",
+                                   "phase",
+                                   "slice",
+                                   "shape",
+                                   "ranks",
+                                   "nodes",
+                                   "threads",
+                                   "cores",
+                                   "tensor_parallel",
+                                   "unit",
+                                   "work",
+                                   "repeats",
+                                   "seconds",
+                                   "seconds_min",
+                                   "seconds_max",
+                                   "rate",
+                                   "speedup",
+                                   "efficiency",
+                                   "base_ranks",
+                                   "compute_seconds",
+                                   "communication_seconds",
+                                   "wait_seconds",
+                                   "input_seconds",
+                                   "imbalance",
+                                   "peak_memory_bytes",
+                                   "joules",
+                                   "joules_per_token",
+                                   "weight_bytes",
+                                   "serial_share",
+                                   "measured_seconds",
+                                   "error",
+                                   "perplexity_tokens_per_second",
+                                   "prefill_tokens_per_second",
+                                   "decode_tokens_per_second",
+                                   "factorization_seconds"};
+
+std::string cell(const json& row, const char* column) {
+  if (!row.contains(column) || row[column].is_null()) return "";
+  return row[column].is_string() ? row[column].get<std::string>() : row[column].dump();
+}
+
+void write_whole(const std::filesystem::path& path, const std::string& text) {
+  comm::TemporaryFile file(path);
+  {
+    std::ofstream out(file.path(), std::ios::binary);
+    out << text;
+    out.flush();
+    validate(out.good(), "--output: cannot write {} (is the disk full?)", file.path().string());
+  }
+  file.rename_to_final();
+}
+
+/// "3.21" with four digits that count; "" of nothing.
+std::string number(const json& row, const char* name, double factor = 1) {
+  return row.contains(name) && row[name].is_number() ? fmt::format("{:.4g}", factor * row[name].get<double>()) : "";
+}
+
+std::string measured_table(const std::vector<json>& rows) {
+  std::string text =
+      "| phase | ranks | nodes | rate | seconds (min–max) | speed-up | efficiency | compute | communication | wait | "
+      "input | imbalance | peak memory |";
+  const bool tells_energy =
+      std::any_of(rows.begin(), rows.end(), [](const json& row) { return row.contains("joules"); });
+  text += tells_energy ? " joules per token |" : "";
+  text += "\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|";
+  text += tells_energy ? "--:|\n" : "\n";
+  for (const json& row : rows) {
+    if (!row.contains("compute_seconds")) continue;
+    text += fmt::format("| {} | {} | {} | {} {}/s | {} ({}–{}) | {} | {} | {} s | {} s | {} s | {} s | {} | {} |",
+                        row["phase"].get<std::string>(), row["ranks"].get<int>(), row["nodes"].get<int>(),
+                        number(row, "rate"), row["unit"].get<std::string>(), number(row, "seconds"),
+                        number(row, "seconds_min"), number(row, "seconds_max"), number(row, "speedup"),
+                        number(row, "efficiency"), number(row, "compute_seconds"), number(row, "communication_seconds"),
+                        number(row, "wait_seconds"), number(row, "input_seconds"), number(row, "imbalance"),
+                        format_bytes(row["peak_memory_bytes"].get<double>()));
+    text += tells_energy ? fmt::format(" {} |\n", number(row, "joules_per_token")) : "\n";
+  }
+  std::string others;
+  for (const json& row : rows) {
+    if (row["phase"] == "read") {
+      others +=
+          fmt::format("| reading memory | {} | | {} GB/s |\n", row["ranks"].get<int>(), number(row, "rate", 1e-9));
+    } else if (row["phase"] == "allreduce") {
+      others += fmt::format("| all-reduce | {} | {} | {} µs |\n", row["ranks"].get<int>(),
+                            format_bytes(row["work"].get<double>()), number(row, "seconds", 1e6));
+    }
+  }
+  if (!others.empty()) text += "\n| measured | ranks | bytes | |\n|---|--:|--:|--:|\n" + others;
+  return text;
+}
+
+std::string model_table(const json& model) {
+  std::string text;
+  if (const json& held = model["held_out"]; !held.empty()) {
+    text +=
+        "\nThe largest rank count of each phase, predicted from the smaller ones, and from slices with their "
+        "all-reduces:"
+        "\n\n| kind | phase | ranks | compute | predicted | measured | error |\n|---|---|--:|---|--:|--:|--:|\n";
+    for (const json& row : held) {
+      text += fmt::format("| model | {} | {} | {} | {} s | {} s | {:+.1f} % |\n", row["phase"].get<std::string>(),
+                          row["ranks"].get<int>(), row.contains("slices") ? "slices" : "fit", number(row, "seconds"),
+                          number(row, "measured_seconds"), 100 * row["error"].get<double>());
+    }
+  }
+  if (const json& slices = model["slices"]; !slices.empty()) {
+    text +=
+        "\nJobs of which slices were measured, without their all-reduces; these are the model's:\n\n"
+        "| kind | phase | ranks | slices | measured compute | model's all-reduces | predicted | measured, s | error, % "
+        "|\n"
+        "|---|---|--:|---|--:|--:|--:|--:|--:|\n";
+    for (const json& row : slices) {
+      text += fmt::format("| model | {} | {} | {} | {} s | {} s | {} s | {} | {} |\n", row["phase"].get<std::string>(),
+                          row["ranks"].get<int>(), fmt::join(row["slices"].get<std::vector<std::string>>(), " "),
+                          number(row, "compute_seconds"), number(row, "communication_seconds"), number(row, "seconds"),
+                          number(row, "measured_seconds"), number(row, "error", 100));
+    }
+  }
+  if (const json& larger = model["larger"]; !larger.empty()) {
+    text += "\n| kind | phase | ranks | rate | seconds | serial share on one rank |\n|---|---|--:|--:|--:|--:|\n";
+    for (const json& row : larger) {
+      text += fmt::format("| model | {} | {} | {} {}/s | {} | {} |\n", row["phase"].get<std::string>(),
+                          row["ranks"].get<int>(), number(row, "rate"), row["unit"].get<std::string>(),
+                          number(row, "seconds"), number(row, "serial_share"));
+    }
+  }
+  if (const json& published = model["published"]; !published.empty()) {
+    text +=
+        "\n| kind | shape | ranks | tensor × data | perplexity | prefill | decode | factorization |\n"
+        "|---|---|--:|--:|--:|--:|--:|--:|\n";
+    for (const json& row : published) {
+      text += fmt::format("| model | {} | {} | {} × {} | {} tokens/s | {} tokens/s | {} tokens/s | {} s |\n",
+                          row["shape"].get<std::string>(), row["ranks"].get<int>(), row["tensor_parallel"].get<int>(),
+                          row["data_parallel"].get<int>(), number(row, "perplexity_tokens_per_second"),
+                          number(row, "prefill_tokens_per_second"), number(row, "decode_tokens_per_second"),
+                          number(row, "factorization_seconds"));
+    }
+  }
+  return text;
+}
+
+}  // namespace
+
+StudyTable::StudyTable(const std::filesystem::path& prefix, json key) : prefix_(prefix), key_(std::move(key)) {
+  const comm::TemporaryFile probe(file(".json"));  // an unwritable place is an error now, not after the first hour
+  std::ifstream before(file(".json"));
+  if (!before.good()) return;
+  const json study = json::parse(before, nullptr, false);
+  validate(study.is_object() && study.contains("key") && study.contains("rows"),
+           "--output {}: is no study; name another prefix, or remove it", file(".json").string());
+  for (const auto& [name, value] : key_.items()) {
+    validate(study["key"].value(name, json()) == value,
+             "--output {}: is another study's ({} is {}, here {}); name another prefix, or remove it",
+             file(".json").string(), name, study["key"].value(name, json()).dump(), value.dump());
+  }
+  rows_ = study["rows"].get<std::vector<json>>();
+}
+
+bool StudyTable::has(const std::string& phase, int ranks, const std::string& slice) const {
+  for (const json& row : rows_) {
+    if (row["phase"] == phase && row["ranks"] == ranks && row.value("slice", "") == slice) return true;
+  }
+  return false;
+}
+
+void StudyTable::add(const std::vector<json>& rows) {
+  rows_.insert(rows_.end(), rows.begin(), rows.end());
+  write(json::object());
+}
+
+void StudyTable::write(const json& model) const {
+  json study = model;
+  study["key"] = key_;
+  study["rows"] = rows_;
+  write_whole(file(".json"), study.dump(2) + "\n");
+}
+
+void StudyTable::compare() {
+  std::map<std::string, const json*> bases;
+  for (const json& row : rows_) {
+    const json*& base = bases[row["phase"]];
+    if (base == nullptr || row["ranks"] < (*base)["ranks"]) base = &row;
+  }
+  std::map<std::string, std::pair<int, double>> rates;
+  for (const auto& [phase, row] : bases) rates[phase] = {(*row)["ranks"], (*row)["rate"]};
+  for (json& row : rows_) {
+    if (row["phase"] == "allreduce") continue;
+    const auto [ranks, rate] = rates[row["phase"]];
+    const double speedup = row["rate"].get<double>() / rate;
+    row["speedup"] = speedup;
+    row["efficiency"] = speedup * ranks / row["ranks"].get<double>();
+    row["base_ranks"] = ranks;
+  }
+}
+
+std::string StudyTable::finish(const json& model, const std::string& title) const {
+  write(model);
+  std::vector<json> all = rows_;
+  for (const char* part : {"held_out", "slices", "larger", "published"}) {
+    for (const json& row : model[part]) all.push_back(row);
+  }
+  std::vector<const char*> shown;
+  for (const char* column : columns) {
+    if (std::any_of(all.begin(), all.end(), [&](const json& row) { return row.contains(column); }))
+      shown.push_back(column);
+  }
+  std::string csv = fmt::format("{}\n", fmt::join(shown, ","));
+  for (const json& row : all) {
+    for (const char* column : shown) csv += cell(row, column) + ",";
+    csv.back() = '\n';
+  }
+  write_whole(file(".csv"), csv);
+  const std::string text = "# " + title + "\n\n" + measured_table(rows_) + model_table(model);
+  write_whole(file(".md"), text);
+  return text;
+}
+
+}  // namespace hack::jobs
