@@ -17,7 +17,7 @@ namespace {
 constexpr index_t program_bytes = 112 << 20;
 
 svd::TileFormat format_of(const CompressionOptions& options) {
-  return {svd::parse_storage(options.storage), svd::parse_factor_type(options.factor_type), options.calibration.align};
+  return options.stored().format(options.calibration.align);
 }
 
 /// Every tile the same share of its bytes; no spectra are needed for that.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "jobs/compression/fast_share.hpp"
 #include "kernels/error.hpp"
 #include "model/names.hpp"
 
@@ -40,6 +41,16 @@ void CompressionOptions::add_to(CLI::App& app) {
                  "What each rank may take of it, as 800M or 2G (--method plain): batches of matrices are as large as "
                  "that allows. By default as small as serves")
       ->transform(CLI::AsSizeValue(false));
+  app.add_option(
+         "--objective", objective,
+         "bytes: the best factors of that size; time: of these, no tile in a form that is slower than dense, as "
+         "--times has it")
+      ->check(CLI::IsMember({"bytes", "time"}))
+      ->capture_default_str();
+  app.add_option("--times", times, "Report of hack bench apply on the machine that the factors are for");
+  app.add_option("--objective-tokens", objective_tokens, "Tokens of the products whose times count: 1 for decoding")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   calibration.add_to(app);
 }
 
@@ -52,6 +63,11 @@ void CompressionOptions::check() const {
   validate(memory == 0 || calibration.is_plain(),
            "--memory bounds --method plain alone (given: --method {}); leave it out, or give --method plain",
            calibration.method);
+  validate(
+      (objective == "time") == !times.empty(),
+      "--objective time and --times belong together (given: --objective {}, --times '{}'); run `hack bench apply MODEL "
+      "--report FILE` for the latter",
+      objective, times);
   const std::vector<std::size_t> chosen = linears();
   if (calibration.refine == 0) return;
   for (std::size_t l = 0; l < model::linear_names.size(); ++l) {
@@ -67,6 +83,7 @@ void CompressionOptions::check() const {
 svd::CompressOptions CompressionOptions::stored() const {
   svd::CompressOptions how{svd::parse_tile_mode(mode), svd::parse_tile_shape(tile), rule,
                            svd::parse_factor_type(factor_type), svd::parse_storage(storage)};
+  if (!times.empty()) how.fast_share = read_fast_share(times, how.storage, how.factor_type.widened(), objective_tokens);
   if (how.keeps_vectors()) {
     how.factor_type = DType::f32;
     how.storage = svd::Storage::factors;
@@ -111,6 +128,7 @@ nlohmann::json CompressionOptions::describe() const {
                         {std::string(to_string(rule.kind)), rule.value},
                         {"factor-type", to_string(stored().factor_type)},
                         {"storage", to_string(stored().storage)}};
+  if (objective == "time") how["fast-share"] = stored().fast_share;
   if (shape.width != shape.height) how["tile-width"] = shape.width;
   if (!calibration.is_plain()) how.update(calibration.describe(rule.kind == svd::RankRule::Kind::keep));
   if (target_loss) how["target-loss"] = *target_loss;

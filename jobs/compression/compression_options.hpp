@@ -24,6 +24,9 @@ struct CompressionOptions {
   CalibrationOptions calibration;
   std::optional<double> target_loss;  ///< that the rank rule was found for
   index_t memory = 0;                 ///< bytes a rank may take; 0: as little as serves
+  std::string objective = "bytes";    ///< or time: no tile in a form slower than dense
+  std::string times;                  ///< what says which are, a report of `hack bench apply`
+  long objective_tokens = 1;          ///< that a product is of
 
   /// Adds all but the rank rule, which is every subcommand's own.
   void add_to(CLI::App& app);

@@ -1,5 +1,6 @@
 #include "svd/allocation.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/error.hpp"
@@ -11,11 +12,13 @@ namespace {
 
 using kernels::TileKind;
 
-/// Largest rank of a tile whose bytes are at most keep times those of the dense one; 0 where none is.
+/// Largest rank of a tile that is not slower than dense and whose bytes are at most keep times those of the dense one;
+/// 0 where none is.
 index_t even_rank(const TileSpectrum& tile, const TileFormat& format, double keep) {
   const double room = keep * static_cast<double>(dense_bytes(tile.height, tile.width, format.type));
   index_t k = 0;
   while (k < tile.full_rank() && static_cast<double>(option_bytes(tile, format, k + 1)) <= room) ++k;
+  if (k < tile.full_rank()) k = std::min(k, largest_rank(tile, format));
   return k - k % format.align;
 }
 

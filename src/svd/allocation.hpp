@@ -55,12 +55,13 @@ struct Allocation {
 /// Chooses rank and kind of every tile so that Σ weight · discarded is least while Σ stored bytes <= keep · Σ dense
 /// bytes, 0 <= keep <= 1.
 ///
-/// A tile may be of rank 0, align, 2 align, …, of the largest rank that is smaller than its dense form, or dense with
-/// its original values. Of these points (bytes, discarded energy) the lower convex hull counts: bytes of pivoted tiles
-/// are concave in the rank, so points between two ranks can lie above it. All tiles' hull steps are taken in the order
-/// of weighted energy per byte, of equals first by energy per byte: a weight of 0 leaves to a matrix what the others do
-/// not need. The first step that does not fit is replaced by as many single ranks of its tile as do, even if align is
-/// larger: a budget is a promise, alignment is speed, and one tile has none to lose. So
+/// A tile may be of rank 0, align, 2 align, …, of the largest rank that is smaller than its dense form and no slower
+/// (TileFormat::fast_share), or dense with its original values. Of these points (bytes, discarded energy) the lower
+/// convex hull counts: bytes of pivoted tiles are concave in the rank, so points between two ranks can lie above it.
+/// All tiles' hull steps are taken in the order of weighted energy per byte, of equals first by energy per byte: a
+/// weight of 0 leaves to a matrix what the others do not need. The first step that does not fit is replaced by as many
+/// single ranks of its tile as do, even if align is larger: a budget is a promise, alignment is speed, and one tile has
+/// none to lose. So
 ///
 /// - stored bytes stay below the budget by less than one rank of one tile, as long as anything is left to discard;
 /// - what is discarded, weighted, is more than the least possible by less than one hull step;

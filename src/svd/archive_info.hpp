@@ -50,6 +50,9 @@ struct CompressOptions {
   Storage storage = Storage::pivoted;  ///< of tiles of low rank
   DType values_type = DType::f32;      ///< that holds the matrices exactly; of archives that keep vectors alone
 
+  double fast_share = 1;  ///< as of TileFormat
+
+  TileFormat format(index_t align = 1) const { return {storage, factor_type, align, fast_share}; }
   /// Whether tiles are kept as vectors and original values, for ranks to be chosen later.
   bool keeps_vectors() const { return rule.kind == RankRule::Kind::max_rank; }
   TileGrid grid(index_t rows, index_t cols) const {

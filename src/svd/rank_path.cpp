@@ -14,6 +14,14 @@ index_t option_bytes(const TileSpectrum& tile, const TileFormat& format, index_t
   return stored_bytes(kind, tile.height, tile.width, rank, format.type);
 }
 
+index_t largest_rank(const TileSpectrum& tile, const TileFormat& format) {
+  const index_t full = tile.full_rank();
+  const index_t dense = option_bytes(tile, format, full);
+  index_t rank = full - 1;
+  while (rank > 0 && (!format.is_fast(rank, full) || option_bytes(tile, format, rank) >= dense)) --rank;
+  return rank;
+}
+
 RankPath::RankPath(const MatrixSpectra& matrix, const TileFormat& format) : matrix_(&matrix), format_(format) {
   validate(matrix.weight >= 0 && std::isfinite(matrix.weight),
            "matrix {} has the weight {}; weights are finite numbers of at least 0", matrix.name, matrix.weight);
@@ -59,8 +67,7 @@ void RankPath::append_hull(std::size_t t) {
     steps_.push_back(step);
   };
   const index_t full = tile(t).full_rank();
-  index_t largest = full - 1;
-  while (largest > 0 && bytes(t, largest) >= bytes(t, full)) --largest;
+  const index_t largest = largest_rank(tile(t), format_);
   for (index_t rank = format_.align; rank < largest; rank += format_.align) append(rank);
   if (largest > 0) append(largest);
   append(full);

@@ -11,6 +11,9 @@ namespace hack::svd {
 /// is smaller.
 index_t option_bytes(const TileSpectrum& tile, const TileFormat& format, index_t rank);
 
+/// Returns the largest rank of a tile whose low-rank form is smaller than its dense one and no slower; 0 where none is.
+index_t largest_rank(const TileSpectrum& tile, const TileFormat& format);
+
 /// The way of one matrix from rank 0 everywhere to all dense: the steps of its tiles from one corner of their lower
 /// convex hulls of (bytes, discarded energy) to the next, in the order of what they save per byte. They end where
 /// nothing is left to discard.
@@ -29,6 +32,10 @@ class RankPath {
   const TileSpectrum& tile(std::size_t t) const { return matrix_->tiles[t]; }
   const std::vector<Step>& steps() const { return steps_; }
   index_t bytes(std::size_t t, index_t rank) const { return option_bytes(tile(t), format_, rank); }
+  /// The rank that the tile's next smaller form has: from dense the largest that counts, else one less.
+  index_t smaller_rank(std::size_t t, index_t rank) const {
+    return rank == tile(t).full_rank() ? largest_rank(tile(t), format_) : rank - 1;
+  }
 
   /// Bytes of the matrix as dense numbers, and with rank 0 everywhere.
   index_t all_dense_bytes() const { return all_dense_bytes_; }

@@ -74,6 +74,7 @@ TileChoice make_choice(const TileSpectrum& tile, TileKind kind, index_t rank) {
 }
 
 TileKind smallest_kind(const TileFormat& format, index_t h, index_t w, index_t k) {
+  if (!format.is_fast(k, std::min(h, w))) return TileKind::dense;
   const TileKind kind = kind_of(format.storage);
   return stored_bytes(kind, h, w, k, format.type) < stored_bytes(TileKind::dense, h, w, k, format.type)
              ? kind

@@ -43,6 +43,12 @@ struct TileFormat {
   Storage storage = Storage::pivoted;
   FactorType type = DType::bf16;
   index_t align = 1;  ///< budgets choose ranks that are multiples of it, as far as they can
+  /// Share of its full rank up to which a tile's low-rank form is no slower than its dense one: above that it is dense.
+  double fast_share = 1;
+
+  bool is_fast(index_t rank, index_t full_rank) const {
+    return static_cast<double>(rank) <= fast_share * static_cast<double>(full_rank);
+  }
 };
 
 /// What a policy needs to know of a tile.
@@ -66,8 +72,8 @@ struct TileChoice {
 /// Returns the choice of this kind and rank with the tile's energies, each summed from the smallest value up.
 TileChoice make_choice(const TileSpectrum& tile, kernels::TileKind kind, index_t rank);
 
-/// Returns how a tile (h, w) of rank k is smallest: as the storage's kind, or dense where that is not larger. At full
-/// rank it is always dense.
+/// Returns how a tile (h, w) of rank k is smallest: as the storage's kind, or dense where that is not larger, or
+/// faster. At full rank it is always dense.
 kernels::TileKind smallest_kind(const TileFormat& format, index_t h, index_t w, index_t k);
 
 /// Chooses rank and kind of every tile.

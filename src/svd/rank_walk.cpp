@@ -47,7 +47,7 @@ void RankWalk::Walker::end_with_ranks(index_t room) {
   const auto t = static_cast<std::size_t>(step.tile);
   const index_t before = path_->bytes(t, ranks_[t]);
   index_t rank = step.rank;
-  while (rank > ranks_[t] && path_->bytes(t, rank) - before > room) --rank;
+  while (rank > ranks_[t] && path_->bytes(t, rank) - before > room) rank = path_->smaller_rank(t, rank);
   ranks_[t] = rank;
   bytes_ += path_->bytes(t, rank) - before;
   position_ = path_->steps().size();

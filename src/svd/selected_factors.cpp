@@ -64,6 +64,7 @@ SelectedFactors::SelectedFactors(const FactorArchive& vectors, const RankRule& r
   info_.compression.rule = rule;
   info_.compression.factor_type = format.type;
   info_.compression.storage = format.storage;
+  info_.compression.fast_share = format.fast_share;
   info_.compression.values_type = DType::f32;
   for (const std::string& name : vectors.matrices()) selections_.emplace(name, select(name));
 }
@@ -80,7 +81,7 @@ SelectedFactors::Selection SelectedFactors::select(const std::string& name) cons
         {at.height, at.width, std::span(sigmas).subspan(first, static_cast<std::size_t>(at.full_rank()))});
   }
   const CompressOptions& how = info_.compression;
-  Selection made{{.grid = grid}, choose_ranks(how.rule, spectra, {how.storage, how.factor_type})};
+  Selection made{{.grid = grid}, choose_ranks(how.rule, spectra, how.format())};
   check_ranks(name, made.choices);
   for (const TileChoice& choice : made.choices) {
     made.table.ranks.push_back(choice.rank);

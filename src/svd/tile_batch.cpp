@@ -93,7 +93,7 @@ void TileBatch::choose(const comm::Communicator& comm) {
       const std::span<const float> sigma(tile.sigma.data(), static_cast<std::size_t>(tile.sigma.size()));
       spectra.push_back({tile.at.height, tile.at.width, sigma});
     }
-    const std::vector<TileChoice> mine = choose_ranks(options_.rule, spectra, {options_.storage, options_.factor_type});
+    const std::vector<TileChoice> mine = choose_ranks(options_.rule, spectra, options_.format());
     choices_ = comm::all_gather(comm, std::span<const TileChoice>(mine));
     return;
   }
@@ -109,8 +109,7 @@ void TileBatch::choose(const comm::Communicator& comm) {
       spectra.push_back({tile.height, tile.width, std::span<const float>(sigmas).subspan(at, r)});
       at += r;
     }
-    const std::vector<TileChoice> chosen =
-        choose_ranks(options_.rule, spectra, {options_.storage, options_.factor_type});
+    const std::vector<TileChoice> chosen = choose_ranks(options_.rule, spectra, options_.format());
     choices_.insert(choices_.end(), chosen.begin(), chosen.end());
   }
 }

@@ -128,6 +128,30 @@ TEST_F(Calibration, TakesEveryRankRule) {
   }
 }
 
+/// Tiles of 32 in a model whose timed ranks say that pivoted ones pay up to a quarter of the full rank.
+TEST_F(Calibration, TakesNoRankThatIsSlowerThanDense) {
+  const json rows = {{{"kind", "pivoted"}, {"type", "bf16"}, {"tokens", 1}, {"faster_up_to_rank", 32.0}},
+                     {{"kind", "factors"}, {"type", "bf16"}, {"tokens", 1}}};
+  write_file(file("times.json"), json{{"results", {{"break_even", rows}}}}.dump());
+  const Arguments timed = {"--times", file("times.json")};
+  const Arguments by_time = timed + Arguments{"--keep", "0.6", "--objective", "time"};
+  const json made = compress(2, "fast.h5", by_time);
+  ASSERT_FALSE(made.is_null());
+  EXPECT_GT(made["dense_tiles"], 0);
+  EXPECT_LE(made["bytes_factors"].get<double>(), 0.6 * made["bytes_dense"].get<double>());
+  EXPECT_LE(made["rank_max"], 32);
+  EXPECT_EQ(run(0, {"inspect", file("fast.h5")})["options"]["fast-share"], 0.25);
+  const auto refused = [&](const Arguments& more, const char* message) {
+    const ProgramResult wrong =
+        run_hack(0, Arguments{"compress", file("hf"), "--output", file("no.h5"), "--calibration", file("text")} + more);
+    EXPECT_NE(wrong.status, 0);
+    EXPECT_NE(wrong.err.find(message), std::string::npos) << wrong.err;
+  };
+  refused(by_time + Arguments{"--storage", "factors"}, "not faster than dense at any rank");
+  refused(by_time + Arguments{"--objective-tokens", "512"}, "has no times of bf16 pivoted of 512 tokens");
+  refused(timed + Arguments{"--keep", "0.6"}, "belong together");
+}
+
 TEST_F(Calibration, ArchivesSayHowTheyWereMade) {
   compress(2, "how.h5", {"--keep", "0.7", "--refine", "2", "--align", "4"});
   const json made = run(0, {"inspect", file("how.h5")})["options"];

@@ -87,6 +87,7 @@ std::vector<std::vector<Point>> points_of(const Problem& problem, const TileForm
       double tail = 0;
       for (index_t k = r; k >= 0; --k) {
         if (k < r) tail += std::pow(double{tile.sigma[k]}, 2);
+        if (k < r && !format.is_fast(k, r)) continue;
         const TileKind kind = k == r ? TileKind::dense : kind_of(format.storage);
         of_tile.push_back({stored_bytes(kind, tile.height, tile.width, k, format.type), matrix.weight * tail});
       }
@@ -158,7 +159,7 @@ TEST(Allocation, IsOptimalToAStepAgainstExhaustiveSearch) {
       Problem problem;
       problem.add_random(engine, TileGrid(14, 7, 7 + round % 2, 7), 1, 10, 0.3f);
       problem.add_random(engine, TileGrid(6, 8, 6, 8), 1e5, 0.05f, 0.3f);
-      const TileFormat format{storage, round % 3 == 0 ? DType::f32 : DType::bf16};
+      const TileFormat format{storage, round % 3 == 0 ? DType::f32 : DType::bf16, 1, round % 4 == 1 ? 0.5 : 1.0};
       const auto points = points_of(problem, format);
       for (double keep : {0.1, 0.3, 0.5, 0.7, 0.9, 0.97}) {
         const Allocation found = allocate(keep, problem.matrices, {.format = format, .floor = 0});
@@ -233,6 +234,35 @@ TEST(Allocation, MeetsTheBudgetFromBelow) {
       for (const TileSpectrum& t : problem.matrices[m].tiles) dense += dense_bytes(t.height, t.width, format.type);
       EXPECT_LE(static_cast<double>(bytes[m]), keep * static_cast<double>(dense));
       EXPECT_GE(static_cast<double>(bytes[m]), 0.995 * keep * static_cast<double>(dense)) << "round " << round;
+    }
+  }
+}
+
+TEST(Allocation, ChoosesNothingSlowerThanDense) {
+  std::mt19937 engine(6);
+  Problem problem;
+  problem.add_random(engine, TileGrid(300, 260, 64, 64), 1, 1, 0.9f);
+  problem.add_random(engine, TileGrid(130, 300, 64, 64), 100, 1, 0.9f);
+  for (const Storage storage : {Storage::pivoted, Storage::factors}) {
+    for (const double share : {0.25, 0.4, 0.8}) {
+      const TileFormat format{storage, DType::bf16, 1, share};
+      for (const Mode mode : {Mode::global, Mode::uniform, Mode::even}) {
+        int low = 0, dense = 0;
+        for (const double keep : {0.2, 0.6, 0.9}) {
+          const Allocation found = allocate(keep, problem.matrices, {.mode = mode, .format = format});
+          check_consistency(problem, format, found);
+          EXPECT_LE(static_cast<double>(found.bytes), keep * static_cast<double>(found.bytes_dense));
+          for (std::size_t m = 0; m < problem.matrices.size(); ++m) {
+            for (std::size_t t = 0; t < found.choices[m].size(); ++t) {
+              const index_t rank = found.choices[m][t].rank, full = problem.matrices[m].tiles[t].full_rank();
+              EXPECT_TRUE(rank == full || static_cast<double>(rank) <= share * static_cast<double>(full));
+              ++(rank == full ? dense : low);
+            }
+          }
+        }
+        EXPECT_GT(low, 0);
+        EXPECT_EQ(dense > 0, mode != Mode::even);
+      }
     }
   }
 }

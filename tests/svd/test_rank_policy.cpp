@@ -99,6 +99,18 @@ TEST(Tolerance, StoresTheTileInTheSmallerForm) {
   EXPECT_DOUBLE_EQ(full.discarded, 0);
 }
 
+TEST(TopK, StoresATileDenseWhereThatIsFaster) {
+  const std::vector<float> sigma = {4, 3, 2, 1};
+  const TileSpectrum tile[] = {{4, 40, sigma}};
+  TileFormat format = pivoted;
+  EXPECT_EQ(choose_ranks({Kind::topk, 0.5}, tile, format).front().kind, TileKind::pivoted);
+  format.fast_share = 0.4;
+  const TileChoice choice = choose_ranks({Kind::topk, 0.5}, tile, format).front();
+  EXPECT_EQ(choice.kind, TileKind::dense);
+  EXPECT_EQ(choice.rank, 2);
+  EXPECT_EQ(choose_ranks({Kind::topk, 0.25}, tile, format).front().kind, TileKind::pivoted);
+}
+
 TEST(Keep, IsTheBudgetOfOneMatrix) {
   std::vector<std::vector<float>> sigmas;
   std::vector<TileSpectrum> tiles;

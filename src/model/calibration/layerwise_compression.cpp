@@ -256,7 +256,7 @@ class LayerwiseCompressor {
     }
     const std::vector<float> sigma = svd::spectra_together(comm_, queue_, factorizer, matrix);
     matrix.choices = svd::choose_ranks(options_.storage.rule, svd::tile_spectra(matrix.grid, sigma),
-                                       {options_.storage.storage, options_.storage.factor_type, options_.align});
+                                       options_.storage.format(options_.align));
   }
 
   void report(const TiledMatrix& matrix, const Buffer<float>& rebuilt, MatrixView<const double> h) {

@@ -1,0 +1,38 @@
+#include "jobs/compression/fast_share.hpp"
+
+#include <fstream>
+#include <vector>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
+
+#include "kernels/error.hpp"
+
+namespace hack::jobs {
+
+double read_fast_share(const std::string& report, svd::Storage storage, DType type, long tokens) {
+  constexpr double timed_rank = 128;  // full rank of the tiles that were timed
+  std::ifstream file(report);
+  validate(file.good(), "--times {}: cannot be read", report);
+  const nlohmann::json whole = nlohmann::json::parse(file, nullptr, false);
+  const auto pointer = nlohmann::json::json_pointer("/results/break_even");
+  validate(whole.is_object() && whole.contains(pointer),
+           "--times {}: no report of hack bench apply; make one with `hack bench apply MODEL --report {}`", report,
+           report);
+  std::vector<std::string> known;
+  for (const nlohmann::json& row : whole.at(pointer)) {
+    known.push_back(
+        fmt::format("{} {} of {} tokens", row.value("type", "?"), row.value("kind", "?"), row.value("tokens", 0L)));
+    if (row.value("kind", "") != to_string(storage) || row.value("type", "") != to_string(type)) continue;
+    if (row.value("tokens", 0L) != tokens) continue;
+    validate(row.contains("faster_up_to_rank"),
+             "--times {}: {} is not faster than dense at any rank; compress with --objective bytes", report,
+             known.back());
+    return row["faster_up_to_rank"].get<double>() / timed_rank;
+  }
+  fail("--times {}: has no times of {} {} of {} tokens (it has: {}); time them with --types {} --batches {}", report,
+       to_string(type), to_string(storage), tokens, fmt::join(known, ", "), to_string(type), tokens);
+}
+
+}  // namespace hack::jobs
