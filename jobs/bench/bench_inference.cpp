@@ -2,8 +2,10 @@
 
 #include "jobs/bench/bench_limits.hpp"
 #include "jobs/bench/bench_timing.hpp"
+#include "comm/collective_timer.hpp"
 #include "jobs/session/system_info.hpp"
 #include "model/llama.hpp"
+#include "model/phase_timer.hpp"
 
 namespace hack::jobs {
 namespace {
@@ -49,9 +51,31 @@ nlohmann::json finish(Session& session, const InferenceBench& bench, nlohmann::j
     if (row.contains("peak_memory_bytes")) {
       fmt::print(", {:.0f} MB at the most", row["peak_memory_bytes"].get<double>() * 1e-6);
     }
-    fmt::print("\n");
+    const nlohmann::json& phases = row["phases"];
+    const auto share = [&](const char* phase) { return 100 * phases[phase].get<double>() / times.median; };
+    fmt::print("\nphases: weights {:.0f} %, attention {:.0f} %, communication {:.0f} %, rest {:.0f} %\n",
+               share("weights"), share("attention"), share("communication"), share("rest"));
   }
   return {{"rows", {row}}, {"tokens_per_second", rate}};
+}
+
+/// Times one more run by phases, on the rank that took longest in products with weights; seconds. Ranks that wait for
+/// each other before each collective take a little longer than in the runs before.
+template <class Run>
+nlohmann::json time_phases(const comm::Communicator& world, const Run& run) {
+  comm::CollectiveTimer::start();
+  model::PhaseTimer::start();
+  const auto start = std::chrono::steady_clock::now();
+  run();
+  const double whole = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const model::PhaseTimer::Times phases = model::PhaseTimer::stop();
+  const comm::CollectiveTimer::Times calls = comm::CollectiveTimer::stop();
+  const double communication = calls.wait + calls.exchange;
+  const double rest = whole - phases.weights - phases.attention - communication;
+  return {{"weights", comm::all_reduce_max(world, phases.weights)},
+          {"attention", comm::all_reduce_max(world, phases.attention)},
+          {"communication", comm::all_reduce_max(world, communication)},
+          {"rest", comm::all_reduce_max(world, rest)}};
 }
 
 /// Operations of a token's products with weights, over all ranks: two a number held.
@@ -65,16 +89,19 @@ double layer_bytes(const model::Llama<D>& llama) {
   return static_cast<double>(llama.bytes_per_token() - llama.head_bytes());
 }
 
-/// Seconds of runs that each begin with an empty cache; one before them is not counted.
+/// Seconds of runs that each begin with an empty cache; one before them is not counted, and one behind them goes by
+/// phases.
 template <Device D, class Run>
 std::vector<double> time_on_empty(const comm::Communicator& world, const InferenceBench& bench,
-                                  model::KvCache<D>& cache, const Run& run) {
+                                  model::KvCache<D>& cache, const Run& run, nlohmann::json& phases) {
   std::vector<double> seconds;
   for (int r = -1; r < bench.repeats; ++r) {
     cache.clear();
     const double once = time_together(world, run);
     if (r >= 0) seconds.push_back(once);
   }
+  cache.clear();
+  phases = time_phases(world, run);
   return seconds;
 }
 
@@ -89,24 +116,34 @@ nlohmann::json bench_decode(Session& session, const BenchModel& model, const Inf
   model::KvCache<D> cache = llama.make_cache(prompt + bench.tokens);
   const std::vector<int> ids = spread_ids(llama, std::max(prompt, bench.tokens));
   std::vector<double> seconds, one_token;
-  for (int r = -1; r < bench.repeats; ++r) {
+  const auto begin = [&] {
     cache.clear();
     llama.forward(std::span(ids).first(prompt), cache);
-    const double once = time_together(world, [&] {
-      auto before = std::chrono::steady_clock::now();
-      for (index_t t = 0; t < bench.tokens; ++t) {
-        llama.logits(llama.forward(std::span(ids).subspan(t, 1), cache));
-        const auto now = std::chrono::steady_clock::now();
-        if (r >= 0) one_token.push_back(std::chrono::duration<double>(now - before).count());
-        before = now;
-      }
-    });
-    if (r >= 0) seconds.push_back(once);
+  };
+  const auto decode = [&] {
+    auto before = std::chrono::steady_clock::now();
+    for (index_t t = 0; t < bench.tokens; ++t) {
+      llama.logits(llama.forward(std::span(ids).subspan(t, 1), cache));
+      const auto now = std::chrono::steady_clock::now();
+      one_token.push_back(std::chrono::duration<double>(now - before).count());
+      before = now;
+    }
+  };
+  for (int r = -1; r < bench.repeats; ++r) {
+    begin();
+    const double once = time_together(world, decode);
+    if (r >= 0) {
+      seconds.push_back(once);
+    } else {
+      one_token.clear();
+    }
   }
   nlohmann::json row = describe("decode", session, model, bench);
   const Times latency = Times::of(std::move(one_token));
   row["token_seconds"] = latency.median;
   row["token_seconds_p99"] = latency.p99;
+  begin();
+  row["phases"] = time_phases(world, decode);
   row["bytes"] = comm::all_reduce_sum(world, static_cast<double>(llama.bytes_per_token()));
   row["bandwidth"] = measure_bandwidth(world, queue);
   row["limit"] = row["bandwidth"].get<double>() / row["bytes"].get<double>();
@@ -120,8 +157,11 @@ nlohmann::json bench_prefill(Session& session, const BenchModel& model, const In
   model::Llama<D> llama(model.source(bench.type), world, queue);
   model::KvCache<D> cache = llama.make_cache(bench.tokens);
   const std::vector<int> ids = spread_ids(llama, bench.tokens);
-  std::vector<double> seconds = time_on_empty(world, bench, cache, [&] { llama.logits(llama.last_state(ids, cache)); });
+  nlohmann::json phases;
+  const auto run = [&] { llama.logits(llama.last_state(ids, cache)); };
+  std::vector<double> seconds = time_on_empty(world, bench, cache, run, phases);
   nlohmann::json row = describe("prefill", session, model, bench);
+  row["phases"] = phases;
   row["flops"] = flops_per_token(world, layer_bytes(llama), bench.type);
   row["limit"] = measure_product_rate(world, queue, bench.type) / row["flops"].get<double>();
   return finish(session, bench, std::move(row), std::move(seconds));
@@ -134,11 +174,14 @@ nlohmann::json bench_perplexity(Session& session, const BenchModel& model, const
   model::Llama<D> llama(model.source(bench.type), world, queue);
   model::KvCache<D> cache = llama.make_cache(bench.tokens);
   const std::vector<int> ids = spread_ids(llama, bench.tokens);
-  std::vector<double> seconds = time_on_empty(world, bench, cache, [&] {
+  nlohmann::json phases;
+  const auto run = [&] {
     const MatrixView<const float, D> states = llama.forward(ids, cache);
     llama.losses(states.rows_from(0, bench.tokens - 1), std::span(ids).subspan(1));
-  });
+  };
+  std::vector<double> seconds = time_on_empty(world, bench, cache, run, phases);
   nlohmann::json row = describe("perplexity", session, model, bench);
+  row["phases"] = phases;
   row["peak_memory_bytes"] = comm::all_reduce_max(world, peak_memory_bytes());
   row["flops"] = flops_per_token(world, static_cast<double>(llama.bytes_per_token()), bench.type);
   row["limit"] = measure_product_rate(world, queue, bench.type) / row["flops"].get<double>();

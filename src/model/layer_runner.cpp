@@ -5,6 +5,7 @@
 #include "kernels/attention.hpp"
 #include "kernels/elementwise.hpp"
 #include "kernels/gated_linear.hpp"
+#include "model/phase_timer.hpp"
 
 namespace hack::model {
 namespace {
@@ -50,6 +51,7 @@ auto LayerRunner<D>::attention_mix(const LlamaLayer<D>& layer, Input input, std:
   kernels::rope<D>(queue_, config_.head_dim, position, inverse_frequencies_.data(), k);
   kernels::append_to_cache<D>(queue_, k, position, keys);
   kernels::append_to_cache<D>(queue_, v, position, values);
+  const PhaseTimer::Scope<D> timed(queue_, Phase::attention);
   kernels::attention<D>(queue_, q, keys, values, kv_of_head, position, mixed);
   return mixed;
 }
@@ -70,6 +72,7 @@ template <Device D>
 auto LayerRunner<D>::mlp_inner(const LlamaLayer<D>& layer, Input input) -> Input {
   const Stream gate = room(gate_, input.rows, layer.gate.rows());
   const Stream up = room(up_, input.rows, layer.up.rows());
+  const PhaseTimer::Scope<D> timed(queue_, Phase::weights);
   kernels::gated_linear<D>(queue_, input, layer.gate.view(), layer.up.view(), gate, up);
   return gate;
 }

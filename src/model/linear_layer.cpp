@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "model/phase_timer.hpp"
+
 namespace hack::model {
 
 template <Device D>
@@ -50,6 +52,7 @@ void LinearLayer<D>::apply(Queue<D>& queue, MatrixView<const float, D> x, Matrix
 
 template <Device D>
 void LinearLayer<D>::multiply(Queue<D>& queue, MatrixView<const float, D> x, MatrixView<float, D> y) const {
+  const PhaseTimer::Scope<D> timed(queue, Phase::weights);
   if (factored_) {
     kernels::factored_linear(queue, x, factored_->view(), y);
   } else {

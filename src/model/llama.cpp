@@ -7,6 +7,7 @@
 #include "kernels/elementwise.hpp"
 #include "kernels/vocabulary.hpp"
 #include "model/names.hpp"
+#include "model/phase_timer.hpp"
 
 namespace hack::model {
 using svd::Range;
@@ -113,7 +114,10 @@ template <Device D>
 std::vector<float> Llama<D>::losses(MatrixView<const float, D> states, std::span<const int> targets) {
   const index_t tokens = std::ssize(targets);
   std::vector<kernels::PartialLoss> parts(tokens);
-  kernels::partial_losses(queue_, states, head(), plan_.vocabulary.begin, targets, std::span(parts));
+  {
+    const PhaseTimer::Scope<D> timed(queue_, Phase::weights);
+    kernels::partial_losses(queue_, states, head(), plan_.vocabulary.begin, targets, std::span(parts));
+  }
 
   // max over ranks first, so that no exponential overflows; then the two sums.
   std::vector<float> maxima(tokens);
@@ -162,7 +166,10 @@ std::vector<float> Llama<D>::logits(MatrixView<const float, D> state) {
   HACK_EXPECT(state.rows == 1);
   const index_t own = plan_.vocabulary.size();
   Buffer<float, D> part(own);
-  kernels::linear(queue_, state, head(), MatrixView<float, D>(part.data(), 1, own));
+  {
+    const PhaseTimer::Scope<D> timed(queue_, Phase::weights);
+    kernels::linear(queue_, state, head(), MatrixView<float, D>(part.data(), 1, own));
+  }
   queue_.wait();
   std::vector<float> host(own);
   kernels::copy_to_host<D>(host.data(), part.data(), part.bytes());

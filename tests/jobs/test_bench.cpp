@@ -57,6 +57,9 @@ TEST_F(Bench, RunsShapesWithRandomFactorsOnAnyNumberOfRanks) {
     EXPECT_EQ(row["rank"], 8);
     EXPECT_EQ(row["storage"], "pivoted");
     EXPECT_EQ(row["ranks"], ranks);
+    EXPECT_GT(row["phases"]["weights"], 0);
+    EXPECT_GT(row["phases"]["attention"], 0);
+    EXPECT_GT(row["phases"]["communication"], 0);  // on one rank the calls alone
     EXPECT_EQ(row["tokens_per_second"], decode["tokens_per_second"]);
     EXPECT_GT(row["limit"], 0);
   }
