@@ -9,6 +9,7 @@
 #include <cstring>
 #include <utility>
 
+#include "kernels/cpu/panel_walk.hpp"
 #include "kernels/cpu/scratch.hpp"
 
 #if defined(__x86_64__)
@@ -25,8 +26,8 @@ namespace {
 constexpr index_t lanes = 16;
 constexpr index_t tile_cols = 2 * lanes;
 constexpr index_t tile_rows = 14;  // 28 sums, two vectors of the packed operand and one broadcast: 31 of 32 registers
-constexpr index_t row_stride = gemm_depth + 16;  // not a power of two: rows must not share a set of the cache
 static_assert(gemm_panel % tile_cols == 0 && gemm_depth % lanes == 0);
+static_assert(tile_rows <= max_tile_rows && tile_cols <= max_tile_cols);
 
 thread_local Scratch packed_panel;  // (gemm_panel / tile_cols, gemm_depth, tile_cols)
 
@@ -63,10 +64,8 @@ HACK_BF16 void multiply_tile(const float* __restrict a, const float* __restrict 
   }
 }
 
-using TileFunction = void (*)(const float*, const float*, index_t, float*, index_t, bool);
-
 template <std::size_t... R>
-constexpr std::array<TileFunction, tile_rows> tile_functions(std::index_sequence<R...>) {
+constexpr std::array<TileProduct::Multiply, tile_rows> tile_functions(std::index_sequence<R...>) {
   return {&multiply_tile<static_cast<index_t>(R) + 1>...};
 }
 constexpr auto multiply_rows = tile_functions(std::make_index_sequence<tile_rows>());  // [R - 1]
@@ -156,57 +155,12 @@ HACK_BF16 void round_row(const float* row, index_t k, float* __restrict rounded)
   for (index_t p = 0; p < k; p += 2 * lanes) _mm512_store_si512(rounded + p / 2, load_numbers(row + p, k - p));
 }
 
-/// Asks for every `step`th row of x's next tile, from first + part on: a part while each of the tile's products runs.
-void prefetch_rows(MatrixView<const float> x, index_t first, index_t part, index_t step) {
-  const index_t end = std::min(x.rows, first + tile_rows);
-  for (index_t i = first + part; i < end; i += step) {
-    for (index_t p = 0; p < x.cols; p += 16) __builtin_prefetch(x.row(i) + p);
-  }
-}
+constexpr TileProduct tile_product{tile_rows, tile_cols, 2, multiply_rows.data(), &round_row};
 
-/// y (rows, cols <= gemm_panel) = or += x packed, where x (rows, k) and packed holds tiles of (pairs of k, tile_cols).
-HACK_BF16 void multiply_panel(MatrixView<const float> x, const float* packed, MatrixView<float> y, bool add) {
-  alignas(64) float left[tile_rows * row_stride];
-  alignas(64) float edge[tile_rows * tile_cols];
-  const index_t pairs = (x.cols + 1) / 2;
-  for (index_t i = 0; i < x.rows; i += tile_rows) {
-    const index_t rows = std::min(tile_rows, x.rows - i);
-    for (index_t r = 0; r < rows; ++r) round_row(x.row(i + r), x.cols, left + r * row_stride);
-    for (index_t j = 0; j < y.cols; j += tile_cols) {
-      const index_t cols = std::min(tile_cols, y.cols - j);
-      const float* right = packed + j * pairs;
-      prefetch_rows(x, i + tile_rows, j / tile_cols, gemm_panel / tile_cols);
-      if (cols == tile_cols) {
-        multiply_rows[rows - 1](left, right, pairs, &y(i, j), y.ld, add);
-        continue;
-      }
-      multiply_rows[rows - 1](left, right, pairs, edge, tile_cols, false);
-      for (index_t r = 0; r < rows; ++r) {
-        for (index_t c = 0; c < cols; ++c) {
-          const float sum = edge[r * tile_cols + c];
-          y(i + r, j + c) = add ? y(i + r, j + c) + sum : sum;
-        }
-      }
-    }
-  }
-}
-
-/// Walks over panels of y's columns and passes over k; pack(j, n, p, k, to) packs columns j … of numbers p ….
 template <class Pack>
 void multiply_packed(MatrixView<const float> x, MatrixView<float> y, Write write, const Pack& pack) {
   if (finish_empty(x.cols, y, write)) return;
-  const index_t depth = pass_depth(x.cols, 2 * gemm_depth);
-  float* packed = packed_panel.get(gemm_panel * gemm_depth);
-  for (index_t j = 0; j < y.cols; j += gemm_panel) {
-    const index_t cols = std::min(gemm_panel, y.cols - j);
-    for (index_t p = 0; p < x.cols; p += depth) {
-      const index_t k = std::min(depth, x.cols - p);
-      for (index_t c = 0; c < cols; c += tile_cols) {
-        pack(j + c, std::min(tile_cols, cols - c), p, k, packed + c * ((k + 1) / 2));
-      }
-      multiply_panel(x.block(0, p, x.rows, k), packed, y.block(0, j, y.rows, cols), write == Write::add || p > 0);
-    }
-  }
+  walk_panels(tile_product, x, y, write, packed_panel.get(gemm_panel * gemm_depth), pack);
 }
 
 }  // namespace

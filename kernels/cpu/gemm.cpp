@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "kernels/cpu/bf16_product.hpp"
+#include "kernels/cpu/panel_walk.hpp"
 #include "kernels/cpu/scratch.hpp"
 #include "kernels/cpu/simd.hpp"
 
@@ -34,8 +35,8 @@ constexpr index_t tile_rows = 14;
 #else
 constexpr index_t tile_rows = 6;
 #endif
-constexpr index_t row_stride = gemm_depth + 16;  // not a power of two: rows must not share a set of the cache
 static_assert(gemm_panel % tile_cols == 0);
+static_assert(tile_rows <= max_tile_rows && tile_cols <= max_tile_cols);
 
 /// c (R, tile_cols) = or += a (R, k) b (k, tile_cols); a with row_stride, b packed.
 template <index_t R>
@@ -71,13 +72,15 @@ void multiply_tile(const float* HWY_RESTRICT a, const float* HWY_RESTRICT b, ind
   }
 }
 
-using TileFunction = void (*)(const float*, const float*, index_t, float*, index_t, bool);
-
 template <std::size_t... R>
-constexpr std::array<TileFunction, tile_rows> tile_functions(std::index_sequence<R...>) {
+constexpr std::array<TileProduct::Multiply, tile_rows> tile_functions(std::index_sequence<R...>) {
   return {&multiply_tile<static_cast<index_t>(R) + 1>...};
 }
 constexpr auto multiply_rows = tile_functions(std::make_index_sequence<tile_rows>());  // [R - 1]
+
+void copy_row(const float* row, index_t k, float* to) { std::memcpy(to, row, sizeof(float) * k); }
+
+constexpr TileProduct tile_product{tile_rows, tile_cols, 1, multiply_rows.data(), &copy_row};
 
 /// packed[p][i] = rows[i][p] for i < n, zero up to tile_cols; rows (n, k) with leading dimension ld.
 template <class T>
@@ -127,60 +130,9 @@ void pack_cols(const float* rows, index_t ld, index_t n, index_t k, float* HWY_R
   }
 }
 
-/// Asks for every `step`th row of x's next tile, from first + part on: a part while each of the tile's products runs.
-void prefetch_rows(MatrixView<const float> x, index_t first, index_t part, index_t step) {
-  const index_t end = std::min(x.rows, first + tile_rows);
-  for (index_t i = first + part; i < end; i += step) {
-    for (index_t p = 0; p < x.cols; p += 16) __builtin_prefetch(x.row(i) + p);
-  }
-}
-
-/// y (rows, cols <= gemm_panel) = or += x packed, where x (rows, k) and packed holds tiles of (k, tile_cols).
-void multiply_panel(MatrixView<const float> x, const float* packed, MatrixView<float> y, bool add) {
-  alignas(64) float left[tile_rows * row_stride];
-  alignas(64) float edge[tile_rows * tile_cols];
-  const index_t k = x.cols;
-  for (index_t i = 0; i < x.rows; i += tile_rows) {
-    const index_t rows = std::min(tile_rows, x.rows - i);
-    for (index_t r = 0; r < rows; ++r) std::memcpy(left + r * row_stride, x.row(i + r), sizeof(float) * k);
-    for (index_t j = 0; j < y.cols; j += tile_cols) {
-      const index_t cols = std::min(tile_cols, y.cols - j);
-      const float* right = packed + j * k;
-      prefetch_rows(x, i + tile_rows, j / tile_cols, gemm_panel / tile_cols);
-      if (cols == tile_cols) {
-        multiply_rows[rows - 1](left, right, k, &y(i, j), y.ld, add);
-        continue;
-      }
-      multiply_rows[rows - 1](left, right, k, edge, tile_cols, false);
-      for (index_t r = 0; r < rows; ++r) {
-        for (index_t c = 0; c < cols; ++c) {
-          const float sum = edge[r * tile_cols + c];
-          y(i + r, j + c) = add ? y(i + r, j + c) + sum : sum;
-        }
-      }
-    }
-  }
-}
-
-/// Walks over panels of y's columns and passes over k; pack(j, n, p, k, to) packs columns j … of rows p ….
-template <class Pack>
-void multiply_packed(MatrixView<const float> x, MatrixView<float> y, Write write, float* packed, const Pack& pack) {
-  const index_t depth = pass_depth(x.cols, gemm_depth);
-  for (index_t j = 0; j < y.cols; j += gemm_panel) {
-    const index_t cols = std::min(gemm_panel, y.cols - j);
-    for (index_t p = 0; p < x.cols; p += depth) {
-      const index_t k = std::min(depth, x.cols - p);
-      for (index_t c = 0; c < cols; c += tile_cols) {
-        pack(j + c, std::min(tile_cols, cols - c), p, k, packed + c * k);
-      }
-      multiply_panel(x.block(0, p, x.rows, k), packed, y.block(0, j, y.rows, cols), write == Write::add || p > 0);
-    }
-  }
-}
-
 void transposed_product(MatrixView<const float> x, WeightView<> w, MatrixView<float> y, Write write, float* packed) {
   with_pointer(w.data, w.type, [&](const auto* data) HWY_ATTR {
-    multiply_packed(x, y, write, packed, [&](index_t j, index_t n, index_t p, index_t k, float* to) HWY_ATTR {
+    walk_panels(tile_product, x, y, write, packed, [&](index_t j, index_t n, index_t p, index_t k, float* to) HWY_ATTR {
       pack_rows(data + j * w.ld + p, w.ld, n, k, to);
     });
   });
@@ -188,7 +140,7 @@ void transposed_product(MatrixView<const float> x, WeightView<> w, MatrixView<fl
 
 void plain_product(MatrixView<const float> x, MatrixView<const float> b, MatrixView<float> y, Write write,
                    float* packed) {
-  multiply_packed(x, y, write, packed, [&](index_t j, index_t n, index_t p, index_t k, float* to) HWY_ATTR {
+  walk_panels(tile_product, x, y, write, packed, [&](index_t j, index_t n, index_t p, index_t k, float* to) HWY_ATTR {
     pack_cols(b.data + p * b.ld + j, b.ld, n, k, to);
   });
 }
