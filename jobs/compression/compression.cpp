@@ -58,8 +58,8 @@ Compressor::Compressor(Session& session, const model::Checkpoint& checkpoint, DT
 Compressed Compressor::run(const CompressionOptions& options, const std::filesystem::path& output,
                            FinishedSteps steps) {
   options.check();
-  validate(session_.options().device != "cuda" || options.layerwise(type_).refine.has_value(),
-           "of a compression, only refinement runs on a GPU; add --refine STEPS, or use --device cpu");
+  validate(session_.options().device != "cuda" || !options.calibration.is_plain(),
+           "--method plain runs on CPUs alone; use --device cpu, or a method that is fitted to a text");
   { const comm::TemporaryFile unwritable_places_are_errors_now(output); }
   const auto start = std::chrono::steady_clock::now();
   const Task task{options,
@@ -111,11 +111,7 @@ Compressed Compressor::run_layerwise(const Task& task) {
   Progress progress(session_.log(), "compress", "layers");
   model::LayerwiseOptions layerwise = options.layerwise(type_);
   layerwise.statistics_folder = folder;
-  if (layerwise.refine && session_.device() == Device::cuda) {
-    session_.take_gpu();
-    if (!gpu_) gpu_ = std::make_unique<Queue<Device::cuda>>(session_.threads());
-    layerwise.gpu = gpu_.get();
-  }
+  layerwise.gpu = gpu();
   model::LayerwiseReport report = model::compress_layerwise(
       session_.world(), queue_, checkpoint_, windows, layerwise, ranks, task.header, task.output,
       [&](index_t done, index_t total) { progress.update(done, total); }, journal.get());
@@ -128,6 +124,13 @@ Compressed Compressor::run_layerwise(const Task& task) {
   const model::LayerwiseRun run{windows.count(), windows.context, session_.world().size(), queue_.threads()};
   result.memory_bound = model::layerwise_memory(checkpoint_.config(), layerwise, run) + program_bytes;
   return result;
+}
+
+Queue<Device::cuda>* Compressor::gpu() {
+  if (session_.device() != Device::cuda) return nullptr;
+  session_.take_gpu();
+  if (!gpu_) gpu_ = std::make_unique<Queue<Device::cuda>>(session_.threads());
+  return gpu_.get();
 }
 
 std::unique_ptr<comm::Journal> Compressor::open_journal(const Task& task, comm::Hash contents) const {
@@ -170,6 +173,7 @@ std::vector<model::MatrixSensitivity> Compressor::sensitivities(const Compressio
                                       .linears = layerwise.linears,
                                       .token_power = layerwise.token_power,
                                       .type = type_,
+                                      .gpu = gpu(),
                                       .folder = folder};
   Progress progress(session_.log(), "measure losses", "layers");
   return model::measure_sensitivities(session_.world(), queue_, checkpoint_, windows, probe(options), how,

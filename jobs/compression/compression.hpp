@@ -80,6 +80,8 @@ class Compressor {
 
   Compressed run_plain(const Task& task);
   Compressed run_layerwise(const Task& task);
+  /// Where layers run, if the session is on GPUs; takes this rank's at first.
+  Queue<Device::cuda>* gpu();
   /// Nothing where finished steps are to be forgotten. `contents`: what decides over the numbers beside the header.
   std::unique_ptr<comm::Journal> open_journal(const Task& task, comm::Hash contents) const;
   Ranks allocate_ranks(const CompressionOptions& options, const std::filesystem::path& folder, double& predicted_loss);
@@ -90,7 +92,7 @@ class Compressor {
   const model::Checkpoint& checkpoint_;
   DType type_;
   Queue<Device::cpu> queue_;
-  std::unique_ptr<Queue<Device::cuda>> gpu_;  // for refinement, where there is one
+  std::unique_ptr<Queue<Device::cuda>> gpu_;  // once it is taken
   std::vector<std::string> texts_;            // that tokens_ come from
   std::vector<int> tokens_;
 };

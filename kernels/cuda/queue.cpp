@@ -1,4 +1,4 @@
-#include "kernels/queue.hpp"
+#include "kernels/copy.hpp"
 
 #include <thread>
 
@@ -45,6 +45,18 @@ void Queue<Device::cuda>::wait() {
   }
   observer->on_done();
 }
+
+namespace kernels {
+
+template <>
+void copy_rows<Device::cuda>(Queue<Device::cuda>& queue, void* to, std::size_t to_pitch, const void* from,
+                             std::size_t from_pitch, std::size_t bytes, index_t rows) {
+  if (bytes == 0 || rows == 0) return;
+  HACK_CUDA(cudaMemcpy2DAsync(to, to_pitch, from, from_pitch, bytes, static_cast<std::size_t>(rows),
+                              cudaMemcpyDeviceToDevice, stream_of(queue)));
+}
+
+}  // namespace kernels
 
 namespace kernels::cuda {
 

@@ -1,6 +1,7 @@
 // Operations on the GPU, in a build that has none: each says why.
 
 #include "kernels/attention.hpp"
+#include "kernels/copy.hpp"
 #include "kernels/divergence.hpp"
 #include "kernels/elementwise.hpp"
 #include "kernels/gated_linear.hpp"
@@ -98,6 +99,11 @@ void factored_linear<D>(Queue<D>&, X, const FactoredView<D>&, Y) {
 
 template <>
 void gated_linear<D>(Queue<D>&, X, const AffineView<D>&, const AffineView<D>&, Y, Y) {
+  refuse();
+}
+
+template <>
+void copy_rows<D>(Queue<D>&, void*, std::size_t, const void*, std::size_t, std::size_t, index_t) {
   refuse();
 }
 

@@ -1,64 +1,17 @@
 // The whole forward pass on the GPU against the CPU's, dense and on factors, alone and split over ranks.
 
-#include <optional>
-
 #include <gtest/gtest.h>
 
-#include "comm/collectives.hpp"
 #include "model/device_chooser.hpp"
 #include "model/generate.hpp"
 #include "model/llama.hpp"
 #include "model/model_comparison.hpp"
-#include "svd/compress.hpp"
-#include "svd/factor_archive.hpp"
-#include "tests/support/temporary_directory.hpp"
-#include "tests/support/tiny_model.hpp"
+#include "tests/gpu/tiny_files.hpp"
 
 namespace hack::model {
 namespace {
 
-using hack::testing::TemporaryDirectory;
-using hack::testing::TinyModel;
-
-/// A tiny model on disk, and its archive; made by all ranks together.
-class TinyFiles {
- public:
-  explicit TinyFiles(const TinyModel& tiny) {
-    if (world_.is_root()) {
-      folder_.emplace();
-      hack::testing::write_hf(tiny, *folder_ / "model");
-      path_ = (*folder_ / "model").string();
-    }
-    comm::broadcast(world_, path_);
-    checkpoint_ = Checkpoint::open(path_);
-  }
-  ~TinyFiles() { world_.barrier(); }
-
-  void compress(const svd::CompressOptions& options) {
-    std::vector<svd::MatrixSource> sources;
-    for (const std::string& name : checkpoint_->names()) {
-      if (name.find("_proj.weight") == std::string::npos) continue;
-      const TensorInfo info = checkpoint_->info(name);
-      sources.push_back({name, info.rows, info.cols, [this, name](index_t row, index_t col, MatrixView<float> out) {
-                           checkpoint_->read(name, row, col, out);
-                         }});
-    }
-    Queue<Device::cpu> queue(1);
-    svd::compress(world_, queue, sources, options, {"0", checkpoint_->fingerprint(), "{}", "plain", "{}"},
-                  path_ + "/factors.h5");
-    archive_.emplace(path_ + "/factors.h5");
-  }
-
-  const comm::Communicator& world() const { return world_; }
-  WeightSource source(DType type) const { return {*checkpoint_, archive_ ? &*archive_ : nullptr, type}; }
-
- private:
-  comm::Communicator world_ = comm::Communicator::world();
-  std::optional<TemporaryDirectory> folder_;
-  std::string path_;
-  std::unique_ptr<Checkpoint> checkpoint_;
-  std::optional<svd::FactorArchive> archive_;
-};
+using tests::TinyFiles;
 
 std::vector<int> some_ids(index_t n) {
   std::vector<int> ids(static_cast<std::size_t>(n));

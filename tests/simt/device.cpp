@@ -10,6 +10,7 @@
 
 #include <fmt/format.h>
 
+#include "kernels/copy.hpp"
 #include "kernels/cuda/kernel_list.cuh"
 #include "kernels/cuda/resources.hpp"
 #include "kernels/replay.hpp"
@@ -96,6 +97,18 @@ void copy_from_host<Device::cuda>(void* to, const void* host, std::size_t bytes)
 template <>
 void copy_to_host<Device::cuda>(void* host, const void* from, std::size_t bytes) {
   std::memcpy(host, from, bytes);
+}
+
+template <>
+void copy_rows<Device::cuda>(Queue<Device::cuda>&, void* to, std::size_t to_pitch, const void* from,
+                             std::size_t from_pitch, std::size_t bytes, index_t rows) {
+  give([=] {
+    for (index_t i = 0; i < rows; ++i) {
+      const auto row = static_cast<std::size_t>(i);
+      std::memcpy(static_cast<std::byte*>(to) + row * to_pitch, static_cast<const std::byte*>(from) + row * from_pitch,
+                  bytes);
+    }
+  });
 }
 
 namespace cuda {

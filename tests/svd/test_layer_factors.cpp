@@ -4,7 +4,7 @@
 
 #include <gtest/gtest.h>
 
-#include "svd/input_statistics.hpp"
+#include "svd/input_sums.hpp"
 #include "svd/propagated_target.hpp"
 #include "tests/svd/weighted_problem.hpp"
 
@@ -63,22 +63,21 @@ struct TwoInputs {
   InputStatistics statistics(const comm::Communicator& comm, const Dense* wide = nullptr) const {
     const Dense reached = wide == nullptr ? dense : dense * testing_support::transposed(*wide);
     const index_t m = reached.cols;
-    InputStatistics out(n, wide == nullptr ? Cross::inputs : Cross::outputs, m);
     Queue<Device::cpu> queue(2);
+    InputSums<Device::cpu> sums(queue, n, wide == nullptr ? Cross::inputs : Cross::outputs, m);
     for (index_t t = comm.rank(); t < tokens; t += comm.size()) {
       std::vector<float> x, y;
       for (index_t i = 0; i < n; ++i) {
         x.push_back(static_cast<float>(met(t, i)));
       }
       for (index_t i = 0; i < m; ++i) y.push_back(static_cast<float>(reached(t, i)));
-      out.add(queue, {x.data(), 1, n}, {y.data(), 1, m});
+      sums.add({x.data(), 1, n}, {y.data(), 1, m});
     }
-    out.finish(comm);
-    return out;
+    return sums.finish(comm);
   }
 };
 
-TEST(InputStatistics, SumOverAllRanks) {
+TEST(InputSums, AddUpOverAllRanks) {
   const TwoInputs inputs;
   const InputStatistics statistics = inputs.statistics(comm::Communicator::world());
   const Dense h = testing_support::transposed(inputs.met) * inputs.met;

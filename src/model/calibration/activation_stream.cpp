@@ -1,34 +1,39 @@
 #include "model/calibration/activation_stream.hpp"
 
-#include <algorithm>
-
+#include "kernels/copy.hpp"
 #include "kernels/elementwise.hpp"
 #include "model/linear_layer.hpp"
 #include "model/names.hpp"
 
 namespace hack::model {
 
-ActivationStream::ActivationStream(const Checkpoint& checkpoint, DType type, Queue<Device::cpu>& queue,
-                                   const TokenWindows& windows, const comm::Communicator& comm)
+template <Device D>
+ActivationStream<D>::ActivationStream(const Checkpoint& checkpoint, DType type, Queue<D>& queue,
+                                      const TokenWindows& windows, const comm::Communicator& comm)
     : context_(windows.context), hidden_(checkpoint.config().hidden_size) {
   const LlamaConfig& config = checkpoint.config();
-  const WeightMatrix<> embedding =
-      read_weights<Device::cpu>(checkpoint, embedding_name, {0, config.vocab_size}, {0, hidden_}, type);
+  const WeightMatrix<D> embedding =
+      read_weights<D>(checkpoint, embedding_name, {0, config.vocab_size}, {0, hidden_}, type);
   count_ = (windows.count() - comm.rank() + comm.size() - 1) / comm.size();
-  x_ = Buffer<float>(count_ * context_ * hidden_);
+  x_ = Buffer<float, D>(count_ * context_ * hidden_);
   for (index_t w = 0; w < count_; ++w) {
-    kernels::embed<Device::cpu>(queue, windows.window(w * comm.size() + comm.rank()), embedding.view(), 0, window(w));
+    kernels::embed<D>(queue, windows.window(w * comm.size() + comm.rank()), embedding.view(), 0, window(w));
   }
+  queue.wait();  // the table has been read
 }
 
-ActivationStream ActivationStream::copy() const {
+template <Device D>
+ActivationStream<D> ActivationStream<D>::copy(Queue<D>& queue) const {
   ActivationStream out;
   out.count_ = count_;
   out.context_ = context_;
   out.hidden_ = hidden_;
-  out.x_ = Buffer<float>(x_.size());
-  std::copy_n(x_.data(), x_.size(), out.x_.data());
+  out.x_ = Buffer<float, D>(x_.size());
+  kernels::copy<D>(queue, tokens(), out.tokens());
   return out;
 }
+
+template class ActivationStream<Device::cpu>;
+template class ActivationStream<Device::cuda>;
 
 }  // namespace hack::model

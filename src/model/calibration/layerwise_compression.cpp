@@ -61,17 +61,20 @@ std::string statistics_key(const Checkpoint& checkpoint, const TokenWindows& win
                      fmt::join(inputs, " "), options.token_power, to_string(options.type));
 }
 
+/// Layers run and are refined on D; `queue` is the host's.
+template <Device D>
 class LayerwiseCompressor {
  public:
-  LayerwiseCompressor(const comm::Communicator& comm, Queue<Device::cpu>& queue, const Checkpoint& checkpoint,
-                      const TokenWindows& windows, const LayerwiseOptions& options, const RankChoices& choices,
-                      const svd::ArchiveHeader& header, const std::filesystem::path& output)
+  LayerwiseCompressor(const comm::Communicator& comm, Queue<Device::cpu>& queue, Queue<D>& device,
+                      const Checkpoint& checkpoint, const TokenWindows& windows, const LayerwiseOptions& options,
+                      const RankChoices& choices, const svd::ArchiveHeader& header, const std::filesystem::path& output)
       : comm_(comm),
         queue_(queue),
+        device_(device),
         checkpoint_(checkpoint),
         options_(options),
         choices_(choices),
-        pass_(checkpoint, options.type, comm, queue, windows, options.compressed_inputs || options.refine,
+        pass_(checkpoint, options.type, comm, device, windows, options.compressed_inputs || options.refine,
               options.token_power),
         writer_(comm, output, {header, options.storage}) {
     const bool is_dense = !options.compressed_inputs && !options.refine;
@@ -200,19 +203,12 @@ class LayerwiseCompressor {
       const index_t hidden = parts[0]->matrix.grid.cols();
       svd::RefineOptions options = *options_.refine;
       options.seed += static_cast<std::uint64_t>(layer);
-      const auto refine_on = [&]<Device D>(Queue<D>& queue) {
-        svd::MlpRefiner<D> refiner(tiles_of(*parts[0]), tiles_of(*parts[1]), tiles_of(*parts[2]), options);
-        report_.refined.push_back(refiner.refine(comm_, queue, {inputs.data(), pass_.tokens(), hidden},
-                                                 {targets.data(), pass_.tokens(), hidden}, pass_.token_weights()));
-        for (const auto which : {svd::MlpMatrix::gate, svd::MlpMatrix::up, svd::MlpMatrix::down}) {
-          Compressed& part = *parts[static_cast<std::size_t>(which)];
-          part.matrix.tiles = refiner.factors(queue, which, {0, part.matrix.grid.size()});
-        }
-      };
-      if (options_.gpu != nullptr) {
-        refine_on(*options_.gpu);
-      } else {
-        refine_on(queue_);
+      svd::MlpRefiner<D> refiner(tiles_of(*parts[0]), tiles_of(*parts[1]), tiles_of(*parts[2]), options);
+      report_.refined.push_back(refiner.refine(comm_, device_, {inputs.data(), pass_.tokens(), hidden},
+                                               {targets.data(), pass_.tokens(), hidden}, pass_.token_weights()));
+      for (const auto which : {svd::MlpMatrix::gate, svd::MlpMatrix::up, svd::MlpMatrix::down}) {
+        Compressed& part = *parts[static_cast<std::size_t>(which)];
+        part.matrix.tiles = refiner.factors(device_, which, {0, part.matrix.grid.size()});
       }
       for (Compressed* part : parts) {
         part->rebuilt = svd::rebuild(queue_, part->matrix);
@@ -282,7 +278,10 @@ class LayerwiseCompressor {
       record.put(report_.weighted[m]);
     }
     record.put(options_.refine ? std::vector{report_.refined.back()} : std::vector<svd::RefineReport>());
-    journal_->append(record.bytes(), pass_.state());
+    const std::vector<HostView<float, D>> streams = pass_.state();
+    std::vector<std::span<const std::byte>> state;
+    for (const HostView<float, D>& stream : streams) state.push_back(std::as_bytes(stream.span()));
+    journal_->append(record.bytes(), state);
     written_.clear();
   }
 
@@ -325,10 +324,11 @@ class LayerwiseCompressor {
 
   const comm::Communicator& comm_;
   Queue<Device::cpu>& queue_;
+  Queue<D>& device_;
   const Checkpoint& checkpoint_;
   const LayerwiseOptions& options_;
   const RankChoices& choices_;
-  LayerwisePass pass_;
+  LayerwisePass<D> pass_;
   svd::FactorArchiveWriter writer_;
   std::vector<Compressed> compressed_;  // not written yet
   std::optional<StatisticsFile> kept_;  // of the dense model's inputs, where they may be kept
@@ -347,13 +347,16 @@ LayerwiseReport compress_layerwise(const comm::Communicator& comm, Queue<Device:
                                    const std::function<void(index_t done, index_t total)>& progress,
                                    comm::Journal* journal) {
   svd::check_rank_rule(options.storage.rule);
-  LayerwiseCompressor compressor(comm, queue, checkpoint, windows, options, choices, header, output);
-  const index_t layers = checkpoint.config().layers;
-  for (index_t layer = compressor.resume(journal); layer < layers; ++layer) {
-    compressor.compress_layer(layer);
-    progress(layer + 1, layers);
-  }
-  return compressor.finish();
+  const auto compress_on = [&]<Device D>(Queue<D>& device) {
+    LayerwiseCompressor<D> compressor(comm, queue, device, checkpoint, windows, options, choices, header, output);
+    const index_t layers = checkpoint.config().layers;
+    for (index_t layer = compressor.resume(journal); layer < layers; ++layer) {
+      compressor.compress_layer(layer);
+      progress(layer + 1, layers);
+    }
+    return compressor.finish();
+  };
+  return options.gpu != nullptr ? compress_on(*options.gpu) : compress_on(queue);
 }
 
 }  // namespace hack::model

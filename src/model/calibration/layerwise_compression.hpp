@@ -30,7 +30,7 @@ struct LayerwiseOptions {
   std::vector<std::size_t> linears;          ///< which of `linear_names`
   index_t align = 1;                         ///< budgets choose ranks that are multiples of it
   DType type = DType::f32;                   ///< what weights are held in
-  Queue<Device::cuda>* gpu = nullptr;        ///< where refinement runs; null: on the CPU
+  Queue<Device::cuda>* gpu = nullptr;        ///< where layers run and are refined; null: on the CPU
   /// Where statistics of the dense model's inputs are kept and found again (StatisticsFile); empty: nowhere. Inputs
   /// that compressed layers give are new in every run and never kept.
   std::filesystem::path statistics_folder;

@@ -5,7 +5,9 @@
 #include <utility>
 
 #include "comm/byte_stream.hpp"
+#include "kernels/copy.hpp"
 #include "kernels/elementwise.hpp"
+#include "kernels/gradient.hpp"
 
 namespace hack::model {
 
@@ -23,9 +25,9 @@ std::string_view to_string(LinearInput input) {
   return "";
 }
 
-LayerwisePass::LayerwisePass(const Checkpoint& checkpoint, DType type, const comm::Communicator& comm,
-                             Queue<Device::cpu>& queue, const TokenWindows& windows, bool two_streams,
-                             double token_power)
+template <Device D>
+LayerwisePass<D>::LayerwisePass(const Checkpoint& checkpoint, DType type, const comm::Communicator& comm,
+                                Queue<D>& queue, const TokenWindows& windows, bool two_streams, double token_power)
     : checkpoint_(checkpoint),
       type_(type),
       token_power_(token_power),
@@ -37,10 +39,11 @@ LayerwisePass::LayerwisePass(const Checkpoint& checkpoint, DType type, const com
       dense_runner_(checkpoint.config(), self_, queue),
       met_runner_(checkpoint.config(), self_, queue),
       dense_(checkpoint, type, queue, windows, comm) {
-  if (two_streams) met_ = dense_.copy();
+  if (two_streams) met_ = dense_.copy(queue);
 }
 
-void LayerwisePass::load(index_t layer) {
+template <Device D>
+void LayerwisePass<D>::load(index_t layer) {
   dense_layer_.reset();
   met_layer_.reset();
   dense_layer_ = read_layer(layer);
@@ -49,17 +52,19 @@ void LayerwisePass::load(index_t layer) {
   has_met_inner_ = false;
 }
 
-LlamaLayer<Device::cpu> LayerwisePass::read_layer(index_t layer) const {
-  return model::read_layer<Device::cpu>({checkpoint_, nullptr, type_}, plan_, layer, true);
+template <Device D>
+auto LayerwisePass<D>::read_layer(index_t layer) const -> Layer {
+  return model::read_layer<D>({checkpoint_, nullptr, type_}, plan_, layer, true);
 }
 
-void LayerwisePass::run(const Layer& layer, MatrixView<float> x) {
+template <Device D>
+void LayerwisePass<D>::run(const Layer& layer, Stream x) {
   dense_runner_.add_attention(layer, input_of(LinearInput::mix, dense_runner_, layer, x), x);
   dense_runner_.add_mlp(layer, input_of(LinearInput::inner, dense_runner_, layer, x), x);
 }
 
-MatrixView<const float> LayerwisePass::input_of(LinearInput input, Runner& runner, const Layer& layer,
-                                                MatrixView<const float> x) {
+template <Device D>
+auto LayerwisePass<D>::input_of(LinearInput input, Runner& runner, const Layer& layer, Input x) -> Input {
   switch (input) {
     case LinearInput::attention:
       return runner.attention_input(layer, x);
@@ -74,7 +79,8 @@ MatrixView<const float> LayerwisePass::input_of(LinearInput input, Runner& runne
   return {};
 }
 
-index_t LayerwisePass::input_size(LinearInput input) const {
+template <Device D>
+index_t LayerwisePass<D>::input_size(LinearInput input) const {
   const LlamaConfig& config = checkpoint_.config();
   switch (input) {
     case LinearInput::mix:
@@ -86,141 +92,168 @@ index_t LayerwisePass::input_size(LinearInput input) const {
   }
 }
 
-svd::InputStatistics LayerwisePass::statistics(LinearInput input, bool with_cross) {
+template <Device D>
+svd::InputStatistics LayerwisePass<D>::statistics(LinearInput input, bool with_cross) {
   const bool is_inner = input == LinearInput::inner;
   auto cross = svd::Cross::none;
   if (with_cross && met_) cross = is_inner ? svd::Cross::outputs : svd::Cross::inputs;
-  svd::InputStatistics statistics(input_size(input), cross, dense_.hidden());
+  svd::InputSums<D> sums(queue_, input_size(input), cross, dense_.hidden());
   // The dense stream's way past the MLP begins with what down multiplies: once that is known it goes on at once.
   const bool takes_dense_along = is_inner && !is_dense_ahead_;
   const bool needs_dense = !met_ || cross != svd::Cross::none || takes_dense_along;
   for (index_t w = 0; w < dense_.count(); ++w) {
-    MatrixView<const float> dense, met;
+    Input dense, met;
     if (needs_dense) dense = input_of(input, dense_runner_, *dense_layer_, dense_.window(w));
     met = met_ ? input_of(input, met_runner_, *met_layer_, met_->window(w)) : dense;
-    if (met_ && is_inner) keep_met_inner(w, met);
+    if (met_ && is_inner) kernels::copy<D>(queue_, met, met_inner(w));
     if (takes_dense_along || cross == svd::Cross::outputs) dense = product_of_down(dense);
     if (takes_dense_along) {
-      kernels::add<Device::cpu>(queue_, dense, dense_.window(w));
+      kernels::add<D>(queue_, dense, dense_.window(w));
       dense_layer_->down.add_bias(queue_, dense_.window(w));
     }
-    statistics.add(queue_, met, dense, weights_of(dense_.window(w)));
+    sums.add(met, dense, weights_of(dense_.window(w)));
   }
   if (takes_dense_along) is_dense_ahead_ = true;
   if (met_ && is_inner) has_met_inner_ = true;
-  statistics.finish(comm_);
-  return statistics;
+  return sums.finish(comm_);
 }
 
-MatrixView<const float> LayerwisePass::product_of_down(MatrixView<const float> inner) {
+template <Device D>
+auto LayerwisePass<D>::product_of_down(Input inner) -> Stream {
   const index_t hidden = dense_.hidden();
-  if (product_.size() < inner.rows * hidden) product_ = Buffer<float>(inner.rows * hidden);
-  const MatrixView<float> product(product_.data(), inner.rows, hidden);
+  if (product_.size() < inner.rows * hidden) product_ = Buffer<float, D>(inner.rows * hidden);
+  const Stream product(product_.data(), inner.rows, hidden);
   dense_layer_->down.multiply(queue_, inner, product);
   return product;
 }
 
-void LayerwisePass::keep_met_inner(index_t w, MatrixView<const float> inner) {
-  const index_t size = inner.rows * inner.cols;
-  if (met_inner_.size() < size * met_->count()) met_inner_ = Buffer<float>(size * met_->count());
-  std::copy_n(inner.data, size, met_inner_.data() + w * size);
+template <Device D>
+auto LayerwisePass<D>::met_inner(index_t w) -> Stream {
+  const index_t intermediate = input_size(LinearInput::inner), size = met_->context() * intermediate;
+  if (met_inner_.size() < size * met_->count()) met_inner_ = Buffer<float, D>(size * met_->count());
+  return {met_inner_.data() + w * size, met_->context(), intermediate};
 }
 
-void LayerwisePass::replace(std::size_t linear, MatrixView<const float> values) {
+template <Device D>
+void LayerwisePass<D>::replace(std::size_t linear, MatrixView<const float> values) {
   if (!met_) return;
   if (linear_inputs[linear] != LinearInput::inner) has_met_inner_ = false;
-  WeightMatrix<> weights(values.rows, values.cols, DType::f32);
-  std::copy_n(values.data, values.rows * values.cols, reinterpret_cast<float*>(weights.data()));
+  HACK_EXPECT(values.ld == values.cols);
+  WeightMatrix<D> weights(values.rows, values.cols, DType::f32);
+  queue_.wait();  // the weights before have been read
+  kernels::copy_from_host<D>(weights.data(), values.data, static_cast<std::size_t>(weights.bytes()));
   linear_of(*met_layer_, linear).replace(std::move(weights));
 }
 
-void LayerwisePass::advance_attention(Runner& runner, const Layer& layer, ActivationStream& stream) {
+template <Device D>
+void LayerwisePass<D>::advance_attention(Runner& runner, const Layer& layer, ActivationStream<D>& stream) {
   for (index_t w = 0; w < stream.count(); ++w) {
     runner.add_attention(layer, input_of(LinearInput::mix, runner, layer, stream.window(w)), stream.window(w));
   }
 }
 
-void LayerwisePass::advance_attention() {
+template <Device D>
+void LayerwisePass<D>::advance_attention() {
   advance_attention(dense_runner_, *dense_layer_, dense_);
   if (met_) advance_attention(met_runner_, *met_layer_, *met_);
 }
 
-void LayerwisePass::advance_mlp(Runner& runner, const Layer& layer, ActivationStream& stream) {
+template <Device D>
+void LayerwisePass<D>::advance_mlp(Runner& runner, const Layer& layer, ActivationStream<D>& stream) {
   for (index_t w = 0; w < stream.count(); ++w) {
     runner.add_mlp(layer, input_of(LinearInput::inner, runner, layer, stream.window(w)), stream.window(w));
   }
 }
 
-void LayerwisePass::advance_dense_mlp() {
+template <Device D>
+void LayerwisePass<D>::advance_dense_mlp() {
   if (!is_dense_ahead_) advance_mlp(dense_runner_, *dense_layer_, dense_);
   is_dense_ahead_ = true;
 }
 
-void LayerwisePass::advance_mlp() {
+template <Device D>
+void LayerwisePass<D>::advance_mlp() {
   advance_dense_mlp();
   if (!met_) return;
   if (!has_met_inner_) return advance_mlp(met_runner_, *met_layer_, *met_);
-  const index_t intermediate = checkpoint_.config().intermediate_size;
-  for (index_t w = 0; w < met_->count(); ++w) {
-    const MatrixView<const float> inner(met_inner_.data() + w * met_->context() * intermediate, met_->context(),
-                                        intermediate);
-    met_runner_.add_mlp(*met_layer_, inner, met_->window(w));
-  }
+  for (index_t w = 0; w < met_->count(); ++w) met_runner_.add_mlp(*met_layer_, met_inner(w), met_->window(w));
 }
 
-Buffer<float> LayerwisePass::mlp_inputs() {
+template <Device D>
+Buffer<float> LayerwisePass<D>::mlp_inputs() {
   HACK_EXPECT(met_.has_value());
   Buffer<float> out(met_->tokens().rows * met_->hidden());
   for (index_t w = 0; w < met_->count(); ++w) {
-    const MatrixView<const float> input = met_runner_.mlp_input(*met_layer_, met_->window(w));
-    std::copy_n(input.data, input.rows * input.cols, out.data() + w * input.rows * input.cols);
+    const Input input = met_runner_.mlp_input(*met_layer_, met_->window(w));
+    const index_t size = input.rows * input.cols;
+    const HostView<float, D> here(queue_, input.data, size);
+    std::copy_n(here.data(), size, out.data() + w * size);
   }
   return out;
 }
 
-Buffer<float> LayerwisePass::mlp_targets() const {
+template <Device D>
+Buffer<float> LayerwisePass<D>::mlp_targets() const {
   HACK_EXPECT(met_.has_value() && is_dense_ahead_);
-  const MatrixView<const float> dense = dense_.tokens();
-  const MatrixView<const float> met = met_->tokens();
-  Buffer<float> out(dense.rows * dense.cols);
-  for (index_t i = 0; i < out.size(); ++i) out.data()[i] = dense.data[i] - met.data[i];
+  const std::vector<HostView<float, D>> streams = state();
+  const float* dense = streams[0].data();
+  const float* met = streams[1].data();
+  Buffer<float> out(dense_.tokens().rows * dense_.hidden());
+  for (index_t i = 0; i < out.size(); ++i) out.data()[i] = dense[i] - met[i];
   return out;
 }
 
-std::vector<float> LayerwisePass::token_weights() const {
+template <Device D>
+std::vector<float> LayerwisePass<D>::token_weights() {
   HACK_EXPECT(is_dense_ahead_);
-  return weights_of(dense_.tokens());
+  std::vector<float> weights;
+  for (index_t w = 0; w < dense_.count(); ++w) {
+    const std::vector<float> of_window = weights_of(dense_.window(w));
+    weights.insert(weights.end(), of_window.begin(), of_window.end());
+  }
+  return weights;
 }
 
-std::vector<float> LayerwisePass::weights_of(MatrixView<const float> x) const {
+/// The squares of the residual 0 - x, which is of no use itself.
+template <Device D>
+std::vector<float> LayerwisePass<D>::weights_of(Input x) const {
   std::vector<float> weights;
-  if (token_power_ == 0) return weights;
-  for (index_t t = 0; t < x.rows; ++t) {
-    double sum = 0;
-    for (index_t j = 0; j < x.cols; ++j) sum += static_cast<double>(x(t, j)) * x(t, j);
-    const double mean = sum / static_cast<double>(x.cols) + checkpoint_.config().rms_norm_eps;
+  if (token_power_ == 0 || x.rows == 0) return weights;
+  Buffer<float, D> zeros(x.rows * x.cols), squares(x.rows);
+  const Stream residual(zeros.data(), x.rows, x.cols);
+  kernels::clear<D>(queue_, residual);
+  kernels::residual<D>(queue_, x, nullptr, 1, residual, squares.data());
+  const HostView<float, D> here(queue_, squares.data(), squares.size());
+  for (const float square : here.span()) {
+    const double mean = static_cast<double>(square) / static_cast<double>(x.cols) + checkpoint_.config().rms_norm_eps;
     weights.push_back(static_cast<float>(std::pow(mean, -token_power_)));
   }
   return weights;
 }
 
-std::vector<std::span<const std::byte>> LayerwisePass::state() const {
-  std::vector<std::span<const std::byte>> pieces;
-  const auto add = [&](MatrixView<const float> x) {
-    pieces.push_back(std::as_bytes(std::span(x.data, static_cast<std::size_t>(x.rows * x.cols))));
-  };
+template <Device D>
+std::vector<HostView<float, D>> LayerwisePass<D>::state() const {
+  std::vector<HostView<float, D>> streams;
+  const auto add = [&](Input x) { streams.emplace_back(queue_, x.data, x.rows * x.cols); };
   add(dense_.tokens());
   if (met_) add(std::as_const(*met_).tokens());
-  return pieces;
+  return streams;
 }
 
-void LayerwisePass::restore(const std::string& state) {
+template <Device D>
+void LayerwisePass<D>::restore(const std::string& state) {
   comm::ByteReader bytes(state);
-  const auto take = [&](MatrixView<float> x) {
-    bytes.copy(x.data, static_cast<std::size_t>(x.rows * x.cols) * sizeof(float));
+  const auto take = [&](Stream x) {
+    Buffer<float> host(x.rows * x.cols);
+    bytes.copy(host.data(), static_cast<std::size_t>(host.bytes()));
+    kernels::copy_from_host<D>(x.data, host.data(), static_cast<std::size_t>(host.bytes()));
   };
+  queue_.wait();
   take(dense_.tokens());
   if (met_) take(met_->tokens());
 }
+
+template class LayerwisePass<Device::cpu>;
+template class LayerwisePass<Device::cuda>;
 
 }  // namespace hack::model

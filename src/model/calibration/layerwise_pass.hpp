@@ -2,14 +2,14 @@
 
 #include <array>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "kernels/host_view.hpp"
 #include "model/calibration/activation_stream.hpp"
 #include "model/layer_runner.hpp"
-#include "svd/input_statistics.hpp"
+#include "svd/input_sums.hpp"
 
 namespace hack::model {
 
@@ -31,13 +31,17 @@ inline constexpr std::array<LinearInput, 7> linear_inputs = {
 ///     met     x̂ ─ attention ─ mlp ─ x̂ ─ …      matrices replaced so far
 ///
 /// For every layer: load, then in the order of LinearInput statistics and replacements, and in between the two
-/// advances.
+/// advances. Streams, layers and sums are in memory of D; what is handed out is the host's.
+template <Device D>
 class LayerwisePass {
  public:
+  using Layer = LlamaLayer<D>;
+  using Stream = MatrixView<float, D>;
+
   /// The references outlive this. `token_power` p: what a squared error of a token counts, (mean square of the dense
   /// stream)^-p, where p = 1 makes errors relative to the stream's size, as what follows does by its RMSNorm, and 0
   /// counts all alike. The size differs between tokens by orders of magnitude: a few would decide over all.
-  LayerwisePass(const Checkpoint& checkpoint, DType type, const comm::Communicator& comm, Queue<Device::cpu>& queue,
+  LayerwisePass(const Checkpoint& checkpoint, DType type, const comm::Communicator& comm, Queue<D>& queue,
                 const TokenWindows& windows, bool two_streams, double token_power);
 
   void load(index_t layer);
@@ -64,49 +68,49 @@ class LayerwisePass {
   Buffer<float> mlp_inputs();         // (tokens, hidden)
   Buffer<float> mlp_targets() const;  // (tokens, hidden)
   /// What errors in their outputs count, by the stream behind the layer.
-  std::vector<float> token_weights() const;  // (tokens)
+  std::vector<float> token_weights();  // (tokens)
 
   /// All streams between two layers, for a run that goes on from there.
-  std::vector<std::span<const std::byte>> state() const;
+  std::vector<HostView<float, D>> state() const;
   /// Takes them up again. An Error where they are of other windows.
   void restore(const std::string& state);
 
   /// A layer's dense weights once more, for whoever changes them.
-  LlamaLayer<Device::cpu> read_layer(index_t layer) const;
+  Layer read_layer(index_t layer) const;
   /// Takes one window, at most as long as the text's, through a whole layer.
-  void run(const LlamaLayer<Device::cpu>& layer, MatrixView<float> x);
+  void run(const Layer& layer, Stream x);
 
   index_t tokens() const { return dense_.count() * dense_.context(); }
-  const LlamaLayer<Device::cpu>& layer() const { return *dense_layer_; }
+  const Layer& layer() const { return *dense_layer_; }
 
  private:
-  using Layer = LlamaLayer<Device::cpu>;
-  using Runner = LayerRunner<Device::cpu>;
+  using Runner = LayerRunner<D>;
+  using Input = MatrixView<const float, D>;
 
-  MatrixView<const float> input_of(LinearInput input, Runner& runner, const Layer& layer, MatrixView<const float> x);
-  std::vector<float> weights_of(MatrixView<const float> dense_stream) const;  // (tokens)
-  MatrixView<const float> product_of_down(MatrixView<const float> inner);     // (tokens, hidden), without the bias
-  void keep_met_inner(index_t w, MatrixView<const float> inner);
-  void advance_attention(Runner& runner, const Layer& layer, ActivationStream& stream);
-  void advance_mlp(Runner& runner, const Layer& layer, ActivationStream& stream);
+  Input input_of(LinearInput input, Runner& runner, const Layer& layer, Input x);
+  std::vector<float> weights_of(Input dense_stream) const;  // (tokens)
+  Stream product_of_down(Input inner);                      // (tokens, hidden), without the bias
+  Stream met_inner(index_t w);                              // (context, intermediate)
+  void advance_attention(Runner& runner, const Layer& layer, ActivationStream<D>& stream);
+  void advance_mlp(Runner& runner, const Layer& layer, ActivationStream<D>& stream);
 
   const Checkpoint& checkpoint_;
   DType type_;
   double token_power_;
   const comm::Communicator& comm_;
-  Queue<Device::cpu>& queue_;
+  Queue<D>& queue_;
   comm::Communicator self_;
   ShardPlan plan_;
-  KvCache<Device::cpu> cache_;  // of one layer and one window
+  KvCache<D> cache_;  // of one layer and one window
   Runner dense_runner_;
   Runner met_runner_;
-  ActivationStream dense_;
-  std::optional<ActivationStream> met_;
+  ActivationStream<D> dense_;
+  std::optional<ActivationStream<D>> met_;
   std::optional<Layer> dense_layer_;
   std::optional<Layer> met_layer_;
   bool is_dense_ahead_ = false;  ///< the dense stream is past the MLP already
-  Buffer<float> product_;        // (context, hidden)
-  Buffer<float> met_inner_;      // (tokens, intermediate) inputs of down in the second stream
+  Buffer<float, D> product_;     // (context, hidden)
+  Buffer<float, D> met_inner_;   // (tokens, intermediate) inputs of down in the second stream
   bool has_met_inner_ = false;   ///< they are those of gate and up as they are now
 };
 

@@ -8,6 +8,7 @@
 #include <fmt/ranges.h>
 
 #include "comm/collectives.hpp"
+#include "kernels/copy.hpp"
 #include "kernels/divergence.hpp"
 #include "kernels/elementwise.hpp"
 #include "kernels/error.hpp"
@@ -23,15 +24,17 @@ namespace {
 
 using svd::TiledMatrix;
 
-Buffer<float> copy_of(MatrixView<const float> x) {
-  Buffer<float> out(x.rows * x.cols);
-  std::copy_n(x.data, out.size(), out.data());
+template <Device D>
+Buffer<float, D> copy_of(Queue<D>& queue, MatrixView<const float, D> x) {
+  Buffer<float, D> out(x.rows * x.cols);
+  kernels::copy<D>(queue, x, MatrixView<float, D>(out.data(), x.rows, x.cols));
   return out;
 }
 
-WeightMatrix<> weights_of(const Buffer<float>& values, const svd::TileGrid& grid) {
-  WeightMatrix<> weights(grid.rows(), grid.cols(), DType::f32);
-  std::copy_n(values.data(), values.size(), reinterpret_cast<float*>(weights.data()));
+template <Device D>
+WeightMatrix<D> weights_of(const Buffer<float>& values, const svd::TileGrid& grid) {
+  WeightMatrix<D> weights(grid.rows(), grid.cols(), DType::f32);
+  kernels::copy_from_host<D>(weights.data(), values.data(), static_cast<std::size_t>(values.bytes()));
   return weights;
 }
 
@@ -42,32 +45,36 @@ svd::WeightingOptions probe_weighting(const SensitivityOptions& options) {
   return weighting;
 }
 
+/// Layers run on D; `queue` is the host's.
+template <Device D>
 class SensitivityProbe {
  public:
-  SensitivityProbe(const comm::Communicator& comm, Queue<Device::cpu>& queue, const Checkpoint& checkpoint,
-                   const TokenWindows& windows, const TokenWindows& probe, const SensitivityOptions& options)
+  SensitivityProbe(const comm::Communicator& comm, Queue<Device::cpu>& queue, Queue<D>& device,
+                   const Checkpoint& checkpoint, const TokenWindows& windows, const TokenWindows& probe,
+                   const SensitivityOptions& options)
       : comm_(comm),
         queue_(queue),
+        device_(device),
         checkpoint_(checkpoint),
         options_(options),
         weighting_(probe_weighting(options)),
         self_(comm::Communicator::self()),
-        pass_(checkpoint, options.type, comm, queue, windows, false, options.token_power),
-        probe_(checkpoint, options.type, queue, probe, self_) {
+        pass_(checkpoint, options.type, comm, device, windows, false, options.token_power),
+        probe_(checkpoint, options.type, device, probe, self_) {
     HACK_EXPECT(probe.count() == 1 && probe.context <= windows.context);
   }
 
   void probe_layer(index_t layer) {
     pass_.load(layer);
-    LlamaLayer<Device::cpu> other = pass_.read_layer(layer);
-    std::vector<Buffer<float>> begun;  // variants that leave the dense model in this layer
+    LlamaLayer<D> other = pass_.read_layer(layer);
+    std::vector<Buffer<float, D>> begun;  // variants that leave the dense model in this layer
     for (const LinearInput input : {LinearInput::attention, LinearInput::mix, LinearInput::mlp, LinearInput::inner}) {
       if (input == LinearInput::mlp) pass_.advance_attention();
       probe_inputs(layer, input, other, begun);
     }
     pass_.advance_mlp();
-    for (Buffer<float>& variant : variants_) pass_.run(pass_.layer(), view_of(variant));
-    for (Buffer<float>& variant : begun) variants_.push_back(std::move(variant));
+    for (Buffer<float, D>& variant : variants_) pass_.run(pass_.layer(), view_of(variant));
+    for (Buffer<float, D>& variant : begun) variants_.push_back(std::move(variant));
     pass_.run(pass_.layer(), probe_.window(0));
   }
 
@@ -86,10 +93,9 @@ class SensitivityProbe {
   }
 
  private:
-  MatrixView<float> view_of(Buffer<float>& x) const { return {x.data(), probe_.context(), probe_.hidden()}; }
+  MatrixView<float, D> view_of(Buffer<float, D>& x) const { return {x.data(), probe_.context(), probe_.hidden()}; }
 
-  void probe_inputs(index_t layer, LinearInput input, LlamaLayer<Device::cpu>& other,
-                    std::vector<Buffer<float>>& begun) {
+  void probe_inputs(index_t layer, LinearInput input, LlamaLayer<D>& other, std::vector<Buffer<float, D>>& begun) {
     std::vector<std::size_t> linears;
     for (std::size_t linear : options_.linears) {
       if (linear_inputs[linear] == input) linears.push_back(linear);
@@ -109,7 +115,7 @@ class SensitivityProbe {
   }
 
   void probe_matrix(std::size_t linear, const svd::WeightedFactorizer& factorizer, TiledMatrix& matrix,
-                    LlamaLayer<Device::cpu>& other, std::vector<Buffer<float>>& begun) {
+                    LlamaLayer<D>& other, std::vector<Buffer<float, D>>& begun) {
     MatrixSensitivity result{matrix.name, matrix.grid, svd::spectra_together(comm_, queue_, factorizer, matrix)};
     const std::vector<svd::MatrixSpectra> spectra = {{matrix.name, svd::tile_spectra(matrix.grid, result.sigma), 1.0}};
     const svd::AllocationOptions even{svd::AllocationMode::even,
@@ -120,10 +126,10 @@ class SensitivityProbe {
     const bool is_mine = static_cast<int>(results_.size()) % comm_.size() == comm_.rank();
     results_.push_back(std::move(result));
     if (!is_mine) return;
-    begun.push_back(copy_of(probe_.tokens()));
-    linear_of(other, linear).replace(weights_of(svd::rebuild(queue_, matrix), matrix.grid));
+    begun.push_back(copy_of<D>(device_, probe_.tokens()));
+    linear_of(other, linear).replace(weights_of<D>(svd::rebuild(queue_, matrix), matrix.grid));
     pass_.run(other, view_of(begun.back()));
-    linear_of(other, linear).replace(weights_of(matrix.values, matrix.grid));
+    linear_of(other, linear).replace(weights_of<D>(matrix.values, matrix.grid));
   }
 
   /// Mean divergences of this rank's variants from the dense model.
@@ -131,24 +137,23 @@ class SensitivityProbe {
     const LlamaConfig& config = checkpoint_.config();
     const index_t tokens = probe_.context();
     const index_t hidden = probe_.hidden();
-    const Buffer<float> norm = read_vector<Device::cpu>(checkpoint_, final_norm_name, {0, hidden});
-    const WeightMatrix<> head =
-        read_weights<Device::cpu>(checkpoint_, config.tied_embeddings ? embedding_name : head_name,
-                                  {0, config.vocab_size}, {0, hidden}, options_.type);
-    const auto normalize = [&](MatrixView<float> x) {
-      kernels::rms_norm<Device::cpu>(queue_, x, norm.data(), config.rms_norm_eps, x);
+    const Buffer<float, D> norm = read_vector<D>(checkpoint_, final_norm_name, {0, hidden});
+    const WeightMatrix<D> head = read_weights<D>(checkpoint_, config.tied_embeddings ? embedding_name : head_name,
+                                                 {0, config.vocab_size}, {0, hidden}, options_.type);
+    const auto normalize = [&](MatrixView<float, D> x) {
+      kernels::rms_norm<D>(device_, x, norm.data(), config.rms_norm_eps, x);
     };
     normalize(probe_.window(0));
     const index_t count = std::ssize(variants_);
-    Buffer<float> states(count * tokens * hidden);  // (variants, tokens, hidden)
+    Buffer<float, D> states(count * tokens * hidden);  // (variants, tokens, hidden)
     for (index_t v = 0; v < count; ++v) {
-      Buffer<float>& variant = variants_[static_cast<std::size_t>(v)];
+      Buffer<float, D>& variant = variants_[static_cast<std::size_t>(v)];
       normalize(view_of(variant));
-      std::copy_n(variant.data(), variant.size(), states.data() + v * variant.size());
+      kernels::copy<D>(device_, MatrixView<const float, D>(variant.data(), tokens, hidden),
+                       MatrixView<float, D>(states.data() + v * variant.size(), tokens, hidden));
     }
     std::vector<double> of_tokens(static_cast<std::size_t>(count * tokens));
-    kernels::divergences<Device::cpu>(queue_, probe_.tokens(), {states.data(), count * tokens, hidden}, head.view(),
-                                      of_tokens);
+    kernels::divergences<D>(device_, probe_.tokens(), {states.data(), count * tokens, hidden}, head.view(), of_tokens);
     std::vector<double> means;
     for (auto first = of_tokens.begin(); first != of_tokens.end(); first += tokens) {
       means.push_back(std::accumulate(first, first + tokens, 0.0) / static_cast<double>(tokens));
@@ -158,13 +163,14 @@ class SensitivityProbe {
 
   const comm::Communicator& comm_;
   Queue<Device::cpu>& queue_;
+  Queue<D>& device_;
   const Checkpoint& checkpoint_;
   const SensitivityOptions& options_;
   svd::WeightingOptions weighting_;
   comm::Communicator self_;
-  LayerwisePass pass_;
-  ActivationStream probe_;                  // one window, the same on every rank
-  std::vector<Buffer<float>> variants_;     // (own variants) × (tokens, hidden)
+  LayerwisePass<D> pass_;
+  ActivationStream<D> probe_;               // one window, the same on every rank
+  std::vector<Buffer<float, D>> variants_;  // (own variants) × (tokens, hidden)
   std::vector<MatrixSensitivity> results_;  // of all matrices so far
 };
 
@@ -213,13 +219,16 @@ std::vector<MatrixSensitivity> measure_sensitivities(const comm::Communicator& c
   if (!options.folder.empty()) {
     if (auto found = read_sensitivities(path, key, names_of(checkpoint, options))) return *std::move(found);
   }
-  SensitivityProbe run(comm, queue, checkpoint, windows, probe, options);
-  const index_t layers = checkpoint.config().layers;
-  for (index_t layer = 0; layer < layers; ++layer) {
-    run.probe_layer(layer);
-    progress(layer + 1, layers);
-  }
-  std::vector<MatrixSensitivity> measured = run.finish();
+  const auto measure_on = [&]<Device D>(Queue<D>& device) {
+    SensitivityProbe<D> run(comm, queue, device, checkpoint, windows, probe, options);
+    const index_t layers = checkpoint.config().layers;
+    for (index_t layer = 0; layer < layers; ++layer) {
+      run.probe_layer(layer);
+      progress(layer + 1, layers);
+    }
+    return run.finish();
+  };
+  std::vector<MatrixSensitivity> measured = options.gpu != nullptr ? measure_on(*options.gpu) : measure_on(queue);
   if (!options.folder.empty()) write_sensitivities(comm, path, key, measured);
   return measured;
 }

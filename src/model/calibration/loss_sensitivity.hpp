@@ -29,10 +29,11 @@ struct MatrixSensitivity {
 struct SensitivityOptions {
   svd::CompressOptions storage;  ///< its tiles; the rank rule does not count
   svd::WeightingOptions weighting;
-  std::vector<std::size_t> linears;  ///< which of `linear_names`
-  double token_power = 0;            ///< what errors of a token count, as LayerwisePass
-  double probe_keep = 0.4;           ///< share of each tile that the probe keeps
-  DType type = DType::f32;           ///< what weights are held in
+  std::vector<std::size_t> linears;    ///< which of `linear_names`
+  double token_power = 0;              ///< what errors of a token count, as LayerwisePass
+  double probe_keep = 0.4;             ///< share of each tile that the probe keeps
+  DType type = DType::f32;             ///< what weights are held in
+  Queue<Device::cuda>* gpu = nullptr;  ///< where layers run; null: on the CPU
   /// Where measurements are kept, in a file named after model, text and options, and found again; empty: nowhere.
   std::filesystem::path folder;
 };
