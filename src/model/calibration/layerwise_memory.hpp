@@ -15,8 +15,8 @@ struct LayerwiseRun {
 };
 
 /// Bytes that compress_layerwise takes on the rank that takes most, of the host and a GPU together, beside the program
-/// itself; whatever ranks tiles get. With T tokens of the rank's windows, inputs n and outputs m of a matrix, p numbers in its factors, P ranks and
-/// e bytes a weight, the most is either at the start,
+/// itself; whatever ranks tiles get. With T tokens of the rank's windows, inputs n and outputs m of a matrix, p numbers
+/// in its factors, P ranks and e bytes a weight, the most is either at the start,
 ///
 ///     e · vocabulary · hidden                    embeddings
 ///     4 T hidden                                 each stream (two, where inputs are those of compressed layers)
