@@ -3,6 +3,7 @@
 // Every kernel there is. tests/simt/ runs each of them and fails where one was left out.
 
 #include "kernels/cuda/attention.cuh"
+#include "kernels/cuda/batched_algebra.cuh"
 #include "kernels/cuda/elementwise.cuh"
 #include "kernels/cuda/factored_linear.cuh"
 #include "kernels/cuda/factored_product.cuh"
@@ -28,5 +29,6 @@
   HACK_PEER_KERNELS(X)             \
   HACK_ATTENTION_KERNELS(X)        \
   HACK_VOCABULARY_KERNELS(X)       \
+  HACK_BATCHED_ALGEBRA_KERNELS(X)  \
   HACK_GRAM_KERNELS(X)             \
   HACK_TILE_SVD_KERNELS(X)

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <memory>
 
 #include "kernels/cuda/enqueue.hpp"
 #include "kernels/matrix_view.hpp"
@@ -22,6 +23,9 @@ enum class Purpose {
   turned_weights,
   tiles,
   tile_space,
+  first_addresses,
+  second_addresses,
+  third_addresses,
   library,
   count
 };
@@ -47,6 +51,9 @@ class Resources {
   void observe(WaitObserver* observer) { observer_ = observer; }
   WaitObserver* observer() const { return observer_; }
 
+  /// The handles of dense_library.hpp, from its first call on.
+  std::shared_ptr<void>& dense_library() { return dense_library_; }
+
   /// How many tiles tile_svd has left to the host so far.
   index_t tiles_left_to_host() const { return tiles_left_to_host_; }
   void count_tiles_left_to_host(index_t tiles) { tiles_left_to_host_ += tiles; }
@@ -66,6 +73,7 @@ class Resources {
  private:
   void* stream_;
   void* blas_;
+  std::shared_ptr<void> dense_library_;
   WaitObserver* observer_ = nullptr;
   index_t tiles_left_to_host_ = 0;
   std::array<Buffer<std::byte, Device::cuda>, static_cast<std::size_t>(Purpose::count)> rooms_;

@@ -11,6 +11,7 @@
 #include "kernels/pivot.hpp"
 #include "kernels/replay.hpp"
 #include "kernels/sampling.hpp"
+#include "kernels/tile_svd.hpp"
 #include "kernels/vocabulary.hpp"
 
 namespace hack {
@@ -119,6 +120,11 @@ void add_gram<D>(Queue<D>&, X, MatrixView<double, D>) {
 
 template <>
 void divergences<D>(Queue<D>&, X, X, WeightView<D>, std::span<double>) {
+  refuse();
+}
+
+template <>
+void tile_svd<D>(Queue<D>&, std::span<const X>, std::span<TileSvd<D>>) {
   refuse();
 }
 

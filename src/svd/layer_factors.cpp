@@ -24,7 +24,8 @@ bool keeps_values(const TruncatedTile& tile, const TileChoice& choice) {
 
 }  // namespace
 
-void factorize_together(const comm::Communicator& comm, Queue<Device::cpu>& queue, const WeightedFactorizer& factorizer,
+template <Device D>
+void factorize_together(const comm::Communicator& comm, Queue<D>& queue, const WeightedFactorizer<D>& factorizer,
                         TiledMatrix& matrix) {
   const TileRows rows = own_rows(comm, matrix);
   std::vector<float> numbers;  // U, sigma, Vᵀ of this rank's tiles, then of all
@@ -57,11 +58,12 @@ void factorize_together(const comm::Communicator& comm, Queue<Device::cpu>& queu
   HACK_EXPECT(next == numbers.data() + numbers.size());
 }
 
-std::vector<float> spectra_together(const comm::Communicator& comm, Queue<Device::cpu>& queue,
-                                    const WeightedFactorizer& factorizer, const TiledMatrix& matrix) {
+template <Device D>
+std::vector<float> spectra_together(const comm::Communicator& comm, const WeightedFactorizer<D>& factorizer,
+                                    const TiledMatrix& matrix) {
   const TileRows rows = own_rows(comm, matrix);
   std::vector<float> sigma;
-  if (rows.range.size() > 0) sigma = factorizer.spectra(queue, matrix.grid, rows);
+  if (rows.range.size() > 0) sigma = factorizer.spectra(matrix.grid, rows);
   return comm::all_gather(comm, std::span<const float>(sigma));
 }
 
@@ -87,5 +89,12 @@ Buffer<float> rebuild(Queue<Device::cpu>& queue, const TiledMatrix& matrix) {
   kernels::tile_product<Device::cpu>(queue, svds, ranks, blocks);
   return out;
 }
+
+#define HACK_INSTANTIATE(D)                                                                                           \
+  template void factorize_together(const comm::Communicator&, Queue<D>&, const WeightedFactorizer<D>&, TiledMatrix&); \
+  template std::vector<float> spectra_together(const comm::Communicator&, const WeightedFactorizer<D>&,               \
+                                               const TiledMatrix&);
+HACK_INSTANTIATE(Device::cpu)
+HACK_INSTANTIATE(Device::cuda)
 
 }  // namespace hack::svd

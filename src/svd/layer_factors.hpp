@@ -25,12 +25,14 @@ struct TiledMatrix {
 ///     rank        0 0 0 | 1 1     then all ranks have all tiles.
 ///
 /// Collective. Errors as WeightedFactorizer's, on the rank that met them.
-void factorize_together(const comm::Communicator& comm, Queue<Device::cpu>& queue, const WeightedFactorizer& factorizer,
+template <Device D>
+void factorize_together(const comm::Communicator& comm, Queue<D>& queue, const WeightedFactorizer<D>& factorizer,
                         TiledMatrix& matrix);
 
 /// Returns the whitened spectra of all tiles, tile after tile, on every rank; shared out likewise. Collective.
-std::vector<float> spectra_together(const comm::Communicator& comm, Queue<Device::cpu>& queue,
-                                    const WeightedFactorizer& factorizer, const TiledMatrix& matrix);
+template <Device D>
+std::vector<float> spectra_together(const comm::Communicator& comm, const WeightedFactorizer<D>& factorizer,
+                                    const TiledMatrix& matrix);
 
 /// Multiplies the factors out: what a model with this archive computes with, before rounding to the factor type.
 Buffer<float> rebuild(Queue<Device::cpu>& queue, const TiledMatrix& matrix);  // (m, n)

@@ -1,8 +1,8 @@
 #pragma once
 
-#include <cstdint>
 #include <span>
 
+#include "kernels/batched_algebra.hpp"
 #include "kernels/matrix_view.hpp"
 
 namespace hack::svd {
@@ -14,7 +14,7 @@ namespace hack::svd {
 /// parallel region around the functions below.
 void hold_blas_to_one_thread();
 
-enum class Transpose : std::uint8_t { no, yes };
+using kernels::Transpose;
 
 /// Computes c = alpha op(a) op(b) + beta c; op(a) (m, k), op(b) (k, n), c (m, n).
 void multiply(double alpha, MatrixView<const double> a, Transpose op_a, MatrixView<const double> b, Transpose op_b,

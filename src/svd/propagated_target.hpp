@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels/buffer.hpp"
+#include "kernels/device_view.hpp"
 #include "kernels/matrix_view.hpp"
 #include "kernels/queue.hpp"
 #include "svd/input_statistics.hpp"
@@ -14,19 +15,27 @@ namespace hack::svd {
 ///     T = W + share · (Y - W H) (H + d I)⁻¹,   d = damping · mean of H's diagonal
 ///
 /// share 0: T = W; share 1: the least-squares solution, which also fits the noise of the calibration text.
+template <Device D>
 class PropagatedTarget {
  public:
-  /// `statistics`, with X or Y, outlive this. Memory: n² numbers in double.
-  PropagatedTarget(const InputStatistics& statistics, double damping, double share);
+  /// `statistics`, with X or Y, outlive this. Memory: n² numbers in double; on a GPU H and X or Y, too.
+  PropagatedTarget(Queue<D>& queue, const InputStatistics& statistics, double damping, double share);
 
-  /// Rows first_row … of T for these rows of W; both (rows, n). A row's bits depend on that row alone up to blocks of
-  /// 64.
-  void apply(Queue<Device::cpu>& queue, MatrixView<const float> w, index_t first_row, MatrixView<float> target) const;
+  /// Rows first_row … of T for these rows of W; both (rows, n), contiguous, the host's. On the CPU a row's bits depend
+  /// on that row alone up to blocks of 64.
+  void apply(Queue<D>& queue, MatrixView<const float> w, index_t first_row, MatrixView<float> target) const;
 
  private:
-  const InputStatistics& statistics_;
+  struct Step;  // some rows
+
+  void correct(Queue<D>& queue, const Step& step) const;
+
+  index_t n_;
+  Cross kind_;
   double share_;
-  Buffer<double> root_;  // (n, n) Cholesky factor of H + d I
+  DeviceView<double, D> h_;      // (n, n)
+  DeviceView<double, D> cross_;  // (n, n) X or (m, n) Y
+  Buffer<double, D> root_;       // (n, n) Cholesky factor of H + d I
 };
 
 }  // namespace hack::svd

@@ -7,15 +7,16 @@
 #include <cstdint>
 
 #include "kernels/error.hpp"
+#include "kernels/host_view.hpp"
 #include "svd/linear_algebra.hpp"
+#include "svd/product_truncation.hpp"
 #include "svd/refit.hpp"
-#include "svd/weighted_tile_row.hpp"
+#include "svd/weighted_tile_rows.hpp"
 
 namespace hack::svd {
 namespace {
 
 using kernels::SvdStatus;
-using kernels::TileSvd;
 
 /// Throws where a tile has no factors.
 void check_tile(const TileRows& rows, index_t i, index_t j, SvdStatus status) {
@@ -73,62 +74,15 @@ bool weighted_spectrum(MatrixView<const float> w, MatrixView<const double> root,
   return true;
 }
 
-/// One step at tile column j for all rows: targets, their SVDs in one batch, truncation.
-void step(Queue<Device::cpu>& queue, const TileRows& rows, index_t j, bool with_feedback,
-          std::vector<WeightedTileRow>& tile_rows) {
-  std::vector<WeightedTileRow*> active;
-  for (WeightedTileRow& row : tile_rows) {
-    if (row.rank(j) > 0) active.push_back(&row);
-  }
-#pragma omp parallel for schedule(dynamic) num_threads(queue.threads())
-  for (std::size_t t = 0; t < active.size(); ++t) active[t]->form_target(j, with_feedback);
-
-  std::vector<MatrixView<const float>> in;
-  std::vector<TileSvd<Device::cpu>> out;
-  for (WeightedTileRow* row : active) {
-    in.push_back(row->target());
-    out.push_back(row->target_svd());
-  }
-  kernels::tile_svd<Device::cpu>(queue, in, out);
-  for (std::size_t t = 0; t < active.size(); ++t) check_tile(rows, active[t]->i(), j, out[t].status);
-#pragma omp parallel for schedule(dynamic) num_threads(queue.threads())
-  for (std::size_t t = 0; t < active.size(); ++t) active[t]->truncate(j);
-}
-
-/// Orthonormal right factors everywhere.
-void orthonormalize_rows(Queue<Device::cpu>& queue, const TileRows& rows, std::vector<WeightedTileRow>& tile_rows) {
-  std::vector<std::uint8_t> is_orthonormal(tile_rows.size());
-#pragma omp parallel for schedule(dynamic) num_threads(queue.threads())
-  for (std::size_t t = 0; t < tile_rows.size(); ++t) is_orthonormal[t] = tile_rows[t].orthonormalize();
-  for (std::size_t t = 0; t < tile_rows.size(); ++t) {
-    validate(is_orthonormal[t] != 0,
-             "tensor {}, row {} of tiles: no QR factorization (LAPACK found no memory); use fewer threads", rows.name,
-             tile_rows[t].i());
-  }
-}
-
 /// The closed-form left factors of all rows.
-void refit_rows(Queue<Device::cpu>& queue, const Whitening& whitening, const TileRows& rows,
-                std::vector<WeightedTileRow>& tile_rows) {
-  const auto threads = std::min(static_cast<std::size_t>(queue.threads()), tile_rows.size());
-  index_t height = 0, rank_sum = 0, max_rank = 0;
-  for (const WeightedTileRow& row : tile_rows) {
-    height = std::max(height, row.height());
-    rank_sum = std::max(rank_sum, row.rank_sum());
-    for (index_t j = 0; j < whitening.tile_cols(); ++j) max_rank = std::max(max_rank, row.rank(j));
-  }
-  std::vector<Refit> refits;  // (threads)
-  for (std::size_t t = 0; t < threads; ++t) refits.emplace_back(whitening, height, rank_sum, max_rank);
-  std::vector<std::uint8_t> is_solved(tile_rows.size());
-#pragma omp parallel for schedule(dynamic) num_threads(threads)
-  for (std::size_t t = 0; t < tile_rows.size(); ++t) {
-    is_solved[t] = refits[static_cast<std::size_t>(omp_get_thread_num())].apply(tile_rows[t]);
-  }
-  for (std::size_t t = 0; t < tile_rows.size(); ++t) {
-    validate(is_solved[t] != 0,
+template <Device D>
+void refit_rows(Queue<D>& queue, const TileRows& rows, WeightedTileRows<D>& tile_rows) {
+  const std::vector<std::uint8_t> is_solved = Refit<D>(queue, tile_rows).apply();
+  for (std::size_t r = 0; r < is_solved.size(); ++r) {
+    validate(is_solved[r] != 0,
              "tensor {}, row {} of tiles: left factors cannot be refitted (the calibration "
              "statistics are not positive semidefinite); calibrate again or raise the damping",
-             rows.name, tile_rows[t].i());
+             rows.name, rows.range.begin + static_cast<index_t>(r));
   }
 }
 
@@ -152,83 +106,60 @@ void round_to(DType type, Buffer<float>& x) {
 }
 
 /// Rounds the right factors and solves for the left ones once more. `tiles` are those of the rows, in their order.
-void refit_rounded(Queue<Device::cpu>& queue, const Whitening& whitening, DType type, const TileRows& rows,
-                   std::vector<WeightedTileRow>& tile_rows, std::vector<TruncatedTile>& tiles) {
-  const auto tile_cols = static_cast<std::size_t>(whitening.tile_cols());
-  for (std::size_t t = 0; t < tiles.size(); ++t) {
-    TruncatedTile& tile = tiles[t];
-    if (tile.rank == 0) continue;
-    WeightedTileRow& row = tile_rows[t / tile_cols];
-    const auto j = static_cast<index_t>(t % tile_cols);
+template <Device D>
+void refit_rounded(Queue<D>& queue, DType type, const TileRows& rows, WeightedTileRows<D>& tile_rows,
+                   std::vector<TruncatedTile>& tiles) {
+  Buffer<double> left(tile_rows.left().size()), right(tile_rows.right().size());
+  double *next_left = left.data(), *next_right = right.data();
+  for (TruncatedTile& tile : tiles) {
     round_to(type, tile.vt);
-    row.assign(j, {tile.u.data(), row.height(), tile.rank}, tile.sigma.data(),
-               {tile.vt.data(), tile.rank, whitening.width(j)});
+    for (index_t n = 0; n < tile.u.size(); ++n) {
+      *next_left++ = static_cast<double>(tile.u.data()[n]) * tile.sigma.data()[n % tile.rank];
+    }
+    next_right = std::copy_n(tile.vt.data(), tile.vt.size(), next_right);
   }
-  refit_rows(queue, whitening, rows, tile_rows);
-  for (std::size_t t = 0; t < tiles.size(); ++t) {
-    if (tiles[t].rank == 0) continue;
-    normalize_columns(tile_rows[t / tile_cols].left(static_cast<index_t>(t % tile_cols)), tiles[t]);
+  tile_rows.assign(left, right);
+  refit_rows(queue, rows, tile_rows);
+  const HostView<double, D> solved(queue, tile_rows.left().data(), left.size());
+  const double* next = solved.data();
+  for (TruncatedTile& tile : tiles) {
+    if (tile.rank == 0) continue;
+    normalize_columns({next, tile.u.size() / tile.rank, tile.rank}, tile);
+    next += tile.u.size();
   }
 }
 
-/// A tile L R with orthonormal rows of R, on its way to U diag(sigma) Vᵀ.
-struct Product {
-  index_t i = 0;
-  index_t j = 0;
-  MatrixView<const double> left;   // (h, k)
-  MatrixView<const double> right;  // (k, w)
-  TruncatedTile* out = nullptr;
-  Buffer<float> left_f32;  // (h, k)
-  Buffer<float> rotation;  // (k, k) Bᵀ of L = U diag(sigma) Bᵀ
-};
-
-void truncate_products(Queue<Device::cpu>& queue, const TileRows& rows, std::vector<Product>& products) {
-  std::vector<MatrixView<const float>> in;
-  std::vector<TileSvd<Device::cpu>> out;
-  index_t largest = 0, widest = 0;
-  for (Product& product : products) {
-    const index_t h = product.left.rows;
-    const index_t k = product.left.cols;
-    const index_t w = product.right.cols;
-    *product.out = {k, Buffer<float>(h * k), Buffer<float>(k), Buffer<float>(k * w)};
-    product.left_f32 = Buffer<float>(h * k);
-    product.rotation = Buffer<float>(k * k);
-    copy(product.left, MatrixView<float>(product.left_f32.data(), h, k));
-    in.emplace_back(product.left_f32.data(), h, k);
-    out.push_back(
-        {{product.out->u.data(), h, k}, product.out->sigma.data(), {product.rotation.data(), k, k}, SvdStatus::ok});
-    largest = std::max(largest, k);
-    widest = std::max(widest, w);
+/// All tiles as U diag(sigma) Vᵀ, some rows at a time: as many as threads want, or all on a GPU.
+template <Device D>
+std::vector<TruncatedTile> truncate_products(Queue<D>& queue, const TileRows& rows, WeightedTileRows<D>& tile_rows) {
+  const index_t columns = tile_rows.whitening().tile_cols();
+  const index_t at_once = D == Device::cpu ? queue.threads() : tile_rows.count();
+  std::vector<TruncatedTile> tiles;
+  for (index_t begin = 0; begin < tile_rows.count(); begin += at_once) {
+    ProductTruncation<D> truncation(tile_rows, begin, std::min(begin + at_once, tile_rows.count()));
+    const std::vector<SvdStatus> statuses = truncation.run(queue);
+    for (std::size_t t = 0; t < statuses.size(); ++t) {
+      const index_t number = truncation.numbers()[t];
+      check_tile(rows, rows.range.begin + number / columns, number % columns, statuses[t]);
+    }
+    truncation.take(queue, tiles);
   }
-  kernels::tile_svd<Device::cpu>(queue, in, out);
-  for (std::size_t t = 0; t < out.size(); ++t) check_tile(rows, products[t].i, products[t].j, out[t].status);
-
-  std::vector<Buffer<double>> spaces;  // per thread: the rotation (k, k), Vᵀ (k, w)
-  for (int t = 0; t < queue.threads(); ++t) spaces.emplace_back(largest * (largest + widest));
-#pragma omp parallel for schedule(dynamic) num_threads(queue.threads())
-  for (std::size_t t = 0; t < products.size(); ++t) {
-    const Product& product = products[t];
-    const index_t k = product.right.rows;
-    double* space = spaces[static_cast<std::size_t>(omp_get_thread_num())].data();
-    const MatrixView<double> rotation(space, k, k);
-    const MatrixView<double> vt(space + k * k, k, product.right.cols);
-    copy(MatrixView<const float>(out[t].vt), rotation);
-    multiply(1, rotation, Transpose::no, product.right, Transpose::no, 0, vt);
-    copy(MatrixView<const double>(vt), MatrixView<float>(product.out->vt.data(), k, vt.cols));
-  }
+  return tiles;
 }
 
 }  // namespace
 
-WeightedFactorizer::WeightedFactorizer(Queue<Device::cpu>& queue, MatrixView<const double> h, const TileGrid& grid,
-                                       const WeightingOptions& options)
-    : whitening_(queue, h, grid, options.damping), options_(options) {
+template <Device D>
+WeightedFactorizer<D>::WeightedFactorizer(Queue<D>& queue, MatrixView<const double> h, const TileGrid& grid,
+                                          const WeightingOptions& options)
+    : host_(queue.threads()), whitening_(host_, h, grid, options.damping), placed_(whitening_), options_(options) {
   validate(options.sweeps >= 0, "{} sweeps of feedback are impossible; use 0, 1, 2, …", options.sweeps);
 }
 
-std::vector<float> WeightedFactorizer::spectra(Queue<Device::cpu>& queue, const TileGrid& grid,
-                                               const TileRows& rows) const {
+template <Device D>
+std::vector<float> WeightedFactorizer<D>::spectra(const TileGrid& grid, const TileRows& rows) const {
   check(whitening_, grid, rows);
+  const int threads = host_.threads();
   const index_t first = rows.range.begin * grid.tile_cols();
   const auto count = static_cast<std::size_t>(rows.range.size() * grid.tile_cols());
   std::vector<std::size_t> starts = {0};  // (tiles + 1) in the result
@@ -239,13 +170,13 @@ std::vector<float> WeightedFactorizer::spectra(Queue<Device::cpu>& queue, const 
   std::vector<float> sigma(starts.back());
   std::vector<SpectrumSpace> spaces;  // (threads)
   const index_t r = grid.max_rank();
-  for (int t = 0; t < queue.threads(); ++t) {
+  for (int t = 0; t < threads; ++t) {
     spaces.push_back(
         {Buffer<double>(grid.tile_height() * grid.tile_width()), Buffer<double>(r * r), Buffer<double>(r)});
   }
   hold_blas_to_one_thread();
   std::vector<std::uint8_t> is_done(count);
-#pragma omp parallel for schedule(dynamic) num_threads(queue.threads())
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
   for (std::size_t t = 0; t < count; ++t) {
     const index_t i = rows.range.begin + static_cast<index_t>(t) / whitening_.tile_cols();
     const index_t j = static_cast<index_t>(t) % whitening_.tile_cols();
@@ -261,38 +192,34 @@ std::vector<float> WeightedFactorizer::spectra(Queue<Device::cpu>& queue, const 
   return sigma;
 }
 
-std::vector<TruncatedTile> WeightedFactorizer::factorize(Queue<Device::cpu>& queue, const TileGrid& grid,
-                                                         const TileRows& rows,
-                                                         std::span<const TileChoice> choices) const {
+template <Device D>
+std::vector<TruncatedTile> WeightedFactorizer<D>::factorize(Queue<D>& queue, const TileGrid& grid, const TileRows& rows,
+                                                            std::span<const TileChoice> choices) const {
   check(whitening_, grid, rows);
-  const auto tile_cols = static_cast<std::size_t>(grid.tile_cols());
-  HACK_EXPECT(choices.size() == static_cast<std::size_t>(rows.range.size()) * tile_cols);
-  std::vector<WeightedTileRow> tile_rows;
-  for (index_t i = rows.range.begin; i < rows.range.end; ++i) {
-    const auto t = static_cast<std::size_t>(i - rows.range.begin) * tile_cols;
-    tile_rows.emplace_back(whitening_, grid, i, values_of(grid, rows, i), choices.subspan(t, tile_cols));
-  }
-  hold_blas_to_one_thread();
+  HACK_EXPECT(std::ssize(choices) == rows.range.size() * grid.tile_cols());
+  WeightedTileRows<D> tile_rows(queue, placed_, grid, rows.range.begin, rows.values, choices);
 
   // With one tile column there is nothing to feed back and truncation is optimal by itself.
   const bool is_coupled = grid.tile_cols() > 1;
   const bool with_feedback = is_coupled && options_.sweeps > 0;
   for (int sweep = 0; sweep < (with_feedback ? options_.sweeps : 1); ++sweep) {
-    for (index_t j = 0; j < grid.tile_cols(); ++j) step(queue, rows, j, with_feedback, tile_rows);
+    for (index_t j = 0; j < grid.tile_cols(); ++j) {
+      const std::vector<SvdStatus> statuses = tile_rows.step(j, with_feedback);
+      for (std::size_t r = 0; r < statuses.size(); ++r) {
+        check_tile(rows, rows.range.begin + static_cast<index_t>(r), j, statuses[r]);
+      }
+    }
   }
-  orthonormalize_rows(queue, rows, tile_rows);
-  if (is_coupled && options_.refit) refit_rows(queue, whitening_, rows, tile_rows);
-
-  std::vector<TruncatedTile> out(choices.size());
-  std::vector<Product> products;
-  for (std::size_t t = 0; t < out.size(); ++t) {
-    WeightedTileRow& row = tile_rows[t / tile_cols];
-    const auto j = static_cast<index_t>(t % tile_cols);
-    if (row.rank(j) > 0) products.push_back({row.i(), j, row.left(j), row.right(j), &out[t], {}, {}});
-  }
-  truncate_products(queue, rows, products);
-  if (options_.rounding) refit_rounded(queue, whitening_, *options_.rounding, rows, tile_rows, out);
+  validate(tile_rows.orthonormalize(),
+           "tensor {}, rows {} to {} of tiles: no QR factorization (LAPACK found no memory); use fewer threads",
+           rows.name, rows.range.begin, rows.range.end - 1);
+  if (is_coupled && options_.refit) refit_rows(queue, rows, tile_rows);
+  std::vector<TruncatedTile> out = truncate_products(queue, rows, tile_rows);
+  if (options_.rounding) refit_rounded(queue, *options_.rounding, rows, tile_rows, out);
   return out;
 }
+
+template class WeightedFactorizer<Device::cpu>;
+template class WeightedFactorizer<Device::cuda>;
 
 }  // namespace hack::svd

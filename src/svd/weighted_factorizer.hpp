@@ -12,6 +12,7 @@
 #include "svd/range.hpp"
 #include "svd/rank_policy.hpp"
 #include "svd/tile_grid.hpp"
+#include "svd/placed_whitening.hpp"
 #include "svd/whitening.hpp"
 
 namespace hack::svd {
@@ -61,27 +62,31 @@ struct TruncatedTile {
 /// Rows of tiles do not depend on each other: any rank may take any of them, needs H whole and nothing of its peers,
 /// and a tile's bits depend on its row, the choices there and H, not on the other rows, ranks or threads. Objects do
 /// not change: one serves all matrices with the same inputs and tiles as wide (gate and up).
+template <Device D>
 class WeightedFactorizer {
  public:
-  /// `h` (n, n) is symmetric and outlives this. Memory: 2 n · width of a tile, in double.
-  WeightedFactorizer(Queue<Device::cpu>& queue, MatrixView<const double> h, const TileGrid& grid,
+  /// `h` (n, n) is symmetric, the host's, and outlives this. Memory: 2 n · width of a tile, in double, and on a GPU as
+  /// much and n².
+  WeightedFactorizer(Queue<D>& queue, MatrixView<const double> h, const TileGrid& grid,
                      const WeightingOptions& options);
 
   /// Returns the singular values of W_ij S_j: what discarding them costs, as far as H is block-diagonal. Descending,
   /// r = min(h, w) of each tile, tile after tile; for choose_ranks. An Error names matrix and tile where values are not
-  /// finite.
-  std::vector<float> spectra(Queue<Device::cpu>& queue, const TileGrid& grid, const TileRows& rows) const;
+  /// finite. On the host.
+  std::vector<float> spectra(const TileGrid& grid, const TileRows& rows) const;
 
   /// Returns the tiles of these rows, `choices` theirs in the same order. A dense tile of full rank takes up
   /// the errors of its row like any other, as factors of full rank; where the whole row is dense there are none, and
   /// nothing is returned in place of the original values. Memory beside the result: values and factors of these rows
   /// in double and a few tiles for each row of tiles; for the refit, per thread, the square of a row's rank sum in
   /// double. Errors as above.
-  std::vector<TruncatedTile> factorize(Queue<Device::cpu>& queue, const TileGrid& grid, const TileRows& rows,
+  std::vector<TruncatedTile> factorize(Queue<D>& queue, const TileGrid& grid, const TileRows& rows,
                                        std::span<const TileChoice> choices) const;
 
  private:
+  Queue<Device::cpu> host_;
   Whitening whitening_;
+  PlacedWhitening<D> placed_;
   WeightingOptions options_;
 };
 

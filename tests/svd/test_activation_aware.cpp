@@ -128,7 +128,7 @@ TEST(Spectra, AreThoseOfTheWhitenedTiles) {
   Queue<Device::cpu> queue(2);
   const WeightedFactorizer factorizer(queue, problem.h.view(), problem.grid, whiten);
   const Whitening whitening(queue, problem.h.view(), problem.grid, 0.01);
-  const std::vector<float> sigma = factorizer.spectra(queue, problem.grid, problem.all_rows());
+  const std::vector<float> sigma = factorizer.spectra(problem.grid, problem.all_rows());
   std::size_t at = 0;
   for (index_t t = 0; t < problem.grid.size(); ++t) {
     const Tile tile = problem.grid.tile(t);
@@ -147,7 +147,7 @@ TEST(Spectra, AreThoseOfTheWhitenedTiles) {
   }
   EXPECT_EQ(at, sigma.size());
   const std::vector<float> last = factorizer.spectra(
-      queue, problem.grid, {"w", {2, 3}, problem.values().rows_from(32, 5)});  // rows of tiles by themselves
+      problem.grid, {"w", {2, 3}, problem.values().rows_from(32, 5)});  // rows of tiles by themselves
   EXPECT_TRUE(std::equal(last.rbegin(), last.rend(), sigma.rbegin()));
 }
 
@@ -157,7 +157,7 @@ TEST(Whiten, LosesWhatTheSpectrumSays) {
     const Problem problem(TileGrid(m, n, 64, 64));
     Queue<Device::cpu> queue(1);
     const WeightedFactorizer factorizer(queue, problem.h.view(), problem.grid, whiten);
-    const std::vector<float> sigma = factorizer.spectra(queue, problem.grid, problem.all_rows());
+    const std::vector<float> sigma = factorizer.spectra(problem.grid, problem.all_rows());
     for (index_t k : {1, 7, 23}) {
       double discarded = 0;
       for (std::size_t i = static_cast<std::size_t>(k); i < sigma.size(); ++i) {
@@ -200,8 +200,8 @@ TEST(Methods, ArePlainSvdWhereInputsAreWhite) {
        {WeightingOptions{0, 0, false}, WeightingOptions{0, 1, true}, WeightingOptions{0, 2, false}}) {
     const std::vector<TruncatedTile> tiles = factorize(problem, choices, options);
     Queue<Device::cpu> queue(1);
-    const std::vector<float> spectra = WeightedFactorizer(queue, problem.h.view(), problem.grid, options)
-                                           .spectra(queue, problem.grid, problem.all_rows());
+    const std::vector<float> spectra =
+        WeightedFactorizer(queue, problem.h.view(), problem.grid, options).spectra(problem.grid, problem.all_rows());
     std::size_t at = 0;
     for (index_t t = 0; t < problem.grid.size(); ++t) {
       const Tile tile = problem.grid.tile(t);
@@ -418,7 +418,7 @@ TEST(Methods, NameTheTileThatIsNotFinite) {
       EXPECT_NE(std::string(error.what()).find("tensor w, tile (1, 2)"), std::string::npos) << error.what();
     }
   };
-  expect_named([&] { factorizer.spectra(queue, problem.grid, problem.all_rows()); });
+  expect_named([&] { factorizer.spectra(problem.grid, problem.all_rows()); });
   expect_named([&] { factorizer.factorize(queue, problem.grid, problem.all_rows(), problem.uniform(3)); });
 }
 

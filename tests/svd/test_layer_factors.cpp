@@ -34,8 +34,7 @@ TEST(LayerFactors, AreTheSameHoweverManyRanksMakeThem) {
   const std::vector<TruncatedTile> alone =
       factorizer.factorize(queue, problem.grid, problem.all_rows(), matrix.choices);
   EXPECT_EQ(testing_support::numbers_of(matrix.tiles), testing_support::numbers_of(alone));
-  EXPECT_EQ(spectra_together(world, queue, factorizer, matrix),
-            factorizer.spectra(queue, problem.grid, problem.all_rows()));
+  EXPECT_EQ(spectra_together(world, factorizer, matrix), factorizer.spectra(problem.grid, problem.all_rows()));
 
   const Dense expected = testing_support::rebuild(problem, matrix.choices, alone);
   const Buffer<float> rebuilt = rebuild(queue, matrix);
@@ -110,7 +109,7 @@ TEST(PropagatedTarget, IsTheLeastSquaresSolutionAtFullShare) {
   for (const InputStatistics& statistics : both) {
     for (const double share : {0.0, 0.5, 1.0}) {
       std::vector<float> target(w.size());
-      const PropagatedTarget propagated(statistics, 1e-6, share);
+      const PropagatedTarget propagated(queue, statistics, 1e-6, share);
       const index_t first = 23;  // two calls, as two ranks would make them
       propagated.apply(queue, {w.data(), first, TwoInputs::n}, 0, {target.data(), first, TwoInputs::n});
       const index_t behind = first * TwoInputs::n;

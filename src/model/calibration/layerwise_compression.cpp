@@ -144,17 +144,18 @@ class LayerwiseCompressor {
     const bool with_cross = options_.compressed_inputs && options_.target_share > 0;
     const svd::InputStatistics statistics =
         clock_.measure("activations", [&] { return statistics_of(layer, input, with_cross); });
-    std::optional<svd::PropagatedTarget> target;
+    std::optional<svd::PropagatedTarget<D>> target;
     if (statistics.kind() != svd::Cross::none) {
-      clock_.measure("targets", [&] { target.emplace(statistics, options_.weighting.damping, options_.target_share); });
+      clock_.measure("targets",
+                     [&] { target.emplace(device_, statistics, options_.weighting.damping, options_.target_share); });
     }
-    std::optional<svd::WeightedFactorizer> factorizer;
+    std::optional<svd::WeightedFactorizer<D>> factorizer;
     for (std::size_t linear : linears) {
       TiledMatrix matrix = clock_.measure("targets", [&] { return read(layer, linear, target); });
       clock_.measure("factors", [&] {
-        if (!factorizer) factorizer.emplace(queue_, statistics.h(), matrix.grid, options_.weighting);
+        if (!factorizer) factorizer.emplace(device_, statistics.h(), matrix.grid, options_.weighting);
         choose(*factorizer, matrix);
-        svd::factorize_together(comm_, queue_, *factorizer, matrix);
+        svd::factorize_together(comm_, device_, *factorizer, matrix);
       });
       adopt(linear, std::move(matrix), statistics.h());
     }
@@ -225,7 +226,7 @@ class LayerwiseCompressor {
   }
 
   /// The matrix as it should be. Ranks compute some rows of tiles of it each.
-  TiledMatrix read(index_t layer, std::size_t linear, const std::optional<svd::PropagatedTarget>& target) {
+  TiledMatrix read(index_t layer, std::size_t linear, const std::optional<svd::PropagatedTarget<D>>& target) {
     const std::string name = layer_prefix(layer) + std::string(linear_names[linear].path) + ".weight";
     const TensorInfo info = checkpoint_.info(name);
     TiledMatrix matrix{name, options_.storage.grid(info.rows, info.cols), Buffer<float>(info.rows * info.cols), {}, {}};
@@ -235,7 +236,7 @@ class LayerwiseCompressor {
     const svd::Range rows = svd::even_part(info.rows, comm_.size(), comm_.rank());
     Buffer<float> mine(rows.size() * info.cols);
     if (rows.size() > 0) {
-      target->apply(queue_, values.rows_from(rows.begin, rows.size()), rows.begin,
+      target->apply(device_, values.rows_from(rows.begin, rows.size()), rows.begin,
                     {mine.data(), rows.size(), info.cols});
     }
     const std::vector<float> all =
@@ -244,13 +245,13 @@ class LayerwiseCompressor {
     return matrix;
   }
 
-  void choose(const svd::WeightedFactorizer& factorizer, TiledMatrix& matrix) {
+  void choose(const svd::WeightedFactorizer<D>& factorizer, TiledMatrix& matrix) {
     const auto chosen = choices_.find(matrix.name);
     if (chosen != choices_.end()) {
       matrix.choices = chosen->second;
       return;
     }
-    const std::vector<float> sigma = svd::spectra_together(comm_, queue_, factorizer, matrix);
+    const std::vector<float> sigma = svd::spectra_together(comm_, factorizer, matrix);
     matrix.choices = svd::choose_ranks(options_.storage.rule, svd::tile_spectra(matrix.grid, sigma),
                                        options_.storage.format(options_.align));
   }

@@ -102,27 +102,27 @@ class SensitivityProbe {
     }
     if (linears.empty()) return;
     const svd::InputStatistics statistics = pass_.statistics(input, false);
-    std::optional<svd::WeightedFactorizer> factorizer;
+    std::optional<svd::WeightedFactorizer<D>> factorizer;
     for (std::size_t linear : linears) {
       const std::string name = layer_prefix(layer) + std::string(linear_names[linear].path) + ".weight";
       const TensorInfo info = checkpoint_.info(name);
       TiledMatrix matrix{
           name, options_.storage.grid(info.rows, info.cols), Buffer<float>(info.rows * info.cols), {}, {}};
       checkpoint_.read(name, 0, 0, {matrix.values.data(), info.rows, info.cols});
-      if (!factorizer) factorizer.emplace(queue_, statistics.h(), matrix.grid, weighting_);
+      if (!factorizer) factorizer.emplace(device_, statistics.h(), matrix.grid, weighting_);
       probe_matrix(linear, *factorizer, matrix, other, begun);
     }
   }
 
-  void probe_matrix(std::size_t linear, const svd::WeightedFactorizer& factorizer, TiledMatrix& matrix,
+  void probe_matrix(std::size_t linear, const svd::WeightedFactorizer<D>& factorizer, TiledMatrix& matrix,
                     LlamaLayer<D>& other, std::vector<Buffer<float, D>>& begun) {
-    MatrixSensitivity result{matrix.name, matrix.grid, svd::spectra_together(comm_, queue_, factorizer, matrix)};
+    MatrixSensitivity result{matrix.name, matrix.grid, svd::spectra_together(comm_, factorizer, matrix)};
     const std::vector<svd::MatrixSpectra> spectra = {{matrix.name, svd::tile_spectra(matrix.grid, result.sigma), 1.0}};
     const svd::AllocationOptions even{svd::AllocationMode::even,
                                       {options_.storage.storage, options_.storage.factor_type, 1}};
     matrix.choices = svd::allocate(options_.probe_keep, spectra, even).choices.front();
     for (const svd::TileChoice& choice : matrix.choices) result.discarded += choice.discarded;
-    svd::factorize_together(comm_, queue_, factorizer, matrix);
+    svd::factorize_together(comm_, device_, factorizer, matrix);
     const bool is_mine = static_cast<int>(results_.size()) % comm_.size() == comm_.rank();
     results_.push_back(std::move(result));
     if (!is_mine) return;

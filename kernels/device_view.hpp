@@ -1,0 +1,25 @@
+#pragma once
+
+#include "kernels/buffer.hpp"
+
+namespace hack {
+
+/// Contiguous numbers of the host where D reads them: they themselves on the CPU, which then outlive this, else a copy.
+template <class T, Device D>
+class DeviceView {
+ public:
+  DeviceView(const T* host, index_t size) : data_(host) {
+    if constexpr (D != Device::cpu) {
+      copy_ = to_device<D>(host, size);
+      data_ = copy_.data();
+    }
+  }
+
+  const T* data() const { return data_; }
+
+ private:
+  Buffer<T, D> copy_;
+  const T* data_;
+};
+
+}  // namespace hack
