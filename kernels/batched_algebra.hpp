@@ -72,4 +72,14 @@ struct FactorPair {
 template <Device D>
 bool orthonormalize_rows(Queue<D>& queue, std::span<const FactorPair<D>> pairs);
 
+/// Writes the eigenvalues of symmetric matrices, ascending, to `lambda` (count, n); matrices (count, n, n) are read in
+/// their lower triangles and spoiled. Says of each whether they converged, which they do not of NaN. Waits for the
+/// queue.
+template <Device D>
+void eigenvalues(Queue<D>& queue, index_t n, double* matrices, double* lambda, std::span<std::uint8_t> has_converged);
+
+/// Writes Σ_j a(i, j) b(i, j) of every row to sums (m); a and b (m, n).
+template <Device D>
+void row_products(Queue<D>& queue, MatrixView<const double, D> a, MatrixView<const double, D> b, double* sums);
+
 }  // namespace hack::kernels

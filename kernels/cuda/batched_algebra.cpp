@@ -185,4 +185,21 @@ bool orthonormalize_rows<D>(Queue<D>& queue, std::span<const FactorPair<D>> pair
   return true;
 }
 
+template <>
+void eigenvalues<D>(Queue<D>& queue, index_t n, double* matrices, double* lambda,
+                    std::span<std::uint8_t> has_converged) {
+  if (n == 0 || has_converged.empty()) return;
+  int* info = queue.resources().room<int>(Purpose::results, std::ssize(has_converged));
+  cuda::library_eigenvalues(queue, n, std::ssize(has_converged), matrices, lambda, info);
+  std::vector<int> found(has_converged.size());
+  cuda::download(queue, found.data(), info, found.size() * sizeof(int));
+  for (std::size_t t = 0; t < found.size(); ++t) has_converged[t] = found[t] == 0;
+}
+
+template <>
+void row_products<D>(Queue<D>& queue, MatrixView<const double, D> a, MatrixView<const double, D> b, double* sums) {
+  HACK_EXPECT(a.rows == b.rows && a.cols == b.cols);
+  cuda::launch(queue, cuda::RowProducts{array_of(a), array_of(b), sums});
+}
+
 }  // namespace hack::kernels

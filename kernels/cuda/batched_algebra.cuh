@@ -83,6 +83,25 @@ struct Damp {
   }
 };
 
+/// sums[i] = Σ_j a(i, j) b(i, j): a warp a row.
+struct RowProducts {
+  static constexpr const char* name = "RowProducts";
+  static constexpr int max_threads = 32;
+  Array<const double> a;
+  Array<const double> b;
+  double* sums = nullptr;
+
+  Geometry geometry() const { return {a.rows, max_threads, 0}; }
+  template <class Exec>
+  HACK_BODY void operator()(Exec& exec) const {
+    const double *left = a.row(exec.block()), *right = b.row(exec.block());
+    double sum = 0;
+    for (index_t j = exec.thread(); j < a.cols; j += max_threads) sum += left[j] * right[j];
+    sum = exec.group_sum(sum, 32);
+    if (exec.thread() == 0) sums[exec.block()] = sum;
+  }
+};
+
 /// One tile's factors, and room for L of right = L Q.
 struct OrthonormalJob {
   Array<double> left;    // (h, k)
@@ -167,4 +186,5 @@ struct OrthonormalizeRows {
   X(Combine<double, double>)            \
   X(RoundScaled)                        \
   X(Damp)                               \
+  X(RowProducts)                        \
   X(OrthonormalizeRows)

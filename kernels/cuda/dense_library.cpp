@@ -30,14 +30,17 @@ void check_solver(cusolverStatus_t code, const char* call, std::source_location 
 struct Handles {
   cublasHandle_t blas = nullptr;
   cusolverDnHandle_t solver = nullptr;
+  cusolverDnParams_t parameters = nullptr;
 
   explicit Handles(cudaStream_t stream) {
     HACK_BLAS(cublasCreate(&blas));
     HACK_BLAS(cublasSetStream(blas, stream));
     HACK_SOLVER(cusolverDnCreate(&solver));
     HACK_SOLVER(cusolverDnSetStream(solver, stream));
+    HACK_SOLVER(cusolverDnCreateParams(&parameters));
   }
   ~Handles() {
+    if (parameters != nullptr) cusolverDnDestroyParams(parameters);
     if (solver != nullptr) cusolverDnDestroy(solver);
     if (blas != nullptr) cublasDestroy(blas);
   }
@@ -109,6 +112,23 @@ void library_solve(Queue<Device::cuda>& queue, const SquareArrays& l, const Righ
                             &one, l.host[t], l_ld, x.host[t], x_ld));
     }
   }
+}
+
+void library_eigenvalues(Queue<Device::cuda>& queue, index_t n, index_t count, double* matrices, double* lambda,
+                         int* info) {
+  const Handles& handles = handles_of(queue);
+  const cusolverDnHandle_t solver = handles.solver;
+  const cusolverDnParams_t parameters = handles.parameters;
+  constexpr cudaDataType type = CUDA_R_64F;
+  std::size_t bytes = 0, host_bytes = 0;
+  HACK_SOLVER(cusolverDnXsyevBatched_bufferSize(solver, parameters, CUSOLVER_EIG_MODE_NOVECTOR, CUBLAS_FILL_MODE_UPPER,
+                                                n, type, matrices, n, type, lambda, type, &bytes, &host_bytes, count));
+  auto* space = queue.resources().room<std::byte>(Purpose::library, static_cast<index_t>(bytes));
+  std::vector<std::byte> host_space(host_bytes);
+  HACK_SOLVER(cusolverDnXsyevBatched(solver, parameters, CUSOLVER_EIG_MODE_NOVECTOR, CUBLAS_FILL_MODE_UPPER, n, type,
+                                     matrices, n, type, lambda, type, space, bytes, host_space.data(), host_bytes, info,
+                                     count));
+  queue.wait();  // it may read the host's memory until it is done
 }
 
 }  // namespace hack::kernels::cuda

@@ -52,4 +52,9 @@ struct RightSides {
 };
 void library_solve(Queue<Device::cuda>& queue, const SquareArrays& l, const RightSides& x);
 
+/// Eigenvalues, ascending, to lambda (count, n), of matrices (count, n, n) one behind the other, whose lower triangles
+/// are read; info as above: 0 where they converged.
+void library_eigenvalues(Queue<Device::cuda>& queue, index_t n, index_t count, double* matrices, double* lambda,
+                         int* info);
+
 }  // namespace hack::kernels::cuda

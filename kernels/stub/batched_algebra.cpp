@@ -59,4 +59,14 @@ bool orthonormalize_rows<D>(Queue<D>&, std::span<const FactorPair<D>>) {
   refuse();
 }
 
+template <>
+void eigenvalues<D>(Queue<D>&, index_t, double*, double*, std::span<std::uint8_t>) {
+  refuse();
+}
+
+template <>
+void row_products<D>(Queue<D>&, MatrixView<const double, D>, MatrixView<const double, D>, double*) {
+  refuse();
+}
+
 }  // namespace hack::kernels

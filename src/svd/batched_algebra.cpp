@@ -119,4 +119,24 @@ bool orthonormalize_rows<D>(Queue<D>& queue, std::span<const FactorPair<D>> pair
   return std::all_of(is_done.begin(), is_done.end(), [](std::uint8_t done) { return done != 0; });
 }
 
+template <>
+void eigenvalues<D>(Queue<D>& queue, index_t n, double* matrices, double* lambda,
+                    std::span<std::uint8_t> has_converged) {
+  for_each(queue, has_converged.size(), [&](std::size_t t) {
+    const auto at = static_cast<index_t>(t);
+    has_converged[t] = svd::eigenvalues({matrices + at * n * n, n, n}, {lambda + at * n, static_cast<std::size_t>(n)});
+  });
+}
+
+template <>
+void row_products<D>(Queue<D>& queue, MatrixView<const double, D> a, MatrixView<const double, D> b, double* sums) {
+  HACK_EXPECT(a.rows == b.rows && a.cols == b.cols);
+  for_each(queue, static_cast<std::size_t>(a.rows), [&](std::size_t row) {
+    const auto i = static_cast<index_t>(row);
+    double sum = 0;
+    for (index_t j = 0; j < a.cols; ++j) sum += a(i, j) * b(i, j);
+    sums[row] = sum;
+  });
+}
+
 }  // namespace hack::kernels

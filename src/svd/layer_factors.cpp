@@ -59,11 +59,11 @@ void factorize_together(const comm::Communicator& comm, Queue<D>& queue, const W
 }
 
 template <Device D>
-std::vector<float> spectra_together(const comm::Communicator& comm, const WeightedFactorizer<D>& factorizer,
-                                    const TiledMatrix& matrix) {
+std::vector<float> spectra_together(const comm::Communicator& comm, Queue<D>& queue,
+                                    const WeightedFactorizer<D>& factorizer, const TiledMatrix& matrix) {
   const TileRows rows = own_rows(comm, matrix);
   std::vector<float> sigma;
-  if (rows.range.size() > 0) sigma = factorizer.spectra(matrix.grid, rows);
+  if (rows.range.size() > 0) sigma = factorizer.spectra(queue, matrix.grid, rows);
   return comm::all_gather(comm, std::span<const float>(sigma));
 }
 
@@ -92,7 +92,7 @@ Buffer<float> rebuild(Queue<Device::cpu>& queue, const TiledMatrix& matrix) {
 
 #define HACK_INSTANTIATE(D)                                                                                           \
   template void factorize_together(const comm::Communicator&, Queue<D>&, const WeightedFactorizer<D>&, TiledMatrix&); \
-  template std::vector<float> spectra_together(const comm::Communicator&, const WeightedFactorizer<D>&,               \
+  template std::vector<float> spectra_together(const comm::Communicator&, Queue<D>&, const WeightedFactorizer<D>&,    \
                                                const TiledMatrix&);
 HACK_INSTANTIATE(Device::cpu)
 HACK_INSTANTIATE(Device::cuda)

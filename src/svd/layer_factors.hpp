@@ -31,8 +31,8 @@ void factorize_together(const comm::Communicator& comm, Queue<D>& queue, const W
 
 /// Returns the whitened spectra of all tiles, tile after tile, on every rank; shared out likewise. Collective.
 template <Device D>
-std::vector<float> spectra_together(const comm::Communicator& comm, const WeightedFactorizer<D>& factorizer,
-                                    const TiledMatrix& matrix);
+std::vector<float> spectra_together(const comm::Communicator& comm, Queue<D>& queue,
+                                    const WeightedFactorizer<D>& factorizer, const TiledMatrix& matrix);
 
 /// Multiplies the factors out: what a model with this archive computes with, before rounding to the factor type.
 Buffer<float> rebuild(Queue<Device::cpu>& queue, const TiledMatrix& matrix);  // (m, n)

@@ -1,62 +1,73 @@
 #include "svd/weighted_error.hpp"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <vector>
 
+#include "kernels/batched_algebra.hpp"
 #include "kernels/buffer.hpp"
+#include "kernels/device_view.hpp"
 #include "kernels/error.hpp"
-#include "svd/linear_algebra.hpp"
+#include "kernels/host_view.hpp"
 
 namespace hack::svd {
 namespace {
 
-constexpr index_t block_rows = 64;
+/// Rows of a product: few, so that threads share them out, or as many as fill a GPU.
+template <Device D>
+constexpr index_t block_rows = D == Device::cpu ? 64 : 1024;
 
-/// Sums over blocks of rows; fill(i, to) writes rows i … of X into `to`.
-template <class Fill>
-double sum_over_rows(Queue<Device::cpu>& queue, index_t m, MatrixView<const double> h, const Fill& fill) {
+/// tr(X H Xᵀ), X = w, or w - approximation where there is one.
+template <Device D>
+double sum_over_rows(Queue<D>& queue, MatrixView<const float> w, const MatrixView<const float>* approximation,
+                     MatrixView<const double, D> h) {
   const index_t n = h.cols;
-  std::vector<double> sums(static_cast<std::size_t>((m + block_rows - 1) / block_rows));
-  std::vector<Buffer<double>> spaces;  // per thread: X (b, n), X H (b, n)
-  for (int t = 0; t < queue.threads(); ++t) spaces.emplace_back(2 * block_rows * n);
-  hold_blas_to_one_thread();
-#pragma omp parallel for schedule(dynamic) num_threads(queue.threads())
-  for (std::size_t b = 0; b < sums.size(); ++b) {
-    const index_t first = static_cast<index_t>(b) * block_rows;
-    double* space = spaces[static_cast<std::size_t>(omp_get_thread_num())].data();
-    const MatrixView<double> x(space, std::min(block_rows, m - first), n);
-    const MatrixView<double> xh(space + block_rows * n, x.rows, n);
-    fill(first, x);
-    multiply(1, x, Transpose::no, h, Transpose::no, 0, xh);
-    for (index_t i = 0; i < x.rows; ++i) {
-      for (index_t j = 0; j < n; ++j) sums[b] += x(i, j) * xh(i, j);
-    }
-  }
+  HACK_EXPECT(h.rows == n && w.cols == n && w.ld == n);
+  HACK_EXPECT(approximation == nullptr || (approximation->rows == w.rows && approximation->ld == n));
+  const index_t at_once = std::min(w.rows, block_rows<D> * (D == Device::cpu ? queue.threads() : 1));
+  Buffer<double, D> errors(at_once * n), products(at_once * n), sums(at_once);
   double total = 0;
-  for (const double sum : sums) total += sum;
+  for (index_t first = 0; first < w.rows; first += at_once) {
+    const index_t size = std::min(at_once, w.rows - first);
+    const DeviceView<float, D> values(w.row(first), size * n);
+    const DeviceView<float, D> others(approximation == nullptr ? nullptr : approximation->row(first),
+                                      approximation == nullptr ? 0 : size * n);
+    std::vector<kernels::Block<float, double, D>> widened, subtracted;
+    std::vector<kernels::Product<D>> weighted;
+    for (index_t i = 0; i < size; i += block_rows<D>) {
+      const index_t rows = std::min(block_rows<D>, size - i);
+      const MatrixView<double, D> error(errors.data() + i * n, rows, n);
+      widened.push_back({{values.data() + i * n, rows, n}, error});
+      if (approximation != nullptr) subtracted.push_back({{others.data() + i * n, rows, n}, error});
+      weighted.push_back({error, h, {products.data() + i * n, rows, n}});
+    }
+    kernels::combine<D, float, double>(queue, 1, 0, widened);
+    kernels::combine<D, float, double>(queue, -1, 1, subtracted);
+    kernels::multiply<D>(queue, 1, kernels::Transpose::no, kernels::Transpose::no, 0, weighted);
+    kernels::row_products<D>(queue, {errors.data(), size, n}, {products.data(), size, n}, sums.data());
+    const HostView<double, D> here(queue, sums.data(), size);
+    for (const double sum : here.span()) total += sum;
+  }
   return total;
 }
 
 }  // namespace
 
-double weighted_energy(Queue<Device::cpu>& queue, MatrixView<const float> x, MatrixView<const double> h) {
-  HACK_EXPECT(h.rows == x.cols && h.cols == x.cols);
-  return sum_over_rows(queue, x.rows, h,
-                       [&](index_t first, MatrixView<double> to) { copy(x.rows_from(first, to.rows), to); });
+template <Device D>
+double weighted_energy(Queue<D>& queue, MatrixView<const float> x, MatrixView<const double, D> h) {
+  return sum_over_rows(queue, x, nullptr, h);
 }
 
-double weighted_error(Queue<Device::cpu>& queue, MatrixView<const float> w, MatrixView<const float> approximation,
-                      MatrixView<const double> h) {
-  HACK_EXPECT(h.rows == w.cols && h.cols == w.cols);
-  HACK_EXPECT(approximation.rows == w.rows && approximation.cols == w.cols);
-  return sum_over_rows(queue, w.rows, h, [&](index_t first, MatrixView<double> to) {
-    for (index_t i = 0; i < to.rows; ++i) {
-      for (index_t j = 0; j < to.cols; ++j)
-        to(i, j) = static_cast<double>(w(first + i, j)) - approximation(first + i, j);
-    }
-  });
+template <Device D>
+double weighted_error(Queue<D>& queue, MatrixView<const float> w, MatrixView<const float> approximation,
+                      MatrixView<const double, D> h) {
+  return sum_over_rows(queue, w, &approximation, h);
 }
+
+#define HACK_INSTANTIATE(D)                                                                         \
+  template double weighted_energy(Queue<D>&, MatrixView<const float>, MatrixView<const double, D>); \
+  template double weighted_error(Queue<D>&, MatrixView<const float>, MatrixView<const float>,       \
+                                 MatrixView<const double, D>);
+HACK_INSTANTIATE(Device::cpu)
+HACK_INSTANTIATE(Device::cuda)
 
 }  // namespace hack::svd

@@ -5,12 +5,15 @@
 
 namespace hack::svd {
 
-/// Computes tr(X H Xᵀ) = Σ ‖X x‖² over the inputs x that H = Σ x xᵀ is made of; X (m, n), H (n, n) symmetric, undamped.
-/// Sums over rows: those of parts of a matrix add up. In double, in an order that depends on m and n alone.
-double weighted_energy(Queue<Device::cpu>& queue, MatrixView<const float> x, MatrixView<const double> h);
+/// Computes tr(X H Xᵀ) = Σ ‖X x‖² over the inputs x that H = Σ x xᵀ is made of; X (m, n) contiguous on the host, H (n,
+/// n) on D, symmetric, undamped. Sums over rows: those of parts of a matrix add up. In double, on the CPU in an order
+/// that depends on m and n alone.
+template <Device D>
+double weighted_energy(Queue<D>& queue, MatrixView<const float> x, MatrixView<const double, D> h);
 
 /// Computes what `approximation` costs in place of w, tr(E H Eᵀ) with E = w - approximation; as above.
-double weighted_error(Queue<Device::cpu>& queue, MatrixView<const float> w, MatrixView<const float> approximation,
-                      MatrixView<const double> h);
+template <Device D>
+double weighted_error(Queue<D>& queue, MatrixView<const float> w, MatrixView<const float> approximation,
+                      MatrixView<const double, D> h);
 
 }  // namespace hack::svd

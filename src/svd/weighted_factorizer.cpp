@@ -1,17 +1,15 @@
 #include "svd/weighted_factorizer.hpp"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 
 #include "kernels/error.hpp"
 #include "kernels/host_view.hpp"
-#include "svd/linear_algebra.hpp"
 #include "svd/product_truncation.hpp"
 #include "svd/refit.hpp"
 #include "svd/weighted_tile_rows.hpp"
+#include "svd/whitened_spectra.hpp"
 
 namespace hack::svd {
 namespace {
@@ -46,32 +44,6 @@ void check(const Whitening& whitening, const TileGrid& grid, const TileRows& row
     check_tile(rows, range.begin + r / grid.tile_height(), (found - numbers) / grid.tile_width(),
                SvdStatus::not_finite);
   }
-}
-
-/// Working memory of one thread for the spectrum of a tile.
-struct SpectrumSpace {
-  Buffer<double> whitened;  // (h, w)
-  Buffer<double> gram;      // (r, r)
-  Buffer<double> lambda;    // (r)
-};
-
-/// Singular values of W S as roots of the eigenvalues of its smaller Gram matrix: in double they are good to 1e-8 of
-/// the largest. False where they do not converge or are beyond double.
-bool weighted_spectrum(MatrixView<const float> w, MatrixView<const double> root, SpectrumSpace& space, float* sigma) {
-  const index_t r = std::min(w.rows, w.cols);
-  const MatrixView<double> whitened(space.whitened.data(), w.rows, w.cols);
-  const MatrixView<double> gram(space.gram.data(), r, r);
-  copy(w, whitened);
-  multiply_triangular(whitened, root, Transpose::no);
-  const bool is_tall = w.rows > w.cols;
-  multiply(1, whitened, is_tall ? Transpose::yes : Transpose::no, whitened, is_tall ? Transpose::no : Transpose::yes, 0,
-           gram);
-  const std::span<double> lambda(space.lambda.data(), static_cast<std::size_t>(r));
-  if (!eigenvalues(gram, lambda)) return false;
-  for (index_t k = 0; k < r; ++k) {
-    sigma[k] = static_cast<float>(std::sqrt(std::max(0.0, lambda[static_cast<std::size_t>(r - 1 - k)])));
-  }
-  return true;
 }
 
 /// The closed-form left factors of all rows.
@@ -157,37 +129,15 @@ WeightedFactorizer<D>::WeightedFactorizer(Queue<D>& queue, MatrixView<const doub
 }
 
 template <Device D>
-std::vector<float> WeightedFactorizer<D>::spectra(const TileGrid& grid, const TileRows& rows) const {
+std::vector<float> WeightedFactorizer<D>::spectra(Queue<D>& queue, const TileGrid& grid, const TileRows& rows) const {
   check(whitening_, grid, rows);
-  const int threads = host_.threads();
-  const index_t first = rows.range.begin * grid.tile_cols();
-  const auto count = static_cast<std::size_t>(rows.range.size() * grid.tile_cols());
-  std::vector<std::size_t> starts = {0};  // (tiles + 1) in the result
-  for (std::size_t t = 0; t < count; ++t) {
-    const Tile tile = grid.tile(first + static_cast<index_t>(t));
-    starts.push_back(starts.back() + static_cast<std::size_t>(tile.full_rank()));
-  }
-  std::vector<float> sigma(starts.back());
-  std::vector<SpectrumSpace> spaces;  // (threads)
-  const index_t r = grid.max_rank();
-  for (int t = 0; t < threads; ++t) {
-    spaces.push_back(
-        {Buffer<double>(grid.tile_height() * grid.tile_width()), Buffer<double>(r * r), Buffer<double>(r)});
-  }
-  hold_blas_to_one_thread();
-  std::vector<std::uint8_t> is_done(count);
-#pragma omp parallel for schedule(dynamic) num_threads(threads)
-  for (std::size_t t = 0; t < count; ++t) {
-    const index_t i = rows.range.begin + static_cast<index_t>(t) / whitening_.tile_cols();
-    const index_t j = static_cast<index_t>(t) % whitening_.tile_cols();
-    const MatrixView<const float> row = values_of(grid, rows, i);
-    is_done[t] =
-        weighted_spectrum(row.block(0, whitening_.first_col(j), row.rows, whitening_.width(j)), whitening_.root(j),
-                          spaces[static_cast<std::size_t>(omp_get_thread_num())], sigma.data() + starts[t]);
-  }
-  for (std::size_t t = 0; t < count; ++t) {
-    const Tile tile = grid.tile(first + static_cast<index_t>(t));
-    check_tile(rows, tile.i, tile.j, is_done[t] ? SvdStatus::ok : SvdStatus::not_converged);
+  WhitenedSpectra<D> spectra(queue, placed_, grid);
+  std::vector<float> sigma;
+  for (index_t i = rows.range.begin; i < rows.range.end; ++i) {
+    const std::vector<std::uint8_t> has_converged = spectra.append(i, values_of(grid, rows, i), sigma);
+    for (std::size_t j = 0; j < has_converged.size(); ++j) {
+      check_tile(rows, i, static_cast<index_t>(j), has_converged[j] ? SvdStatus::ok : SvdStatus::not_converged);
+    }
   }
   return sigma;
 }

@@ -73,7 +73,7 @@ class WeightedFactorizer {
   /// Returns the singular values of W_ij S_j: what discarding them costs, as far as H is block-diagonal. Descending,
   /// r = min(h, w) of each tile, tile after tile; for choose_ranks. An Error names matrix and tile where values are not
   /// finite. On the host.
-  std::vector<float> spectra(const TileGrid& grid, const TileRows& rows) const;
+  std::vector<float> spectra(Queue<D>& queue, const TileGrid& grid, const TileRows& rows) const;
 
   /// Returns the tiles of these rows, `choices` theirs in the same order. A dense tile of full rank takes up
   /// the errors of its row like any other, as factors of full rank; where the whole row is dense there are none, and
@@ -82,6 +82,9 @@ class WeightedFactorizer {
   /// double. Errors as above.
   std::vector<TruncatedTile> factorize(Queue<D>& queue, const TileGrid& grid, const TileRows& rows,
                                        std::span<const TileChoice> choices) const;
+
+  /// H where D computes with it.
+  MatrixView<const double, D> h() const { return placed_.h(); }
 
  private:
   Queue<Device::cpu> host_;

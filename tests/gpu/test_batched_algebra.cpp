@@ -238,6 +238,51 @@ TEST(GpuBatchedAlgebra, SolvesWithCholeskyFactors) {
   });
 }
 
+TEST(GpuBatchedAlgebra, FindsEigenvalues) {
+  Queue<G> queue(1);
+  // Q diag(1 … 5) Qᵀ by reflections Q = I - 2 v vᵀ.
+  const index_t n = 5, count = 3;
+  std::vector<double> numbers;
+  for (index_t t = 0; t < count; ++t) {
+    Dense v = random_dense(n, 1, static_cast<unsigned>(t)), q(n, n), lambda(n, n);
+    double square = 0;
+    for (const double number : v.numbers) square += number * number;
+    for (index_t i = 0; i < n; ++i) {
+      for (index_t j = 0; j < n; ++j) q(i, j) = (i == j ? 1 : 0) - 2 * v(i, 0) * v(j, 0) / square;
+      lambda(i, i) = static_cast<double>((t + 1) * (i + 1));
+    }
+    Dense a = q * lambda * transposed(q);
+    for (index_t i = 0; i < n; ++i) {
+      for (index_t j = i + 1; j < n; ++j) a(i, j) = 99;  // not read
+    }
+    numbers.insert(numbers.end(), a.numbers.begin(), a.numbers.end());
+  }
+  DeviceMatrix<double> matrices(numbers, count * n, n), lambda(count, n);
+  std::vector<std::uint8_t> has_converged(count);
+  eigenvalues<G>(queue, n, matrices.view().data, lambda.view().data, has_converged);
+  const std::vector<double> found = lambda.host();
+  for (index_t t = 0; t < count; ++t) {
+    EXPECT_TRUE(has_converged[static_cast<std::size_t>(t)]);
+    for (index_t i = 0; i < n; ++i) {
+      EXPECT_NEAR(found[static_cast<std::size_t>(t * n + i)], static_cast<double>((t + 1) * (i + 1)), 10 * rounding);
+    }
+  }
+}
+
+TEST(GpuBatchedAlgebra, SumsProductsOfRows) {
+  tests::in_several_orders([] {
+    Queue<G> queue(1);
+    Placed a(random_dense(9, 71, 1)), b(random_dense(9, 71, 2));
+    DeviceMatrix<double> sums(1, 9);
+    row_products<G>(queue, a.view(), b.view(), sums.view().data);
+    queue.wait();
+    const Dense expected = a.host() * transposed(b.host());
+    for (index_t i = 0; i < 9; ++i) {
+      EXPECT_NEAR(sums.host()[static_cast<std::size_t>(i)], expected(i, i), rounding);
+    }
+  });
+}
+
 TEST(GpuBatchedAlgebra, MakesRowsOrthonormal) {
   tests::in_several_orders([] {
     Queue<G> queue(1);

@@ -42,4 +42,10 @@ void library_solve(Queue<Device::cuda>&, const SquareArrays& l, const RightSides
   }
 }
 
+void library_eigenvalues(Queue<Device::cuda>&, index_t n, index_t count, double* matrices, double* lambda, int* info) {
+  for (index_t t = 0; t < count; ++t) {
+    info[t] = LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'N', 'U', as_int(n), matrices + t * n * n, leading(n), lambda + t * n);
+  }
+}
+
 }  // namespace hack::kernels::cuda

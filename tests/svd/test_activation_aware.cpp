@@ -36,12 +36,13 @@ TEST(WeightedError, IsTheTraceByPlainLoops) {
   for (float& number : other.w) number += 0.01f;
   Queue<Device::cpu> queue(2);
   const double energy = trace_of_square(problem.matrix(), problem.h);
-  EXPECT_NEAR(weighted_energy(queue, problem.values(), problem.h.view()), energy, 1e-10 * energy);
+  EXPECT_NEAR(weighted_energy<Device::cpu>(queue, problem.values(), problem.h.view()), energy, 1e-10 * energy);
   const double error = trace_of_square(difference(problem.matrix(), other.matrix()), problem.h);
-  EXPECT_NEAR(weighted_error(queue, problem.values(), other.values(), problem.h.view()), error, 1e-10 * error);
+  EXPECT_NEAR(weighted_error<Device::cpu>(queue, problem.values(), other.values(), problem.h.view()), error,
+              1e-10 * error);
   Queue<Device::cpu> three(3);
-  EXPECT_EQ(weighted_energy(queue, problem.values(), problem.h.view()),
-            weighted_energy(three, problem.values(), problem.h.view()));
+  EXPECT_EQ(weighted_energy<Device::cpu>(queue, problem.values(), problem.h.view()),
+            weighted_energy<Device::cpu>(three, problem.values(), problem.h.view()));
 }
 
 TEST(Whitening, FactorizesTheDampedBlocks) {
@@ -128,7 +129,7 @@ TEST(Spectra, AreThoseOfTheWhitenedTiles) {
   Queue<Device::cpu> queue(2);
   const WeightedFactorizer factorizer(queue, problem.h.view(), problem.grid, whiten);
   const Whitening whitening(queue, problem.h.view(), problem.grid, 0.01);
-  const std::vector<float> sigma = factorizer.spectra(problem.grid, problem.all_rows());
+  const std::vector<float> sigma = factorizer.spectra(queue, problem.grid, problem.all_rows());
   std::size_t at = 0;
   for (index_t t = 0; t < problem.grid.size(); ++t) {
     const Tile tile = problem.grid.tile(t);
@@ -147,7 +148,7 @@ TEST(Spectra, AreThoseOfTheWhitenedTiles) {
   }
   EXPECT_EQ(at, sigma.size());
   const std::vector<float> last = factorizer.spectra(
-      problem.grid, {"w", {2, 3}, problem.values().rows_from(32, 5)});  // rows of tiles by themselves
+      queue, problem.grid, {"w", {2, 3}, problem.values().rows_from(32, 5)});  // rows of tiles by themselves
   EXPECT_TRUE(std::equal(last.rbegin(), last.rend(), sigma.rbegin()));
 }
 
@@ -157,7 +158,7 @@ TEST(Whiten, LosesWhatTheSpectrumSays) {
     const Problem problem(TileGrid(m, n, 64, 64));
     Queue<Device::cpu> queue(1);
     const WeightedFactorizer factorizer(queue, problem.h.view(), problem.grid, whiten);
-    const std::vector<float> sigma = factorizer.spectra(problem.grid, problem.all_rows());
+    const std::vector<float> sigma = factorizer.spectra(queue, problem.grid, problem.all_rows());
     for (index_t k : {1, 7, 23}) {
       double discarded = 0;
       for (std::size_t i = static_cast<std::size_t>(k); i < sigma.size(); ++i) {
@@ -200,8 +201,8 @@ TEST(Methods, ArePlainSvdWhereInputsAreWhite) {
        {WeightingOptions{0, 0, false}, WeightingOptions{0, 1, true}, WeightingOptions{0, 2, false}}) {
     const std::vector<TruncatedTile> tiles = factorize(problem, choices, options);
     Queue<Device::cpu> queue(1);
-    const std::vector<float> spectra =
-        WeightedFactorizer(queue, problem.h.view(), problem.grid, options).spectra(problem.grid, problem.all_rows());
+    const std::vector<float> spectra = WeightedFactorizer(queue, problem.h.view(), problem.grid, options)
+                                           .spectra(queue, problem.grid, problem.all_rows());
     std::size_t at = 0;
     for (index_t t = 0; t < problem.grid.size(); ++t) {
       const Tile tile = problem.grid.tile(t);
@@ -418,7 +419,7 @@ TEST(Methods, NameTheTileThatIsNotFinite) {
       EXPECT_NE(std::string(error.what()).find("tensor w, tile (1, 2)"), std::string::npos) << error.what();
     }
   };
-  expect_named([&] { factorizer.spectra(problem.grid, problem.all_rows()); });
+  expect_named([&] { factorizer.spectra(queue, problem.grid, problem.all_rows()); });
   expect_named([&] { factorizer.factorize(queue, problem.grid, problem.all_rows(), problem.uniform(3)); });
 }
 

@@ -34,7 +34,8 @@ TEST(LayerFactors, AreTheSameHoweverManyRanksMakeThem) {
   const std::vector<TruncatedTile> alone =
       factorizer.factorize(queue, problem.grid, problem.all_rows(), matrix.choices);
   EXPECT_EQ(testing_support::numbers_of(matrix.tiles), testing_support::numbers_of(alone));
-  EXPECT_EQ(spectra_together(world, factorizer, matrix), factorizer.spectra(problem.grid, problem.all_rows()));
+  EXPECT_EQ(spectra_together(world, queue, factorizer, matrix),
+            factorizer.spectra(queue, problem.grid, problem.all_rows()));
 
   const Dense expected = testing_support::rebuild(problem, matrix.choices, alone);
   const Buffer<float> rebuilt = rebuild(queue, matrix);

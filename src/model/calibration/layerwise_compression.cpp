@@ -157,7 +157,7 @@ class LayerwiseCompressor {
         choose(*factorizer, matrix);
         svd::factorize_together(comm_, device_, *factorizer, matrix);
       });
-      adopt(linear, std::move(matrix), statistics.h());
+      adopt(linear, std::move(matrix), statistics.h(), factorizer->h());
     }
   }
 
@@ -172,11 +172,11 @@ class LayerwiseCompressor {
   }
 
   /// Takes a factorized matrix: the second stream meets it from here on, and it will be written.
-  void adopt(std::size_t linear, TiledMatrix matrix, MatrixView<const double> h) {
+  void adopt(std::size_t linear, TiledMatrix matrix, MatrixView<const double> h, MatrixView<const double, D> h_there) {
     Compressed compressed{linear, std::move(matrix), svd::damped_diagonal(h, options_.weighting.damping), {}};
     clock_.measure("factors", [&] {
       compressed.rebuilt = svd::rebuild(queue_, compressed.matrix);
-      report(compressed.matrix, compressed.rebuilt, h);
+      report(compressed.matrix, compressed.rebuilt, h_there);
     });
     pass_.replace(linear, compressed.values());
     compressed_.push_back(std::move(compressed));
@@ -251,19 +251,19 @@ class LayerwiseCompressor {
       matrix.choices = chosen->second;
       return;
     }
-    const std::vector<float> sigma = svd::spectra_together(comm_, factorizer, matrix);
+    const std::vector<float> sigma = svd::spectra_together(comm_, device_, factorizer, matrix);
     matrix.choices = svd::choose_ranks(options_.storage.rule, svd::tile_spectra(matrix.grid, sigma),
                                        options_.storage.format(options_.align));
   }
 
-  void report(const TiledMatrix& matrix, const Buffer<float>& rebuilt, MatrixView<const double> h) {
+  void report(const TiledMatrix& matrix, const Buffer<float>& rebuilt, MatrixView<const double, D> h) {
     report_.matrices.push_back(svd::summarize(matrix.name, matrix.grid, matrix.choices, options_.storage));
     const MatrixView<const float> approximation(rebuilt.data(), matrix.grid.rows(), matrix.grid.cols());
     // Rows of tiles are shared out: the sums add up.
     const svd::Range rows = svd::even_part(matrix.grid.rows(), comm_.size(), comm_.rank());
     const auto part = [&](MatrixView<const float> x) { return x.rows_from(rows.begin, rows.size()); };
-    const double energy = svd::weighted_energy(queue_, part(matrix.values_view()), h);
-    const double error = svd::weighted_error(queue_, part(matrix.values_view()), part(approximation), h);
+    const double energy = svd::weighted_energy<D>(device_, part(matrix.values_view()), h);
+    const double error = svd::weighted_error<D>(device_, part(matrix.values_view()), part(approximation), h);
     report_.weighted.push_back(
         {comm::all_reduce_sum(comm_, energy), comm::all_reduce_sum(comm_, error), report_.matrices.back().discarded});
   }

@@ -116,7 +116,7 @@ class SensitivityProbe {
 
   void probe_matrix(std::size_t linear, const svd::WeightedFactorizer<D>& factorizer, TiledMatrix& matrix,
                     LlamaLayer<D>& other, std::vector<Buffer<float, D>>& begun) {
-    MatrixSensitivity result{matrix.name, matrix.grid, svd::spectra_together(comm_, factorizer, matrix)};
+    MatrixSensitivity result{matrix.name, matrix.grid, svd::spectra_together(comm_, device_, factorizer, matrix)};
     const std::vector<svd::MatrixSpectra> spectra = {{matrix.name, svd::tile_spectra(matrix.grid, result.sigma), 1.0}};
     const svd::AllocationOptions even{svd::AllocationMode::even,
                                       {options_.storage.storage, options_.storage.factor_type, 1}};
