@@ -1,5 +1,6 @@
 // The GPU of these tests: memory of the host between margins, kernels run by the emulator, products by plain loops.
-// It and dense_library.cpp take the place of kernels/cuda/{device,memory,queue,blas,dense_library}.cpp; all other operations are the GPU's own.
+// It and dense_library.cpp take the place of kernels/cuda/{device,memory,queue,blas,dense_library}.cpp; all other
+// operations are the GPU's own.
 
 #include <cstdlib>
 #include <cstring>
