@@ -8,7 +8,9 @@ namespace hack::kernels {
 
 template <>
 std::string_view why_unavailable<Device::cuda>() {
-  static const std::string reason = [] {
+  // Never destroyed: were its destructor here, others' uses of it could pull this file into programs with another
+  // device.
+  static const std::string& reason = *new std::string([] {
     int devices = 0;
     const cudaError_t code = cudaGetDeviceCount(&devices);
     if (code != cudaSuccess || devices == 0) {
@@ -23,7 +25,7 @@ std::string_view why_unavailable<Device::cuda>() {
                          oldest);
     }
     return std::string();
-  }();
+  }());
   return reason;
 }
 
