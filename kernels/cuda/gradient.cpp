@@ -6,6 +6,7 @@
 
 #include "kernels/cuda/gradient.cuh"
 #include "kernels/cuda/resources.hpp"
+#include "kernels/cuda/row_dot.cuh"
 #include "kernels/linear.hpp"
 
 namespace hack::kernels {
