@@ -109,6 +109,7 @@ TEST_F(Journals, DoesNotTakeAChangedRecordOrState) {
     world_.barrier();
     const Journal journal(world_, shared_, "key", true);
     expect(journal, kind == std::string("journal") ? 1 : 0);
+    world_.barrier();  // all have read before the next round removes it
   }
 }
 
