@@ -21,7 +21,30 @@ TaskDealer::TaskDealer(const Communicator& comm, std::deque<index_t> tasks, OnRe
     : comm_(comm),
       tasks_(std::move(tasks)),
       on_result_(std::move(on_result)),
-      unfinished_ranks_(comm.is_root() ? comm.size() - 1 : 0) {}
+      unfinished_ranks_(comm.is_root() ? comm.size() - 1 : 0) {
+  deal_first_tasks();
+}
+
+/// Every rank begins at once. Were the first to be asked for as all others are, a question that comes when rank 0 is at
+/// its first task already would wait until that is done.
+void TaskDealer::deal_first_tasks() {
+  std::vector<index_t> firsts;  // (ranks) on rank 0, whose own stays where it is
+  if (comm_.is_root()) {
+    firsts.assign(static_cast<std::size_t>(comm_.size()), all_dealt);
+    for (std::size_t r = 1; r < firsts.size(); ++r) {
+      if (tasks_.size() < 2) {
+        --unfinished_ranks_;
+        continue;
+      }
+      firsts[r] = tasks_[1];
+      tasks_.erase(tasks_.begin() + 1);
+      ++open_tasks_;
+    }
+  }
+  const Deadline::Wait waiting("MPI_Scatter of the first tasks");
+  HACK_MPI(MPI_Scatter(firsts.data(), 1, MPI_INT64_T, &answer_, 1, MPI_INT64_T, 0, comm_.native()));
+  asked_ = !comm_.is_root();
+}
 
 TaskDealer::~TaskDealer() {
   // After an exception the run ends: what is on its way has nobody to meet.

@@ -15,11 +15,12 @@ namespace hack::comm {
 /// Deals numbered tasks to ranks as they get free, so that a fast rank does more of them than a slow one, and hands
 /// the results to rank 0 as they come. Rank 0 works too, and answers the others whenever it calls one of these:
 ///
-///     rank 0   deals 0 | works on 0 … serve … serve | works on 3 …          results 0 1 2 … in the order they finish
-///     rank 1   next: 1 | works on 1 … ask     … deliver 1 | next: 4 | …
-///     rank 2   next: 2 | works on 2 … ask         … deliver 2 | next: 5 | …
+///     rank 0   works on 0 … serve … serve | works on 3 …          results 0 1 2 … in the order they finish
+///     rank 1   works on 1 … ask     … deliver 1 | next: 4 | …
+///     rank 2   works on 2 … ask         … deliver 2 | next: 5 | …
 ///
-/// A rank that asks before its task is done finds the answer when it is.
+/// The first tasks are dealt before anybody begins. A rank that asks before its task is done finds the answer when it
+/// is.
 class TaskDealer {
  public:
   using OnResult = std::function<void(index_t task, std::span<const std::byte> result)>;
@@ -45,6 +46,7 @@ class TaskDealer {
   void finish();
 
  private:
+  void deal_first_tasks();
   void answer_one(const MPI_Status& status);
   void wait(MPI_Request& request) const;
 

@@ -58,6 +58,7 @@ TEST(TaskDealer, GivesEveryTaskToOneRankWhoeverIsSlow) {
   for (int slow = 0; slow < world.size(); ++slow) {
     const auto done = static_cast<double>(run(world, tasks, slow));
     EXPECT_EQ(all_reduce_sum(world, done), 24);
+    EXPECT_GE(done, 1) << "rank " << world.rank() << " waited for others' first tasks";
     // Ten times as slow as the others, it gets less than an equal share: two tasks in hand at the end at most.
     if (world.size() > 1 && world.rank() == slow) {
       EXPECT_LT(done * world.size(), 24);
