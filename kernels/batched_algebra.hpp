@@ -9,8 +9,8 @@
 namespace hack::kernels {
 
 // Dense algebra in double on batches of matrices in memory of D, of any shapes in one batch. On the CPU a matrix a
-// thread, by BLAS and LAPACK (the twins stand beside them, in svd/batched_algebra.cpp): its bits depend on its own
-// numbers and shape alone. On GPUs by cuBLAS and cuSOLVER, matrices of one shape in one call, and by kernels.
+// thread, by BLAS and LAPACK: its bits depend on its own numbers and shape alone. On GPUs by cuBLAS and cuSOLVER,
+// matrices of one shape in one call, and by kernels.
 
 enum class Transpose : std::uint8_t { no, yes };
 

@@ -29,36 +29,6 @@ nlohmann::json describe(const char* part, const Session& session, const BenchMod
   return row;
 }
 
-/// Adds the times of runs that took all tokens, and prints what there is.
-nlohmann::json finish(Session& session, const InferenceBench& bench, nlohmann::json row, std::vector<double> seconds) {
-  const Times times = Times::of(std::move(seconds));
-  const double rate = static_cast<double>(bench.tokens) / times.median;
-  times.add_to(row);
-  row["tokens_per_second"] = rate;
-  if (row.contains("bytes")) row["gigabytes_per_second"] = row["bytes"].get<double>() * rate * 1e-9;
-  if (row.contains("flops")) row["gigaflops"] = row["flops"].get<double>() * rate * 1e-9;
-  if (session.world().is_root()) {
-    fmt::print("{}: {:.1f} tokens/s (median of runs between {:.3f} and {:.3f} s)", row["part"].get<std::string>(), rate,
-               times.least, times.most);
-    if (row.contains("gigabytes_per_second")) {
-      fmt::print(", {:.1f} GB/s of weights; memory would allow {:.1f} tokens/s",
-                 row["gigabytes_per_second"].get<double>(), row["limit"].get<double>());
-    }
-    if (row.contains("gigaflops")) {
-      fmt::print(", {:.1f} GFLOP/s in products with weights; alone they would allow {:.1f} tokens/s",
-                 row["gigaflops"].get<double>(), row["limit"].get<double>());
-    }
-    if (row.contains("peak_memory_bytes")) {
-      fmt::print(", {:.0f} MB at the most", row["peak_memory_bytes"].get<double>() * 1e-6);
-    }
-    const nlohmann::json& phases = row["phases"];
-    const auto share = [&](const char* phase) { return 100 * phases[phase].get<double>() / times.median; };
-    fmt::print("\nphases: weights {:.0f} %, attention {:.0f} %, communication {:.0f} %, rest {:.0f} %\n",
-               share("weights"), share("attention"), share("communication"), share("rest"));
-  }
-  return {{"rows", {row}}, {"tokens_per_second", rate}};
-}
-
 /// Times one more run by phases, on the rank that took longest in products with weights; seconds. Ranks that wait for
 /// each other before each collective take a little longer than in the runs before.
 template <class Run>
@@ -89,20 +59,69 @@ double layer_bytes(const model::Llama<D>& llama) {
   return static_cast<double>(llama.bytes_per_token() - llama.head_bytes());
 }
 
-/// Seconds of runs that each begin with an empty cache; one before them is not counted, and one behind them goes by
-/// phases.
-template <Device D, class Run>
-std::vector<double> time_on_empty(const comm::Communicator& world, const InferenceBench& bench,
-                                  model::KvCache<D>& cache, const Run& run, nlohmann::json& phases) {
+/// A model with what it runs on.
+template <Device D>
+struct Runner {
+  Queue<D> queue;
+  model::Llama<D> llama;
+  model::KvCache<D> cache;
+  std::vector<int> ids;
+
+  Runner(const Session& session, const BenchModel& model, DType type, index_t capacity)
+      : queue(session.threads()),
+        llama(model.source(type), session.world(), queue),
+        cache(llama.make_cache(capacity)),
+        ids(spread_ids(llama, capacity)) {}
+};
+
+struct TimedRuns {
   std::vector<double> seconds;
-  for (int r = -1; r < bench.repeats; ++r) {
-    cache.clear();
+  nlohmann::json phases;
+};
+
+/// Times runs that each follow begin(): one that is not counted, `repeats`, and one by phases.
+template <class Begin, class Run>
+TimedRuns time_runs(const comm::Communicator& world, int repeats, const Begin& begin, const Run& run) {
+  TimedRuns timed;
+  for (int r = -1; r < repeats; ++r) {
+    begin();
     const double once = time_together(world, run);
-    if (r >= 0) seconds.push_back(once);
+    if (r >= 0) timed.seconds.push_back(once);
   }
-  cache.clear();
-  phases = time_phases(world, run);
-  return seconds;
+  begin();
+  timed.phases = time_phases(world, run);
+  return timed;
+}
+
+/// Adds the times of runs that took all tokens, and prints what there is.
+nlohmann::json finish(Session& session, const InferenceBench& bench, nlohmann::json row, TimedRuns timed) {
+  const Times times = Times::of(std::move(timed.seconds));
+  const double rate = static_cast<double>(bench.tokens) / times.median;
+  times.add_to(row);
+  row["phases"] = std::move(timed.phases);
+  row["tokens_per_second"] = rate;
+  if (row.contains("bytes")) row["gigabytes_per_second"] = row["bytes"].get<double>() * rate * 1e-9;
+  if (row.contains("flops")) row["gigaflops"] = row["flops"].get<double>() * rate * 1e-9;
+  if (session.world().is_root()) {
+    fmt::print("{}: {:.1f} tokens/s (median of runs between {:.3f} and {:.3f} s)", row["part"].get<std::string>(), rate,
+               times.least, times.most);
+    if (row.contains("gigabytes_per_second")) {
+      fmt::print(", {:.1f} GB/s of weights; memory would allow {:.1f} tokens/s",
+                 row["gigabytes_per_second"].get<double>(), row["limit"].get<double>());
+    }
+    if (row.contains("gigaflops")) {
+      fmt::print(", {:.1f} GFLOP/s in products with weights; alone they would allow {:.1f} tokens/s",
+                 row["gigaflops"].get<double>(), row["limit"].get<double>());
+    }
+    if (row.contains("peak_memory_bytes")) {
+      fmt::print(", {:.0f} MB at the most", row["peak_memory_bytes"].get<double>() * 1e-6);
+    }
+    const nlohmann::json& phases = row["phases"];
+    const auto share = [&](const char* phase) { return 100 * phases[phase].get<double>() / times.median; };
+    fmt::print("\nphases: weights {:.0f} %, attention {:.0f} %, communication {:.0f} %, rest {:.0f} %\n",
+               share("weights"), share("attention"), share("communication"), share("rest"));
+  }
+  return {{"rows", {row}}, {"tokens_per_second", rate}};
 }
 
 }  // namespace
@@ -111,15 +130,13 @@ template <Device D>
 nlohmann::json bench_decode(Session& session, const BenchModel& model, const InferenceBench& bench) {
   constexpr index_t prompt = 16;
   const comm::Communicator& world = session.world();
-  Queue<D> queue(session.threads());
-  model::Llama<D> llama(model.source(bench.type), world, queue);
-  model::KvCache<D> cache = llama.make_cache(prompt + bench.tokens);
-  const std::vector<int> ids = spread_ids(llama, std::max(prompt, bench.tokens));
-  std::vector<double> seconds, one_token;
+  Runner<D> runner(session, model, bench.type, prompt + bench.tokens);
+  auto& [queue, llama, cache, ids] = runner;
   const auto begin = [&] {
     cache.clear();
     llama.forward(std::span(ids).first(prompt), cache);
   };
+  std::vector<double> one_token;  // of all runs in turn
   const auto decode = [&] {
     auto before = std::chrono::steady_clock::now();
     for (index_t t = 0; t < bench.tokens; ++t) {
@@ -129,63 +146,46 @@ nlohmann::json bench_decode(Session& session, const BenchModel& model, const Inf
       before = now;
     }
   };
-  for (int r = -1; r < bench.repeats; ++r) {
-    begin();
-    const double once = time_together(world, decode);
-    if (r >= 0) {
-      seconds.push_back(once);
-    } else {
-      one_token.clear();
-    }
-  }
+  TimedRuns timed = time_runs(world, bench.repeats, begin, decode);
   nlohmann::json row = describe("decode", session, model, bench);
-  const Times latency = Times::of(std::move(one_token));
+  const Times latency = Times::of({one_token.begin() + bench.tokens, one_token.end() - bench.tokens});
   row["token_seconds"] = latency.median;
   row["token_seconds_p99"] = latency.p99;
-  begin();
-  row["phases"] = time_phases(world, decode);
   row["bytes"] = comm::all_reduce_sum(world, static_cast<double>(llama.bytes_per_token()));
   row["bandwidth"] = measure_bandwidth(world, queue);
   row["limit"] = row["bandwidth"].get<double>() / row["bytes"].get<double>();
-  return finish(session, bench, std::move(row), std::move(seconds));
+  return finish(session, bench, std::move(row), std::move(timed));
 }
 
 template <Device D>
 nlohmann::json bench_prefill(Session& session, const BenchModel& model, const InferenceBench& bench) {
   const comm::Communicator& world = session.world();
-  Queue<D> queue(session.threads());
-  model::Llama<D> llama(model.source(bench.type), world, queue);
-  model::KvCache<D> cache = llama.make_cache(bench.tokens);
-  const std::vector<int> ids = spread_ids(llama, bench.tokens);
-  nlohmann::json phases;
-  const auto run = [&] { llama.logits(llama.last_state(ids, cache)); };
-  std::vector<double> seconds = time_on_empty(world, bench, cache, run, phases);
+  Runner<D> runner(session, model, bench.type, bench.tokens);
+  auto& [queue, llama, cache, ids] = runner;
+  TimedRuns timed = time_runs(
+      world, bench.repeats, [&] { cache.clear(); }, [&] { llama.logits(llama.last_state(ids, cache)); });
   nlohmann::json row = describe("prefill", session, model, bench);
-  row["phases"] = phases;
   row["flops"] = flops_per_token(world, layer_bytes(llama), bench.type);
   row["limit"] = measure_product_rate(world, queue, bench.type) / row["flops"].get<double>();
-  return finish(session, bench, std::move(row), std::move(seconds));
+  return finish(session, bench, std::move(row), std::move(timed));
 }
 
 template <Device D>
 nlohmann::json bench_perplexity(Session& session, const BenchModel& model, const InferenceBench& bench) {
   const comm::Communicator& world = session.world();
-  Queue<D> queue(session.threads());
-  model::Llama<D> llama(model.source(bench.type), world, queue);
-  model::KvCache<D> cache = llama.make_cache(bench.tokens);
-  const std::vector<int> ids = spread_ids(llama, bench.tokens);
-  nlohmann::json phases;
-  const auto run = [&] {
+  Runner<D> runner(session, model, bench.type, bench.tokens);
+  auto& [queue, llama, cache, ids] = runner;
+  const auto score = [&] {
     const MatrixView<const float, D> states = llama.forward(ids, cache);
     llama.losses(states.rows_from(0, bench.tokens - 1), std::span(ids).subspan(1));
   };
-  std::vector<double> seconds = time_on_empty(world, bench, cache, run, phases);
+  TimedRuns timed = time_runs(
+      world, bench.repeats, [&] { cache.clear(); }, score);
   nlohmann::json row = describe("perplexity", session, model, bench);
-  row["phases"] = phases;
   row["peak_memory_bytes"] = comm::all_reduce_max(world, peak_memory_bytes());
   row["flops"] = flops_per_token(world, static_cast<double>(llama.bytes_per_token()), bench.type);
   row["limit"] = measure_product_rate(world, queue, bench.type) / row["flops"].get<double>();
-  return finish(session, bench, std::move(row), std::move(seconds));
+  return finish(session, bench, std::move(row), std::move(timed));
 }
 
 #define HACK_INSTANTIATE(D)                                                                     \

@@ -16,21 +16,18 @@ namespace {
 /// What a rank takes beside matrices, by measurement: the program, MPI and HDF5, and what the allocator keeps.
 constexpr index_t program_bytes = 112 << 20;
 
-svd::TileFormat format_of(const CompressionOptions& options) {
-  return options.stored().format(options.calibration.align);
-}
-
 /// Every tile the same share of its bytes; no spectra are needed for that.
 model::RankChoices even_ranks(const std::vector<svd::MatrixSource>& sources, const CompressionOptions& options) {
+  const svd::CompressOptions stored = options.stored();
+  const svd::AllocationOptions even{svd::AllocationMode::even, stored.format(options.calibration.align)};
   model::RankChoices choices;
   for (const svd::MatrixSource& source : sources) {
-    const svd::TileGrid grid = options.stored().grid(source.rows, source.cols);
+    const svd::TileGrid grid = stored.grid(source.rows, source.cols);
     index_t numbers = 0;
     for (index_t t = 0; t < grid.size(); ++t) numbers += grid.tile(t).full_rank();
     const std::vector<float> sigma(static_cast<std::size_t>(numbers), 1.0f);
     const std::vector<svd::MatrixSpectra> spectra = {{source.name, svd::tile_spectra(grid, sigma), 1.0}};
-    choices[source.name] =
-        svd::allocate(options.rule.value, spectra, {svd::AllocationMode::even, format_of(options)}).choices.front();
+    choices[source.name] = svd::allocate(options.rule.value, spectra, even).choices.front();
   }
   return choices;
 }
@@ -238,7 +235,7 @@ std::vector<svd::MatrixSpectra> spectra_of(const std::vector<model::MatrixSensit
 }
 
 svd::AllocationOptions allocation_options(const CompressionOptions& options) {
-  return {.format = format_of(options), .floor = options.calibration.floor};
+  return {.format = options.stored().format(options.calibration.align), .floor = options.calibration.floor};
 }
 
 nlohmann::json describe(const svd::CompressionSummary& summary) {

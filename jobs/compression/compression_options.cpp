@@ -56,6 +56,11 @@ void CompressionOptions::add_to(CLI::App& app) {
 
 void CompressionOptions::check() const {
   calibration.check();
+  validate(
+      (objective == "time") == !times.empty(),
+      "--objective time and --times belong together (given: --objective {}, --times '{}'); run `hack bench apply MODEL "
+      "--report FILE` for the latter",
+      objective, times);
   validate(!stored().keeps_vectors() || calibration.is_plain(),
            "--max-rank keeps the vectors of --method plain, of which all ranks are slices (given: --method {}, whose "
            "factors depend on the rank); give --method plain, or a rank rule",
@@ -63,11 +68,6 @@ void CompressionOptions::check() const {
   validate(memory == 0 || calibration.is_plain(),
            "--memory bounds --method plain alone (given: --method {}); leave it out, or give --method plain",
            calibration.method);
-  validate(
-      (objective == "time") == !times.empty(),
-      "--objective time and --times belong together (given: --objective {}, --times '{}'); run `hack bench apply MODEL "
-      "--report FILE` for the latter",
-      objective, times);
   const std::vector<std::size_t> chosen = linears();
   if (calibration.refine == 0) return;
   for (std::size_t l = 0; l < model::linear_names.size(); ++l) {

@@ -34,7 +34,8 @@ struct CompressionOptions {
   /// An Error, naming the option, where options contradict each other or a text is missing.
   void check() const;
 
-  /// Vectors that are kept for other ranks are stored as they are found: f32, as factors.
+  /// Vectors that are kept for other ranks are stored as they are found: f32, as factors. Reads `times`, if there are
+  /// any; an Error names that file where it says nothing of these factors.
   svd::CompressOptions stored() const;
   /// Numbers in `linear_names` of the matrices.
   std::vector<std::size_t> linears() const;

@@ -91,7 +91,7 @@ Compressed compress_archive(const Session& session, const svd::FactorArchive& ve
   { const comm::TemporaryFile unwritable_places_are_errors_now(output); }
   const auto start = std::chrono::steady_clock::now();
   const svd::CompressOptions stored = options.stored();
-  const svd::SelectedFactors factors(vectors, stored.rule, {stored.storage, stored.factor_type}, session.threads());
+  const svd::SelectedFactors factors(vectors, stored.rule, stored.format(), session.threads());
   const svd::ArchiveHeader& made = vectors.info().header;
   const std::vector<std::string> names = names_in_order(vectors, options);
   svd::write_selection(session.world(), factors, names,

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <algorithm>
+
 #include "kernels/linear.hpp"
 
 namespace hack::kernels {
@@ -35,5 +37,19 @@ struct TaskShape {
   index_t outputs;
 };
 TaskShape task_shape(index_t tokens, index_t outputs, int threads);
+
+/// Calls work(row, rows, col, cols) for blocks of a product (rows, cols), shared out over threads.
+template <class Work>
+void for_each_block(int threads, index_t rows, index_t cols, const Work& work) {
+  const TaskShape shape = task_shape(rows, cols, threads);
+  const index_t panels = (cols + shape.outputs - 1) / shape.outputs;
+  const index_t tasks = panels * ((rows + shape.tokens - 1) / shape.tokens);
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+  for (index_t task = 0; task < tasks; ++task) {
+    const index_t row = task / panels * shape.tokens;
+    const index_t col = task % panels * shape.outputs;
+    work(row, std::min(shape.tokens, rows - row), col, std::min(shape.outputs, cols - col));
+  }
+}
 
 }  // namespace hack::kernels

@@ -32,32 +32,24 @@ bool is_narrow(DType rounded) {
   return rounded == DType::bf16 && has_bf16_product();
 }
 
-/// multiply(row, rows, col, cols) for blocks of y over all threads; `bytes` are read for it.
-template <class Multiply>
-void share_blocks(Queue<Device::cpu>& queue, index_t bytes, Y y, const Multiply& multiply) {
-  const TaskShape shape = task_shape(y.rows, y.cols, queue.threads());
-  const index_t panels = (y.cols + shape.outputs - 1) / shape.outputs;
-  const index_t tasks = panels * ((y.rows + shape.tokens - 1) / shape.tokens);
-#pragma omp parallel for schedule(dynamic) num_threads(team_size(queue, bytes + bytes_of(y)))
-  for (index_t task = 0; task < tasks; ++task) {
-    const index_t row = task / panels * shape.tokens;
-    const index_t col = task % panels * shape.outputs;
-    multiply(row, std::min(shape.tokens, y.rows - row), col, std::min(shape.outputs, y.cols - col));
-  }
+/// Threads for a product of a and b.
+int product_team(const Queue<Device::cpu>& queue, X a, X b, X y) {
+  return team_size(queue, bytes_of(a) + bytes_of(b) + bytes_of(y));
 }
 
 /// y = x b over all threads.
 void share_product(Queue<Device::cpu>& queue, X x, X b, Y y, DType rounded) {
   const bool narrow = is_narrow(rounded);
-  share_blocks(queue, bytes_of(x) + bytes_of(b), y, [&](index_t row, index_t rows, index_t col, index_t cols) {
-    const X left = x.rows_from(row, rows), right = b.block(0, col, b.rows, cols);
-    const Y out = y.block(row, col, rows, cols);
-    if (narrow) {
-      multiply_bf16(left, right, out, Write::replace);
-    } else {
-      multiply(left, right, out, Write::replace);
-    }
-  });
+  for_each_block(product_team(queue, x, b, y), y.rows, y.cols,
+                 [&](index_t row, index_t rows, index_t col, index_t cols) {
+                   const X left = x.rows_from(row, rows), right = b.block(0, col, b.rows, cols);
+                   const Y out = y.block(row, col, rows, cols);
+                   if (narrow) {
+                     multiply_bf16(left, right, out, Write::replace);
+                   } else {
+                     multiply(left, right, out, Write::replace);
+                   }
+                 });
 }
 
 /// Some rows of one of a tile's products.
@@ -102,9 +94,11 @@ template <>
 void layer_output<Device::cpu>(Queue<Device::cpu>& queue, X x, X w, Y y, DType rounded) {
   HACK_EXPECT(x.cols == w.cols && y.rows == x.rows && y.cols == w.rows);
   const auto multiply = is_narrow(rounded) ? multiply_transposed_bf16 : multiply_transposed;
-  share_blocks(queue, bytes_of(x) + bytes_of(w), y, [&](index_t row, index_t rows, index_t col, index_t cols) {
-    multiply(x.rows_from(row, rows), weights(w.rows_from(col, cols)), y.block(row, col, rows, cols), Write::replace);
-  });
+  for_each_block(product_team(queue, x, w, y), y.rows, y.cols,
+                 [&](index_t row, index_t rows, index_t col, index_t cols) {
+                   multiply(x.rows_from(row, rows), weights(w.rows_from(col, cols)), y.block(row, col, rows, cols),
+                            Write::replace);
+                 });
 }
 
 template <>

@@ -28,17 +28,9 @@ void linear_few(Queue<Device::cpu>& queue, X x, WeightView<> w, Y y, Write write
 }
 
 void linear_many(Queue<Device::cpu>& queue, X x, WeightView<> w, Y y, Write write) {
-  const TaskShape shape = task_shape(x.rows, w.rows, queue.threads());
-  const index_t panels = (w.rows + shape.outputs - 1) / shape.outputs;
-  const index_t tasks = panels * ((x.rows + shape.tokens - 1) / shape.tokens);
-#pragma omp parallel for schedule(dynamic) num_threads(queue.threads())
-  for (index_t task = 0; task < tasks; ++task) {
-    const index_t token = task / panels * shape.tokens;
-    const index_t first = task % panels * shape.outputs;
-    const index_t tokens = std::min(shape.tokens, x.rows - token);
-    const index_t rows = std::min(shape.outputs, w.rows - first);
+  for_each_block(queue.threads(), y.rows, y.cols, [&](index_t token, index_t tokens, index_t first, index_t rows) {
     multiply_weights(x.rows_from(token, tokens), w.rows_from(first, rows), y.block(token, first, tokens, rows), write);
-  }
+  });
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <omp.h>
 
 #include "kernels/buffer.hpp"
+#include "kernels/cpu/linear_algebra.hpp"
 #include "kernels/cpu/tile_factorizer.hpp"
 
 namespace hack::kernels {
@@ -16,9 +17,6 @@ namespace {
 
 using Cpu = TileSvd<Device::cpu>;
 using Tiles = std::span<const MatrixView<const float>>;
-
-/// The program's threads are OpenMP's own: BLAS stays on the thread that calls it.
-void hold_blas_to_one_thread() { openblas_set_num_threads(1); }
 
 int threads_for(const Queue<Device::cpu>& queue, std::size_t tiles) {
   return static_cast<int>(std::min(static_cast<std::size_t>(queue.threads()), tiles));

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "svd/linear_algebra.hpp"
+#include "kernels/cpu/linear_algebra.hpp"
 
 namespace hack::svd {
 namespace {
@@ -56,10 +56,10 @@ void PivotRounder::round_pivots(MatrixView<const float> pivots, MatrixView<const
   round_rows(pivots, weights, v);
   if (others == 0) return;
   const MatrixView<double> gram(gram_.data(), k, k), c(c_.data(), others, k);
-  copy(coefficients, c);
-  multiply(1, c, Transpose::yes, c, Transpose::no, 0, gram);
+  kernels::copy(coefficients, c);
+  kernels::multiply(1, c, kernels::Transpose::yes, c, kernels::Transpose::no, 0, gram);
   for (index_t i = 0; i < k; ++i) gram(i, i) += 1;
-  if (cholesky(gram)) round_together(pivots, Along::columns, gram, first(carried_, k), v);
+  if (kernels::cholesky(gram)) round_together(pivots, Along::columns, gram, first(carried_, k), v);
 }
 
 /// Writes C', diag(Q D Qᵀ) and the Cholesky factor of Q D Qᵀ + λ I; C' is C, and false returned, where there is none.
@@ -69,7 +69,7 @@ bool PivotRounder::fit(MatrixView<const float> pivots, MatrixView<const float> c
   const MatrixView<double> q(wide_.data(), k, w), weighted(weighted_.data(), k, w), gram(gram_.data(), k, k),
       cross(cross_.data(), k, k), c(c_.data(), others, k), change(change_.data(), others, k);
   const MatrixView<float> fitted(fitted_.data(), others, k);
-  copy(MatrixView<const float>(rounded_.data(), k, w), q);
+  kernels::copy(MatrixView<const float>(rounded_.data(), k, w), q);
   double noise = 0;
   for (index_t i = 0; i < k; ++i) {
     for (index_t j = 0; j < w; ++j) {
@@ -78,24 +78,24 @@ bool PivotRounder::fit(MatrixView<const float> pivots, MatrixView<const float> c
       noise += weighted(i, j) * error;
     }
   }
-  multiply(1, weighted, Transpose::no, q, Transpose::yes, 0, cross);
+  kernels::multiply(1, weighted, kernels::Transpose::no, q, kernels::Transpose::yes, 0, cross);
   scale_columns(q, weights, weighted);
-  multiply(1, weighted, Transpose::no, q, Transpose::yes, 0, gram);
+  kernels::multiply(1, weighted, kernels::Transpose::no, q, kernels::Transpose::yes, 0, gram);
   double trace = 0;
   for (index_t i = 0; i < k; ++i) trace += costs_.data()[i] = gram(i, i);
   // Where hardly any pivot had to be rounded, the noise may be below what sums in double leave.
   const double ridge = (noise + 1e-12 * trace) / static_cast<double>(k);
   for (index_t i = 0; i < k; ++i) gram(i, i) += ridge;
-  copy(coefficients, c);
-  const bool has_root = cholesky(gram);
+  kernels::copy(coefficients, c);
+  const bool has_root = kernels::cholesky(gram);
   if (has_root) {
-    multiply(1, c, Transpose::no, cross, Transpose::no, 0, change);
-    solve_cholesky(gram, change);
+    kernels::multiply(1, c, kernels::Transpose::no, cross, kernels::Transpose::no, 0, change);
+    kernels::solve_cholesky(gram, change);
     for (index_t i = 0; i < others; ++i) {
       for (index_t l = 0; l < k; ++l) c(i, l) += change(i, l);
     }
   }
-  copy(MatrixView<const double>(c), fitted);
+  kernels::copy(MatrixView<const double>(c), fitted);
   return has_root;
 }
 

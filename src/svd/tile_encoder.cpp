@@ -10,7 +10,7 @@
 #include "kernels/error.hpp"
 #include "kernels/pivot.hpp"
 #include "svd/int8_rows.hpp"
-#include "svd/linear_algebra.hpp"
+#include "kernels/cpu/linear_algebra.hpp"
 #include "svd/pivot_rounder.hpp"
 #include "svd/storage.hpp"
 
@@ -137,7 +137,7 @@ void round_one(Item& item, RoundingSpace& space) {
 
 /// Rounds items to 8-bit integers.
 void round(Queue<Device::cpu>& queue, std::vector<Item>& items) {
-  hold_blas_to_one_thread();
+  kernels::hold_blas_to_one_thread();
   // An exception must not leave a parallel region: everything that may fail is allocated before it.
   std::vector<RoundingSpace> spaces(static_cast<std::size_t>(queue.threads()));
   for (Item& item : items) {

@@ -9,10 +9,10 @@
 #include "kernels/dtype.hpp"
 #include "kernels/matrix_view.hpp"
 #include "kernels/queue.hpp"
+#include "svd/placed_whitening.hpp"
 #include "svd/range.hpp"
 #include "svd/rank_policy.hpp"
 #include "svd/tile_grid.hpp"
-#include "svd/placed_whitening.hpp"
 #include "svd/whitening.hpp"
 
 namespace hack::svd {
@@ -60,8 +60,8 @@ struct TruncatedTile {
 /// In the first, tiles not yet met have no error unless they are of rank 0. At last left factors are refitted.
 ///
 /// Rows of tiles do not depend on each other: any rank may take any of them, needs H whole and nothing of its peers,
-/// and a tile's bits depend on its row, the choices there and H, not on the other rows, ranks or threads. Objects do
-/// not change: one serves all matrices with the same inputs and tiles as wide (gate and up).
+/// and on CPUs a tile's bits depend on its row, the choices there and H, not on the other rows, ranks or threads.
+/// Objects do not change: one serves all matrices with the same inputs and tiles as wide (gate and up).
 template <Device D>
 class WeightedFactorizer {
  public:

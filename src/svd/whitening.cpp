@@ -5,7 +5,7 @@
 #include <cstdint>
 
 #include "kernels/error.hpp"
-#include "svd/linear_algebra.hpp"
+#include "kernels/cpu/linear_algebra.hpp"
 
 namespace hack::svd {
 namespace {
@@ -21,7 +21,7 @@ bool is_finite(MatrixView<const double> x, int threads) {
 
 /// Copies a block of H and adds `damping` to its diagonal.
 void copy_damped(MatrixView<const double> block, double damping, MatrixView<double> to) {
-  copy(block, to);
+  kernels::copy(block, to);
   for (index_t i = 0; i < to.rows; ++i) to(i, i) += damping;
 }
 
@@ -56,7 +56,7 @@ Whitening::Whitening(Queue<Device::cpu>& queue, MatrixView<const double> h, cons
     columns_.push_back({tile.col, tile.width, damping_of(mean, damping), Buffer<double>(tile.width * tile.width),
                         Buffer<double>(tile.width * tile.width)});
   }
-  hold_blas_to_one_thread();
+  kernels::hold_blas_to_one_thread();
   std::vector<std::uint8_t> is_factorized(columns_.size());
 #pragma omp parallel for schedule(dynamic) num_threads(queue.threads())
   for (std::size_t j = 0; j < columns_.size(); ++j) is_factorized[j] = factorize(columns_[j], mean);
@@ -74,17 +74,17 @@ bool Whitening::factorize(Column& column, double mean) const {
   const MatrixView<double> root(column.root.data(), w, w);
   const MatrixView<double> inverse(column.inverse.data(), w, w);
   copy_damped(block, column.damping, root);
-  if (!cholesky(root)) {
+  if (!kernels::cholesky(root)) {
     // A shift that leaves the lowest eigenvalue at 1e-10 of the mean: far above rounding, far below what text weighs.
     copy_damped(block, column.damping, root);
     const std::span<double> lambda(inverse.data, static_cast<std::size_t>(w));
-    if (!eigenvalues(root, lambda)) return false;
+    if (!kernels::eigenvalues(root, lambda)) return false;
     column.damping += std::max(0.0, -lambda.front()) + 1e-10 * mean;
     copy_damped(block, column.damping, root);
-    if (!cholesky(root)) return false;
+    if (!kernels::cholesky(root)) return false;
   }
   clear_upper_triangle(root);
-  invert_cholesky(root, inverse);
+  kernels::invert_cholesky(root, inverse);
   return true;
 }
 

@@ -71,8 +71,8 @@ std::vector<float> rounded(std::vector<float> x) {
   return x;
 }
 
-/// Products of numbers that are in bf16 already are those of f32, whether the CPU rounds them or not; others differ by
-/// the rounding of two factors, 2⁻⁹ of each.
+/// Products of numbers that are in bf16 already are those of f32, but for the order of sums. Of others the CPU makes
+/// those of the rounded numbers, or leaves them in f32, in every bit.
 TEST(RoundedProducts, AreThoseOfRoundedNumbers) {
   for (const auto& [tokens, out, in] : {Shape{17, 33, 65}, Shape{130, 67, 19}, Shape{70, 401, 7}, Shape{9, 1, 700}}) {
     Queue<cpu> queue(2);
@@ -80,12 +80,11 @@ TEST(RoundedProducts, AreThoseOfRoundedNumbers) {
       const std::vector<float> a = random_floats(rows, 1), b = random_floats(cols, 2);
       const std::vector<float> exact = product(rounded(a), rounded(b), DType::f32);
       const std::vector<float> same = product(rounded(a), rounded(b), DType::bf16);
-      const std::vector<float> near = product(a, b, DType::bf16);
+      const std::vector<float> either = product(a, b, DType::bf16);
+      EXPECT_TRUE(either == same || either == product(a, b, DType::f32));
       for (std::size_t i = 0; i < exact.size(); ++i) {
         ASSERT_NEAR(same[i], exact[i], product_tolerance(depth));
-        ASSERT_NEAR(near[i], exact[i], static_cast<double>(depth) / 256);
       }
-      ASSERT_EQ(near, product(a, b, DType::bf16));
     };
     compare(tokens * in, in, out * in, [&](const auto& x, const auto& w, DType type) {
       std::vector<float> y(static_cast<std::size_t>(tokens * out));

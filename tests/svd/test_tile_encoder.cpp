@@ -11,7 +11,7 @@
 #include "kernels/tile_svd.hpp"
 #include "svd/factor_archive.hpp"
 #include "svd/int8_rows.hpp"
-#include "svd/linear_algebra.hpp"
+#include "kernels/cpu/linear_algebra.hpp"
 #include "svd/storage.hpp"
 #include "tests/support/stored_tile.hpp"
 #include "tests/support/temporary_directory.hpp"

@@ -1,11 +1,11 @@
-#include "svd/linear_algebra.hpp"
+#include "kernels/cpu/linear_algebra.hpp"
 
 #include <algorithm>
 
 #include <cblas.h>
 #include <lapacke.h>
 
-namespace hack::svd {
+namespace hack::kernels {
 namespace {
 
 // Row-major memory of A is column-major Aᵀ. LAPACK is called for the column-major reading throughout: symmetric
@@ -79,4 +79,4 @@ void copy(MatrixView<const float> from, MatrixView<double> to) { copy_numbers(fr
 void copy(MatrixView<const double> from, MatrixView<float> to) { copy_numbers(from, to); }
 void copy(MatrixView<const double> from, MatrixView<double> to) { copy_numbers(from, to); }
 
-}  // namespace hack::svd
+}  // namespace hack::kernels

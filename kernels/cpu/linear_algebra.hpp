@@ -5,7 +5,7 @@
 #include "kernels/batched_algebra.hpp"
 #include "kernels/matrix_view.hpp"
 
-namespace hack::svd {
+namespace hack::kernels {
 
 // Dense algebra in double on the calling thread, for statistics and the methods that use them. Bits depend on the
 // shapes and numbers alone. Nothing here throws, so all of it may stand in a parallel region.
@@ -13,8 +13,6 @@ namespace hack::svd {
 /// The program's threads are OpenMP's own: BLAS stays on the thread that calls it. Called once by whoever opens a
 /// parallel region around the functions below.
 void hold_blas_to_one_thread();
-
-using kernels::Transpose;
 
 /// Computes c = alpha op(a) op(b) + beta c; op(a) (m, k), op(b) (k, n), c (m, n).
 void multiply(double alpha, MatrixView<const double> a, Transpose op_a, MatrixView<const double> b, Transpose op_b,
@@ -46,4 +44,4 @@ void copy(MatrixView<const float> from, MatrixView<double> to);
 void copy(MatrixView<const double> from, MatrixView<float> to);
 void copy(MatrixView<const double> from, MatrixView<double> to);
 
-}  // namespace hack::svd
+}  // namespace hack::kernels

@@ -1,5 +1,3 @@
-// The CPU's operations of kernels/batched_algebra.hpp: those of linear_algebra.hpp, a matrix a thread.
-
 #include "kernels/batched_algebra.hpp"
 
 #include <omp.h>
@@ -9,7 +7,7 @@
 #include <vector>
 
 #include "kernels/error.hpp"
-#include "svd/linear_algebra.hpp"
+#include "kernels/cpu/linear_algebra.hpp"
 
 namespace hack::kernels {
 namespace {
@@ -19,7 +17,7 @@ constexpr Device D = Device::cpu;
 /// Calls work(member) for all members of a batch.
 template <class Work>
 void for_each(Queue<D>& queue, std::size_t count, const Work& work) {
-  svd::hold_blas_to_one_thread();
+  hold_blas_to_one_thread();
 #pragma omp parallel for schedule(dynamic) num_threads(queue.threads())
   for (std::size_t t = 0; t < count; ++t) work(t);
 }
@@ -55,7 +53,7 @@ void multiply<D>(Queue<D>& queue, double alpha, Transpose op_a, Transpose op_b, 
                  std::span<const Product<D>> products) {
   for_each(queue, products.size(), [&](std::size_t p) {
     const auto& [a, b, c] = products[p];
-    svd::multiply(alpha, a, op_a, b, op_b, beta, c);
+    multiply(alpha, a, op_a, b, op_b, beta, c);
   });
 }
 
@@ -93,12 +91,12 @@ template <>
 void cholesky<D>(Queue<D>& queue, std::span<const MatrixView<double, D>> matrices,
                  std::span<std::uint8_t> is_definite) {
   HACK_EXPECT(matrices.size() == is_definite.size());
-  for_each(queue, matrices.size(), [&](std::size_t t) { is_definite[t] = svd::cholesky(matrices[t]); });
+  for_each(queue, matrices.size(), [&](std::size_t t) { is_definite[t] = cholesky(matrices[t]); });
 }
 
 template <>
 void solve_cholesky<D>(Queue<D>& queue, std::span<const CholeskySystem<D>> systems) {
-  for_each(queue, systems.size(), [&](std::size_t s) { svd::solve_cholesky(systems[s].l, systems[s].x); });
+  for_each(queue, systems.size(), [&](std::size_t s) { solve_cholesky(systems[s].l, systems[s].x); });
 }
 
 template <>
@@ -113,8 +111,8 @@ bool orthonormalize_rows<D>(Queue<D>& queue, std::span<const FactorPair<D>> pair
     if (k == 0) return;
     double* space = spaces[static_cast<std::size_t>(omp_get_thread_num())].data();
     const MatrixView<double> triangle(space, k, k);
-    is_done[p] = svd::orthonormalize_rows(pairs[p].right, triangle, {space + k * k, static_cast<std::size_t>(k)});
-    if (is_done[p]) svd::multiply_triangular(pairs[p].left, triangle, Transpose::no);
+    is_done[p] = orthonormalize_rows(pairs[p].right, triangle, {space + k * k, static_cast<std::size_t>(k)});
+    if (is_done[p]) multiply_triangular(pairs[p].left, triangle, Transpose::no);
   });
   return std::all_of(is_done.begin(), is_done.end(), [](std::uint8_t done) { return done != 0; });
 }
@@ -124,7 +122,7 @@ void eigenvalues<D>(Queue<D>& queue, index_t n, double* matrices, double* lambda
                     std::span<std::uint8_t> has_converged) {
   for_each(queue, has_converged.size(), [&](std::size_t t) {
     const auto at = static_cast<index_t>(t);
-    has_converged[t] = svd::eigenvalues({matrices + at * n * n, n, n}, {lambda + at * n, static_cast<std::size_t>(n)});
+    has_converged[t] = eigenvalues({matrices + at * n * n, n, n}, {lambda + at * n, static_cast<std::size_t>(n)});
   });
 }
 
