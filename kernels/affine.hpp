@@ -14,6 +14,7 @@ struct AffineView {
   const float* bias = nullptr;              // (rows) or null
 
   index_t rows() const { return factored ? factored->rows : dense.rows; }
+  index_t cols() const { return factored ? factored->cols : dense.cols; }
 };
 
 /// y = x Wᵀ + b; x (tokens, cols), y (tokens, rows).

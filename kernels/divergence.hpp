@@ -2,11 +2,17 @@
 
 #include <span>
 
+#include "kernels/affine.hpp"
 #include "kernels/divergence_parts.hpp"
-#include "kernels/matrix_view.hpp"
-#include "kernels/queue.hpp"
 
 namespace hack::kernels {
+
+/// Final states of a model and the head that makes logits of them.
+template <Device D>
+struct FinalStates {
+  MatrixView<const float, D> states;  // (tokens, hidden)
+  AffineView<D> head;                 // (vocabulary of this rank, hidden)
+};
 
 /// Joins two slices.
 PartialDivergence join(const PartialDivergence& a, const PartialDivergence& b);
@@ -17,18 +23,17 @@ double divergence(const PartialDivergence& whole);
 
 /// Partial divergences of the next-token distributions that final states give,
 ///
-///     out[v, t]   of head reference[t] and head states[v * tokens + t]
+///     out[v, t]   of reference.head reference.states[t] and model.head model.states[v * tokens + t]
 ///
-/// reference (tokens, hidden), states (variants * tokens, hidden), head (vocabulary of this rank, hidden), out
-/// (variants * tokens). Works in blocks: no (tokens, vocabulary) matrix; logits of the reference are computed once for
-/// all variants. Bits do not depend on the number of threads.
+/// States are (tokens, hidden) of the reference and (variants * tokens, hidden) of the model, out (variants * tokens).
+/// Works in blocks: no (tokens, vocabulary) matrix; logits of the reference are computed once for all variants. Bits do
+/// not depend on the number of threads.
 template <Device D>
-void partial_divergences(Queue<D>& queue, MatrixView<const float, D> reference, MatrixView<const float, D> states,
-                         WeightView<D> head, std::span<PartialDivergence> out);
+void partial_divergences(Queue<D>& queue, const FinalStates<D>& reference, const FinalStates<D>& model,
+                         std::span<PartialDivergence> out);
 
 /// The divergences themselves where this rank has the whole vocabulary; out (variants * tokens).
 template <Device D>
-void divergences(Queue<D>& queue, MatrixView<const float, D> reference, MatrixView<const float, D> states,
-                 WeightView<D> head, std::span<double> out);
+void divergences(Queue<D>& queue, const FinalStates<D>& reference, const FinalStates<D>& model, std::span<double> out);
 
 }  // namespace hack::kernels

@@ -106,7 +106,7 @@ Compressed Compressor::run_layerwise(const Task& task) {
   const Ranks ranks = allocate_ranks(options, folder, result.predicted_loss);
   const std::unique_ptr<comm::Journal> journal = open_journal(task, hash_of(windows, ranks));
   Progress progress(session_.log(), "compress", "layers");
-  model::LayerwiseOptions layerwise = options.layerwise(type_);
+  model::LayerwiseOptions layerwise = options.layerwise(checkpoint_.config(), type_);
   layerwise.statistics_folder = folder;
   layerwise.gpu = gpu();
   model::LayerwiseReport report = model::compress_layerwise(
@@ -164,10 +164,11 @@ std::vector<model::MatrixSensitivity> Compressor::sensitivities(const Compressio
   const CalibrationOptions& calibration = options.calibration;
   const model::TokenWindows windows = model::cut_windows(tokens(calibration), calibration.context, 0,
                                                          std::min(calibration.windows, calibration.allocation_windows));
-  const model::LayerwiseOptions layerwise = options.layerwise(type_);
+  const model::LayerwiseOptions layerwise = options.layerwise(checkpoint_.config(), type_);
   const model::SensitivityOptions how{.storage = layerwise.storage,
                                       .weighting = layerwise.weighting,
                                       .linears = layerwise.linears,
+                                      .head = layerwise.head,
                                       .token_power = layerwise.token_power,
                                       .type = type_,
                                       .gpu = gpu(),
@@ -203,17 +204,15 @@ index_t Compressor::bytes_dense(const CompressionOptions& options) const {
   return bytes;
 }
 
-/// The selected matrices of every layer in order.
+/// The selected matrices in the order of archives.
 std::vector<svd::MatrixSource> Compressor::sources(const CompressionOptions& options) const {
+  const model::LlamaConfig& config = checkpoint_.config();
   std::vector<svd::MatrixSource> sources;
-  for (index_t layer = 0; layer < checkpoint_.config().layers; ++layer) {
-    for (const std::size_t linear : options.linears()) {
-      const std::string name = model::layer_prefix(layer) + std::string(model::linear_names[linear].path) + ".weight";
-      const model::TensorInfo info = checkpoint_.info(name);
-      sources.push_back({name, info.rows, info.cols, [this, name](index_t row, index_t col, MatrixView<float> out) {
-                           checkpoint_.read(name, row, col, out);
-                         }});
-    }
+  for (const std::string& name : model::weight_names(config.layers, options.linears(), options.takes_head(config))) {
+    const model::TensorInfo info = checkpoint_.info(name);
+    sources.push_back({name, info.rows, info.cols, [this, name](index_t row, index_t col, MatrixView<float> out) {
+                         checkpoint_.read(name, row, col, out);
+                       }});
   }
   return sources;
 }

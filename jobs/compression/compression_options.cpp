@@ -7,6 +7,11 @@
 #include "model/names.hpp"
 
 namespace hack::jobs {
+namespace {
+
+constexpr std::string_view head_option = "head";
+
+}  // namespace
 
 void CompressionOptions::add_to(CLI::App& app) {
   app.add_option("--mode", mode, "tile, or full: one SVD for each whole matrix")
@@ -26,7 +31,9 @@ void CompressionOptions::add_to(CLI::App& app) {
           },
           "SIZE"))
       ->capture_default_str();
-  app.add_option("--matrices", matrices, "Which ones: a list of q, k, v, o, gate, up, down; or all")
+  app.add_option("--matrices", matrices,
+                 "Which ones: a list of q, k, v, o, gate, up, down, head; or all (of a model whose head is its "
+                 "embedding table: all but that)")
       ->delimiter(',')
       ->capture_default_str();
   app.add_option("--factor-type", factor_type, "Number type the factors are stored in")
@@ -100,16 +107,25 @@ std::vector<std::size_t> CompressionOptions::linears() const {
     }
   }
   for (const std::string& name : matrices) {
-    const bool known = all || std::any_of(model::linear_names.begin(), model::linear_names.end(),
-                                          [&](const auto& linear) { return linear.short_name == name; });
-    validate(known, "--matrices: unknown matrix '{}' (known: q, k, v, o, gate, up, down; all alone for all of them)",
+    const bool known = all || name == head_option ||
+                       std::any_of(model::linear_names.begin(), model::linear_names.end(),
+                                   [&](const auto& linear) { return linear.short_name == name; });
+    validate(known,
+             "--matrices: unknown matrix '{}' (known: q, k, v, o, gate, up, down, head; all alone for all of them)",
              name);
   }
   return linears;
 }
 
-model::LayerwiseOptions CompressionOptions::layerwise(DType type) const {
-  model::LayerwiseOptions options{.storage = stored(), .linears = linears(), .type = type};
+bool CompressionOptions::takes_head(const model::LlamaConfig& config) const {
+  const bool is_named = std::count(matrices.begin(), matrices.end(), head_option) > 0;
+  validate(!is_named || !config.tied_embeddings,
+           "--matrices head: the head of this model is its embedding table, which stays as it is; leave it out");
+  return is_named || (matrices == std::vector<std::string>{"all"} && !config.tied_embeddings);
+}
+
+model::LayerwiseOptions CompressionOptions::layerwise(const model::LlamaConfig& config, DType type) const {
+  model::LayerwiseOptions options{.storage = stored(), .linears = linears(), .head = takes_head(config), .type = type};
   calibration.apply_to(options);
   const svd::FactorType stored_as = options.storage.factor_type;
   const bool rounds = stored_as != DType::f32 && !stored_as.has_scales();

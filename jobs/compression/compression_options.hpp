@@ -39,7 +39,9 @@ struct CompressionOptions {
   svd::CompressOptions stored() const;
   /// Numbers in `linear_names` of the matrices.
   std::vector<std::size_t> linears() const;
-  model::LayerwiseOptions layerwise(DType type) const;
+  /// Whether the head is one of them. An Error where it is named but no matrix of its own.
+  bool takes_head(const model::LlamaConfig& config) const;
+  model::LayerwiseOptions layerwise(const model::LlamaConfig& config, DType type) const;
 
   /// What decides the numbers in an archive: nothing else may, neither ranks nor threads nor where files lie.
   nlohmann::json describe() const;

@@ -90,8 +90,8 @@ std::vector<TextScore> Evaluation::score(const svd::FactorSource& factors) {
   std::vector<TextScore> scores = dense();
   for (std::size_t t = 0; t < texts_.size(); ++t) {
     Progress progress(session_.log(), "evaluate", "windows");
-    const model::ComparedModel compared =
-        comparisons_[t].compare(llama, [&](index_t done, index_t all) { progress.update(done, all); });
+    const model::ComparedModel compared = comparisons_[t].compare(
+        llama, {checkpoint_, nullptr, type_}, [&](index_t done, index_t all) { progress.update(done, all); });
     scores[t].after = compared.perplexity(comparisons_[t].plan()).perplexity;
     scores[t].divergence = compared.divergence;
   }

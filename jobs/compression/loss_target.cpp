@@ -29,7 +29,8 @@ double measure(const Session& session, const Compressor& compressor, Queue<Devic
                const Comparison& comparison, const std::filesystem::path& archive) {
   const svd::FactorArchive factors(archive);
   model::Llama<Device::cpu> llama({compressor.checkpoint(), &factors, compressor.type()}, session.world(), queue);
-  return comparison.compare(llama, [](index_t, index_t) {}).divergence;
+  const model::WeightSource dense{compressor.checkpoint(), nullptr, compressor.type()};
+  return comparison.compare(llama, dense, [](index_t, index_t) {}).divergence;
 }
 
 void put_in_place(const Session& session, comm::TemporaryFile& file) {

@@ -14,15 +14,17 @@ namespace {
 /// The matrices of an archive in the order in which `compress` writes them.
 std::vector<std::string> names_in_order(const svd::FactorArchive& archive, const CompressionOptions& options) {
   std::vector<std::string> names;
-  for (index_t layer = 0; std::ssize(names) < std::ssize(archive.matrices()); ++layer) {
+  const index_t in_layers = std::ssize(archive.matrices()) - (archive.contains(model::head_name) ? 1 : 0);
+  for (index_t layer = 0; std::ssize(names) < in_layers; ++layer) {
     const std::size_t before = names.size();
     for (const std::size_t linear : options.linears()) {
-      std::string name = model::layer_prefix(layer) + std::string(model::linear_names[linear].path) + ".weight";
+      std::string name = model::weight_name(layer, linear);
       if (archive.contains(name)) names.push_back(std::move(name));
     }
     validate(names.size() > before, "{}: holds other matrices than it says; compress the model again",
              archive.path().string());
   }
+  if (archive.contains(model::head_name)) names.emplace_back(model::head_name);
   return names;
 }
 

@@ -6,48 +6,47 @@
 #include <vector>
 
 #include "kernels/cpu/gemm.hpp"
+#include "kernels/cpu/logit_blocks.hpp"
 #include "kernels/cpu/row_math.hpp"
-#include "kernels/cpu/scratch.hpp"
 
 namespace hack::kernels {
 namespace {
 
-using X = MatrixView<const float>;
+constexpr Device D = Device::cpu;
 
 constexpr index_t token_block = 64;
 constexpr index_t vocabulary_block = 2 * gemm_panel;
 
 thread_local Scratch reference_panel;  // (token_block, vocabulary_block) logits l, then exp(l - maximum)
 thread_local Scratch state_panel;      // (token_block, vocabulary_block)
-thread_local Scratch gap_panel;        // (vocabulary_block) of one token
+thread_local Scratch gap_panel;        // (token_block, vocabulary_block) the logits l, which exponentials replace
 
-/// One block of the vocabulary for one block of tokens, the first of them `first`, of the reference and of all
-/// variants; parts of a state lie `stride` apart.
-void score_block(X reference, X states, index_t variants, index_t tokens, index_t first, WeightView<> head,
-                 PartialDivergence* parts, index_t stride) {
-  const index_t count = reference.rows;
-  const MatrixView<float> l(reference_panel.get(token_block * vocabulary_block), count, head.rows);
-  const MatrixView<float> m(state_panel.get(token_block * vocabulary_block), count, head.rows);
-  float* gap = gap_panel.get(vocabulary_block * token_block);
-  multiply_transposed(reference, head, l, Write::replace);
-  std::copy_n(l.data, count * head.rows, gap);  // the logits, which the exponentials replace
+/// One block of the vocabulary for one block of tokens.
+struct Block {
+  index_t token, tokens, id, ids;
+};
+
+/// Of the reference and of all variants; parts of a state lie `stride` apart, those of variants `variant_stride`.
+void score_block(const LogitBlocks& reference, const std::vector<LogitBlocks>& variants, const Block& at,
+                 PartialDivergence* parts, index_t stride, index_t variant_stride) {
+  const MatrixView<float> l = reference.block(at.token, at.tokens, at.id, at.ids, reference_panel);
+  const MatrixView<float> gap(gap_panel.get(token_block * vocabulary_block), at.tokens, at.ids);
   float maxima[token_block];
   double sums[token_block];
-  for (index_t t = 0; t < count; ++t) {
-    maxima[t] = maximum(l.row(t), head.rows);
-    sums[t] = exp_and_sum(l.row(t), head.rows, 1, maxima[t]);
+  for (index_t t = 0; t < at.tokens; ++t) {
+    std::copy_n(l.row(t), at.ids, gap.row(t));
+    maxima[t] = maximum(l.row(t), at.ids);
+    sums[t] = exp_and_sum(l.row(t), at.ids, 1, maxima[t]);
   }
-  for (index_t v = 0; v < variants; ++v) {
-    multiply_transposed(states.rows_from(v * tokens + first, count), head, m, Write::replace);
-    for (index_t t = 0; t < count; ++t) {
-      const float* weights = l.row(t);
-      const float* logits = gap + t * head.rows;
+  for (const LogitBlocks& variant : variants) {
+    const MatrixView<float> m = variant.block(at.token, at.tokens, at.id, at.ids, state_panel);
+    for (index_t t = 0; t < at.tokens; ++t) {
       double sum = 0;
-      for (index_t i = 0; i < head.rows; ++i) sum += static_cast<double>(weights[i] * (logits[i] - m(t, i)));
-      const float largest = maximum(m.row(t), head.rows);
-      parts[(v * tokens + first + t) * stride] = {maxima[t], largest, sums[t],
-                                                  exp_and_sum(m.row(t), head.rows, 1, largest), sum};
+      for (index_t i = 0; i < at.ids; ++i) sum += static_cast<double>(l(t, i) * (gap(t, i) - m(t, i)));
+      const float largest = maximum(m.row(t), at.ids);
+      parts[(at.token + t) * stride] = {maxima[t], largest, sums[t], exp_and_sum(m.row(t), at.ids, 1, largest), sum};
     }
+    parts += variant_stride;
   }
 }
 
@@ -74,34 +73,45 @@ double divergence(const PartialDivergence& whole) {
 }
 
 template <>
-void partial_divergences<Device::cpu>(Queue<Device::cpu>& queue, X reference, X states, WeightView<> head,
-                                      std::span<PartialDivergence> out) {
-  const index_t tokens = reference.rows;
+void partial_divergences<D>(Queue<D>& queue, const FinalStates<D>& reference, const FinalStates<D>& model,
+                            std::span<PartialDivergence> out) {
+  const index_t tokens = reference.states.rows, vocabulary = reference.head.rows();
   std::fill(out.begin(), out.end(), nothing);
-  if (tokens == 0 || states.rows == 0) return;
-  const index_t variants = states.rows / tokens;
-  HACK_EXPECT(states.rows == variants * tokens && std::ssize(out) == states.rows);
-  const index_t blocks = (head.rows + vocabulary_block - 1) / vocabulary_block;
-  std::vector<PartialDivergence> parts(static_cast<std::size_t>(states.rows * blocks));
+  if (tokens == 0 || model.states.rows == 0) return;
+  const index_t variants = model.states.rows / tokens;
+  HACK_EXPECT(model.states.rows == variants * tokens && std::ssize(out) == model.states.rows);
+  HACK_EXPECT(model.head.rows() == vocabulary);
+  const index_t blocks = (vocabulary + vocabulary_block - 1) / vocabulary_block;
+  std::vector<PartialDivergence> parts(out.size() * static_cast<std::size_t>(blocks));
+  const index_t step =
+      std::min(LogitBlocks::tokens_at_once(reference.head, tokens), LogitBlocks::tokens_at_once(model.head, tokens));
+  for (index_t begin = 0; begin < tokens; begin += step) {
+    const index_t count = std::min(step, tokens - begin);
+    const LogitBlocks expected(queue, reference.states.rows_from(begin, count), reference.head);
+    std::vector<LogitBlocks> logits;
+    for (index_t v = 0; v < variants; ++v) {
+      logits.emplace_back(queue, model.states.rows_from(v * tokens + begin, count), model.head);
+    }
 #pragma omp parallel for collapse(2) schedule(dynamic) num_threads(queue.threads())
-  for (index_t first = 0; first < tokens; first += token_block) {
-    for (index_t b = 0; b < blocks; ++b) {
-      const index_t rows = std::min(vocabulary_block, head.rows - b * vocabulary_block);
-      score_block(reference.rows_from(first, std::min(token_block, tokens - first)), states, variants, tokens, first,
-                  head.rows_from(b * vocabulary_block, rows), parts.data() + b, blocks);
+    for (index_t token = 0; token < count; token += token_block) {
+      for (index_t b = 0; b < blocks; ++b) {
+        const index_t id = b * vocabulary_block;
+        const Block at{token, std::min(token_block, count - token), id, std::min(vocabulary_block, vocabulary - id)};
+        score_block(expected, logits, at, parts.data() + begin * blocks + b, blocks, tokens * blocks);
+      }
     }
   }
-  for (index_t s = 0; s < states.rows; ++s) {
-    PartialDivergence& whole = out[static_cast<std::size_t>(s)];
-    for (index_t b = 0; b < blocks; ++b) whole = join(whole, parts[static_cast<std::size_t>(s * blocks + b)]);
+  for (std::size_t s = 0; s < out.size(); ++s) {
+    const PartialDivergence* of_state = parts.data() + static_cast<index_t>(s) * blocks;
+    for (index_t b = 0; b < blocks; ++b) out[s] = join(out[s], of_state[b]);
   }
 }
 
 template <>
-void divergences<Device::cpu>(Queue<Device::cpu>& queue, X reference, X states, WeightView<> head,
-                              std::span<double> out) {
+void divergences<D>(Queue<D>& queue, const FinalStates<D>& reference, const FinalStates<D>& model,
+                    std::span<double> out) {
   std::vector<PartialDivergence> parts(out.size());
-  partial_divergences(queue, reference, states, head, std::span(parts));
+  partial_divergences(queue, reference, model, std::span(parts));
   std::transform(parts.begin(), parts.end(), out.begin(), divergence);
 }
 

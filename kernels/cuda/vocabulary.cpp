@@ -7,7 +7,6 @@
 #include "kernels/cuda/resources.hpp"
 #include "kernels/cuda/vocabulary.cuh"
 #include "kernels/divergence.hpp"
-#include "kernels/linear.hpp"
 
 namespace hack::kernels {
 
@@ -22,24 +21,25 @@ index_t tokens_at_once(index_t vocabulary) {
 }
 
 /// Logits (tokens, vocabulary) of some states.
-MatrixView<float, D> logits_of(Queue<D>& queue, X states, WeightView<D> head, cuda::Purpose purpose) {
-  const MatrixView<float, D> logits(queue.resources().room<float>(purpose, states.rows * head.rows), states.rows,
-                                    head.rows);
-  linear<D>(queue, states, head, logits);
+MatrixView<float, D> logits_of(Queue<D>& queue, X states, const AffineView<D>& head, cuda::Purpose purpose) {
+  const index_t vocabulary = head.rows();
+  HACK_EXPECT(states.cols == head.cols());
+  const MatrixView<float, D> logits(queue.resources().room<float>(purpose, states.rows * vocabulary), states.rows,
+                                    vocabulary);
+  affine<D>(queue, states, head, logits);
   return logits;
 }
 
 }  // namespace
 
 template <>
-void partial_losses<D>(Queue<D>& queue, X hidden, WeightView<D> head, index_t first_id, std::span<const int> targets,
-                       std::span<PartialLoss> out) {
-  HACK_EXPECT(hidden.cols == head.cols);
+void partial_losses<D>(Queue<D>& queue, X hidden, const AffineView<D>& head, index_t first_id,
+                       std::span<const int> targets, std::span<PartialLoss> out) {
   HACK_EXPECT(std::ssize(targets) == hidden.rows && std::ssize(out) == hidden.rows);
   std::fill(out.begin(), out.end(), PartialLoss{-std::numeric_limits<float>::infinity(), 0, 0});
-  if (head.rows == 0) return;
+  if (head.rows() == 0) return;
   auto* parts = queue.resources().room<PartialLoss>(cuda::Purpose::results, hidden.rows);
-  const index_t step = tokens_at_once(head.rows);
+  const index_t step = tokens_at_once(head.rows());
   for (index_t first = 0; first < hidden.rows; first += step) {
     const index_t n = std::min(step, hidden.rows - first);
     const X logits = logits_of(queue, hidden.rows_from(first, n), head, cuda::Purpose::logits);
@@ -51,22 +51,23 @@ void partial_losses<D>(Queue<D>& queue, X hidden, WeightView<D> head, index_t fi
 }
 
 template <>
-void partial_divergences<D>(Queue<D>& queue, X reference, X states, WeightView<D> head,
+void partial_divergences<D>(Queue<D>& queue, const FinalStates<D>& reference, const FinalStates<D>& model,
                             std::span<PartialDivergence> out) {
   constexpr float lowest = -std::numeric_limits<float>::infinity();
-  const index_t tokens = reference.rows;
+  const index_t tokens = reference.states.rows;
   std::fill(out.begin(), out.end(), PartialDivergence{lowest, lowest, 0, 0, 0});
-  if (tokens == 0 || states.rows == 0 || head.rows == 0) return;
-  const index_t variants = states.rows / tokens;
-  HACK_EXPECT(states.rows == variants * tokens && std::ssize(out) == states.rows);
-  auto* parts = queue.resources().room<PartialDivergence>(cuda::Purpose::results, states.rows);
-  const index_t step = tokens_at_once(head.rows);
+  if (tokens == 0 || model.states.rows == 0 || reference.head.rows() == 0) return;
+  const index_t variants = model.states.rows / tokens;
+  HACK_EXPECT(model.states.rows == variants * tokens && std::ssize(out) == model.states.rows);
+  HACK_EXPECT(model.head.rows() == reference.head.rows());
+  auto* parts = queue.resources().room<PartialDivergence>(cuda::Purpose::results, model.states.rows);
+  const index_t step = tokens_at_once(reference.head.rows());
   for (index_t first = 0; first < tokens; first += step) {
     const index_t n = std::min(step, tokens - first);
-    const X expected = logits_of(queue, reference.rows_from(first, n), head, cuda::Purpose::logits);
+    const X expected = logits_of(queue, reference.states.rows_from(first, n), reference.head, cuda::Purpose::logits);
     for (index_t v = 0; v < variants; ++v) {
       const index_t at = v * tokens + first;
-      const X logits = logits_of(queue, states.rows_from(at, n), head, cuda::Purpose::more_logits);
+      const X logits = logits_of(queue, model.states.rows_from(at, n), model.head, cuda::Purpose::more_logits);
       cuda::launch(queue, cuda::DivergenceOfLogits{cuda::array_of(expected), cuda::array_of(logits), parts + at});
     }
   }
@@ -74,9 +75,10 @@ void partial_divergences<D>(Queue<D>& queue, X reference, X states, WeightView<D
 }
 
 template <>
-void divergences<D>(Queue<D>& queue, X reference, X states, WeightView<D> head, std::span<double> out) {
+void divergences<D>(Queue<D>& queue, const FinalStates<D>& reference, const FinalStates<D>& model,
+                    std::span<double> out) {
   std::vector<PartialDivergence> parts(out.size());
-  partial_divergences(queue, reference, states, head, std::span(parts));
+  partial_divergences(queue, reference, model, std::span(parts));
   std::transform(parts.begin(), parts.end(), out.begin(), divergence);
 }
 

@@ -84,12 +84,12 @@ void attention<D>(Queue<D>&, X, CacheView<D>, CacheView<D>, std::span<const int>
 }
 
 template <>
-void partial_losses<D>(Queue<D>&, X, WeightView<D>, index_t, std::span<const int>, std::span<PartialLoss>) {
+void partial_losses<D>(Queue<D>&, X, const AffineView<D>&, index_t, std::span<const int>, std::span<PartialLoss>) {
   refuse();
 }
 
 template <>
-void partial_divergences<D>(Queue<D>&, X, X, WeightView<D>, std::span<PartialDivergence>) {
+void partial_divergences<D>(Queue<D>&, const FinalStates<D>&, const FinalStates<D>&, std::span<PartialDivergence>) {
   refuse();
 }
 
@@ -119,7 +119,7 @@ void add_gram<D>(Queue<D>&, X, MatrixView<double, D>) {
 }
 
 template <>
-void divergences<D>(Queue<D>&, X, X, WeightView<D>, std::span<double>) {
+void divergences<D>(Queue<D>&, const FinalStates<D>&, const FinalStates<D>&, std::span<double>) {
   refuse();
 }
 

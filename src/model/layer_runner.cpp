@@ -30,10 +30,15 @@ LayerRunner<D>::LayerRunner(const LlamaConfig& config, const comm::Communicator&
 }
 
 template <Device D>
-auto LayerRunner<D>::attention_input(const LlamaLayer<D>& layer, Input x) -> Input {
+auto LayerRunner<D>::norm(Input x, const float* weight) -> Input {
   const Stream normed = room(normed_, x.rows, x.cols);
-  kernels::rms_norm<D>(queue_, x, layer.input_norm.data(), config_.rms_norm_eps, normed);
+  kernels::rms_norm<D>(queue_, x, weight, config_.rms_norm_eps, normed);
   return normed;
+}
+
+template <Device D>
+auto LayerRunner<D>::attention_input(const LlamaLayer<D>& layer, Input x) -> Input {
+  return norm(x, layer.input_norm.data());
 }
 
 template <Device D>
@@ -63,9 +68,12 @@ void LayerRunner<D>::add_attention(const LlamaLayer<D>& layer, Input mixed, Stre
 
 template <Device D>
 auto LayerRunner<D>::mlp_input(const LlamaLayer<D>& layer, Input x) -> Input {
-  const Stream normed = room(normed_, x.rows, x.cols);
-  kernels::rms_norm<D>(queue_, x, layer.post_attention_norm.data(), config_.rms_norm_eps, normed);
-  return normed;
+  return norm(x, layer.post_attention_norm.data());
+}
+
+template <Device D>
+auto LayerRunner<D>::head_input(const float* weight, Input x) -> Input {
+  return norm(x, weight);
 }
 
 template <Device D>

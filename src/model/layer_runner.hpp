@@ -39,6 +39,9 @@ class LayerRunner {
   /// x += Σ down(inner) over the ranks.
   void add_mlp(const LlamaLayer<D>& layer, Input inner, Stream x);
 
+  /// Returns norm(x) by the final norm's weights (hidden), the input of the head.
+  Input head_input(const float* weight, Input x);  // (tokens, hidden)
+
   /// add_attention(), then mlp_input(), in less time where the device has them as one.
   Input add_attention_and_norm(const LlamaLayer<D>& layer, Input mixed, Stream x);  // (tokens, hidden)
   /// add_mlp(), then the norm with weights (hidden) of whatever comes next; normed (tokens, hidden), and without it as
@@ -47,6 +50,7 @@ class LayerRunner {
   void add_mlp_and_norm(const LlamaLayer<D>& layer, Input inner, Stream x, const float* weight, Stream normed);
 
  private:
+  Input norm(Input x, const float* weight);  // (tokens, hidden)
   /// x += Σ output(input) over the ranks.
   void add_output(const LinearLayer<D>& output, Input input, Stream x);
   void add_output_and_norm(const LinearLayer<D>& output, Input input, Stream x, const float* weight, Stream normed);

@@ -3,7 +3,6 @@
 #include <cmath>
 
 #include "comm/collectives.hpp"
-#include "kernels/divergence.hpp"
 #include "kernels/elementwise.hpp"
 #include "kernels/vocabulary.hpp"
 #include "model/names.hpp"
@@ -22,7 +21,7 @@ Llama<D>::Llama(const WeightSource& source, const comm::Communicator& tensor, Qu
   const Range hidden = {0, config_.hidden_size};
   embedding_ = read_weights<D>(source.checkpoint, embedding_name, plan_.vocabulary, hidden, source.type);
   if (!config_.tied_embeddings) {
-    head_ = read_weights<D>(source.checkpoint, head_name, plan_.vocabulary, hidden, source.type);
+    head_.emplace(source, head_path, plan_.vocabulary, hidden, /*has_bias=*/false);
   }
   for (index_t layer = 0; layer < config_.layers; ++layer) {
     layers_.push_back(read_layer<D>(source, plan_, layer, slice.part == 0));
@@ -135,10 +134,10 @@ std::vector<float> Llama<D>::losses(MatrixView<const float, D> states, std::span
 }
 
 template <Device D>
-std::vector<double> Llama<D>::divergences(MatrixView<const float, D> reference, MatrixView<const float, D> states) {
+std::vector<double> Llama<D>::divergences(const kernels::FinalStates<D>& reference, MatrixView<const float, D> states) {
   const auto tokens = static_cast<std::size_t>(states.rows);
   std::vector<kernels::PartialDivergence> parts(tokens);
-  kernels::partial_divergences(queue_, reference, states, head(), std::span(parts));
+  kernels::partial_divergences(queue_, reference, {states, head()}, std::span(parts));
 
   std::vector<float> maxima(2 * tokens);  // of the reference, then of the states
   for (std::size_t t = 0; t < tokens; ++t) {
@@ -168,7 +167,7 @@ std::vector<float> Llama<D>::logits(MatrixView<const float, D> state) {
   Buffer<float, D> part(own);
   {
     const PhaseTimer::Scope<D> timed(queue_, Phase::weights);
-    kernels::linear(queue_, state, head(), MatrixView<float, D>(part.data(), 1, own));
+    kernels::affine(queue_, state, head(), MatrixView<float, D>(part.data(), 1, own));
   }
   queue_.wait();
   std::vector<float> host(own);
@@ -181,7 +180,7 @@ void Llama<D>::logits(MatrixView<const float, D> state, MatrixView<float, D> out
   HACK_EXPECT(state.rows == 1 && out.rows == 1 && out.cols == config_.vocab_size);
   // Zeros where other ranks have theirs: the sum puts the shards together.
   if (tensor_.size() > 1) kernels::clear(queue_, out);
-  kernels::linear(queue_, state, head(), out.block(0, plan_.vocabulary.begin, 1, plan_.vocabulary.size()));
+  kernels::affine(queue_, state, head(), out.block(0, plan_.vocabulary.begin, 1, plan_.vocabulary.size()));
   comm::all_reduce_sum<D>(tensor_, queue_, out);
 }
 

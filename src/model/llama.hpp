@@ -1,9 +1,11 @@
 #pragma once
 
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "comm/communicator.hpp"
+#include "kernels/divergence.hpp"
 #include "model/kv_cache.hpp"
 #include "model/layer_runner.hpp"
 
@@ -50,8 +52,12 @@ class Llama {
   std::vector<float> losses(MatrixView<const float, D> states, std::span<const int> targets);
 
   /// Divergences, in nats, of the next-token distributions after `states` from those after `reference`, the final
-  /// states of the same tokens in another model with the same head; both (tokens, hidden). The same on every rank.
-  std::vector<double> divergences(MatrixView<const float, D> reference, MatrixView<const float, D> states);
+  /// states of the same tokens in another model and this rank's rows of its head. The same on every rank.
+  std::vector<double> divergences(const kernels::FinalStates<D>& reference, MatrixView<const float, D> states);
+
+  /// What makes logits of states: this rank's rows (own vocabulary, hidden).
+  kernels::AffineView<D> head() const { return head_ ? head_->view() : kernels::AffineView<D>{embedding_.view()}; }
+  bool has_factored_head() const { return head_ && head_->is_factored(); }
 
   /// Logits (vocabulary) of one state (1, hidden), gathered on rank 0; empty elsewhere.
   std::vector<float> logits(MatrixView<const float, D> state);
@@ -61,7 +67,7 @@ class Llama {
   /// Bytes of weights this rank reads for one decoded token.
   index_t bytes_per_token() const;
   /// Of these, bytes of the head, which makes logits of states.
-  index_t head_bytes() const { return head().rows * head().cols * size_of(head().type); }
+  index_t head_bytes() const { return head_ ? head_->bytes() : embedding_.bytes(); }
   /// Bytes of weights this rank holds.
   index_t bytes_held() const;
 
@@ -73,14 +79,13 @@ class Llama {
   /// attention only the last `outputs` tokens.
   MatrixView<const float, D> run_layers(MatrixView<float, D> x, Position<D> position, KvCache<D>& cache,
                                         index_t outputs);
-  WeightView<D> head() const { return config_.tied_embeddings ? embedding_.view() : head_.view(); }
 
   LlamaConfig config_;
   const comm::Communicator& tensor_;
   Queue<D>& queue_;
   ShardPlan plan_;
-  WeightMatrix<D> embedding_;  // (own vocabulary, hidden)
-  WeightMatrix<D> head_;       // (own vocabulary, hidden); empty where tied
+  WeightMatrix<D> embedding_;           // (own vocabulary, hidden)
+  std::optional<LinearLayer<D>> head_;  // (own vocabulary, hidden); nothing where tied
   std::vector<LlamaLayer<D>> layers_;
   Buffer<float, D> final_norm_;  // (hidden)
   LayerRunner<D> runner_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/error.hpp"
+#include "model/names.hpp"
 
 namespace hack::model {
 namespace {
@@ -64,14 +65,22 @@ ModelComparison<D>::ModelComparison(Llama<D>& reference, std::vector<int> ids, W
       })} {}
 
 template <Device D>
-ComparedModel ModelComparison<D>::compare(Llama<D>& model, const Progress& progress) const {
+ComparedModel ModelComparison<D>::compare(Llama<D>& model, const WeightSource& reference,
+                                          const Progress& progress) const {
   ComparedModel result;
   double sum = 0;
+  WeightMatrix<D> dense;
+  kernels::AffineView<D> head = model.head();
+  if (model.has_factored_head()) {
+    const svd::Range hidden = {0, model.config().hidden_size};
+    dense = read_weights<D>(reference.checkpoint, head_name, model.plan().vocabulary, hidden, reference.type);
+    head = {dense.view()};
+  }
   result.losses = run_windows(model, ids_, plan_, progress, [&](MatrixView<const float, D> states, index_t first) {
     Buffer<float, D> expected(states.rows * states.cols);
     kernels::copy_from_host<D>(expected.data(), states_.data() + first * states.cols, bytes_of(states));
-    const MatrixView<const float, D> reference(expected.data(), states.rows, states.cols);
-    for (const double divergence : model.divergences(reference, states)) sum += divergence;
+    const kernels::FinalStates<D> wanted{{expected.data(), states.rows, states.cols}, head};
+    for (const double divergence : model.divergences(wanted, states)) sum += divergence;
   });
   result.divergence = sum / static_cast<double>(count_scored(plan_));
   return result;

@@ -23,8 +23,7 @@ struct ComparedModel {
 ///     reference ─ states ─┬─ losses
 ///     model ───── states ─┴─ losses, divergences
 ///
-/// All ranks share one copy of each model and get the same results. Both models have the same head, as a model and what
-/// became of it when its layers were compressed.
+/// All ranks share one copy of each model and get the same results.
 template <Device D>
 class ModelComparison {
  public:
@@ -36,8 +35,9 @@ class ModelComparison {
   const WindowPlan& plan() const { return plan_; }
   const ComparedModel& reference() const { return reference_; }
 
-  /// Runs another model on the same windows. Collective.
-  ComparedModel compare(Llama<D>& model, const Progress& progress) const;
+  /// Runs what became of the reference when it was compressed on the same windows. Where that has a head of factors,
+  /// the reference's own is read from `reference` again. Collective.
+  ComparedModel compare(Llama<D>& model, const WeightSource& reference, const Progress& progress) const;
 
  private:
   std::vector<int> ids_;

@@ -48,6 +48,16 @@ std::vector<index_t> intermediate_cuts(const LlamaConfig& config, const svd::Fac
   return cut_by_weight(offsets, bytes, parts);
 }
 
+/// This rank's rows of embedding and head: evenly, or where the head is compressed at equal bytes of it.
+Range own_vocabulary(const LlamaConfig& config, const svd::FactorSource* archive, int parts, int rank) {
+  if (archive == nullptr || !archive->contains(head_name)) return svd::even_part(config.vocab_size, parts, rank);
+  const std::vector<index_t> offsets = archive->matrix(head_name).grid.row_offsets();
+  std::vector<double> bytes(offsets.size() - 1, 0.0);
+  add_slab_bytes(*archive, head_name, false, bytes);
+  const std::vector<index_t> cuts = cut_by_weight(offsets, bytes, parts);
+  return {cuts[static_cast<std::size_t>(rank)], cuts[static_cast<std::size_t>(rank) + 1]};
+}
+
 }  // namespace
 
 std::vector<index_t> cut_by_weight(std::span<const index_t> offsets, std::span<const double> weights, int parts) {
@@ -76,7 +86,7 @@ std::vector<index_t> cut_by_weight(std::span<const index_t> offsets, std::span<c
 ShardPlan ShardPlan::make(const LlamaConfig& config, const svd::FactorSource* archive, int parts, int rank) {
   ShardPlan plan;
   plan.heads = svd::even_part(config.heads, parts, rank);
-  plan.vocabulary = svd::even_part(config.vocab_size, parts, rank);
+  plan.vocabulary = own_vocabulary(config, archive, parts, rank);
   const index_t group = config.heads / config.kv_heads;
   if (plan.heads.size() > 0) plan.kv_heads = {plan.heads.begin / group, (plan.heads.end - 1) / group + 1};
   for (index_t h = plan.heads.begin; h < plan.heads.end; ++h) {

@@ -17,7 +17,7 @@ struct Slice {
 
 /// What one of P tensor-parallel ranks holds. Each layer's MLP is cut along the intermediate dimension (rows of gate
 /// and up, columns of down), so one all-reduce after down completes it; attention is cut by heads, the vocabulary by
-/// rows.
+/// rows, the same of embedding and head.
 struct ShardPlan {
   svd::Range heads;                      ///< query heads
   svd::Range kv_heads;                   ///< key/value heads those query heads read; neighbours may hold the same ones
@@ -25,7 +25,8 @@ struct ShardPlan {
   svd::Range vocabulary;                 ///< token ids
   std::vector<svd::Range> intermediate;  ///< one per layer
 
-  /// Rank `rank` of `parts`. Dense MLPs are cut evenly, compressed ones so that every rank holds about the same bytes.
+  /// Rank `rank` of `parts`. Dense MLPs and heads are cut evenly, compressed ones so that every rank holds about the
+  /// same bytes.
   static ShardPlan make(const LlamaConfig& config, const svd::FactorSource* archive, int parts, int rank);
 };
 

@@ -6,7 +6,7 @@
 #include "kernels/divergence.hpp"
 #include "kernels/vocabulary.hpp"
 #include "tests/kernels/random_data.hpp"
-#include "tests/gpu/device_data.hpp"
+#include "tests/gpu/device_factors.hpp"
 
 namespace hack::kernels {
 namespace {
@@ -100,9 +100,9 @@ TEST(GpuVocabulary, FindsPartialLosses) {
       for (index_t t = 0; t < tokens; ++t) targets.push_back(static_cast<int>(t * 7919 % (vocabulary + 90)));
       std::vector<PartialLoss> expected(tokens), actual(tokens);
       Queue<Device::cpu> host(1);
-      partial_losses<Device::cpu>(host, view_of(x, tokens, hidden), head.view, 50, targets, expected);
+      partial_losses<Device::cpu>(host, view_of(x, tokens, hidden), {head.view}, 50, targets, expected);
       Queue<G> queue(1);
-      partial_losses<G>(queue, x_on_device.in(), on_device.view(), 50, targets, actual);
+      partial_losses<G>(queue, x_on_device.in(), {on_device.view()}, 50, targets, actual);
       for (index_t t = 0; t < tokens; ++t) {
         const double bound = 70 * 70 * tests::eps / 4 + (tokens > 8 ? 70 * 0x1p-18 : 0);
         ASSERT_NEAR(actual[t].maximum, expected[t].maximum, bound);
@@ -113,12 +113,32 @@ TEST(GpuVocabulary, FindsPartialLosses) {
   }
 }
 
+TEST(GpuVocabulary, TakesAHeadOfFactors) {
+  const index_t tokens = 11, vocabulary = 333, hidden = 70;
+  const tests::RandomFactors head(vocabulary, hidden, 32, DType::f32, tests::every_form);
+  const tests::DeviceFactors on_device(head);
+  const std::vector<float> x = random_floats(tokens * hidden, 2);
+  const DeviceMatrix<> x_on_device(x, tokens, hidden);
+  const std::vector<int> targets(tokens, 61);
+  std::vector<PartialLoss> expected(tokens), actual(tokens);
+  Queue<Device::cpu> host(1);
+  partial_losses<Device::cpu>(host, view_of(x, tokens, hidden), {{}, head.view}, 50, targets, expected);
+  Queue<G> queue(1);
+  partial_losses<G>(queue, x_on_device.in(), {{}, on_device.view()}, 50, targets, actual);
+  for (std::size_t t = 0; t < actual.size(); ++t) {
+    const double bound = 1e-4 * (1 + std::fabs(expected[t].maximum));
+    ASSERT_NEAR(actual[t].maximum, expected[t].maximum, bound);
+    ASSERT_NEAR(actual[t].target_logit, expected[t].target_logit, bound);
+    ASSERT_NEAR(std::log(actual[t].sum), std::log(expected[t].sum), 2 * bound);
+  }
+}
+
 TEST(GpuVocabulary, TakesAnEmptySlice) {
   const DeviceMatrix<> x(random_floats(2 * 5, 1), 2, 5);
   const std::vector<int> targets = {1, 2};
   std::vector<PartialLoss> losses(2);
   Queue<G> queue(1);
-  partial_losses<G>(queue, x.in(), WeightView<G>{nullptr, DType::bf16, 0, 5, 5}, 0, targets, losses);
+  partial_losses<G>(queue, x.in(), {{nullptr, DType::bf16, 0, 5, 5}}, 0, targets, losses);
   for (const PartialLoss& loss : losses) {
     EXPECT_TRUE(std::isinf(loss.maximum));
     EXPECT_EQ(loss.sum, 0);
@@ -136,11 +156,12 @@ TEST(GpuVocabulary, FindsDivergences) {
   const DeviceMatrix<> states_on_device(states, variants * tokens, hidden);
   std::vector<double> expected(variants * tokens), actual(variants * tokens);
   Queue<Device::cpu> host(1);
-  divergences<Device::cpu>(host, view_of(reference, tokens, hidden), view_of(states, variants * tokens, hidden),
-                           head.view, std::span(expected));
+  divergences<Device::cpu>(host, {view_of(reference, tokens, hidden), {head.view}},
+                           {view_of(states, variants * tokens, hidden), {head.view}}, std::span(expected));
   in_several_orders([&] {
     Queue<G> queue(1);
-    divergences<G>(queue, reference_on_device.in(), states_on_device.in(), on_device.view(), std::span(actual));
+    divergences<G>(queue, {reference_on_device.in(), {on_device.view()}}, {states_on_device.in(), {on_device.view()}},
+                   std::span(actual));
     for (std::size_t i = 0; i < actual.size(); ++i) ASSERT_NEAR(actual[i], expected[i], 2e-5 * (1 + expected[i])) << i;
   });
 }

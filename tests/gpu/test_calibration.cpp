@@ -49,7 +49,7 @@ Gathered gather(const TinyFiles& files, double token_power, bool with_cross) {
   LayerwisePass<D> pass(files.checkpoint(), DType::f32, files.world(), queue, windows, true, token_power);
   Gathered out;
   const auto replace = [&](index_t layer, std::size_t linear) {
-    const std::string name = layer_prefix(layer) + std::string(linear_names[linear].path) + ".weight";
+    const std::string name = weight_name(layer, linear);
     const TensorInfo info = files.checkpoint().info(name);
     const std::vector<float> values = changed(files.checkpoint(), name);
     pass.replace(linear, {values.data(), info.rows, info.cols});
@@ -212,7 +212,11 @@ constexpr double bound_of_factors = 2e-3;
 // Adam divides by the root of small squares, where rounding decides over the sign.
 constexpr double bound_of_refinement = 1e-2;
 
-TEST(GpuCalibration, CompressesAsTheCpuDoes) { expect_same_compression(options_of_tests(), bound_of_factors); }
+TEST(GpuCalibration, CompressesAsTheCpuDoes) {
+  LayerwiseOptions options = options_of_tests();
+  options.head = true;
+  expect_same_compression(options, bound_of_factors);
+}
 
 TEST(GpuCalibration, CompressesWithRefinementAsTheCpuDoes) {
   LayerwiseOptions options = options_of_tests();
@@ -225,7 +229,7 @@ TEST(GpuCalibration, CompressesWithRefinementAsTheCpuDoes) {
 TEST(GpuCalibration, MeasuresLossesAsTheCpuDoes) {
   const TinyFiles files({.layers = 2});
   const TokenWindows windows = some_windows(20, 4), probe = some_windows(17, 1);
-  SensitivityOptions options{.storage = options_of_tests().storage, .linears = {1, 3, 4, 6}};
+  SensitivityOptions options{.storage = options_of_tests().storage, .linears = {1, 3, 4, 6}, .head = true};
   Queue<Device::cpu> queue(1);
   Queue<Device::cuda> gpu(1);
   const auto measure = [&](Queue<Device::cuda>* device) {

@@ -141,7 +141,7 @@ double divergence() {
   const ModelComparison<D> comparison(dense, some_ids(24), plan_windows(Protocol::hack, 24, 12, {}, {}), ignore);
   files.compress({svd::TileMode::tile, 32, {svd::RankRule::Kind::topk, 0.4}, DType::f32});
   Llama<D> factored(files.source(DType::f32), files.world(), queue);
-  return comparison.compare(factored, ignore).divergence;
+  return comparison.compare(factored, {files.checkpoint(), nullptr, DType::f32}, ignore).divergence;
 }
 
 TEST(GpuLlama, ComparesModelsAsTheCpuDoes) {

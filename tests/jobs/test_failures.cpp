@@ -102,6 +102,9 @@ class Failures : public ::testing::TestWithParam<Broken> {
     TinyModel other = tiny;
     other.seed = 2;
     write_hf(other, at / "other");
+    TinyModel tied = tiny;
+    tied.tied = true;
+    write_hf(tied, at / "tied");
     write_gguf(tiny, at / "cut.gguf", model::GgmlType::f32);
     cut_in_half(at / "cut.gguf");
   }
@@ -241,6 +244,8 @@ INSTANTIATE_TEST_SUITE_P(
         compression("TwoRankRules", {"--topk", "0.5", "--keep", "0.5"}, misused, {"--topk", "--keep"}),
         compression("NoRankRule", {}, misused, {"--topk", "--keep", "--tolerance"}),
         compression("UnknownMatrix", {"--topk", "0.5", "--matrices", "gate,side"}, failed, {"--matrices", "side"}),
+        compression("HeadThatIsTheEmbedding", {"--topk", "0.5", "--matrices", "gate,head"}, failed,
+                    {"--matrices head", "embedding"}, "tied"),
         compression("UnknownMode", {"--topk", "0.5", "--mode", "half"}, misused, {"--mode", "half"}),
         compression("NoTileShape", {"--topk", "0.5", "--tile", "32xtall"}, misused, {"--tile", "32xtall", "128x512"}),
         compression("NoTile", {"--topk", "0.5", "--tile", "0"}, misused, {"--tile"}),

@@ -87,10 +87,9 @@ class Program : public ::testing::Test {
     return run(ranks, Arguments{"generate", file("hf"), "--prompt", "The lamp in the", "--max-tokens", "24"} + more);
   }
 
-  /// An archive of the model `hf` that several tests read: tiles of three kinds of edges, all seven matrices.
+  /// An archive of the model `hf` that several tests read: tiles of three kinds of edges, all matrices.
   static std::string shared_archive() {
-    const Arguments how = {"--tile",        "32",  "--topk",     "0.4",
-                           "--factor-type", "f32", "--matrices", "q,k,v,o,gate,up,down"};
+    const Arguments how = {"--tile", "32", "--topk", "0.4", "--factor-type", "f32", "--matrices", "all"};
     if (!std::filesystem::exists(file("shared.h5"))) compress(2, "hf", "shared.h5", how);
     return file("shared.h5");
   }
@@ -137,7 +136,7 @@ TEST_F(Program, InspectsModelsAndArchives) {
 
   const Finished archive = run(0, {"inspect", shared_archive()});
   EXPECT_EQ(archive.results["kind"], "archive");
-  EXPECT_EQ(archive.results["matrices"].size(), 2 * 7u);
+  EXPECT_EQ(archive.results["matrices"].size(), 2 * 7u + 1);  // the head
   EXPECT_EQ(archive.results["tile"], 32);
   EXPECT_EQ(archive.results["rank_rule"], "topk");
   EXPECT_EQ(archive.results["factor_type"], "f32");
@@ -205,7 +204,7 @@ TEST_F(Program, ArchivesOpenInOtherPrograms) {
   write_file(file("check.py"), R"(
 import sys, h5py, numpy as np
 file = h5py.File(sys.argv[1], "r")
-assert len(file["matrices"]) == 14
+assert len(file["matrices"]) == 15
 group = file["matrices/model.layers.0.mlp.gate_proj.weight"]
 kind, rank, spectrum = group["kind"][()], group["rank"][()], group["spectrum"][()]
 weight = np.fromfile(sys.argv[2], np.float32).reshape(151, 70).astype(np.float64)

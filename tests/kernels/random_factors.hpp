@@ -24,6 +24,12 @@ inline constexpr Form dense{TileKind::dense, 0};
 inline constexpr Form factors(index_t rank) { return {TileKind::factors, rank}; }
 inline constexpr Form pivoted(index_t rank) { return {TileKind::pivoted, rank}; }
 
+/// Tiles of all kinds side by side, of ranks below 30.
+inline Form every_form(index_t i, index_t j) {
+  const index_t rank = (7 * i + 5 * j) % 30;
+  return (i + j) % 3 == 0 ? dense : (i + j) % 3 == 1 ? factors(rank) : pivoted(rank);
+}
+
 /// A matrix of random tiles in any form, and what owns its memory.
 struct RandomFactors {
   std::vector<index_t> row_offsets{0}, col_offsets{0}, block_offsets{0}, stack_sizes, u_offsets{0}, v_offsets{0};

@@ -7,10 +7,15 @@
 #include <algorithm>
 #include <cmath>
 #include <random>
+#include <tuple>
 #include <vector>
+
+#include "tests/kernels/random_factors.hpp"
 
 namespace hack::kernels {
 namespace {
+
+using tests::RandomFactors;
 
 std::vector<double> log_softmax(const float* state, const std::vector<float>& head, index_t vocabulary,
                                 index_t hidden) {
@@ -41,9 +46,9 @@ TEST(Divergence, MeetsItsDefinition) {
   for (const int threads : {1, 3}) {
     Queue<Device::cpu> queue(threads);
     std::vector<double> out(variants * tokens);
-    divergences<Device::cpu>(queue, MatrixView<const float>(reference.data(), tokens, hidden),
-                             MatrixView<const float>(states.data(), variants * tokens, hidden),
-                             WeightView<>{head.data(), DType::f32, vocabulary, hidden, hidden}, out);
+    const AffineView<Device::cpu> dense{{head.data(), DType::f32, vocabulary, hidden, hidden}};
+    divergences<Device::cpu>(queue, {{reference.data(), tokens, hidden}, dense},
+                             {{states.data(), variants * tokens, hidden}, dense}, out);
     for (index_t s = 0; s < variants * tokens; ++s) {
       const std::vector<double> p = log_softmax(reference.data() + s % tokens * hidden, head, vocabulary, hidden);
       const std::vector<double> q = log_softmax(states.data() + s * hidden, head, vocabulary, hidden);
@@ -72,15 +77,38 @@ TEST(Divergence, SlicesOfTheVocabularyJoin) {
   const MatrixView<const float> l(reference.data(), tokens, hidden), m(states.data(), tokens, hidden);
   const WeightView<> whole{head.data(), DType::f32, vocabulary, hidden, hidden};
   std::vector<double> expected(tokens);
-  divergences<Device::cpu>(queue, l, m, whole, expected);
+  divergences<Device::cpu>(queue, {l, {whole}}, {m, {whole}}, expected);
   std::vector<PartialDivergence> parts(tokens), joined(tokens);
-  partial_divergences<Device::cpu>(queue, l, m, whole.rows_from(0, 0), std::span(joined));  // a slice may be empty
+  const AffineView<Device::cpu> none{whole.rows_from(0, 0)};  // a slice may be empty
+  partial_divergences<Device::cpu>(queue, {l, none}, {m, none}, std::span(joined));
   for (const auto& [first, rows] : {std::pair<index_t, index_t>{0, 77}, {77, 600}, {677, 224}}) {
-    partial_divergences<Device::cpu>(queue, l, m, whole.rows_from(first, rows), std::span(parts));
+    const AffineView<Device::cpu> slice{whole.rows_from(first, rows)};
+    partial_divergences<Device::cpu>(queue, {l, slice}, {m, slice}, std::span(parts));
     for (std::size_t t = 0; t < parts.size(); ++t) joined[t] = join(joined[t], parts[t]);
   }
   // The sums of exponentials come together in another order: some eps of f32.
   for (std::size_t t = 0; t < parts.size(); ++t) EXPECT_NEAR(divergence(joined[t]), expected[t], 1e-5 * expected[t]);
+}
+
+/// Against the dense head that the factors are of. The model's own head may be another than the reference's.
+TEST(Divergence, TakesAHeadOfFactors) {
+  constexpr index_t tokens = 70, hidden = 40, vocabulary = 901;
+  const RandomFactors factors(vocabulary, hidden, 32, DType::f32, tests::every_form);
+  const std::vector<float> other = tests::random_floats(vocabulary * hidden, 4);
+  const std::vector<float> reference = tests::random_floats(tokens * hidden, 5);
+  const std::vector<float> states = tests::random_floats(2 * tokens * hidden, 6);
+  const AffineView<Device::cpu> dense{{other.data(), DType::f32, vocabulary, hidden, hidden}};
+  const AffineView<Device::cpu> rebuilt{{factors.matrix.data(), DType::f32, vocabulary, hidden, hidden}};
+  const AffineView<Device::cpu> factored{{}, factors.view};
+  const MatrixView<const float> l(reference.data(), tokens, hidden), m(states.data(), 2 * tokens, hidden);
+  Queue<Device::cpu> queue(2);
+  for (const auto& [of_reference, of_model, twin_of_reference, twin_of_model] :
+       {std::tuple{&dense, &factored, &dense, &rebuilt}, std::tuple{&factored, &factored, &rebuilt, &rebuilt}}) {
+    std::vector<double> actual(2 * tokens), expected(2 * tokens);
+    divergences<Device::cpu>(queue, {l, *of_reference}, {m, *of_model}, actual);
+    divergences<Device::cpu>(queue, {l, *twin_of_reference}, {m, *twin_of_model}, expected);
+    for (std::size_t s = 0; s < actual.size(); ++s) ASSERT_NEAR(actual[s], expected[s], 1e-4 * (1 + expected[s])) << s;
+  }
 }
 
 }  // namespace

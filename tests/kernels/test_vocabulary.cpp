@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/kernels/random_data.hpp"
+#include "tests/kernels/random_factors.hpp"
 
 namespace hack::kernels {
 namespace {
@@ -15,7 +15,7 @@ std::vector<PartialLoss> run(int threads, const std::vector<float>& hidden, inde
                              index_t first_id, std::span<const int> targets) {
   std::vector<PartialLoss> out(static_cast<std::size_t>(tokens));
   Queue<Device::cpu> queue(threads);
-  partial_losses<Device::cpu>(queue, view_of(hidden, tokens, head.cols), head, first_id, targets, out);
+  partial_losses<Device::cpu>(queue, view_of(hidden, tokens, head.cols), {head}, first_id, targets, out);
   return out;
 }
 
@@ -139,6 +139,28 @@ TEST(PartialLosses, AnEmptySliceAddsNothing) {
     EXPECT_EQ(loss.maximum, -std::numeric_limits<float>::infinity());
     EXPECT_EQ(loss.sum, 0);
     EXPECT_EQ(loss.target_logit, 0);
+  }
+}
+
+/// Against the dense head that the factors are of.
+TEST(PartialLosses, TakeAHeadOfFactors) {
+  for (const index_t tokens : {1, 5, 300}) {
+    const index_t size = 40, vocabulary = 901;
+    const tests::RandomFactors factors(vocabulary, size, 32, DType::f32, tests::every_form);
+    const std::vector<float> hidden = random_floats(tokens * size, 2);
+    std::vector<int> targets;  // some of them outside this slice
+    for (index_t t = 0; t < tokens; ++t) targets.push_back(static_cast<int>(t * 7919 % (vocabulary + 90)));
+    const auto expected =
+        run(1, hidden, tokens, {factors.matrix.data(), DType::f32, vocabulary, size, size}, 50, targets);
+    std::vector<PartialLoss> actual(static_cast<std::size_t>(tokens));
+    Queue<Device::cpu> queue(2);
+    partial_losses<Device::cpu>(queue, view_of(hidden, tokens, size), {{}, factors.view}, 50, targets, actual);
+    for (std::size_t t = 0; t < actual.size(); ++t) {
+      const double bound = 1e-5 * (1 + std::fabs(expected[t].maximum));
+      ASSERT_NEAR(actual[t].maximum, expected[t].maximum, bound) << t;
+      ASSERT_NEAR(actual[t].target_logit, expected[t].target_logit, bound) << t;
+      ASSERT_NEAR(std::log(actual[t].sum), std::log(expected[t].sum), 2 * bound) << t;
+    }
   }
 }
 

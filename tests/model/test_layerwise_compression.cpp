@@ -12,6 +12,8 @@
 #include "model/calibration/layerwise_memory.hpp"
 #include "model/calibration/loss_sensitivity.hpp"
 #include "model/llama.hpp"
+#include "model/model_comparison.hpp"
+#include "model/names.hpp"
 #include "svd/compress.hpp"
 #include "svd/factor_archive.hpp"
 #include "tests/support/temporary_directory.hpp"
@@ -56,6 +58,20 @@ class Layerwise : public ::testing::Test {
     const auto end_there = [&](index_t done, index_t) { validate(done != layers, "ended"); };
     return compress_layerwise(world_, queue_, *checkpoint_, windows_, options_, {}, {}, shared_ / name, end_there,
                               &journal);
+  }
+
+  /// The same matrices without a text.
+  svd::FactorArchive compress_plain(const LayerwiseReport& fitted, const std::string& name) {
+    std::vector<svd::MatrixSource> sources;
+    for (const svd::CompressionSummary& matrix : fitted.matrices) {
+      const TensorInfo info = checkpoint_->info(matrix.name);
+      sources.push_back({matrix.name, info.rows, info.cols,
+                         [this, tensor = matrix.name](index_t i, index_t j, MatrixView<float> out) {
+                           checkpoint_->read(tensor, i, j, out);
+                         }});
+    }
+    svd::compress(world_, queue_, sources, options_.storage, {}, shared_ / name);
+    return svd::FactorArchive(shared_ / name);
   }
 
   /// Final states of the model with an archive, or of the dense one, after tokens it was not calibrated on.
@@ -132,16 +148,32 @@ TEST_F(Layerwise, GoesOnAfterFinishedLayers) {
 TEST_F(Layerwise, FittedFactorsAreCloserThanPlainOnesAtEqualBytes) {
   options_.linears = {0, 1, 2, 3, 4, 5, 6};
   const LayerwiseReport fitted = compress(world_, "fitted.h5");
-  std::vector<svd::MatrixSource> sources;
-  for (const svd::CompressionSummary& matrix : fitted.matrices) {
-    const TensorInfo info = checkpoint_->info(matrix.name);
-    sources.push_back(
-        {matrix.name, info.rows, info.cols,
-         [&, name = matrix.name](index_t i, index_t j, MatrixView<float> out) { checkpoint_->read(name, i, j, out); }});
-  }
-  svd::compress(world_, queue_, sources, options_.storage, {}, shared_ / "plain.h5");
+  compress_plain(fitted, "plain.h5");
   const std::vector<float> dense = states("");
   EXPECT_LT(distance(dense, states("fitted.h5")), 0.9 * distance(dense, states("plain.h5")));
+}
+
+TEST_F(Layerwise, TheHeadIsFittedLikeAnyOtherMatrix) {
+  options_.linears = {6};
+  options_.head = true;
+  const LayerwiseReport fitted = compress(world_, "fitted.h5");
+  ASSERT_EQ(fitted.matrices.back().name, head_name);
+  const svd::FactorArchive archive(shared_ / "fitted.h5");
+  const svd::FactorArchive plain = compress_plain(fitted, "plain.h5");
+  const std::vector<int> ids = random_ids(100, 2);
+  const WindowPlan plan = plan_windows(Protocol::hack, 100, 50, {}, {});
+  const WeightSource dense{*checkpoint_, nullptr, DType::f32};
+  const auto ignore = [](index_t, index_t) {};
+  const auto divergence = [&](const Communicator& comm, const svd::FactorArchive& factors) {
+    Llama<Device::cpu> reference(dense, comm, queue_);
+    const ModelComparison<Device::cpu> comparison(reference, ids, plan, ignore);
+    Llama<Device::cpu> compressed({*checkpoint_, &factors, DType::f32}, comm, queue_);
+    EXPECT_TRUE(compressed.has_factored_head());
+    return comparison.compare(compressed, dense, ignore).divergence;
+  };
+  const double together = divergence(world_, archive);
+  EXPECT_LT(together, 0.8 * divergence(world_, plain));
+  EXPECT_NEAR(together, divergence(self_, archive), 1e-5 * (1 + together));
 }
 
 TEST_F(Layerwise, StatisticsOfTheDenseModelAreFoundAgain) {
@@ -168,7 +200,7 @@ TEST_F(Layerwise, StatisticsOfTheDenseModelAreFoundAgain) {
 
 TEST_F(Layerwise, SensitivitiesDoNotDependOnRanksAndAreFoundAgain) {
   const TokenWindows probe = cut_windows(random_ids(40, 3), 40, 0, 1);
-  SensitivityOptions options{.storage = options_.storage, .linears = {0, 3, 6}, .folder = shared_};
+  SensitivityOptions options{.storage = options_.storage, .linears = {0, 3, 6}, .head = true, .folder = shared_};
   index_t layers_done = 0;
   const auto measure = [&](const Communicator& comm, const SensitivityOptions& how) {
     return measure_sensitivities(comm, queue_, *checkpoint_, windows_, probe, how,
@@ -180,7 +212,8 @@ TEST_F(Layerwise, SensitivitiesDoNotDependOnRanksAndAreFoundAgain) {
   EXPECT_EQ(layers_done, checkpoint_->config().layers);
   options.folder.clear();
   const std::vector<MatrixSensitivity> alone = measure(self_, options);
-  ASSERT_EQ(together.size(), 6u);
+  ASSERT_EQ(together.size(), 7u);
+  EXPECT_EQ(together.back().name, head_name);
   for (std::size_t m = 0; m < together.size(); ++m) {
     EXPECT_EQ(together[m].name, alone[m].name);
     EXPECT_EQ(together[m].sigma, again[m].sigma);
@@ -208,6 +241,10 @@ TEST_F(Layerwise, MemoryFollowsWindowsRanksAndStatistics) {
   options_.target_share = 0;
   const auto n = static_cast<double>(config.intermediate_size), m = static_cast<double>(config.hidden_size);
   EXPECT_EQ(whole - bytes(run), 8 * (n * n + m * n));
+  config.vocab_size = 1 << 20;  // so that the head does
+  const double without_head = bytes(run);
+  options_.head = true;
+  EXPECT_GT(bytes(run), without_head + 12 * static_cast<double>(config.vocab_size * config.hidden_size));
 }
 
 TEST_F(Layerwise, GivenRanksAreKept) {

@@ -57,6 +57,7 @@ std::string statistics_key(const Checkpoint& checkpoint, const TokenWindows& win
   text.add(std::as_bytes(std::span(windows.ids)));
   std::set<std::string_view> inputs;
   for (std::size_t linear : options.linears) inputs.insert(to_string(linear_inputs[linear]));
+  if (options.head) inputs.insert(to_string(LinearInput::head));
   return fmt::format("model {}, text {}, inputs {}, token power {}, {}", checkpoint.fingerprint(), text.digits(),
                      fmt::join(inputs, " "), options.token_power, to_string(options.type));
 }
@@ -113,6 +114,13 @@ class LayerwiseCompressor {
     clock_.measure("archive", [&] { keep_layer(); });
   }
 
+  /// Behind all layers. No step of the journal: nothing but the end comes after it.
+  void compress_head() {
+    clock_.measure("activations", [&] { pass_.load_head(); });
+    compress_inputs("", LinearInput::head, {{head_name, std::nullopt}});
+    write_matrices();
+  }
+
   LayerwiseReport finish() {
     clock_.measure("archive", [&] {
       if (kept_) kept_->finish();
@@ -124,9 +132,15 @@ class LayerwiseCompressor {
   }
 
  private:
+  /// What is compressed: one of `linear_names`, or the head.
+  struct Name {
+    std::string weights;
+    std::optional<std::size_t> linear;
+  };
+
   /// A matrix between its factorization and the archive.
   struct Compressed {
-    std::size_t linear;
+    std::optional<std::size_t> linear;
     TiledMatrix matrix;
     std::vector<double> column_weights;  // (n)
     Buffer<float> rebuilt;               // (m, n)
@@ -134,37 +148,40 @@ class LayerwiseCompressor {
     MatrixView<const float> values() const { return {rebuilt.data(), matrix.grid.rows(), matrix.grid.cols()}; }
   };
 
-  /// The selected matrices that have this input.
+  /// The selected matrices of a layer that have this input.
   void compress_inputs(index_t layer, LinearInput input) {
-    std::vector<std::size_t> linears;
+    std::vector<Name> names;
     for (std::size_t linear : options_.linears) {
-      if (linear_inputs[linear] == input) linears.push_back(linear);
+      if (linear_inputs[linear] == input) names.push_back({weight_name(layer, linear), linear});
     }
-    if (linears.empty()) return;
+    if (!names.empty()) compress_inputs(layer_prefix(layer), input, names);
+  }
+
+  void compress_inputs(const std::string& prefix, LinearInput input, const std::vector<Name>& names) {
     const bool with_cross = options_.compressed_inputs && options_.target_share > 0;
     const svd::InputStatistics statistics =
-        clock_.measure("activations", [&] { return statistics_of(layer, input, with_cross); });
+        clock_.measure("activations", [&] { return statistics_of(prefix, input, with_cross); });
     std::optional<svd::PropagatedTarget<D>> target;
     if (statistics.kind() != svd::Cross::none) {
       clock_.measure("targets",
                      [&] { target.emplace(device_, statistics, options_.weighting.damping, options_.target_share); });
     }
     std::optional<svd::WeightedFactorizer<D>> factorizer;
-    for (std::size_t linear : linears) {
-      TiledMatrix matrix = clock_.measure("targets", [&] { return read(layer, linear, target); });
+    for (const Name& name : names) {
+      TiledMatrix matrix = clock_.measure("targets", [&] { return read(name.weights, target); });
       clock_.measure("factors", [&] {
         if (!factorizer) factorizer.emplace(device_, statistics.h(), matrix.grid, options_.weighting);
         choose(*factorizer, matrix);
         svd::factorize_together(comm_, device_, *factorizer, matrix);
       });
-      adopt(linear, std::move(matrix), statistics.h(), factorizer->h());
+      adopt(name.linear, std::move(matrix), statistics.h(), factorizer->h());
     }
   }
 
   /// From the file of an earlier run, or from the windows.
-  svd::InputStatistics statistics_of(index_t layer, LinearInput input, bool with_cross) {
+  svd::InputStatistics statistics_of(const std::string& prefix, LinearInput input, bool with_cross) {
     if (!kept_) return pass_.statistics(input, with_cross);
-    const std::string name = layer_prefix(layer) + std::string(to_string(input));
+    const std::string name = prefix + std::string(to_string(input));
     if (kept_->is_whole()) return kept_->read(name, pass_.input_size(input));
     svd::InputStatistics statistics = pass_.statistics(input, with_cross);
     kept_->write(name, statistics);
@@ -172,13 +189,14 @@ class LayerwiseCompressor {
   }
 
   /// Takes a factorized matrix: the second stream meets it from here on, and it will be written.
-  void adopt(std::size_t linear, TiledMatrix matrix, MatrixView<const double> h, MatrixView<const double, D> h_there) {
+  void adopt(std::optional<std::size_t> linear, TiledMatrix matrix, MatrixView<const double> h,
+             MatrixView<const double, D> h_there) {
     Compressed compressed{linear, std::move(matrix), svd::damped_diagonal(h, options_.weighting.damping), {}};
     clock_.measure("factors", [&] {
       compressed.rebuilt = svd::rebuild(queue_, compressed.matrix);
       report(compressed.matrix, compressed.rebuilt, h_there);
     });
-    pass_.replace(linear, compressed.values());
+    if (linear) pass_.replace(*linear, compressed.values());
     compressed_.push_back(std::move(compressed));
   }
 
@@ -187,7 +205,7 @@ class LayerwiseCompressor {
     constexpr std::size_t gate = 4, up = 5, down = 6;
     Compressed* parts[3] = {};
     for (Compressed& compressed : compressed_) {
-      if (compressed.linear >= gate) parts[compressed.linear - gate] = &compressed;
+      if (*compressed.linear >= gate) parts[*compressed.linear - gate] = &compressed;
     }
     static_assert(linear_names[gate].short_name == "gate" && linear_names[up].short_name == "up" &&
                   linear_names[down].short_name == "down");
@@ -213,7 +231,7 @@ class LayerwiseCompressor {
       }
       for (Compressed* part : parts) {
         part->rebuilt = svd::rebuild(queue_, part->matrix);
-        pass_.replace(part->linear, part->values());
+        pass_.replace(*part->linear, part->values());
       }
     });
   }
@@ -226,8 +244,7 @@ class LayerwiseCompressor {
   }
 
   /// The matrix as it should be. Ranks compute some rows of tiles of it each.
-  TiledMatrix read(index_t layer, std::size_t linear, const std::optional<svd::PropagatedTarget<D>>& target) {
-    const std::string name = layer_prefix(layer) + std::string(linear_names[linear].path) + ".weight";
+  TiledMatrix read(const std::string& name, const std::optional<svd::PropagatedTarget<D>>& target) {
     const TensorInfo info = checkpoint_.info(name);
     TiledMatrix matrix{name, options_.storage.grid(info.rows, info.cols), Buffer<float>(info.rows * info.cols), {}, {}};
     const MatrixView<float> values(matrix.values.data(), info.rows, info.cols);
@@ -355,6 +372,7 @@ LayerwiseReport compress_layerwise(const comm::Communicator& comm, Queue<Device:
       compressor.compress_layer(layer);
       progress(layer + 1, layers);
     }
+    if (options.head) compressor.compress_head();
     return compressor.finish();
   };
   return options.gpu != nullptr ? compress_on(*options.gpu) : compress_on(queue);

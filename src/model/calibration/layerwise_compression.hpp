@@ -28,6 +28,7 @@ struct LayerwiseOptions {
   double token_power = 0;         ///< what errors of a token count, as LayerwisePass
   std::optional<svd::RefineOptions> refine;  ///< of each layer's MLP, after its factorization
   std::vector<std::size_t> linears;          ///< which of `linear_names`
+  bool head = false;                         ///< the head too, which is not the embedding table then
   index_t align = 1;                         ///< budgets choose ranks that are multiples of it
   DType type = DType::f32;                   ///< what weights are held in
   Queue<Device::cuda>* gpu = nullptr;        ///< where layers run and are refined; null: on the CPU
@@ -57,7 +58,7 @@ using RankChoices = std::map<std::string, std::vector<svd::TileChoice>>;
 /// Compresses layer after layer into a factor archive, with factors fitted to the inputs that the windows give.
 /// Collective. Ranks share out windows, then rows of tiles; every rank holds one layer, its factors and statistics.
 ///
-///     for each layer, for each input (q k v | o | gate up | down):
+///     for each layer, for each input (q k v | o | gate up | down), and for the head:
 ///       windows ─ InputStatistics ─ PropagatedTarget ─ WeightedFactorizer ─ archive
 ///                                                           └─ the second stream goes on with the factors
 ///

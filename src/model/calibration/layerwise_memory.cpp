@@ -21,7 +21,7 @@ class LayerwiseMemory {
   double most() const {
     const double embedding =
         number(config_.vocab_size) * number(config_.hidden_size) * number(size_of(options_.type)) + streams();
-    return std::max({embedding, half(0, 4), half(4, 7)});
+    return std::max({embedding, half(0, 4), half(4, 7), options_.head ? head() : 0.0});
   }
 
  private:
@@ -65,11 +65,10 @@ class LayerwiseMemory {
 
   double kept(const Shape& matrix) const { return 8 * matrix.size() + 4 * factors(matrix); }
 
-  double factorizing(std::size_t linear) const {
-    const Shape matrix = shape(linear);
+  double factorizing(const Shape& matrix, LinearInput input) const {
     const double n = matrix.cols, m = matrix.rows;
     const bool has_target = options_.compressed_inputs && options_.target_share > 0;
-    const double cross = linear_inputs[linear] == LinearInput::inner ? m * n : n * n;
+    const double cross = input == LinearInput::inner ? m * n : n * n;
     const double statistics = 8 * (n * n + (has_target ? n * n + cross : 0));
     const svd::TileGrid grid = options_.storage.grid(static_cast<index_t>(m), static_cast<index_t>(n));
     const double h = number(grid.tile_height()), k = number(grid.max_rank());
@@ -98,10 +97,16 @@ class LayerwiseMemory {
     for (std::size_t linear = begin; linear < end; ++linear) {
       if (std::find(options_.linears.begin(), options_.linears.end(), linear) == options_.linears.end()) continue;
       before += kept(shape(linear));
-      most = std::max(most, before + factorizing(linear));
+      most = std::max(most, before + factorizing(shape(linear), linear_inputs[linear]));
     }
     if (options_.refine && begin == 4) most = std::max(most, before + refining());
     return streams() + layers() + most;
+  }
+
+  double head() const {
+    const Shape matrix{number(config_.vocab_size), number(config_.hidden_size)};
+    const double inputs = copies() * 4 * number(run_.context) * matrix.cols;
+    return streams() + inputs + kept(matrix) + factorizing(matrix, LinearInput::head);
   }
 
   const LlamaConfig& config_;

@@ -31,7 +31,8 @@ struct LayerwiseRun {
 ///     (8 m n + 8 p) / P + 4 p                    errors and factors of own rows of tiles, factors on their way
 ///     8 (K² + (k + h) (n + K))                   of the refit, each thread: K ranks of a row, at most n
 ///
-/// or at the refinement of the three together: 4 numbers for each of the factors' and those of a step's activations.
+/// or likewise at the head, where no layer is in memory any more, or at the refinement of the three together: 4 numbers
+/// for each of the factors' and those of a step's activations.
 double layerwise_memory(const LlamaConfig& config, const LayerwiseOptions& options, const LayerwiseRun& run);
 
 }  // namespace hack::model

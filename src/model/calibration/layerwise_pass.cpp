@@ -8,6 +8,7 @@
 #include "kernels/copy.hpp"
 #include "kernels/elementwise.hpp"
 #include "kernels/gradient.hpp"
+#include "model/names.hpp"
 
 namespace hack::model {
 
@@ -21,6 +22,8 @@ std::string_view to_string(LinearInput input) {
       return "mlp";
     case LinearInput::inner:
       return "inner";
+    case LinearInput::head:
+      return "head";
   }
   return "";
 }
@@ -53,6 +56,13 @@ void LayerwisePass<D>::load(index_t layer) {
 }
 
 template <Device D>
+void LayerwisePass<D>::load_head() {
+  dense_layer_.reset();
+  met_layer_.reset();
+  final_norm_ = read_vector<D>(checkpoint_, final_norm_name, {0, dense_.hidden()});
+}
+
+template <Device D>
 auto LayerwisePass<D>::read_layer(index_t layer) const -> Layer {
   return model::read_layer<D>({checkpoint_, nullptr, type_}, plan_, layer, true);
 }
@@ -61,6 +71,11 @@ template <Device D>
 void LayerwisePass<D>::run(const Layer& layer, Stream x) {
   dense_runner_.add_attention(layer, input_of(LinearInput::mix, dense_runner_, layer, x), x);
   dense_runner_.add_mlp(layer, input_of(LinearInput::inner, dense_runner_, layer, x), x);
+}
+
+template <Device D>
+void LayerwisePass<D>::run_final_norm(Stream x) {
+  kernels::rms_norm<D>(queue_, x, final_norm_.data(), checkpoint_.config().rms_norm_eps, x);
 }
 
 template <Device D>
@@ -75,6 +90,8 @@ auto LayerwisePass<D>::input_of(LinearInput input, Runner& runner, const Layer& 
       return runner.mlp_input(layer, x);
     case LinearInput::inner:
       return runner.mlp_inner(layer, runner.mlp_input(layer, x));
+    case LinearInput::head:
+      break;  // of no layer
   }
   return {};
 }
@@ -95,6 +112,9 @@ index_t LayerwisePass<D>::input_size(LinearInput input) const {
 template <Device D>
 svd::InputStatistics LayerwisePass<D>::statistics(LinearInput input, bool with_cross) {
   const bool is_inner = input == LinearInput::inner;
+  const auto input_from = [&](Runner& runner, const std::optional<Layer>& layer, Input x) {
+    return input == LinearInput::head ? runner.head_input(final_norm_.data(), x) : input_of(input, runner, *layer, x);
+  };
   auto cross = svd::Cross::none;
   if (with_cross && met_) cross = is_inner ? svd::Cross::outputs : svd::Cross::inputs;
   svd::InputSums<D> sums(queue_, input_size(input), cross, dense_.hidden());
@@ -103,8 +123,8 @@ svd::InputStatistics LayerwisePass<D>::statistics(LinearInput input, bool with_c
   const bool needs_dense = !met_ || cross != svd::Cross::none || takes_dense_along;
   for (index_t w = 0; w < dense_.count(); ++w) {
     Input dense, met;
-    if (needs_dense) dense = input_of(input, dense_runner_, *dense_layer_, dense_.window(w));
-    met = met_ ? input_of(input, met_runner_, *met_layer_, met_->window(w)) : dense;
+    if (needs_dense) dense = input_from(dense_runner_, dense_layer_, dense_.window(w));
+    met = met_ ? input_from(met_runner_, met_layer_, met_->window(w)) : dense;
     if (met_ && is_inner) kernels::copy<D>(queue_, met, met_inner(w));
     if (takes_dense_along || cross == svd::Cross::outputs) dense = product_of_down(dense);
     if (takes_dense_along) {

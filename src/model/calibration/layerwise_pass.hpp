@@ -13,8 +13,8 @@
 
 namespace hack::model {
 
-/// Where the inputs of linear layers come from: q, k, v | o | gate, up | down.
-enum class LinearInput { attention, mix, mlp, inner };
+/// Where the inputs of linear layers come from: q, k, v | o | gate, up | down, and behind all layers the head.
+enum class LinearInput { attention, mix, mlp, inner, head };
 
 std::string_view to_string(LinearInput input);
 
@@ -31,7 +31,7 @@ inline constexpr std::array<LinearInput, 7> linear_inputs = {
 ///     met     x̂ ─ attention ─ mlp ─ x̂ ─ …      matrices replaced so far
 ///
 /// For every layer: load, then in the order of LinearInput statistics and replacements, and in between the two
-/// advances. Streams, layers and sums are in memory of D; what is handed out is the host's.
+/// advances; at last load_head. Streams, layers and sums are in memory of D; what is handed out is the host's.
 template <Device D>
 class LayerwisePass {
  public:
@@ -45,6 +45,8 @@ class LayerwisePass {
                 const TokenWindows& windows, bool two_streams, double token_power);
 
   void load(index_t layer);
+  /// The final norm in place of a layer; all layers are behind the streams.
+  void load_head();
 
   /// How many numbers an input has.
   index_t input_size(LinearInput input) const;
@@ -77,8 +79,9 @@ class LayerwisePass {
 
   /// A layer's dense weights once more, for whoever changes them.
   Layer read_layer(index_t layer) const;
-  /// Takes one window, at most as long as the text's, through a whole layer.
+  /// Takes one window, at most as long as the text's, through a whole layer, or the final norm.
   void run(const Layer& layer, Stream x);
+  void run_final_norm(Stream x);
 
   index_t tokens() const { return dense_.count() * dense_.context(); }
   const Layer& layer() const { return *dense_layer_; }
@@ -108,6 +111,7 @@ class LayerwisePass {
   std::optional<ActivationStream<D>> met_;
   std::optional<Layer> dense_layer_;
   std::optional<Layer> met_layer_;
+  Buffer<float, D> final_norm_;  // (hidden), after load_head()
   bool is_dense_ahead_ = false;  ///< the dense stream is past the MLP already
   Buffer<float, D> product_;     // (context, hidden)
   Buffer<float, D> met_inner_;   // (tokens, intermediate) inputs of down in the second stream

@@ -10,7 +10,6 @@
 #include "comm/collectives.hpp"
 #include "kernels/copy.hpp"
 #include "kernels/divergence.hpp"
-#include "kernels/elementwise.hpp"
 #include "kernels/error.hpp"
 #include "model/calibration/layerwise_pass.hpp"
 #include "model/calibration/sensitivity_file.hpp"
@@ -79,7 +78,10 @@ class SensitivityProbe {
   }
 
   std::vector<MatrixSensitivity> finish() {
-    const std::vector<double> mine = own_divergences();
+    pass_.load_head();
+    pass_.run_final_norm(probe_.window(0));
+    std::vector<double> mine = own_divergences();
+    if (options_.head) probe_head(mine);
     // Ranks hold every P-th matrix: the gathered parts follow each other by rank.
     const std::vector<double> all = comm::all_gather(comm_, std::span<const double>(mine));
     std::size_t next = 0;
@@ -104,18 +106,25 @@ class SensitivityProbe {
     const svd::InputStatistics statistics = pass_.statistics(input, false);
     std::optional<svd::WeightedFactorizer<D>> factorizer;
     for (std::size_t linear : linears) {
-      const std::string name = layer_prefix(layer) + std::string(linear_names[linear].path) + ".weight";
-      const TensorInfo info = checkpoint_.info(name);
-      TiledMatrix matrix{
-          name, options_.storage.grid(info.rows, info.cols), Buffer<float>(info.rows * info.cols), {}, {}};
-      checkpoint_.read(name, 0, 0, {matrix.values.data(), info.rows, info.cols});
+      TiledMatrix matrix = read(weight_name(layer, linear));
       if (!factorizer) factorizer.emplace(device_, statistics.h(), matrix.grid, weighting_);
-      probe_matrix(linear, *factorizer, matrix, other, begun);
+      if (!factorize(*factorizer, matrix)) continue;
+      begun.push_back(copy_of<D>(device_, probe_.tokens()));
+      linear_of(other, linear).replace(weights_of<D>(svd::rebuild(queue_, matrix), matrix.grid));
+      pass_.run(other, view_of(begun.back()));
+      linear_of(other, linear).replace(weights_of<D>(matrix.values, matrix.grid));
     }
   }
 
-  void probe_matrix(std::size_t linear, const svd::WeightedFactorizer<D>& factorizer, TiledMatrix& matrix,
-                    LlamaLayer<D>& other, std::vector<Buffer<float, D>>& begun) {
+  TiledMatrix read(const std::string& name) const {
+    const TensorInfo info = checkpoint_.info(name);
+    TiledMatrix matrix{name, options_.storage.grid(info.rows, info.cols), Buffer<float>(info.rows * info.cols), {}, {}};
+    checkpoint_.read(name, 0, 0, {matrix.values.data(), info.rows, info.cols});
+    return matrix;
+  }
+
+  /// Returns whether this rank is the one to run the matrix's variant.
+  bool factorize(const svd::WeightedFactorizer<D>& factorizer, TiledMatrix& matrix) {
     MatrixSensitivity result{matrix.name, matrix.grid, svd::spectra_together(comm_, device_, factorizer, matrix)};
     const std::vector<svd::MatrixSpectra> spectra = {{matrix.name, svd::tile_spectra(matrix.grid, result.sigma), 1.0}};
     const svd::AllocationOptions even{svd::AllocationMode::even,
@@ -125,38 +134,54 @@ class SensitivityProbe {
     svd::factorize_together(comm_, device_, factorizer, matrix);
     const bool is_mine = static_cast<int>(results_.size()) % comm_.size() == comm_.rank();
     results_.push_back(std::move(result));
-    if (!is_mine) return;
-    begun.push_back(copy_of<D>(device_, probe_.tokens()));
-    linear_of(other, linear).replace(weights_of<D>(svd::rebuild(queue_, matrix), matrix.grid));
-    pass_.run(other, view_of(begun.back()));
-    linear_of(other, linear).replace(weights_of<D>(matrix.values, matrix.grid));
+    return is_mine;
+  }
+
+  /// Adds the head's divergence to those of this rank's variants: the same final states, another head.
+  void probe_head(std::vector<double>& divergences) {
+    const svd::InputStatistics statistics = pass_.statistics(LinearInput::head, false);
+    TiledMatrix matrix = read(head_name);
+    const svd::WeightedFactorizer<D> factorizer(device_, statistics.h(), matrix.grid, weighting_);
+    if (!factorize(factorizer, matrix)) return;
+    const WeightMatrix<D> other = weights_of<D>(svd::rebuild(queue_, matrix), matrix.grid);
+    const WeightMatrix<D> head = read_head();
+    std::vector<double> of_tokens(static_cast<std::size_t>(probe_.context()));
+    const MatrixView<const float, D> states = probe_.tokens();
+    kernels::divergences<D>(device_, {states, {head.view()}}, {states, {other.view()}}, of_tokens);
+    divergences.push_back(mean(of_tokens));
+  }
+
+  WeightMatrix<D> read_head() const {
+    const LlamaConfig& config = checkpoint_.config();
+    return read_weights<D>(checkpoint_, config.tied_embeddings ? embedding_name : head_name, {0, config.vocab_size},
+                           {0, config.hidden_size}, options_.type);
+  }
+
+  static double mean(std::span<const double> of_tokens) {
+    return std::accumulate(of_tokens.begin(), of_tokens.end(), 0.0) / static_cast<double>(of_tokens.size());
   }
 
   /// Mean divergences of this rank's variants from the dense model.
   std::vector<double> own_divergences() {
-    const LlamaConfig& config = checkpoint_.config();
     const index_t tokens = probe_.context();
     const index_t hidden = probe_.hidden();
-    const Buffer<float, D> norm = read_vector<D>(checkpoint_, final_norm_name, {0, hidden});
-    const WeightMatrix<D> head = read_weights<D>(checkpoint_, config.tied_embeddings ? embedding_name : head_name,
-                                                 {0, config.vocab_size}, {0, hidden}, options_.type);
-    const auto normalize = [&](MatrixView<float, D> x) {
-      kernels::rms_norm<D>(device_, x, norm.data(), config.rms_norm_eps, x);
-    };
-    normalize(probe_.window(0));
+    const WeightMatrix<D> head = read_head();
     const index_t count = std::ssize(variants_);
     Buffer<float, D> states(count * tokens * hidden);  // (variants, tokens, hidden)
     for (index_t v = 0; v < count; ++v) {
       Buffer<float, D>& variant = variants_[static_cast<std::size_t>(v)];
-      normalize(view_of(variant));
+      pass_.run_final_norm(view_of(variant));
       kernels::copy<D>(device_, MatrixView<const float, D>(variant.data(), tokens, hidden),
                        MatrixView<float, D>(states.data() + v * variant.size(), tokens, hidden));
     }
     std::vector<double> of_tokens(static_cast<std::size_t>(count * tokens));
-    kernels::divergences<D>(device_, probe_.tokens(), {states.data(), count * tokens, hidden}, head.view(), of_tokens);
+    const kernels::AffineView<D> same{head.view()};
+    kernels::divergences<D>(device_, {probe_.tokens(), same}, {{states.data(), count * tokens, hidden}, same},
+                            of_tokens);
     std::vector<double> means;
-    for (auto first = of_tokens.begin(); first != of_tokens.end(); first += tokens) {
-      means.push_back(std::accumulate(first, first + tokens, 0.0) / static_cast<double>(tokens));
+    for (index_t v = 0; v < count; ++v) {
+      means.push_back(
+          mean(std::span(of_tokens).subspan(static_cast<std::size_t>(v * tokens), static_cast<std::size_t>(tokens))));
     }
     return means;
   }
@@ -183,22 +208,12 @@ std::string key_of(const Checkpoint& checkpoint, const TokenWindows& windows, co
     text.add(std::as_bytes(std::span(part->ids)));
   }
   return fmt::format(
-      "model {}, text {}, linears {}, mode {}, tile {}, storage {}, damping {}, token power {}, sweeps {}, refit {}, "
+      "model {}, text {}, linears {}{}, mode {}, tile {}, storage {}, damping {}, token power {}, sweeps {}, refit {}, "
       "probe keep {}, {}",
-      checkpoint.fingerprint(), text.digits(), fmt::join(options.linears, " "), to_string(options.storage.mode),
-      to_string(options.storage.tile), to_string(options.storage.storage), options.weighting.damping,
-      options.token_power, probe_weighting(options).sweeps, options.weighting.refit, options.probe_keep,
-      to_string(options.type));
-}
-
-std::vector<std::string> names_of(const Checkpoint& checkpoint, const SensitivityOptions& options) {
-  std::vector<std::string> names;
-  for (index_t layer = 0; layer < checkpoint.config().layers; ++layer) {
-    for (std::size_t linear : options.linears) {
-      names.push_back(layer_prefix(layer) + std::string(linear_names[linear].path) + ".weight");
-    }
-  }
-  return names;
+      checkpoint.fingerprint(), text.digits(), fmt::join(options.linears, " "), options.head ? " head" : "",
+      to_string(options.storage.mode), to_string(options.storage.tile), to_string(options.storage.storage),
+      options.weighting.damping, options.token_power, probe_weighting(options).sweeps, options.weighting.refit,
+      options.probe_keep, to_string(options.type));
 }
 
 }  // namespace
@@ -217,7 +232,8 @@ std::vector<MatrixSensitivity> measure_sensitivities(const comm::Communicator& c
   name.add(key);
   const std::filesystem::path path = options.folder / ("sensitivities-" + name.digits().substr(0, 16) + ".h5");
   if (!options.folder.empty()) {
-    if (auto found = read_sensitivities(path, key, names_of(checkpoint, options))) return *std::move(found);
+    const auto names = weight_names(checkpoint.config().layers, options.linears, options.head);
+    if (auto found = read_sensitivities(path, key, names)) return *std::move(found);
   }
   const auto measure_on = [&]<Device D>(Queue<D>& device) {
     SensitivityProbe<D> run(comm, queue, device, checkpoint, windows, probe, options);

@@ -30,6 +30,7 @@ struct SensitivityOptions {
   svd::CompressOptions storage;  ///< its tiles; the rank rule does not count
   svd::WeightingOptions weighting;
   std::vector<std::size_t> linears;    ///< which of `linear_names`
+  bool head = false;                   ///< the head too, which is not the embedding table then
   double token_power = 0;              ///< what errors of a token count, as LayerwisePass
   double probe_keep = 0.4;             ///< share of each tile that the probe keeps
   DType type = DType::f32;             ///< what weights are held in
@@ -44,7 +45,7 @@ struct SensitivityOptions {
 ///     layer     0          1          2        …   head
 ///     probe     ───────────────────────────────── KL against each variant
 ///     variants  q k v … ──────────────────────────┘        one for every matrix, from its layer on
-///                          q k v … ───────────────┘
+///                          q k v … ───────────────┘        (the head's has another head)
 ///
 /// One layer at a time is in memory, and beside the windows' stream the states of all variants, shared out to ranks:
 /// matrices · context of the probe · hidden · 4 bytes together.
