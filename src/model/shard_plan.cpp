@@ -4,6 +4,8 @@
 #include <cmath>
 #include <numeric>
 #include <string>
+#include <tuple>
+#include <utility>
 
 #include "model/names.hpp"
 #include "svd/storage.hpp"
@@ -24,6 +26,38 @@ void add_slab_bytes(const svd::FactorSource& archive, const std::string& name, b
   }
 }
 
+/// The query heads of a rank and the key/value heads that they read.
+std::pair<Range, Range> own_heads(const LlamaConfig& config, int parts, int rank) {
+  const Range heads = svd::even_part(config.heads, parts, rank);
+  const index_t group = config.heads / config.kv_heads;
+  if (heads.size() == 0) return {heads, {}};
+  return {heads, {heads.begin / group, (heads.end - 1) / group + 1}};
+}
+
+/// Numbers in each rank's q, k, v and o of a layer.
+std::vector<double> attention_loads(const LlamaConfig& config, int parts) {
+  std::vector<double> loads;
+  for (int rank = 0; rank < parts; ++rank) {
+    const auto [heads, kv_heads] = own_heads(config, parts, rank);
+    const index_t rows = 2 * (heads.size() + kv_heads.size()) * config.head_dim;
+    loads.push_back(static_cast<double>(rows) * static_cast<double>(config.hidden_size));
+  }
+  return loads;
+}
+
+/// The weight w such that ranks which are filled up to it take `whole` together: Σ max(0, w - load) = whole.
+double common_level(std::span<const double> loads, double whole) {
+  std::vector<double> sorted(loads.begin(), loads.end());
+  std::sort(sorted.begin(), sorted.end());
+  double level = 0, sum = whole;
+  for (std::size_t n = 0; n < sorted.size(); ++n) {
+    if (n > 0 && sorted[n] >= level) break;
+    sum += sorted[n];
+    level = sum / static_cast<double>(n + 1);
+  }
+  return level;
+}
+
 /// The cuts of one layer's intermediate dimension.
 std::vector<index_t> intermediate_cuts(const LlamaConfig& config, const svd::FactorSource* archive, index_t layer,
                                        int parts) {
@@ -41,11 +75,15 @@ std::vector<index_t> intermediate_cuts(const LlamaConfig& config, const svd::Fac
     }
     if (offsets == slabs) add_slab_bytes(*archive, name, by_columns, bytes);
   }
+  std::vector<double> loads = attention_loads(config, parts);
   if (offsets.empty()) {
     offsets = {0, config.intermediate_size};
-    bytes = {1.0};
+    bytes = {static_cast<double>(3 * config.intermediate_size) * static_cast<double>(config.hidden_size)};
+  } else {
+    for (double& load : loads)
+      load *= static_cast<double>(svd::dense_bytes(1, 1, archive->info().compression.factor_type));
   }
-  return cut_by_weight(offsets, bytes, parts);
+  return cut_by_weight(offsets, bytes, loads);
 }
 
 /// This rank's rows of embedding and head: evenly, or where the head is compressed at equal bytes of it.
@@ -54,21 +92,25 @@ Range own_vocabulary(const LlamaConfig& config, const svd::FactorSource* archive
   const std::vector<index_t> offsets = archive->matrix(head_name).grid.row_offsets();
   std::vector<double> bytes(offsets.size() - 1, 0.0);
   add_slab_bytes(*archive, head_name, false, bytes);
-  const std::vector<index_t> cuts = cut_by_weight(offsets, bytes, parts);
+  const std::vector<double> loads(static_cast<std::size_t>(parts), 0.0);
+  const std::vector<index_t> cuts = cut_by_weight(offsets, bytes, loads);
   return {cuts[static_cast<std::size_t>(rank)], cuts[static_cast<std::size_t>(rank) + 1]};
 }
 
 }  // namespace
 
-std::vector<index_t> cut_by_weight(std::span<const index_t> offsets, std::span<const double> weights, int parts) {
-  const index_t tiles = std::ssize(weights);
+std::vector<index_t> cut_by_weight(std::span<const index_t> offsets, std::span<const double> weights,
+                                   std::span<const double> loads) {
+  const index_t tiles = std::ssize(weights), parts = std::ssize(loads);
   std::vector<double> before(tiles + 1, 0.0);  // weight of the tiles before each offset
   // A tile of rank 0 still has rows: a small weight keeps cuts from piling up.
   for (index_t t = 0; t < tiles; ++t) before[t + 1] = before[t] + weights[t] + 1.0;
+  const double level = common_level(loads, before[tiles]);
   std::vector<index_t> cuts = {offsets.front()};
   index_t t = 0;
-  for (int p = 1; p < parts; ++p) {
-    const double target = before[tiles] * p / parts;
+  double target = 0;
+  for (index_t p = 0; p + 1 < parts; ++p) {
+    target += std::max(0.0, level - loads[p]);
     while (t < tiles && before[t + 1] <= target) ++t;
     if (tiles < parts) {  // within tile t
       const double share = (target - before[t]) / (before[t + 1] - before[t]);
@@ -85,10 +127,9 @@ std::vector<index_t> cut_by_weight(std::span<const index_t> offsets, std::span<c
 
 ShardPlan ShardPlan::make(const LlamaConfig& config, const svd::FactorSource* archive, int parts, int rank) {
   ShardPlan plan;
-  plan.heads = svd::even_part(config.heads, parts, rank);
+  std::tie(plan.heads, plan.kv_heads) = own_heads(config, parts, rank);
   plan.vocabulary = own_vocabulary(config, archive, parts, rank);
   const index_t group = config.heads / config.kv_heads;
-  if (plan.heads.size() > 0) plan.kv_heads = {plan.heads.begin / group, (plan.heads.end - 1) / group + 1};
   for (index_t h = plan.heads.begin; h < plan.heads.end; ++h) {
     plan.kv_of_head.push_back(static_cast<int>(h / group - plan.kv_heads.begin));
   }

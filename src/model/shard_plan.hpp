@@ -25,14 +25,16 @@ struct ShardPlan {
   svd::Range vocabulary;                 ///< token ids
   std::vector<svd::Range> intermediate;  ///< one per layer
 
-  /// Rank `rank` of `parts`. Dense MLPs and heads are cut evenly, compressed ones so that every rank holds about the
-  /// same bytes.
+  /// Rank `rank` of `parts`. MLPs are cut so that with its heads every rank holds about the same bytes of a layer,
+  /// dense vocabularies evenly, those of a compressed head at equal bytes of it.
   static ShardPlan make(const LlamaConfig& config, const svd::FactorSource* archive, int parts, int rank);
 };
 
-/// Cuts tiles of the given weights (bytes) into `parts` consecutive runs of about equal weight; returns parts + 1 cuts.
-/// offsets (tiles + 1) are the first indices of the tiles. Cuts fall between tiles; where there are fewer tiles than
-/// parts, within them.
-std::vector<index_t> cut_by_weight(std::span<const index_t> offsets, std::span<const double> weights, int parts);
+/// Cuts tiles of the given weights (bytes) into consecutive runs, one for each of `loads`, so that a run and what its
+/// rank bears already are of about equal weight; a rank that bears more than that gets next to nothing. Returns one cut
+/// more than runs. offsets (tiles + 1) are the first indices of the tiles. Cuts fall between tiles; where there are
+/// fewer tiles than runs, within them.
+std::vector<index_t> cut_by_weight(std::span<const index_t> offsets, std::span<const double> weights,
+                                   std::span<const double> loads);
 
 }  // namespace hack::model

@@ -17,22 +17,33 @@ LlamaConfig config(index_t heads, index_t kv_heads) {
   return c;
 }
 
+std::vector<double> nothing(int parts) { return std::vector<double>(static_cast<std::size_t>(parts), 0.0); }
+
 TEST(CutByWeight, CutsBetweenTiles) {
   const std::vector<index_t> offsets = {0, 10, 20, 30, 40};
-  EXPECT_EQ(cut_by_weight(offsets, std::vector<double>{1e6, 1e6, 1e6, 1e6}, 2), (std::vector<index_t>{0, 20, 40}));
+  EXPECT_EQ(cut_by_weight(offsets, std::vector<double>{1e6, 1e6, 1e6, 1e6}, nothing(2)),
+            (std::vector<index_t>{0, 20, 40}));
   // Half of the weight lies in the last tile.
-  EXPECT_EQ(cut_by_weight(offsets, std::vector<double>{1e6, 1e6, 1e6, 3e6}, 2), (std::vector<index_t>{0, 30, 40}));
+  EXPECT_EQ(cut_by_weight(offsets, std::vector<double>{1e6, 1e6, 1e6, 3e6}, nothing(2)),
+            (std::vector<index_t>{0, 30, 40}));
 }
 
 TEST(CutByWeight, CutsWithinTilesWhereTheyAreFewerThanParts) {
-  EXPECT_EQ(cut_by_weight(std::vector<index_t>{0, 30}, std::vector<double>{5.0}, 3),
+  EXPECT_EQ(cut_by_weight(std::vector<index_t>{0, 30}, std::vector<double>{5.0}, nothing(3)),
             (std::vector<index_t>{0, 10, 20, 30}));
+}
+
+TEST(CutByWeight, GivesLessToThoseWhoBearMore) {
+  const std::vector<index_t> offsets = {0, 100};
+  const std::vector<double> weights = {1e6};
+  EXPECT_EQ(cut_by_weight(offsets, weights, {{2e5, 0}}), (std::vector<index_t>{0, 40, 100}));
+  EXPECT_EQ(cut_by_weight(offsets, weights, {{0, 9e6, 0}}), (std::vector<index_t>{0, 50, 50, 100}));
 }
 
 TEST(CutByWeight, CoversEverythingInOrderWhateverTheWeights) {
   const std::vector<index_t> offsets = {0, 7, 14, 21, 23};
   for (int parts = 1; parts <= 9; ++parts) {
-    const std::vector<index_t> cuts = cut_by_weight(offsets, std::vector<double>{0, 9e9, 0, 1}, parts);
+    const std::vector<index_t> cuts = cut_by_weight(offsets, std::vector<double>{0, 9e9, 0, 1}, nothing(parts));
     ASSERT_EQ(std::ssize(cuts), parts + 1);
     EXPECT_EQ(cuts.front(), 0);
     EXPECT_EQ(cuts.back(), 23);
@@ -56,6 +67,18 @@ TEST(ShardPlan, GivesEveryHeadIdAndRowToOneRank) {
     EXPECT_EQ(vocabulary, 101);
     EXPECT_EQ(inner, 50);
   }
+}
+
+TEST(ShardPlan, MakesUpForUnevenHeads) {
+  // Of 9 heads one of 2 ranks has 5; rows of q, k and v are as long as rows of gate and up and columns of down and o.
+  LlamaConfig c = config(9, 1);
+  c.intermediate_size = 600;
+  const auto bytes = [&](int rank) {
+    const ShardPlan plan = ShardPlan::make(c, nullptr, 2, rank);
+    return 2 * plan.heads.size() * c.head_dim + 3 * plan.intermediate[0].size();
+  };
+  EXPECT_NE(ShardPlan::make(c, nullptr, 2, 0).heads.size(), ShardPlan::make(c, nullptr, 2, 1).heads.size());
+  EXPECT_NEAR(static_cast<double>(bytes(0)), static_cast<double>(bytes(1)), 3);
 }
 
 TEST(ShardPlan, HoldsTheKeyValueHeadsItsQueriesRead) {
