@@ -22,4 +22,14 @@ class DeviceView {
   const T* data_;
 };
 
+/// Moves numbers of the host to D; those of the CPU are there.
+template <Device D, class T>
+Buffer<T, D> to_device(Buffer<T> from) {
+  if constexpr (D == Device::cpu) {
+    return from;
+  } else {
+    return to_device<D>(from.data(), from.size());
+  }
+}
+
 }  // namespace hack

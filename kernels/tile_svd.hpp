@@ -2,7 +2,9 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
+#include "kernels/buffer.hpp"
 #include "kernels/matrix_view.hpp"
 #include "kernels/queue.hpp"
 
@@ -31,15 +33,30 @@ struct TileSvd {
 /// A tile's bits depend on the tile alone: not on the batch, its place in it or the number of threads. The first
 /// vectors are the same whatever k (but where a check fails that only later vectors meet): any smaller k is a slice. On
 /// the CPU, one tile per thread: eigenvalues and vectors of the smaller Gram matrix in double, by own code up to min(h,
-/// w) = 256 and by LAPACK's steps above; LAPACK's sgesdd, all vectors whatever k, where a check fails.
+/// w) = 256 and by LAPACK's steps above; LAPACK's sgesdd, all vectors whatever k, where a check fails. On GPUs, a block
+/// a tile: one-sided Jacobi up to 128 × 128; what is larger, does not converge or has null directions among its k goes
+/// to the host's threads.
 template <Device D>
 void tile_svd(Queue<D>& queue, std::span<const MatrixView<const float, D>> tiles, std::span<TileSvd<D>> out);
 
-/// What tile_spectra leaves of a tile for tile_vectors: its Gram matrix in tridiagonal form, about r² / 2 doubles, or
-/// r² for r > 256.
+/// What tile_spectra leaves of a batch for tile_vectors.
 template <Device D>
-struct ReducedTile {
-  Buffer<double, D> form;
+struct ReducedTiles;
+
+/// Gram matrices in tridiagonal form.
+template <>
+struct ReducedTiles<Device::cpu> {
+  std::vector<Buffer<double>> forms;  // (tiles) about r² / 2 numbers each, or r² for r > 256
+};
+
+/// The vectors themselves: one-sided Jacobi has them when it has the spectrum. Null directions have none.
+template <>
+struct ReducedTiles<Device::cuda> {
+  Buffer<float, Device::cuda> vectors;     // tile after tile, U (h, r) and Vᵀ (r, w)
+  std::vector<index_t> starts;             // (tiles) where a tile's begin
+  std::vector<index_t> found;              // (tiles) how many of them there are
+  std::vector<std::size_t> left_to_host;   // numbers of tiles
+  ReducedTiles<Device::cpu> made_on_host;  // (left_to_host)
 };
 
 /// tile_svd in two steps, for those who choose k when they have seen the spectra of many tiles: sigma and status first;
@@ -48,20 +65,20 @@ struct ReducedTile {
 /// skips.
 template <Device D>
 void tile_spectra(Queue<D>& queue, std::span<const MatrixView<const float, D>> tiles, std::span<TileSvd<D>> out,
-                  std::span<ReducedTile<D>> reduced);
+                  ReducedTiles<D>& reduced);
 template <Device D>
-void tile_vectors(Queue<D>& queue, std::span<const MatrixView<const float, D>> tiles,
-                  std::span<const ReducedTile<D>> reduced, std::span<TileSvd<D>> out);
+void tile_vectors(Queue<D>& queue, std::span<const MatrixView<const float, D>> tiles, const ReducedTiles<D>& reduced,
+                  std::span<TileSvd<D>> out);
 
 /// What the CPU takes for a tile (h, w) of which at most k vectors are asked, beside the caller's memory.
 struct TileSvdBytes {
-  index_t reduced = 0;  ///< of a ReducedTile
+  index_t reduced = 0;  ///< of a batch's ReducedTiles
   index_t scratch = 0;  ///< on each thread while it works
 };
 TileSvdBytes tile_svd_bytes(index_t h, index_t w, index_t k);
 
 /// Rebuilds tiles from their leading singular values, out[t] = U_k diag(sigma_k) V_kᵀ with k = ranks[t] (0 … columns of
-/// u); out[t] (h, w). Bits as above.
+/// u); out[t] (h, w). Bits as above. On GPUs all tiles in one launch.
 template <Device D>
 void tile_product(Queue<D>& queue, std::span<const TileSvd<D>> tiles, std::span<const index_t> ranks,
                   std::span<const MatrixView<float, D>> out);

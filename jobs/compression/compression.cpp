@@ -55,8 +55,6 @@ Compressor::Compressor(Session& session, const model::Checkpoint& checkpoint, DT
 Compressed Compressor::run(const CompressionOptions& options, const std::filesystem::path& output,
                            FinishedSteps steps) {
   options.check();
-  validate(session_.options().device != "cuda" || !options.calibration.is_plain(),
-           "--method plain runs on CPUs alone; use --device cpu, or a method that is fitted to a text");
   { const comm::TemporaryFile unwritable_places_are_errors_now(output); }
   const auto start = std::chrono::steady_clock::now();
   const Task task{options,
@@ -82,10 +80,14 @@ Compressed Compressor::run_plain(const Task& task) {
            format_bytes(static_cast<double>(memory)), format_bytes(static_cast<double>(program_bytes)));
   svd::CompressOptions stored = task.options.stored();
   stored.values_type = checkpoint_.exact_type();
-  svd::CompressReport report = svd::compress(
-      session_.world(), queue_, sources(task.options), stored, task.header, task.output,
-      [&](index_t done, index_t total) { progress.update(done, total); }, journal.get(),
-      memory == 0 ? 0 : memory - program_bytes);
+  const auto compress_on = [&](auto& queue) {
+    return svd::compress(
+        session_.world(), queue, sources(task.options), stored, task.header, task.output,
+        [&](index_t done, index_t total) { progress.update(done, total); }, journal.get(),
+        memory == 0 ? 0 : memory - program_bytes);
+  };
+  Queue<Device::cuda>* const device = gpu();
+  svd::CompressReport report = device != nullptr ? compress_on(*device) : compress_on(queue_);
   if (journal) journal->remove();
   return {.matrices = std::move(report.matrices),
           .total = report.total,

@@ -103,7 +103,7 @@ SvdStatus TileFactorizer::factorize(MatrixView<const float> tile, const Shape& s
 }
 
 SvdStatus TileFactorizer::reduce(MatrixView<const float> tile, const Shape& shape, const TileSvd<Device::cpu>& out,
-                                 ReducedTile<Device::cpu>& reduced) {
+                                 double* kept) {
   const float largest = largest_magnitude(tile);
   const index_t r = std::min(tile.rows, tile.cols);
   if (!std::isfinite(largest)) return SvdStatus::not_finite;
@@ -112,7 +112,6 @@ SvdStatus TileFactorizer::reduce(MatrixView<const float> tile, const Shape& shap
     return SvdStatus::ok;
   }
   exponent_ = std::ilogb(largest);
-  double* kept = reduced.form.data();
   if (!find_spectrum(tile, shape, kept)) return SvdStatus::not_converged;
   if (GramSvd::fits(tile.rows, tile.cols)) {
     if (is_reduced_) gram_->keep(kept);
@@ -121,8 +120,8 @@ SvdStatus TileFactorizer::reduce(MatrixView<const float> tile, const Shape& shap
   return write_spectrum(out.sigma, kept, shape);
 }
 
-SvdStatus TileFactorizer::finish(MatrixView<const float> tile, const Shape& shape,
-                                 const ReducedTile<Device::cpu>& reduced, const TileSvd<Device::cpu>& out) {
+SvdStatus TileFactorizer::finish(MatrixView<const float> tile, const Shape& shape, const double* kept,
+                                 const TileSvd<Device::cpu>& out) {
   const float largest = largest_magnitude(tile);
   if (largest == 0) {
     set_unit_vectors(out.u);
@@ -131,7 +130,6 @@ SvdStatus TileFactorizer::finish(MatrixView<const float> tile, const Shape& shap
   }
   exponent_ = std::ilogb(largest);
   const double scale = std::ldexp(1.0, -exponent_);
-  const double* kept = reduced.form.data();
   const bool fits = GramSvd::fits(tile.rows, tile.cols);
   is_reduced_ = fits ? kept[0] > 0 : WholeSvd::is_reduced(kept, std::min(tile.rows, tile.cols));
   if (!is_reduced_) {

@@ -24,11 +24,10 @@ class TileFactorizer {
 
   /// Spectrum and vectors.
   SvdStatus factorize(MatrixView<const float> tile, const Shape& shape, const TileSvd<Device::cpu>& out);
-  /// The spectrum; the rest into `reduced`, whose memory is there.
-  SvdStatus reduce(MatrixView<const float> tile, const Shape& shape, const TileSvd<Device::cpu>& out,
-                   ReducedTile<Device::cpu>& reduced);
+  /// The spectrum; the reduced form into `kept`, whose memory is there.
+  SvdStatus reduce(MatrixView<const float> tile, const Shape& shape, const TileSvd<Device::cpu>& out, double* kept);
   /// The vectors.
-  SvdStatus finish(MatrixView<const float> tile, const Shape& shape, const ReducedTile<Device::cpu>& reduced,
+  SvdStatus finish(MatrixView<const float> tile, const Shape& shape, const double* kept,
                    const TileSvd<Device::cpu>& out);
 
  private:

@@ -75,28 +75,26 @@ void tile_svd<Device::cpu>(Queue<Device::cpu>& queue, Tiles tiles, std::span<Cpu
 
 template <>
 void tile_spectra<Device::cpu>(Queue<Device::cpu>& queue, Tiles tiles, std::span<Cpu> out,
-                               std::span<ReducedTile<Device::cpu>> reduced) {
+                               ReducedTiles<Device::cpu>& reduced) {
   check_shapes(tiles, out);
-  HACK_EXPECT(reduced.size() == tiles.size());
-  for (std::size_t t = 0; t < tiles.size(); ++t) {
-    const index_t h = tiles[t].rows;
-    const index_t w = tiles[t].cols;
-    const index_t r = std::min(h, w);
-    reduced[t].form = Buffer<double>(GramSvd::fits(h, w) ? GramSvd::kept_size(r) : WholeSvd::kept_size(r));
+  reduced.forms.clear();
+  for (const MatrixView<const float>& tile : tiles) {
+    const index_t r = std::min(tile.rows, tile.cols);
+    reduced.forms.emplace_back(GramSvd::fits(tile.rows, tile.cols) ? GramSvd::kept_size(r) : WholeSvd::kept_size(r));
   }
   for_each_tile(queue, tiles, out, [&](TileFactorizer& factorizer, const TileFactorizer::Shape& shape, std::size_t t) {
-    return factorizer.reduce(tiles[t], shape, out[t], reduced[t]);
+    return factorizer.reduce(tiles[t], shape, out[t], reduced.forms[t].data());
   });
 }
 
 template <>
-void tile_vectors<Device::cpu>(Queue<Device::cpu>& queue, Tiles tiles,
-                               std::span<const ReducedTile<Device::cpu>> reduced, std::span<Cpu> out) {
+void tile_vectors<Device::cpu>(Queue<Device::cpu>& queue, Tiles tiles, const ReducedTiles<Device::cpu>& reduced,
+                               std::span<Cpu> out) {
   check_shapes(tiles, out);
-  HACK_EXPECT(reduced.size() == tiles.size());
+  HACK_EXPECT(reduced.forms.size() == tiles.size());
   for_each_tile(queue, tiles, out, [&](TileFactorizer& factorizer, const TileFactorizer::Shape& shape, std::size_t t) {
     if (out[t].status != SvdStatus::ok || out[t].u.cols == 0) return out[t].status;
-    return factorizer.finish(tiles[t], shape, reduced[t], out[t]);
+    return factorizer.finish(tiles[t], shape, reduced.forms[t].data(), out[t]);
   });
 }
 

@@ -1,9 +1,8 @@
 #include "kernels/gradient.hpp"
 
-#include <algorithm>
 #include <cmath>
-#include <vector>
 
+#include "kernels/cuda/factor_shares.hpp"
 #include "kernels/cuda/gradient.cuh"
 #include "kernels/cuda/resources.hpp"
 #include "kernels/cuda/row_dot.cuh"
@@ -18,7 +17,8 @@ using X = MatrixView<const float, D>;
 using Y = MatrixView<float, D>;
 using FactorTiles = std::span<const FactorTile<D>>;
 using cuda::array_of;
-using cuda::FactorShare;
+using cuda::FactorShares;
+using cuda::Operand;
 using cuda::Purpose;
 
 /// xᵀ in working memory.
@@ -30,38 +30,6 @@ X turned(Queue<D>& queue, X x, Purpose purpose) {
 }
 
 WeightView<D> weights(X x) { return {x.data, DType::f32, x.rows, x.cols, x.ld}; }
-
-/// A matrix as it stands, or turned by its strides.
-struct Operand {
-  const float* data;
-  index_t row, col;  // from one row, one column to the next
-
-  explicit Operand(X x) : data(x.data), row(x.ld), col(1) {}
-  Operand transposed() const {
-    Operand other = *this;
-    std::swap(other.row, other.col);
-    return other;
-  }
-};
-
-/// Shares of out = a b, depth numbers long.
-void add_shares(std::vector<FactorShare>& shares, const Operand& a, const Operand& b, index_t depth, Y out) {
-  constexpr index_t side = 64;
-  for (index_t i = 0; i < out.rows; i += side) {
-    for (index_t j = 0; j < out.cols; j += side) {
-      const Y part = out.block(i, j, std::min(side, out.rows - i), std::min(side, out.cols - j));
-      shares.push_back({a.data + i * a.row, a.row, a.col, b.data + j * b.col, b.row, b.col, array_of(part),
-                        static_cast<int>(depth)});
-    }
-  }
-}
-
-void multiply(Queue<D>& queue, const std::vector<FactorShare>& shares) {
-  if (shares.empty()) return;
-  auto* list = queue.resources().room<FactorShare>(Purpose::tiles, std::ssize(shares));
-  cuda::upload(queue, list, shares.data(), shares.size() * sizeof(FactorShare));
-  cuda::launch(queue, cuda::FactorProducts{list, std::ssize(shares)});
-}
 
 }  // namespace
 
@@ -107,24 +75,24 @@ void residual<D>(Queue<D>& queue, X target, const float* token_weights, float fa
 
 template <>
 void multiply_factors<D>(Queue<D>& queue, FactorTiles tiles, Y w) {
-  std::vector<FactorShare> shares;
+  FactorShares shares;
   for (const FactorTile<D>& tile : tiles) {
-    add_shares(shares, Operand(tile.left), Operand(tile.right), tile.left.cols,
+    shares.add(Operand(tile.left), Operand(tile.right), tile.left.cols,
                w.block(tile.row, tile.col, tile.left.rows, tile.right.cols));
   }
-  multiply(queue, shares);
+  shares.multiply(queue);
 }
 
 template <>
 void factor_gradients<D>(Queue<D>& queue, X dw, FactorTiles tiles) {
-  std::vector<FactorShare> shares;
+  FactorShares shares;
   for (const FactorTile<D>& tile : tiles) {
     const index_t h = tile.left.rows, w = tile.right.cols;
     const Operand gradient(dw.block(tile.row, tile.col, h, w));
-    add_shares(shares, gradient, Operand(tile.right).transposed(), w, tile.left_gradient);
-    add_shares(shares, Operand(tile.left).transposed(), gradient, h, tile.right_gradient);
+    shares.add(gradient, Operand(tile.right).transposed(), w, tile.left_gradient);
+    shares.add(Operand(tile.left).transposed(), gradient, h, tile.right_gradient);
   }
-  multiply(queue, shares);
+  shares.multiply(queue);
 }
 
 template <>

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kernels/cuda/product.cuh"
+#include "kernels/cuda/elementwise.cuh"
 
 namespace hack::kernels::cuda {
 
@@ -96,39 +96,6 @@ struct Residual {
   }
 };
 
-/// Some rows and columns of a product of a tile: out(i, j) = Σ_l a(i, l) b(l, j), any of the two transposed in memory.
-struct FactorShare {
-  const float* a = nullptr;
-  index_t a_row = 0, a_step = 0;  // from one i, one l to the next
-  const float* b = nullptr;
-  index_t b_step = 0, b_col = 0;  // from one l, one j to the next
-  Array<float> out;               // at most 64 × 64
-  int depth = 0;
-};
-
-/// Products of tiles: a block a share.
-struct FactorProducts {
-  static constexpr const char* name = "FactorProducts";
-  using Product = TileProduct<float>;
-  static constexpr int max_threads = Product::threads;
-  const FactorShare* shares = nullptr;
-  index_t count = 0;
-
-  Geometry geometry() const { return {count, max_threads, Product::shared_words}; }
-  template <class Exec>
-  HACK_BODY void operator()(Exec& exec) const {
-    const FactorShare share = shares[exec.block()];
-    Product product;
-    product.add(
-        exec, share.depth,
-        [&](int i, int l) { return i < share.out.rows ? share.a[i * share.a_row + l * share.a_step] : 0.0f; },
-        [&](int j, int l) { return j < share.out.cols ? share.b[l * share.b_step + j * share.b_col] : 0.0f; });
-    product.for_each(exec, [&](int i, int j, float sum) {
-      if (i < share.out.rows && j < share.out.cols) share.out.row(i)[j] = sum;
-    });
-  }
-};
-
 /// What a step of Adam multiplies with.
 struct AdamUpdate {
   static constexpr const char* name = "AdamUpdate";
@@ -161,5 +128,4 @@ struct AdamUpdate {
   X(SwiGluInto)                  \
   X(SwiGluGradient)              \
   X(Residual)                    \
-  X(FactorProducts)              \
   X(AdamUpdate)

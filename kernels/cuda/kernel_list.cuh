@@ -5,11 +5,13 @@
 #include "kernels/cuda/attention.cuh"
 #include "kernels/cuda/batched_algebra.cuh"
 #include "kernels/cuda/elementwise.cuh"
+#include "kernels/cuda/factor_products.cuh"
 #include "kernels/cuda/factored_linear.cuh"
 #include "kernels/cuda/factored_product.cuh"
 #include "kernels/cuda/gated_linear.cuh"
 #include "kernels/cuda/gradient.cuh"
 #include "kernels/cuda/gram.cuh"
+#include "kernels/cuda/kept_vectors.cuh"
 #include "kernels/cuda/linear.cuh"
 #include "kernels/cuda/peer_reduction.cuh"
 #include "kernels/cuda/pivot.cuh"
@@ -20,6 +22,7 @@
 #define HACK_ALL_KERNELS(X)        \
   HACK_ELEMENTWISE_KERNELS(X)      \
   HACK_LINEAR_KERNELS(X)           \
+  HACK_FACTOR_PRODUCTS_KERNELS(X)  \
   HACK_FACTORED_KERNELS(X)         \
   HACK_FACTORED_PRODUCT_KERNELS(X) \
   HACK_GATED_KERNELS(X)            \
@@ -31,4 +34,5 @@
   HACK_VOCABULARY_KERNELS(X)       \
   HACK_BATCHED_ALGEBRA_KERNELS(X)  \
   HACK_GRAM_KERNELS(X)             \
-  HACK_TILE_SVD_KERNELS(X)
+  HACK_TILE_SVD_KERNELS(X)         \
+  HACK_KEPT_VECTORS_KERNELS(X)

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <vector>
 
-#include "kernels/cuda/host_copy.hpp"
+#include "kernels/cuda/factor_shares.hpp"
+#include "kernels/cuda/host_tiles.hpp"
+#include "kernels/cuda/kept_vectors.cuh"
 #include "kernels/cuda/resources.hpp"
 #include "kernels/cuda/tile_svd.cuh"
 
@@ -12,63 +14,154 @@ namespace hack::kernels {
 namespace {
 
 constexpr Device D = Device::cuda;
-using cuda::HostCopy;
+using cuda::array_of;
+using cuda::HostTiles;
+using cuda::JacobiResult;
 using cuda::JacobiStatus;
 using cuda::JacobiSvd;
+using cuda::Operand;
+using cuda::Purpose;
 using Tile = MatrixView<const float, D>;
+using Numbers = std::vector<std::size_t>;  // of tiles in a batch
 
-/// On the host, by the CPU's operation.
-void factorize_on_host(Queue<D>& queue, Tile tile, TileSvd<D>& out) {
-  const index_t r = std::min(tile.rows, tile.cols), k = out.vt.rows;
-  HostCopy a(tile.rows, tile.cols), u(tile.rows, k), sigma(1, r), vt(k, tile.cols);
-  a.take(queue, tile);
-  Queue<Device::cpu> host(1);
-  const MatrixView<const float> in = a.view();
-  TileSvd<Device::cpu> result{u.view(), sigma.view().data, vt.view()};
-  tile_svd<Device::cpu>(host, std::span(&in, 1), std::span(&result, 1));
-  out.status = result.status;
-  if (result.status != SvdStatus::ok) return;
-  u.give(queue, out.u);
-  sigma.give(queue, {out.sigma, 1, r});
-  vt.give(queue, out.vt);
+void check_shapes(std::span<const Tile> tiles, std::span<const TileSvd<D>> out) {
+  HACK_EXPECT(tiles.size() == out.size());
+  for (std::size_t t = 0; t < tiles.size(); ++t) {
+    const index_t h = tiles[t].rows, w = tiles[t].cols, k = out[t].vt.rows;
+    HACK_EXPECT(h > 0 && w > 0 && k <= std::min(h, w));
+    HACK_EXPECT(k == 0 || (out[t].u.rows == h && out[t].u.cols == k && out[t].vt.cols == w));
+  }
+}
+
+bool fits(const Tile& tile) { return std::max(tile.rows, tile.cols) <= JacobiSvd::side; }
+
+template <class T>
+T* listed(Queue<D>& queue, const std::vector<T>& list) {
+  T* there = queue.resources().room<T>(Purpose::tiles, std::ssize(list));
+  cuda::upload(queue, there, list.data(), list.size() * sizeof(T));
+  return there;
+}
+
+/// Factorizes tiles that fit a block, vectors to where `out` says; states how it went and returns how many vectors each
+/// got, -1 where sweeps did not end. Tiles that do not fit get -1.
+std::vector<index_t> factorize(Queue<D>& queue, std::span<const Tile> tiles, std::span<TileSvd<D>> out) {
+  std::vector<index_t> found(tiles.size(), -1);
+  Numbers numbers;
+  std::vector<cuda::SvdTile> list;
+  index_t largest = 0;
+  for (std::size_t t = 0; t < tiles.size(); ++t) {
+    if (!fits(tiles[t])) continue;
+    numbers.push_back(t);
+    list.push_back({array_of(tiles[t]), array_of(out[t].u), out[t].sigma, array_of(out[t].vt)});
+    largest = std::max(largest, std::min(tiles[t].rows, tiles[t].cols));
+  }
+  if (list.empty()) return found;
+  const index_t count = std::ssize(list);
+  auto* there = queue.resources().room<JacobiResult>(Purpose::results, count);
+  cuda::launch(queue, JacobiSvd{listed(queue, list), count, static_cast<int>(largest), there});
+  std::vector<JacobiResult> results(list.size());
+  cuda::download(queue, results.data(), there, results.size() * sizeof(JacobiResult));
+  for (std::size_t n = 0; n < results.size(); ++n) {
+    const std::size_t t = numbers[n];
+    out[t].status = results[n].status == JacobiStatus::not_finite ? SvdStatus::not_finite : SvdStatus::ok;
+    found[t] = results[n].status == JacobiStatus::failed ? -1 : results[n].vectors;
+  }
+  return found;
+}
+
+/// Where the vectors of a tile stand that tile_spectra has left.
+MatrixView<float, D> kept_u(float* vectors, const Tile& tile) {
+  return {vectors, tile.rows, std::min(tile.rows, tile.cols)};
+}
+MatrixView<float, D> kept_vt(float* vectors, const Tile& tile) {
+  const index_t r = std::min(tile.rows, tile.cols);
+  return {vectors + tile.rows * r, r, tile.cols};
 }
 
 }  // namespace
 
 template <>
 void tile_svd<D>(Queue<D>& queue, std::span<const Tile> tiles, std::span<TileSvd<D>> out) {
-  HACK_EXPECT(tiles.size() == out.size());
-  std::vector<std::size_t> on_gpu, on_host;
-  std::vector<cuda::SvdTile> descriptions;
-  index_t largest = 0;
+  check_shapes(tiles, out);
+  const std::vector<index_t> found = factorize(queue, tiles, out);
+  Numbers left;
   for (std::size_t t = 0; t < tiles.size(); ++t) {
-    const Tile& tile = tiles[t];
+    const bool is_done = found[t] >= out[t].vt.rows || (found[t] >= 0 && out[t].status != SvdStatus::ok);
+    if (!is_done) left.push_back(t);
+  }
+  queue.resources().count_tiles_left_to_host(std::ssize(left));
+  HostTiles there(queue, tiles, out, left);
+  tile_svd<Device::cpu>(there.host, there.in, there.out);
+  there.give_spectra();
+  there.give_vectors();
+}
+
+template <>
+void tile_spectra<D>(Queue<D>& queue, std::span<const Tile> tiles, std::span<TileSvd<D>> out,
+                     ReducedTiles<D>& reduced) {
+  check_shapes(tiles, out);
+  reduced = {};
+  index_t size = 0;
+  for (const Tile& tile : tiles) {
+    reduced.starts.push_back(size);
+    if (fits(tile)) size += std::min(tile.rows, tile.cols) * (tile.rows + tile.cols);
+  }
+  reduced.vectors = Buffer<float, D>(size);
+  std::vector<TileSvd<D>> whole;
+  for (std::size_t t = 0; t < tiles.size(); ++t) {
+    float* at = reduced.vectors.data() + reduced.starts[t];
+    whole.push_back({kept_u(at, tiles[t]), out[t].sigma, kept_vt(at, tiles[t]), SvdStatus::ok});
+  }
+  reduced.found = factorize(queue, tiles, whole);
+  for (std::size_t t = 0; t < tiles.size(); ++t) {
+    out[t].status = whole[t].status;
+    if (reduced.found[t] < 0) reduced.left_to_host.push_back(t);
+  }
+  queue.resources().count_tiles_left_to_host(std::ssize(reduced.left_to_host));
+  HostTiles there(queue, tiles, out, reduced.left_to_host);
+  tile_spectra<Device::cpu>(there.host, there.in, there.out, reduced.made_on_host);
+  there.give_spectra();
+}
+
+template <>
+void tile_vectors<D>(Queue<D>& queue, std::span<const Tile> tiles, const ReducedTiles<D>& reduced,
+                     std::span<TileSvd<D>> out) {
+  check_shapes(tiles, out);
+  HACK_EXPECT(reduced.found.size() == tiles.size());
+  std::vector<cuda::KeptVectors> list;
+  Numbers with_nulls;  // among the vectors wanted
+  for (std::size_t t = 0; t < tiles.size(); ++t) {
     const index_t k = out[t].vt.rows;
-    HACK_EXPECT(tile.rows > 0 && tile.cols > 0 && k <= std::min(tile.rows, tile.cols));
-    HACK_EXPECT(out[t].u.rows == tile.rows && out[t].u.cols == k && (k == 0 || out[t].vt.cols == tile.cols));
-    if (std::max(tile.rows, tile.cols) > JacobiSvd::side) {
-      on_host.push_back(t);
+    if (out[t].status != SvdStatus::ok || k == 0 || reduced.found[t] < 0) continue;
+    if (reduced.found[t] < k) {
+      with_nulls.push_back(t);
       continue;
     }
-    on_gpu.push_back(t);
-    descriptions.push_back({cuda::array_of(tile), cuda::array_of(out[t].u), out[t].sigma, cuda::array_of(out[t].vt)});
-    largest = std::max(largest, std::min(tile.rows, tile.cols));
+    auto* at = const_cast<float*>(reduced.vectors.data()) + reduced.starts[t];  // only read
+    list.push_back({array_of<const float>(kept_u(at, tiles[t])), array_of<const float>(kept_vt(at, tiles[t])),
+                    array_of(out[t].u), array_of(out[t].vt)});
   }
-  if (!on_gpu.empty()) {
-    const index_t count = std::ssize(on_gpu);
-    auto* list = queue.resources().room<cuda::SvdTile>(cuda::Purpose::tiles, count);
-    auto* status = queue.resources().room<JacobiStatus>(cuda::Purpose::results, count);
-    cuda::upload(queue, list, descriptions.data(), descriptions.size() * sizeof(cuda::SvdTile));
-    cuda::launch(queue, JacobiSvd{list, count, static_cast<int>(largest), status});
-    std::vector<JacobiStatus> statuses(on_gpu.size());
-    cuda::download(queue, statuses.data(), status, statuses.size() * sizeof(JacobiStatus));
-    for (std::size_t n = 0; n < on_gpu.size(); ++n) {
-      out[on_gpu[n]].status = statuses[n] == JacobiStatus::ok ? SvdStatus::ok : SvdStatus::not_finite;
-      if (statuses[n] == JacobiStatus::failed) on_host.push_back(on_gpu[n]);
-    }
+  if (!list.empty()) cuda::launch(queue, cuda::CopyVectors{listed(queue, list), std::ssize(list)});
+  queue.resources().count_tiles_left_to_host(std::ssize(with_nulls));
+  HostTiles anew(queue, tiles, out, with_nulls);
+  tile_svd<Device::cpu>(anew.host, anew.in, anew.out);
+  anew.give_vectors();
+  HostTiles there(queue, tiles, out, reduced.left_to_host);
+  tile_vectors<Device::cpu>(there.host, there.in, reduced.made_on_host, there.out);
+  there.give_vectors();
+}
+
+template <>
+void tile_product<D>(Queue<D>& queue, std::span<const TileSvd<D>> tiles, std::span<const index_t> ranks,
+                     std::span<const MatrixView<float, D>> out) {
+  HACK_EXPECT(tiles.size() == ranks.size() && tiles.size() == out.size());
+  cuda::FactorShares shares;
+  for (std::size_t t = 0; t < tiles.size(); ++t) {
+    HACK_EXPECT(ranks[t] >= 0 && ranks[t] <= tiles[t].u.cols);
+    HACK_EXPECT(out[t].rows == tiles[t].u.rows && out[t].cols == tiles[t].vt.cols);
+    shares.add(Operand(tiles[t].u), Operand(tiles[t].vt), ranks[t], out[t], tiles[t].sigma);
   }
-  queue.resources().count_tiles_left_to_host(std::ssize(on_host));
-  for (const std::size_t t : on_host) factorize_on_host(queue, tiles[t], out[t]);
+  shares.multiply(queue);
 }
 
 }  // namespace hack::kernels

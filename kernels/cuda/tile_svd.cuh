@@ -14,13 +14,18 @@ struct SvdTile {
 
 enum class JacobiStatus : int { ok, not_finite, failed };
 
+struct JacobiResult {
+  JacobiStatus status;
+  int vectors;  ///< of those wanted: the ones that are not null directions
+};
+
 /// One-sided Jacobi in f32, a block a tile. X = A, or Aᵀ where h < w, has n <= m columns of length m; rotations of its
 /// columns make them orthogonal, X V = U diag(sigma), with V made by the same rotations. Columns stand in shared
 /// memory, x and below it v. In a step of a sweep each warp takes eight columns, two blocks of four, to registers and
 /// makes all pairs between the blocks orthogonal (in the first step also those within); blocks meet as in a round-robin
 /// tournament. A pair whose cosine is at most `tolerance` stays; a sweep without rotations is the last. Rotations in
-/// the form x_i -= s (x_j + tau x_i) (Rutishauser): nothing cancels where s is small. Fails, for the host to take over,
-/// where sweeps do not end or a vector of a null direction is wanted.
+/// the form x_i -= s (x_j + tau x_i) (Rutishauser): nothing cancels where s is small. Fails where sweeps do not end;
+/// vectors of null directions are not written.
 struct JacobiSvd {
   static constexpr const char* name = "JacobiSvd";
   static constexpr int side = 128;
@@ -36,7 +41,7 @@ struct JacobiSvd {
   const SvdTile* tiles = nullptr;
   index_t count = 0;
   int largest_order = 0;  // of X's columns, over all tiles
-  JacobiStatus* status = nullptr;
+  JacobiResult* results = nullptr;
 
   Geometry geometry() const {
     const int columns = (largest_order + held - 1) / held * held;
@@ -71,13 +76,13 @@ struct JacobiSvd {
     exec.sync();
     largest = block_max(exec, largest, 0);
     exec.sync();
-    JacobiStatus result = JacobiStatus::not_finite;
+    JacobiResult result{JacobiStatus::not_finite, 0};
     if (broken == 0) {
       tile.exponent = largest > 0 ? ilogbf(largest) : 0;
       load(exec, tile);
-      result = sweep_until_orthogonal(exec, tile) ? write(exec, tile) : JacobiStatus::failed;
+      result = sweep_until_orthogonal(exec, tile) ? write(exec, tile) : JacobiResult{JacobiStatus::failed, 0};
     }
-    if (exec.thread() == 0) status[exec.block()] = result;
+    if (exec.thread() == 0) results[exec.block()] = result;
   }
 
  private:
@@ -95,11 +100,8 @@ struct JacobiSvd {
     for (int n = exec.thread(); n < tile.columns * column; n += exec.threads()) {
       const int j = n / column, i = n % column;
       float value = i - side == j ? 1.0f : 0.0f;
-      if (i < side) {
-        value = 0;
-        if (i < tile.m && j < tile.n) {
-          value = ldexpf(tile.is_transposed ? tile.at.a.row(j)[i] : tile.at.a.row(i)[j], -tile.exponent);
-        }
+      if (i < tile.m && j < tile.n) {
+        value = ldexpf(tile.is_transposed ? tile.at.a.row(j)[i] : tile.at.a.row(i)[j], -tile.exponent);
       }
       columns[n] = value;
     }
@@ -188,7 +190,7 @@ struct JacobiSvd {
 
   /// Norms, places in descending order, and what was asked for.
   template <class Exec>
-  HACK_BODY JacobiStatus write(Exec& exec, const Tile& tile) const {
+  HACK_BODY JacobiResult write(Exec& exec, const Tile& tile) const {
     const auto columns = columns_of(exec);
     const auto x_norms = exec.template shared<float>(0);
     const auto v_norms = exec.template shared<float>(side);
@@ -207,7 +209,7 @@ struct JacobiSvd {
       }
     }
     exec.sync();
-    float overflows = 0, nulls = 0;
+    float overflows = 0, found = 0;
     for (int j = exec.thread(); j < tile.n; j += exec.threads()) {
       // V is as long as rounding has left it, and X with it.
       const float sigma = x_norms[j] / v_norms[j];
@@ -220,19 +222,18 @@ struct JacobiSvd {
       const float unscaled = ldexpf(sigma, tile.exponent);
       tile.at.sigma[place] = unscaled;
       if (!(unscaled <= 3.4028235e38f)) overflows = 1;
-      if (place < tile.at.vt.rows && sigma == 0) nulls = 1;
+      if (place < tile.at.vt.rows && sigma > 0) ++found;
     }
     overflows = block_sum(exec, overflows, scratch);  // its barrier is the places' too
     exec.sync();
-    nulls = block_sum(exec, nulls, scratch);
-    if (overflows > 0) return JacobiStatus::not_finite;
-    if (nulls > 0) return JacobiStatus::failed;
+    const int vectors = static_cast<int>(block_sum(exec, found, scratch));
+    if (overflows > 0) return {JacobiStatus::not_finite, 0};
     for (int n = exec.thread(); n < tile.n * column; n += exec.threads()) {
       const int j = n / column, i = n % column;
       const int place = places[j];
       const bool is_x = i < side;
       const int row = is_x ? i : i - side;
-      if (place >= tile.at.vt.rows || row >= (is_x ? tile.m : tile.n)) continue;
+      if (place >= vectors || row >= (is_x ? tile.m : tile.n)) continue;
       const float value = columns[n] / (is_x ? x_norms[j] : v_norms[j]);
       if (is_x != tile.is_transposed) {
         tile.at.u.row(row)[place] = value;
@@ -240,7 +241,7 @@ struct JacobiSvd {
         tile.at.vt.row(place)[row] = value;
       }
     }
-    return JacobiStatus::ok;
+    return {JacobiStatus::ok, vectors};
   }
 };
 

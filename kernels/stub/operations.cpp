@@ -129,6 +129,21 @@ void tile_svd<D>(Queue<D>&, std::span<const X>, std::span<TileSvd<D>>) {
 }
 
 template <>
+void tile_spectra<D>(Queue<D>&, std::span<const X>, std::span<TileSvd<D>>, ReducedTiles<D>&) {
+  refuse();
+}
+
+template <>
+void tile_vectors<D>(Queue<D>&, std::span<const X>, const ReducedTiles<D>&, std::span<TileSvd<D>>) {
+  refuse();
+}
+
+template <>
+void tile_product<D>(Queue<D>&, std::span<const TileSvd<D>>, std::span<const index_t>, std::span<const Y>) {
+  refuse();
+}
+
+template <>
 void pivot_tiles<D>(Queue<D>&, std::span<PivotedTile<D>>) {
   refuse();
 }

@@ -44,16 +44,17 @@ void check_sources(std::span<const MatrixSource> sources) {
 }
 
 /// Consecutive matrices on their way, and what becomes of them.
+template <Device D>
 struct Batch {
   index_t step = 0;
   std::span<const MatrixSource> sources;
   std::vector<TileGrid> grids;
   std::vector<Range> dealt;  // (ranks)
   BatchMemory memory;
-  bool is_recorded = false;        // in the journal
-  std::optional<TileBatch> tiles;  // where it is not
-  std::future<void> reading;       // likewise
-  std::vector<MatrixPart> parts;   // this rank's
+  bool is_recorded = false;           // in the journal
+  std::optional<TileBatch<D>> tiles;  // where it is not
+  std::future<void> reading;          // likewise
+  std::vector<MatrixPart> parts;      // this rank's
   std::vector<CompressionSummary> summaries;
 
   /// What the journal keeps; `parts` and `summaries` stay as they are as long as it is in use.
@@ -79,9 +80,10 @@ struct Batch {
 
 /// Takes matrices from their sources into an archive, batch after batch: while one is factorized the next is read, and
 /// the last written to the journal, by threads of their own.
+template <Device D>
 class Compression {
  public:
-  Compression(const comm::Communicator& comm, Queue<Device::cpu>& queue, std::span<const MatrixSource> sources,
+  Compression(const comm::Communicator& comm, Queue<D>& queue, std::span<const MatrixSource> sources,
               const CompressOptions& options, index_t memory, const Progress& progress, comm::Journal* journal)
       : comm_(comm),
         queue_(queue),
@@ -121,9 +123,9 @@ class Compression {
 
   /// Consecutive matrices from the next one on that make one batch, dealt out; nothing after the last. Which ones does
   /// not depend on measured shares: a run that resumes makes the same batches.
-  std::unique_ptr<Batch> next_batch() {
+  std::unique_ptr<Batch<D>> next_batch() {
     if (first_ == sources_.size()) return nullptr;
-    auto batch = std::make_unique<Batch>();
+    auto batch = std::make_unique<Batch<D>>();
     index_t numbers = 0;
     for (std::size_t s = first_; s < sources_.size(); ++s) {
       Grids grids = batch->grids;
@@ -131,7 +133,7 @@ class Compression {
       numbers += sources_[s].rows * sources_[s].cols;
       std::vector<Range> dealt = deal_tiles(grids, shares_);
       const std::vector<double> even(shares_.size(), 1.0);
-      const index_t bytes = bytes_of(memory_of(options_, grids, deal_tiles(grids, even), queue_.threads()));
+      const index_t bytes = bytes_of(memory_of(options_, grids, deal_tiles(grids, even), D, queue_.threads()));
       // What a rank gets beyond an even share.
       const auto most = comm_.size() == 1 ? bytes : static_cast<index_t>(largest_share * static_cast<double>(bytes));
       // A rank holds whole matrices in mode full: as many as there are ranks take no more than one.
@@ -144,7 +146,7 @@ class Compression {
                sources_[s].name, static_cast<double>(most) / 0x1p20, comm_.size(),
                static_cast<double>(memory_) / 0x1p20);
       if (s > first_ && !(is_small && fits)) break;
-      batch->memory = memory_of(options_, grids, dealt, queue_.threads());
+      batch->memory = memory_of(options_, grids, dealt, D, queue_.threads());
       batch->grids = std::move(grids);
       batch->dealt = std::move(dealt);
     }
@@ -153,7 +155,8 @@ class Compression {
     batch->is_recorded = batch->step < recorded_;
     first_ += batch->grids.size();
     if (!batch->is_recorded) {
-      batch->tiles.emplace(batch->sources, options_, batch->dealt[static_cast<std::size_t>(comm_.rank())]);
+      batch->tiles.emplace(batch->sources, options_, batch->dealt[static_cast<std::size_t>(comm_.rank())],
+                           queue_.threads());
       batch->reading = std::async(std::launch::async, [tiles = &*batch->tiles] { tiles->read(); });
     }
     return batch;
@@ -167,7 +170,7 @@ class Compression {
     return last.encoded + next.values + std::max(memory.values + memory.working, memory.encoded);
   }
 
-  void make(Batch& batch) {
+  void make(Batch<D>& batch) {
     if (batch.is_recorded) {
       do_together([&] { batch.take_from(journal_->record(batch.step)); });
       next_ = next_batch();
@@ -236,7 +239,7 @@ class Compression {
   }
 
   const comm::Communicator& comm_;
-  Queue<Device::cpu>& queue_;
+  Queue<D>& queue_;
   std::span<const MatrixSource> sources_;
   const CompressOptions& options_;
   index_t memory_;
@@ -249,20 +252,21 @@ class Compression {
   std::size_t first_ = 0;  // matrix of the batch after next_
   index_t step_ = 0;       // number of the batch after next_
   // The thread that writes to the journal uses one of the first two: they outlive it.
-  std::unique_ptr<Batch> last_, batch_, next_;
+  std::unique_ptr<Batch<D>> last_, batch_, next_;
   std::future<void> journaling_;
 };
 
 }  // namespace
 
-CompressReport compress(const comm::Communicator& comm, Queue<Device::cpu>& queue,
-                        std::span<const MatrixSource> sources, const CompressOptions& options,
-                        const ArchiveHeader& header, const std::filesystem::path& output, const Progress& progress,
-                        comm::Journal* journal, index_t memory) {
+template <Device D>
+CompressReport compress(const comm::Communicator& comm, Queue<D>& queue, std::span<const MatrixSource> sources,
+                        const CompressOptions& options, const ArchiveHeader& header,
+                        const std::filesystem::path& output, const Progress& progress, comm::Journal* journal,
+                        index_t memory) {
   check_rank_rule(options.rule);
   check_sources(sources);
   const Clock::time_point start = Clock::now();
-  Compression compression(comm, queue, sources, options, memory, progress, journal);
+  Compression<D> compression(comm, queue, sources, options, memory, progress, journal);
   FactorArchiveWriter writer(comm, output, {header, options});
   compression.run(writer);
   {
@@ -280,5 +284,12 @@ CompressReport compress(const comm::Communicator& comm, Queue<Device::cpu>& queu
   report.memory = compression.most_bytes;
   return report;
 }
+
+#define HACK_INSTANTIATE(D)                                                                                    \
+  template CompressReport compress(const comm::Communicator&, Queue<D>&, std::span<const MatrixSource>,        \
+                                   const CompressOptions&, const ArchiveHeader&, const std::filesystem::path&, \
+                                   const Progress&, comm::Journal*, index_t);
+HACK_INSTANTIATE(Device::cpu)
+HACK_INSTANTIATE(Device::cuda)
 
 }  // namespace hack::svd

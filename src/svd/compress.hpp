@@ -37,8 +37,9 @@ struct CompressReport {
 /// Told of progress on every rank: tiles done, an estimate from this rank's share, out of all tiles.
 using Progress = std::function<void(index_t done, index_t total)>;
 
-/// Compresses matrices into a factor archive at `output`. Collective; every rank gives the same arguments. Archive and
-/// report (but for seconds, idle shares and memory) are the same to the byte for any number of ranks and threads.
+/// Compresses matrices into a factor archive at `output`, factors found on D. Collective; every rank gives the same
+/// arguments. Archive and report (but for seconds, idle shares and memory) are the same to the byte for any number of
+/// ranks and threads; on another device they are the same to rounding.
 ///
 /// Matrices go in batches: consecutive ones as long as they have at most 2^21 numbers a rank, at least one; in mode
 /// full, where a rank holds whole matrices, as many as there are ranks. The tiles of a batch are dealt as contiguous
@@ -63,9 +64,10 @@ using Progress = std::function<void(index_t done, index_t total)>;
 /// An Error on every rank, naming tensor and tile, where a tile holds NaN or infinity, does not converge or does not
 /// fit the factor type; nothing is left behind then. With a journal each batch is a step: those it has are written from
 /// it, those made are added to it.
-CompressReport compress(const comm::Communicator& comm, Queue<Device::cpu>& queue,
-                        std::span<const MatrixSource> sources, const CompressOptions& options,
-                        const ArchiveHeader& header, const std::filesystem::path& output, const Progress& progress = {},
+template <Device D>
+CompressReport compress(const comm::Communicator& comm, Queue<D>& queue, std::span<const MatrixSource> sources,
+                        const CompressOptions& options, const ArchiveHeader& header,
+                        const std::filesystem::path& output, const Progress& progress = {},
                         comm::Journal* journal = nullptr, index_t memory = 0);
 
 }  // namespace hack::svd

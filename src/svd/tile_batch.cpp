@@ -3,102 +3,65 @@
 #include <algorithm>
 
 #include "comm/collectives.hpp"
-#include "kernels/error.hpp"
 #include "svd/tile_encoder.hpp"
 
 namespace hack::svd {
-namespace {
 
-using kernels::ReducedTile;
-using kernels::SvdStatus;
-using kernels::TileKind;
-using kernels::TileSvd;
-
-}  // namespace
-
-TileSvd<Device::cpu> TileBatch::LocalTile::svd_view() {
-  return {{u.data(), at.height, vectors}, sigma.data(), {vt.data(), vectors, at.width}, SvdStatus::ok};
-}
-
-TileBatch::TileBatch(std::span<const MatrixSource> sources, const CompressOptions& options, Range own)
-    : sources_(sources), options_(options), first_tiles_{0}, first_local_(own.begin) {
+template <Device D>
+TileBatch<D>::TileBatch(std::span<const MatrixSource> sources, const CompressOptions& options, Range own, int threads)
+    : sources_(sources), options_(options), own_(own), first_tiles_{0} {
   for (std::size_t m = 0; m < sources_.size(); ++m) {
-    grids_.push_back(options_.grid(sources_[m].rows, sources_[m].cols));
-    first_tiles_.push_back(first_tiles_.back() + grids_.back().size());
+    const TileGrid& grid = grids_.emplace_back(options_.grid(sources_[m].rows, sources_[m].cols));
+    first_tiles_.push_back(first_tiles_.back() + grid.size());
     const Range here = intersect(own, {first_tiles_[m], first_tiles_[m + 1]});
-    for (index_t t = here.begin; t < here.end; ++t) {
-      tiles_.push_back({.matrix = m, .at = grids_[m].tile(t - first_tiles_[m])});
+    const index_t most = tiles_at_once(grid, D, threads);
+    for (index_t begin = here.begin; begin < here.end; begin += most) {
+      const Range numbers{begin, std::min(begin + most, here.end)};
+      std::vector<Tile> tiles;
+      for (index_t t = numbers.begin; t < numbers.end; ++t) tiles.push_back(grid.tile(t - first_tiles_[m]));
+      runs_.push_back({m, numbers, TileRun<D>(sources_[m], std::move(tiles))});
     }
   }
 }
 
-double TileBatch::cost() const {
+template <Device D>
+double TileBatch<D>::cost() const {
   double cost = 0;
-  for (const LocalTile& tile : tiles_) cost += cost_of(tile.at);
+  for (const OwnRun& run : runs_) {
+    for (const Tile& tile : run.tiles.tiles()) cost += cost_of(tile);
+  }
   return cost;
 }
 
-template <class Step>
-void TileBatch::for_each_run(int threads, Step step) {
-  for (std::size_t first = 0; first < tiles_.size();) {
-    const std::size_t m = tiles_[first].matrix;
-    const auto most = static_cast<std::size_t>(tiles_at_once(grids_[m], threads));
-    std::size_t last = first;
-    while (last < tiles_.size() && last - first < most && tiles_[last].matrix == m) ++last;
-    step(first, last);
-    first = last;
+template <Device D>
+void TileBatch<D>::read() {
+  for (OwnRun& run : runs_) run.tiles.read();
+}
+
+template <Device D>
+void TileBatch<D>::find_spectra(Queue<D>& queue, const std::function<void(double share)>& progress) {
+  for (OwnRun& run : runs_) {
+    run.tiles.find_spectra(queue);
+    progress(static_cast<double>(run.numbers.end - own_.begin) / static_cast<double>(own_.size()));
   }
 }
 
-void TileBatch::read() {
-  for (LocalTile& tile : tiles_) {
-    tile.values = Buffer<float>(tile.at.height * tile.at.width);
-    sources_[tile.matrix].read(tile.at.row, tile.at.col, tile.values_view());
+template <Device D>
+void TileBatch<D>::choose(const comm::Communicator& comm) {
+  std::vector<TileSpectrum> spectra;  // of this rank's tiles, or of a matrix
+  std::vector<float> sigmas;          // likewise of this rank's, then of all tiles of the batch
+  for (const OwnRun& run : runs_) {
+    for (std::size_t t = 0; t < run.tiles.tiles().size(); ++t) {
+      const Tile& tile = run.tiles.tiles()[t];
+      spectra.push_back({tile.height, tile.width, run.tiles.spectrum(t)});
+      sigmas.insert(sigmas.end(), spectra.back().sigma.begin(), spectra.back().sigma.end());
+    }
   }
-}
-
-void TileBatch::check(const LocalTile& tile, SvdStatus status) const {
-  if (status == SvdStatus::ok) return;
-  fail("tensor {}, tile ({}, {}) cannot be factorized ({}); check the checkpoint", sources_[tile.matrix].name,
-       tile.at.i, tile.at.j,
-       status == SvdStatus::not_finite ? "it holds NaN or infinity" : "its singular values did not converge");
-}
-
-void TileBatch::find_spectra(Queue<Device::cpu>& queue, const std::function<void(double share)>& progress) {
-  for_each_run(queue.threads(), [&](std::size_t first, std::size_t last) {
-    std::vector<MatrixView<const float>> in;
-    std::vector<TileSvd<Device::cpu>> out;
-    std::vector<ReducedTile<Device::cpu>> reduced(last - first);
-    for (std::size_t t = first; t < last; ++t) {
-      LocalTile& tile = tiles_[t];
-      tile.sigma = Buffer<float>(tile.at.full_rank());
-      in.push_back(tile.values_view());
-      out.push_back(tile.svd_view());
-    }
-    kernels::tile_spectra<Device::cpu>(queue, in, out, reduced);
-    for (std::size_t t = first; t < last; ++t) {
-      check(tiles_[t], out[t - first].status);
-      tiles_[t].reduced = std::move(reduced[t - first]);
-    }
-    progress(static_cast<double>(last) / static_cast<double>(tiles_.size()));
-  });
-}
-
-void TileBatch::choose(const comm::Communicator& comm) {
-  const bool by_budget = options_.rule.kind == RankRule::Kind::keep;
-  std::vector<float> sigmas;  // spectra of this rank's tiles, then of all tiles of the batch
-  std::vector<TileSpectrum> spectra;
-  if (!by_budget) {
-    for (const LocalTile& tile : tiles_) {
-      const std::span<const float> sigma(tile.sigma.data(), static_cast<std::size_t>(tile.sigma.size()));
-      spectra.push_back({tile.at.height, tile.at.width, sigma});
-    }
+  if (options_.rule.kind != RankRule::Kind::keep) {
     const std::vector<TileChoice> mine = choose_ranks(options_.rule, spectra, options_.format());
     choices_ = comm::all_gather(comm, std::span<const TileChoice>(mine));
     return;
   }
-  for (const LocalTile& tile : tiles_)
-    sigmas.insert(sigmas.end(), tile.sigma.data(), tile.sigma.data() + tile.sigma.size());
   sigmas = comm::all_gather(comm, std::span<const float>(sigmas));
   std::size_t at = 0;
   for (const TileGrid& grid : grids_) {
@@ -114,86 +77,41 @@ void TileBatch::choose(const comm::Communicator& comm) {
   }
 }
 
-void TileBatch::find_vectors(Queue<Device::cpu>& queue, std::size_t first, std::size_t last) {
-  std::vector<MatrixView<const float>> in;
-  std::vector<TileSvd<Device::cpu>> out;
-  std::vector<ReducedTile<Device::cpu>> reduced;
-  for (std::size_t t = first; t < last; ++t) {
-    LocalTile& tile = tiles_[t];
-    const TileChoice& choice = choice_of(t);
-    const bool keeps_values = choice.kind == TileKind::dense && choice.rank == tile.at.full_rank();
-    tile.vectors = keeps_values ? 0 : choice.rank;
-    tile.u = Buffer<float>(tile.at.height * tile.vectors);
-    tile.vt = Buffer<float>(tile.vectors * tile.at.width);
-    in.push_back(tile.values_view());
-    out.push_back(tile.svd_view());
-    reduced.push_back(std::move(tile.reduced));
+/// With room for this rank's tiles of the m-th matrix.
+template <Device D>
+MatrixPart TileBatch<D>::empty_part(std::size_t m) const {
+  // A rank without tiles of this matrix stands at one of its ends: nothing to write there.
+  const index_t first = std::clamp<index_t>(own_.begin - first_tiles_[m], 0, grids_[m].size());
+  MatrixPart part{.name = sources_[m].name, .grid = grids_[m], .first_tile = first};
+  const Range here = intersect(own_, {first_tiles_[m], first_tiles_[m + 1]});
+  if (here.size() == 0) return part;
+  reserve_tiles(part, choices(here), options_.factor_type);
+  index_t numbers = 0;
+  for (index_t t = here.begin; t < here.end; ++t) {
+    const Tile at = grids_[m].tile(t - first_tiles_[m]);
+    numbers += at.height * at.width;
   }
-  kernels::tile_vectors<Device::cpu>(queue, in, reduced, out);
-  for (std::size_t t = first; t < last; ++t) check(tiles_[t], out[t - first].status);
+  if (options_.keeps_vectors()) part.values.reserve(static_cast<std::size_t>(numbers * size_of(options_.values_type)));
+  return part;
 }
 
-void TileBatch::rebuild_truncated(Queue<Device::cpu>& queue, std::size_t first, std::size_t last) {
-  std::vector<TileSvd<Device::cpu>> svds;
-  std::vector<index_t> ranks;
-  std::vector<MatrixView<float>> out;
-  for (std::size_t t = first; t < last; ++t) {
-    const TileChoice& choice = choice_of(t);
-    if (choice.kind != TileKind::dense || choice.rank == tiles_[t].at.full_rank()) continue;
-    svds.push_back(tiles_[t].svd_view());
-    ranks.push_back(choice.rank);
-    out.push_back(tiles_[t].values_view());
-  }
-  kernels::tile_product<Device::cpu>(queue, svds, ranks, out);
-}
-
-std::vector<MatrixPart> TileBatch::encode(Queue<Device::cpu>& queue) {
+template <Device D>
+std::vector<MatrixPart> TileBatch<D>::encode(Queue<D>& queue) {
   std::vector<MatrixPart> parts;
-  for (std::size_t m = 0; m < grids_.size(); ++m) {
-    // A rank without tiles of this matrix stands at one of its ends: nothing to write there.
-    const index_t first = std::clamp<index_t>(first_local_ - first_tiles_[m], 0, grids_[m].size());
-    MatrixPart& part = parts.emplace_back(MatrixPart{.name = sources_[m].name, .grid = grids_[m], .first_tile = first});
-    std::vector<TileChoice> choices;
-    index_t numbers = 0;
-    for (std::size_t t = 0; t < tiles_.size(); ++t) {
-      if (tiles_[t].matrix != m) continue;
-      choices.push_back(choice_of(t));
-      numbers += tiles_[t].at.height * tiles_[t].at.width;
-    }
-    reserve_tiles(part, choices, options_.factor_type);
-    if (options_.keeps_vectors())
-      part.values.reserve(static_cast<std::size_t>(numbers * size_of(options_.values_type)));
+  for (std::size_t m = 0; m < grids_.size(); ++m) parts.push_back(empty_part(m));
+  for (; !runs_.empty(); runs_.pop_front()) {
+    OwnRun& run = runs_.front();
+    run.tiles.append_to(queue, parts[run.matrix], choices(run.numbers), options_);
   }
-  for_each_run(queue.threads(), [&](std::size_t first, std::size_t last) {
-    find_vectors(queue, first, last);
-    rebuild_truncated(queue, first, last);
-    MatrixPart& part = parts[tiles_[first].matrix];
-    std::vector<TileChoice> choices;
-    std::vector<TileNumbers> numbers;
-    for (std::size_t t = first; t < last; ++t) {
-      LocalTile& tile = tiles_[t];
-      const TileSvd<Device::cpu> svd = tile.svd_view();
-      const std::span<const float> spectrum(tile.sigma.data(), static_cast<std::size_t>(tile.sigma.size()));
-      choices.push_back(choice_of(t));
-      numbers.push_back({tile.values_view(), svd.u, svd.sigma, svd.vt, spectrum});
-    }
-    append_tiles(queue, part, choices, numbers, options_.factor_type);
-    for (const TileNumbers& tile : numbers) {
-      if (options_.keeps_vectors()) append_numbers(part.values, tile.values, options_.values_type);
-    }
-    for (std::size_t t = first; t < last; ++t) {
-      LocalTile& tile = tiles_[t];
-      for (Buffer<float>* part_of : {&tile.values, &tile.sigma, &tile.u, &tile.vt}) *part_of = {};
-    }
-  });
-  tiles_.clear();
   return parts;
 }
 
-std::span<const TileChoice> TileBatch::choices(std::size_t m) const {
-  const auto first = static_cast<std::size_t>(first_tiles_[m]);
-  const auto count = static_cast<std::size_t>(first_tiles_[m + 1]) - first;
-  return std::span<const TileChoice>(choices_).subspan(first, count);
+template <Device D>
+std::span<const TileChoice> TileBatch<D>::choices(std::size_t m) const {
+  return choices(Range{first_tiles_[m], first_tiles_[m + 1]});
 }
+
+template class TileBatch<Device::cpu>;
+template class TileBatch<Device::cuda>;
 
 }  // namespace hack::svd

@@ -111,13 +111,14 @@ std::vector<double> balanced_shares(std::span<const double> shares, std::span<co
   return balanced;
 }
 
-index_t tiles_at_once(const TileGrid& grid, int threads) {
-  constexpr index_t numbers = index_t{1} << 20;
-  return threads * std::max<index_t>(1, numbers / (grid.tile_height() * grid.tile_width()));
+index_t tiles_at_once(const TileGrid& grid, Device device, int threads) {
+  const bool is_gpu = device == Device::cuda;
+  const index_t numbers = index_t{1} << (is_gpu ? 24 : 20);
+  return (is_gpu ? 1 : threads) * std::max<index_t>(1, numbers / (grid.tile_height() * grid.tile_width()));
 }
 
 BatchMemory memory_of(const CompressOptions& options, std::span<const TileGrid> grids, std::span<const Range> dealt,
-                      int threads) {
+                      Device device, int threads) {
   BatchMemory most;
   for (const Range& own : dealt) {
     BatchMemory memory;
@@ -134,7 +135,7 @@ BatchMemory memory_of(const CompressOptions& options, std::span<const TileGrid> 
       memory.values += all(tile.values);
       memory.working += all(tile.reduced);
       memory.encoded += all(tile.encoded);
-      const index_t at_once = std::min(here.size(), tiles_at_once(grid, threads));
+      const index_t at_once = std::min(here.size(), tiles_at_once(grid, device, threads));
       const index_t busy = std::min<index_t>(at_once, threads);
       // Vectors are found, and their reduced forms given back; then pivots.
       const index_t pivoting = at_once * (tile.pivoted - tile.reduced) + busy * tile.pivot_scratch;

@@ -35,17 +35,21 @@ struct BatchMemory {
   index_t encoded = 0;  ///< as they go into the archive, at most
 };
 
-/// Of a batch that is dealt so, with so many threads on each rank. For a tile (h, w), r = min(h, w), of rank at most k:
+/// Of a batch that is dealt so, on such a device, with so many threads on each rank. For a tile (h, w), r = min(h, w),
+/// of rank at most k:
 ///
 ///     values    4 h w
-///     working   reduced forms of all tiles: 4 r² bytes, 8 r² above r = 256. For as many tiles as have 2^20 numbers, or
-///               one of each thread: vectors 4 k (h + w), then scratch of the SVD; or, in place of reduced forms,
-///               pivots and coefficients 4 k (h + w - k), and scratch of pivoting 8 (h k + k² + 2 k w)
+///     working   reduced forms of all tiles: 4 r² bytes, 8 r² above r = 256. For `tiles_at_once`: vectors 4 k (h + w),
+///               then scratch of the SVD; or, in place of reduced forms, pivots and coefficients 4 k (h + w - k), and
+///               scratch of pivoting 8 (h k + k² + 2 k w)
 ///     encoded   h w numbers of the factor type; under max-rank 4 k (h + w) and the original values; spectra
+///
+/// Where a GPU works, some of that is in its memory; it is counted all the same.
 BatchMemory memory_of(const CompressOptions& options, std::span<const TileGrid> grids, std::span<const Range> dealt,
-                      int threads);
+                      Device device, int threads);
 
-/// Tiles of a batch of this shape whose vectors are held at once on `threads` threads.
-index_t tiles_at_once(const TileGrid& grid, int threads);
+/// Tiles of a batch of this shape whose vectors are held at once: as many as have 2^20 numbers, or one, for each
+/// thread; on GPUs, where a tile is a block's work and some waves of blocks fill the device, as many as have 2^24.
+index_t tiles_at_once(const TileGrid& grid, Device device, int threads);
 
 }  // namespace hack::svd

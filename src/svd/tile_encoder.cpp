@@ -8,15 +8,16 @@
 
 #include "kernels/buffer.hpp"
 #include "kernels/error.hpp"
-#include "kernels/pivot.hpp"
 #include "svd/int8_rows.hpp"
 #include "kernels/cpu/linear_algebra.hpp"
 #include "svd/pivot_rounder.hpp"
+#include "svd/pivoted_tiles.hpp"
 #include "svd/storage.hpp"
 
 namespace hack::svd {
 namespace {
 
+using kernels::PivotedTile;
 using kernels::PivotStatus;
 using kernels::TileKind;
 
@@ -25,18 +26,12 @@ struct Item {
   Tile at;
   TileChoice choice;
   const TileNumbers& numbers;
-  Buffer<std::uint8_t> marks;  // (mark_bytes(h)); these three of pivoted tiles alone
-  Buffer<float> pivots;        // (k, w)
-  Buffer<float> coefficients;  // (h - k, k)
-  Int8Rows u;                  // these two of int8 alone
+  PivotedNumbers pivoted;  // of a pivoted tile
+  Int8Rows u;              // these two of int8 alone
   Int8Rows v;
 
   MatrixView<const float> left() const { return {numbers.u.data, at.height, choice.rank, numbers.u.ld}; }
   MatrixView<const float> right() const { return {numbers.vt.data, choice.rank, at.width, numbers.vt.ld}; }
-  MatrixView<const float> pivot_rows() const { return {pivots.data(), choice.rank, at.width}; }
-  MatrixView<const float> coefficient_rows() const {
-    return {coefficients.data(), at.height - choice.rank, choice.rank};
-  }
 };
 
 /// Whether every number is still finite in `type`.
@@ -59,32 +54,28 @@ void expect_fit(MatrixView<const float> x, const MatrixPart& part, const Tile& a
            part.name, at.i, at.j, to_string(type));
 }
 
-/// Finds the pivots of those items that are stored by them.
-void pivot(Queue<Device::cpu>& queue, const MatrixPart& part, std::vector<Item>& items) {
-  std::vector<kernels::PivotedTile<Device::cpu>> tiles;
-  std::vector<std::size_t> owners;
-  for (std::size_t t = 0; t < items.size(); ++t) {
-    Item& item = items[t];
-    if (item.choice.kind != TileKind::pivoted) continue;
-    const index_t h = item.at.height, w = item.at.width, k = item.choice.rank;
-    item.marks = Buffer<std::uint8_t>(kernels::mark_bytes(h));
-    item.pivots = Buffer<float>(k * w);
-    item.coefficients = Buffer<float>((h - k) * k);
-    const MatrixView<const float> u = item.numbers.u, vt = item.numbers.vt;
-    tiles.push_back({{u.data, h, k, u.ld},
-                     item.numbers.sigma,
-                     {vt.data, k, w, vt.ld},
-                     item.marks.data(),
-                     {item.pivots.data(), k, w},
-                     {item.coefficients.data(), h - k, k}});
-    owners.push_back(t);
+/// Finds the pivots of those items that lack them; what is returned outlives their use.
+PivotedTiles<Device::cpu> find_missing(Queue<Device::cpu>& queue, std::vector<Item>& items) {
+  std::vector<PivotedTile<Device::cpu>> tiles;
+  std::vector<Item*> owners;
+  for (Item& item : items) {
+    if (item.choice.kind != TileKind::pivoted || item.pivoted.marks != nullptr) continue;
+    PivotedTile<Device::cpu>& tile = tiles.emplace_back();
+    tile.u = item.left();
+    tile.sigma = item.numbers.sigma;
+    tile.vt = item.right();
+    owners.push_back(&item);
   }
-  kernels::pivot_tiles<Device::cpu>(queue, tiles);
-  for (std::size_t p = 0; p < tiles.size(); ++p) {
-    const Tile& at = items[owners[p]].at;
-    validate(tiles[p].status == PivotStatus::ok,
+  PivotedTiles<Device::cpu> found(queue, std::move(tiles));
+  for (std::size_t t = 0; t < owners.size(); ++t) owners[t]->pivoted = found[t];
+  return found;
+}
+
+void expect_pivots(const MatrixPart& part, const std::vector<Item>& items) {
+  for (const Item& item : items) {
+    validate(item.pivoted.status == PivotStatus::ok,
              "tensor {}, tile ({}, {}) has no pivots (its factors hold NaN or infinity); check the checkpoint",
-             part.name, at.i, at.j);
+             part.name, item.at.i, item.at.j);
   }
 }
 
@@ -130,7 +121,7 @@ void round_one(Item& item, RoundingSpace& space) {
       round_rows(item.left(), space.ranks, item.u);
       break;
     case TileKind::pivoted:
-      space.pivoted.round(item.pivot_rows(), item.coefficient_rows(), columns, item.u, item.v);
+      space.pivoted.round(item.pivoted.pivots, item.pivoted.coefficients, columns, item.u, item.v);
       break;
   }
 }
@@ -162,7 +153,7 @@ void check(const MatrixPart& part, const Item& item, FactorType type) {
       expect_fit(item.right(), part, item.at, type);
       break;
     case TileKind::pivoted:
-      expect_fit(item.pivot_rows(), part, item.at, type);
+      expect_fit(item.pivoted.pivots, part, item.at, type);
       break;
   }
 }
@@ -186,10 +177,11 @@ void append(MatrixPart& part, const Item& item, FactorType type) {
     append_numbers(part.u, numbers.values, type.widened());
   } else {
     const bool is_pivoted = item.choice.kind == TileKind::pivoted;
-    append_numbers(part.u, is_pivoted ? item.coefficient_rows() : item.left(), type.widened());
-    append_numbers(part.v, is_pivoted ? item.pivot_rows() : item.right(), type.widened());
+    append_numbers(part.u, is_pivoted ? item.pivoted.coefficients : item.left(), type.widened());
+    append_numbers(part.v, is_pivoted ? item.pivoted.pivots : item.right(), type.widened());
   }
-  part.pivots.insert(part.pivots.end(), item.marks.data(), item.marks.data() + pivot_bytes(item.choice.kind, h, k));
+  const std::uint8_t* marks = item.pivoted.marks;
+  part.pivots.insert(part.pivots.end(), marks, marks + pivot_bytes(item.choice.kind, h, k));
   part.tiles.push_back(item.choice);
   if (!part.has_spectra) return;
   HACK_EXPECT(std::ssize(numbers.spectrum) <= item.at.full_rank());
@@ -232,9 +224,10 @@ void append_tiles(Queue<Device::cpu>& queue, MatrixPart& part, std::span<const T
     std::vector<Item> items;
     for (std::size_t t = first; t < std::min(first + step, choices.size()); ++t) {
       const index_t number = part.first_tile + std::ssize(part.tiles) + static_cast<index_t>(t - first);
-      items.push_back({part.grid.tile(number), choices[t], numbers[t], {}, {}, {}, {}, {}});
+      items.push_back({part.grid.tile(number), choices[t], numbers[t], numbers[t].pivoted, {}, {}});
     }
-    pivot(queue, part, items);
+    const PivotedTiles<Device::cpu> found = find_missing(queue, items);
+    expect_pivots(part, items);
     for (const Item& item : items) check(part, item, type);
     if (type.has_scales()) round(queue, items);
     for (const Item& item : items) append(part, item, type);

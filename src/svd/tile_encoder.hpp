@@ -3,13 +3,23 @@
 #include <span>
 
 #include "kernels/matrix_view.hpp"
+#include "kernels/pivot.hpp"
 #include "kernels/queue.hpp"
 #include "svd/factor_archive_writer.hpp"
 
 namespace hack::svd {
 
+/// A tile (h, w) of rank k in its pivoted form.
+struct PivotedNumbers {
+  const std::uint8_t* marks = nullptr;   // (mark_bytes(h))
+  MatrixView<const float> pivots;        // (k, w)
+  MatrixView<const float> coefficients;  // (h - k, k)
+  kernels::PivotStatus status = kernels::PivotStatus::ok;
+};
+
 /// What a tile (h, w) of rank k is made of. A dense tile needs its values alone; the others U diag(sigma) Vᵀ, of which
-/// more than k columns, singular values and rows may be given: the first k count.
+/// more than k columns, singular values and rows may be given: the first k count. A pivoted tile whose pivots have been
+/// found needs neither.
 struct TileNumbers {
   MatrixView<const float> values;  // (h, w)
   MatrixView<const float> u;       // (h, >= k)
@@ -20,6 +30,8 @@ struct TileNumbers {
   std::span<const float> spectrum;
   /// For int8: what a squared error in each column costs, (w), at least 0; nothing where all cost the same.
   std::span<const double> column_weights;
+  /// Of a pivoted tile, where its pivots have been found.
+  PivotedNumbers pivoted;
 };
 
 /// Appends the next tiles to a part, each in the form its choice says, in `type`. As int8, scales are chosen by what

@@ -21,32 +21,59 @@ using Case = tests::TileCase;
 
 constexpr Device G = Device::cuda;
 
-/// Factorizes tiles in one batch, of which the host has to take over so many; returns their statuses and puts the
-/// results in the cases.
-std::vector<SvdStatus> factorize_on_device(std::span<Case*> cases, index_t left_to_host = 0) {
+/// Tiles in the device's memory, and room for what is found of them.
+class DeviceTiles {
+ public:
+  explicit DeviceTiles(std::span<Case* const> cases) {
+    for (const Case* c : cases) {
+      Place& place = *places_.emplace_back(std::make_unique<Place>(*c));
+      in.push_back(place.a.in());
+      out.push_back({place.u.view(), place.sigma.view().data, place.vt.view()});
+    }
+  }
+
+  /// Puts the results in the cases; returns how it went.
+  std::vector<SvdStatus> take(std::span<Case* const> cases) const {
+    std::vector<SvdStatus> statuses;
+    for (std::size_t i = 0; i < cases.size(); ++i) {
+      statuses.push_back(out[i].status);
+      cases[i]->u = places_[i]->u.host();
+      cases[i]->sigma = places_[i]->sigma.host();
+      cases[i]->vt = places_[i]->vt.host();
+    }
+    return statuses;
+  }
+
+  std::vector<MatrixView<const float, G>> in;
+  std::vector<TileSvd<G>> out;
+
+ private:
   struct Place {
     DeviceMatrix<> a, u, sigma, vt;
     explicit Place(const Case& c) : a(c.a, c.h, c.w), u(c.h, c.k), sigma(1, c.r), vt(c.k, c.w) {}
   };
-  std::vector<std::unique_ptr<Place>> places;
-  std::vector<MatrixView<const float, G>> in;
-  std::vector<TileSvd<G>> out;
-  for (Case* c : cases) {
-    Place& place = *places.emplace_back(std::make_unique<Place>(*c));
-    in.push_back(place.a.in());
-    out.push_back({place.u.view(), place.sigma.view().data, place.vt.view()});
-  }
+  std::vector<std::unique_ptr<Place>> places_;
+};
+
+/// Factorizes tiles in one batch, of which the host has to take over so many; returns their statuses and puts the
+/// results in the cases.
+std::vector<SvdStatus> factorize_on_device(std::span<Case* const> cases, index_t left_to_host = 0) {
+  DeviceTiles tiles(cases);
   Queue<G> queue(1);
-  tile_svd<G>(queue, in, out);
+  tile_svd<G>(queue, tiles.in, tiles.out);
   EXPECT_EQ(queue.resources().tiles_left_to_host(), left_to_host);
-  std::vector<SvdStatus> statuses;
-  for (std::size_t i = 0; i < cases.size(); ++i) {
-    statuses.push_back(out[i].status);
-    cases[i]->u = places[i]->u.host();
-    cases[i]->sigma = places[i]->sigma.host();
-    cases[i]->vt = places[i]->vt.host();
-  }
-  return statuses;
+  return tiles.take(cases);
+}
+
+/// The same by spectra of all tiles, then the vectors of each.
+std::vector<SvdStatus> factorize_in_two_steps(std::span<Case* const> cases, index_t left_to_host) {
+  DeviceTiles tiles(cases);
+  Queue<G> queue(2);
+  ReducedTiles<G> reduced;
+  tile_spectra<G>(queue, tiles.in, tiles.out, reduced);
+  tile_vectors<G>(queue, tiles.in, reduced, tiles.out);
+  EXPECT_EQ(queue.resources().tiles_left_to_host(), left_to_host);
+  return tiles.take(cases);
 }
 
 void expect_decomposition(Case c, index_t left_to_host = 0) {
@@ -116,6 +143,98 @@ TEST(GpuTileSvd, GivesTheSameBitsInAnyOrderOfThreads) {
   EXPECT_EQ(first.sigma, second.sigma);
   EXPECT_EQ(first.u, second.u);
   EXPECT_EQ(first.vt, second.vt);
+}
+
+/// Tiles off every multiple, of full rank and of less, zeros, and too large ones.
+std::vector<Case> mixed_cases() {
+  std::vector<Case> cases;
+  const auto add = [&](index_t h, index_t w, index_t k, const tests::Value& value) {
+    cases.emplace_back(h, w, value).keep(k);
+  };
+  add(33, 20, 7, gaussian(11));
+  add(20, 33, 20, gaussian(12));
+  add(5, 67, 0, gaussian(13));
+  add(1, 1, 1, gaussian(14));
+  const auto rank_five = [](index_t i, index_t j) { return i < 5 && j < 5 ? float(1 + i + (i == j)) : 0.0f; };
+  add(24, 31, 5, rank_five);
+  add(24, 31, 9, rank_five);  // to the host, for its vectors
+  add(9, 12, 0, [](index_t, index_t) { return 0.0f; });
+  add(9, 12, 4, [](index_t, index_t) { return 0.0f; });  // likewise
+  add(140, 6, 3, gaussian(15));                          // to the host, whole
+  return cases;
+}
+
+std::vector<Case*> pointers_to(std::vector<Case>& cases) {
+  std::vector<Case*> pointers;
+  for (Case& c : cases) pointers.push_back(&c);
+  return pointers;
+}
+
+TEST(GpuTileSvd, FindsInTwoStepsWhatItFindsInOne) {
+  tests::in_several_orders([] {
+    std::vector<Case> in_one = mixed_cases(), in_two = mixed_cases();
+    factorize_on_device(pointers_to(in_one), 3);
+    const std::vector<SvdStatus> statuses = factorize_in_two_steps(pointers_to(in_two), 3);
+    for (std::size_t t = 0; t < in_two.size(); ++t) {
+      SCOPED_TRACE(t);
+      EXPECT_EQ(statuses[t], SvdStatus::ok);
+      EXPECT_EQ(in_two[t].u, in_one[t].u);
+      EXPECT_EQ(in_two[t].vt, in_one[t].vt);
+      expect_gates(in_two[t], reference_spectrum(in_two[t]));
+    }
+  });
+}
+
+TEST(GpuTileSvd, SkipsInTheSecondStepWhatFailedInTheFirst) {
+  Case good(9, 9, gaussian(1)), nan(9, 8, gaussian(2)), large(2, 130, gaussian(3));
+  nan.a[30] = large.a[200] = std::numeric_limits<float>::quiet_NaN();
+  Case* cases[] = {&nan, &good, &large};
+  const std::vector<SvdStatus> statuses = factorize_in_two_steps(cases, 1);
+  EXPECT_EQ(statuses, (std::vector{SvdStatus::not_finite, SvdStatus::ok, SvdStatus::not_finite}));
+  expect_gates(good, reference_spectrum(good));
+}
+
+TEST(GpuTileProduct, RebuildsAsTheCpuDoes) {
+  struct Shape {
+    index_t h, w, k, rank;
+  };
+  const Shape shapes[] = {{33, 20, 20, 13}, {20, 33, 9, 9}, {70, 129, 35, 35}, {1, 5, 1, 1}, {12, 10, 4, 0}};
+  // Tiles stand beside each other in one matrix, whose numbers between them stay.
+  constexpr index_t height = 80, ld = 210;
+  index_t left = 0;
+  const std::vector<float> before(height * ld, -7.0f);
+  DeviceMatrix<> whole(before, height, ld);
+  std::vector<std::unique_ptr<DeviceMatrix<>>> memory;
+  std::vector<TileSvd<G>> tiles;
+  std::vector<TileSvd<Device::cpu>> host_tiles;
+  std::vector<index_t> ranks;
+  std::vector<MatrixView<float, G>> out;
+  std::vector<MatrixView<float>> expected_out;
+  std::vector<float> expected = before;
+  std::vector<Case> cases;
+  cases.reserve(std::size(shapes));
+  for (const auto& [h, w, k, rank] : shapes) {
+    Case& c = cases.emplace_back(h, w, gaussian(static_cast<unsigned>(h)));
+    c.keep(k);
+    ASSERT_EQ(tests::factorize(c), SvdStatus::ok);
+    const auto place = [&](const std::vector<float>& numbers, index_t rows, index_t cols) {
+      return memory.emplace_back(std::make_unique<DeviceMatrix<>>(numbers, rows, cols))->view();
+    };
+    tiles.push_back({place(c.u, h, k), place(c.sigma, 1, c.r).data, place(c.vt, k, w)});
+    host_tiles.push_back(c.out());
+    ranks.push_back(rank);
+    out.push_back(whole.view().block(3, left, h, w));
+    expected_out.push_back(MatrixView<float>(expected.data(), height, ld).block(3, left, h, w));
+    left += w + 1;
+  }
+  Queue<Device::cpu> host(1);
+  tile_product<Device::cpu>(host, host_tiles, ranks, expected_out);
+  Queue<G> queue(1);
+  tile_product<G>(queue, tiles, ranks, out);
+  queue.wait();
+  const std::vector<float> actual = whole.host();
+  // Sums of at most 35 terms, each rounding by eps of sigma_1, about 20, in two orders.
+  for (std::size_t i = 0; i < actual.size(); ++i) ASSERT_NEAR(actual[i], expected[i], 2 * 35 * 6e-8 * 20) << i;
 }
 
 }  // namespace

@@ -165,7 +165,7 @@ void factorize_in_two_steps(std::vector<Case*> cases, int threads) {
   Queue<Device::cpu> queue(threads);
   std::vector<MatrixView<const float>> in;
   std::vector<TileSvd<Device::cpu>> out;
-  std::vector<ReducedTile<Device::cpu>> reduced(cases.size());
+  ReducedTiles<Device::cpu> reduced;
   for (Case* c : cases) {
     in.push_back(c->in());
     out.push_back({{}, c->sigma.data(), {}, SvdStatus::ok});

@@ -67,7 +67,7 @@ TEST(BatchMemory, CountsATileAsWritten) {
   const std::vector<TileGrid> one = {TileGrid(128, 128, 128, 128)};
   const CompressOptions options{TileMode::tile, 128, {RankRule::Kind::keep, 0.5}, DType::f32};
   const std::vector<Range> dealt = {{0, 1}};
-  const BatchMemory memory = memory_of(options, one, dealt, 1);
+  const BatchMemory memory = memory_of(options, one, dealt, Device::cpu, 1);
   EXPECT_EQ(memory.values, 65536);
   EXPECT_GE(memory.working, 8 * (128 * 127 / 2 + 4 * 128 + 1) + 4 * 128 * 256);
   EXPECT_NEAR(static_cast<double>(memory.encoded), 65536 + 512, 16);
