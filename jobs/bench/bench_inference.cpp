@@ -4,6 +4,7 @@
 #include "jobs/bench/bench_timing.hpp"
 #include "comm/collective_timer.hpp"
 #include "jobs/session/system_info.hpp"
+#include "model/chooser.hpp"
 #include "model/llama.hpp"
 #include "model/phase_timer.hpp"
 
@@ -79,9 +80,11 @@ struct TimedRuns {
   nlohmann::json phases;
 };
 
-/// Times runs that each follow begin(): one that is not counted, `repeats`, and one by phases.
-template <class Begin, class Run>
-TimedRuns time_runs(const comm::Communicator& world, int repeats, const Begin& begin, const Run& run) {
+/// Times runs that each follow begin(): one that is not counted, `repeats`, and one by phases, which does the same in
+/// steps that can be timed.
+template <class Begin, class Run, class Steps>
+TimedRuns time_runs(const comm::Communicator& world, int repeats, const Begin& begin, const Run& run,
+                    const Steps& steps) {
   TimedRuns timed;
   for (int r = -1; r < repeats; ++r) {
     begin();
@@ -89,7 +92,7 @@ TimedRuns time_runs(const comm::Communicator& world, int repeats, const Begin& b
     if (r >= 0) timed.seconds.push_back(once);
   }
   begin();
-  timed.phases = time_phases(world, run);
+  timed.phases = time_phases(world, steps);
   return timed;
 }
 
@@ -132,23 +135,33 @@ nlohmann::json bench_decode(Session& session, const BenchModel& model, const Inf
   const comm::Communicator& world = session.world();
   Runner<D> runner(session, model, bench.type, prompt + bench.tokens);
   auto& [queue, llama, cache, ids] = runner;
+  const std::span<const int> first_ids = std::span(ids).first(prompt);
+  model::Sampler greedy({});
+  model::Chooser<D> chooser(llama, cache, greedy, first_ids);
   const auto begin = [&] {
     cache.clear();
-    llama.forward(std::span(ids).first(prompt), cache);
+    const MatrixView<const float, D> state = llama.last_state(first_ids, cache);
+    chooser.restart(first_ids);
+    chooser.first(state);
   };
   std::vector<double> one_token;  // of all runs in turn
   const auto decode = [&] {
     auto before = std::chrono::steady_clock::now();
     for (index_t t = 0; t < bench.tokens; ++t) {
-      llama.logits(llama.forward(std::span(ids).subspan(t, 1), cache));
+      chooser.next();
       const auto now = std::chrono::steady_clock::now();
       one_token.push_back(std::chrono::duration<double>(now - before).count());
       before = now;
     }
   };
-  TimedRuns timed = time_runs(world, bench.repeats, begin, decode);
+  // A step that is replayed as a whole has no phases.
+  const auto decode_in_steps = [&] {
+    for (index_t t = 0; t < bench.tokens; ++t) llama.logits(llama.forward(std::span(ids).subspan(t, 1), cache));
+  };
+  TimedRuns timed = time_runs(world, bench.repeats, begin, decode, decode_in_steps);
   nlohmann::json row = describe("decode", session, model, bench);
-  const Times latency = Times::of({one_token.begin() + bench.tokens, one_token.end() - bench.tokens});
+  row["replayed"] = chooser.is_replayed();
+  const Times latency = Times::of({one_token.begin() + bench.tokens, one_token.end()});
   row["token_seconds"] = latency.median;
   row["token_seconds_p99"] = latency.p99;
   row["bytes"] = comm::all_reduce_sum(world, static_cast<double>(llama.bytes_per_token()));
@@ -162,8 +175,9 @@ nlohmann::json bench_prefill(Session& session, const BenchModel& model, const In
   const comm::Communicator& world = session.world();
   Runner<D> runner(session, model, bench.type, bench.tokens);
   auto& [queue, llama, cache, ids] = runner;
+  const auto read_prompt = [&] { llama.logits(llama.last_state(ids, cache)); };
   TimedRuns timed = time_runs(
-      world, bench.repeats, [&] { cache.clear(); }, [&] { llama.logits(llama.last_state(ids, cache)); });
+      world, bench.repeats, [&] { cache.clear(); }, read_prompt, read_prompt);
   nlohmann::json row = describe("prefill", session, model, bench);
   row["flops"] = flops_per_token(world, layer_bytes(llama), bench.type);
   row["limit"] = measure_product_rate(world, queue, bench.type) / row["flops"].get<double>();
@@ -180,7 +194,7 @@ nlohmann::json bench_perplexity(Session& session, const BenchModel& model, const
     llama.losses(states.rows_from(0, bench.tokens - 1), std::span(ids).subspan(1));
   };
   TimedRuns timed = time_runs(
-      world, bench.repeats, [&] { cache.clear(); }, score);
+      world, bench.repeats, [&] { cache.clear(); }, score, score);
   nlohmann::json row = describe("perplexity", session, model, bench);
   row["peak_memory_bytes"] = comm::all_reduce_max(world, peak_memory_bytes());
   row["flops"] = flops_per_token(world, static_cast<double>(llama.bytes_per_token()), bench.type);

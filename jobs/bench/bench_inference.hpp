@@ -15,7 +15,8 @@ struct InferenceBench {
 // Each prints its figure on rank 0 and returns the report's results. Token ids are spread over the vocabulary, as those
 // of a text are.
 
-/// One token after another, behind a prompt of 16.
+/// One token after another, behind a prompt of 16, each the likeliest: as generation does it, replayed on a GPU. By
+/// phases its operations are launched one by one.
 template <Device D>
 nlohmann::json bench_decode(Session& session, const BenchModel& model, const InferenceBench& bench);
 

@@ -7,13 +7,26 @@ namespace hack::model {
 
 template <Device D>
 DeviceChooser<D>::DeviceChooser(Llama<D>& llama, KvCache<D>& cache, Sampler& sampler, std::span<const int> prompt)
-    : llama_(llama), cache_(cache), sampler_(sampler), logits_(llama.config().vocab_size), replay_(llama.can_replay()) {
-  std::vector<std::uint8_t> seen(static_cast<std::size_t>(llama.config().vocab_size));
+    : llama_(llama),
+      cache_(cache),
+      sampler_(sampler),
+      logits_(llama.config().vocab_size),
+      seen_(llama.config().vocab_size),
+      state_(1),
+      replay_(llama.can_replay()) {
+  restart(prompt);
+}
+
+/// The memory stays where it is: replayed steps know no other.
+template <Device D>
+void DeviceChooser<D>::restart(std::span<const int> prompt) {
+  std::vector<std::uint8_t> seen(static_cast<std::size_t>(seen_.size()));
   for (const int id : prompt) seen[static_cast<std::size_t>(id)] = 1;
-  seen_ = to_device<D>(seen.data(), std::ssize(seen));
   // A choice counts one up: the first token chosen stands behind those in the cache.
-  const DecodeState state{.position = cache.length() - 1, .draw = 0, .id = 0};
-  state_ = to_device<D>(&state, 1);
+  const DecodeState state{.position = cache_.length() - 1, .draw = 0, .id = 0};
+  llama_.queue().wait();
+  kernels::copy_from_host<D>(seen_.data(), seen.data(), seen.size());
+  kernels::copy_from_host<D>(state_.data(), &state, sizeof(state));
 }
 
 /// Nothing is in the queue meanwhile: the token before has been waited for.

@@ -18,6 +18,9 @@ class DeviceChooser {
   /// All outlive this; `prompt`: the tokens that the cache holds already.
   DeviceChooser(Llama<D>& llama, KvCache<D>& cache, Sampler& sampler, std::span<const int> prompt);
 
+  /// Begins again behind another prompt that the cache holds; steps that are replayed stay so.
+  void restart(std::span<const int> prompt);
+
   /// Chooses the token after the prompt, whose last state (1, hidden) is given.
   int first(MatrixView<const float, D> state);
   /// Takes the last token through the model and chooses the one after it.

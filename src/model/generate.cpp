@@ -2,10 +2,8 @@
 
 #include <algorithm>
 #include <chrono>
-#include <type_traits>
 
-#include "comm/collectives.hpp"
-#include "model/device_chooser.hpp"
+#include "model/chooser.hpp"
 
 namespace hack::model {
 namespace {
@@ -13,34 +11,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
-/// Chooses on the host of rank 0; the others follow.
-template <Device D>
-class HostChooser {
- public:
-  HostChooser(Llama<D>& llama, KvCache<D>& cache, Sampler& sampler, std::span<const int> prompt)
-      : llama_(llama), cache_(cache), sampler_(sampler), seen_(prompt.begin(), prompt.end()) {}
-
-  int first(MatrixView<const float, D> state) {
-    std::vector<float> logits = llama_.logits(state);
-    std::vector<int> id(1, -1);
-    if (llama_.tensor().is_root()) id[0] = sampler_.choose(logits, seen_);
-    comm::broadcast(llama_.tensor(), id);
-    seen_.push_back(id[0]);
-    return id[0];
-  }
-  int next() { return first(llama_.forward(std::span<const int>(seen_).last(1), cache_)); }
-
- private:
-  Llama<D>& llama_;
-  KvCache<D>& cache_;
-  Sampler& sampler_;
-  std::vector<int> seen_;
-};
-
-/// On a GPU the logits stay there. On CPUs a gather and one choice are less work than a sum and a choice on each rank.
-template <Device D>
-using Chooser = std::conditional_t<D == Device::cuda, DeviceChooser<D>, HostChooser<D>>;
 
 }  // namespace
 

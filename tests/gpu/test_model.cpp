@@ -131,6 +131,29 @@ TEST(GpuLlama, ReplaysStepsWhereNothingLeavesTheDevice) {
   EXPECT_EQ(is_replayed, files.world().size() == 1);
 }
 
+TEST(GpuLlama, GoesOnReplayingBehindAnotherPrompt) {
+  const TinyFiles files({.layers = 1});
+  Queue<Device::cuda> queue(1);
+  Llama<Device::cuda> llama(files.source(DType::f32), files.world(), queue);
+  KvCache<Device::cuda> cache = llama.make_cache(20);
+  Sampler sampler({.repetition_penalty = 1.3});
+  const std::vector<int> long_prompt = some_ids(9), short_prompt = some_ids(4);
+  DeviceChooser<Device::cuda> chooser(llama, cache, sampler, long_prompt);
+  const auto decode = [&](DeviceChooser<Device::cuda>& by, std::span<const int> prompt) {
+    cache.clear();
+    const auto state = llama.last_state(prompt, cache);
+    by.restart(prompt);
+    std::vector<int> ids = {by.first(state)};
+    for (int n = 0; n < 5; ++n) ids.push_back(by.next());
+    return ids;
+  };
+  const std::vector<int> first = decode(chooser, long_prompt), second = decode(chooser, short_prompt);
+  EXPECT_EQ(decode(chooser, long_prompt), first);
+  EXPECT_EQ(chooser.is_replayed(), files.world().size() == 1);
+  DeviceChooser<Device::cuda> fresh(llama, cache, sampler, short_prompt);
+  EXPECT_EQ(decode(fresh, short_prompt), second);
+}
+
 /// How a compressed model diverges from the dense one.
 template <Device D>
 double divergence() {

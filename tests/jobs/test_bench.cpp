@@ -57,6 +57,7 @@ TEST_F(Bench, RunsShapesWithRandomFactorsOnAnyNumberOfRanks) {
     EXPECT_EQ(row["rank"], 8);
     EXPECT_EQ(row["storage"], "pivoted");
     EXPECT_EQ(row["ranks"], ranks);
+    EXPECT_EQ(row["replayed"], false);
     EXPECT_GT(row["phases"]["weights"], 0);
     EXPECT_GT(row["phases"]["attention"], 0);
     EXPECT_GT(row["phases"]["communication"], 0);  // on one rank the calls alone
