@@ -3,6 +3,7 @@
 #include <string>
 
 #include "kernels/cuda/error.hpp"
+#include "kernels/cuda/resources.hpp"
 
 namespace hack::kernels {
 
@@ -27,6 +28,13 @@ std::string_view why_unavailable<Device::cuda>() {
     return std::string();
   }());
   return reason;
+}
+
+int cuda::multiprocessors() {
+  int device = 0, count = 0;
+  HACK_CUDA(cudaGetDevice(&device));
+  HACK_CUDA(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device));
+  return count;
 }
 
 }  // namespace hack::kernels

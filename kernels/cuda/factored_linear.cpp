@@ -15,6 +15,19 @@ constexpr Device D = Device::cuda;
 using cuda::Array;
 using cuda::Purpose;
 
+/// U phase of up to T tokens, by splits where the plan has some.
+template <class W, int T>
+void expand(Queue<D>& queue, const cuda::FactoredShares& shares, const W* u, Array<const float> z, Array<float> y) {
+  if (shares.splits == 1) {
+    cuda::launch(queue, cuda::Expand<W, T>{shares, shares.few, shares.few_count, u, z, y});
+    return;
+  }
+  const index_t rows = shares.splits * y.rows;
+  const Array<float> sums{queue.resources().room<float>(Purpose::split_sums, rows * y.cols), rows, y.cols, y.cols};
+  cuda::launch(queue, cuda::Expand<W, T>{shares, shares.split, shares.split_count, u, z, sums});
+  cuda::launch(queue, cuda::AddSplits{{sums.data, sums.rows, sums.cols, sums.ld}, shares.splits, y});
+}
+
 template <class W>
 void apply(Queue<D>& queue, Array<const float> x, const FactoredView<D>& w, Array<float> y) {
   cuda::FactoredShares shares;
@@ -26,10 +39,10 @@ void apply(Queue<D>& queue, Array<const float> x, const FactoredView<D>& w, Arra
   const Array<const float> projected{z.data, z.rows, z.cols, z.ld};
   if (x.rows == 1) {
     cuda::launch(queue, cuda::Project<W, 1>{shares, v, w.scale, x, z});
-    cuda::launch(queue, cuda::Expand<W, 1>{shares, u, projected, y});
+    expand<W, 1>(queue, shares, u, projected, y);
   } else if (x.rows <= cuda::few_tokens) {
     cuda::launch(queue, cuda::Project<W, 8>{shares, v, w.scale, x, z});
-    cuda::launch(queue, cuda::Expand<W, 8>{shares, u, projected, y});
+    expand<W, 8>(queue, shares, u, projected, y);
   } else {
     cuda::launch(queue, cuda::ProjectMany<W>{shares, v, w.scale, x, z});
     cuda::launch(queue, cuda::ExpandMany<W>{shares, u, projected, y});

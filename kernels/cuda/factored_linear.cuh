@@ -1,5 +1,6 @@
 #pragma once
 
+#include "kernels/cuda/elementwise.cuh"
 #include "kernels/cuda/factored_plan.cuh"
 #include "kernels/cuda/row_dot.cuh"
 
@@ -152,28 +153,50 @@ struct Project {
   }
 };
 
-/// U phase for up to T tokens: a block a share.
+/// U phase for up to T tokens: a block a share, of `few` with y, or of `split` with its sums one below the other.
 template <class W, int T>
 struct Expand {
   static constexpr const char* name = "Expand";
   using Rows = ExpandRows<W, T>;
   static constexpr int max_threads = Rows::threads;
   FactoredShares w;
+  const Expansion* shares = nullptr;
+  index_t count = 0;
   const W* u = nullptr;
   Array<const float> z;
-  Array<float> y;
+  Array<float> y;  // (splits · tokens, rows)
 
-  Geometry geometry() const { return {w.few_count, max_threads, Rows::z_words + Rows::sum_words}; }
+  Geometry geometry() const { return {count, max_threads, Rows::z_words + Rows::sum_words}; }
 
   template <class Exec>
   HACK_BODY void operator()(Exec& exec) const {
-    const Expansion part = w.few[exec.block()];
+    const Expansion part = shares[exec.block()];
     const int tokens = static_cast<int>(z.rows);
     Rows::run(exec, w, u, part, z, Rows::z_words);
     exec.sync();
     if (exec.thread() >= part.rows * tokens) return;
     const int r = exec.thread() / tokens, t = exec.thread() % tokens;
-    y.row(t)[part.y + r] = Rows::result(exec, Rows::z_words, r, t);
+    y.row(static_cast<index_t>(part.split) * tokens + t)[part.y + r] = Rows::result(exec, Rows::z_words, r, t);
+  }
+};
+
+/// y of the sums of its splits, in their order.
+struct AddSplits {
+  static constexpr const char* name = "AddSplits";
+  static constexpr int max_threads = RowPieces::threads;
+  Array<const float> sums;  // (splits · tokens, rows)
+  index_t splits = 1;
+  Array<float> y;  // (tokens, rows)
+
+  Geometry geometry() const { return RowPieces::geometry(y.rows, y.cols); }
+
+  template <class Exec>
+  HACK_BODY void operator()(Exec& exec) const {
+    for_each_in_piece(exec, y.cols, [&](index_t t, index_t i) {
+      float sum = 0;
+      for (index_t s = 0; s < splits; ++s) sum += sums.row(s * y.rows + t)[i];
+      y.row(t)[i] = sum;
+    });
   }
 };
 
@@ -191,4 +214,5 @@ struct Expand {
   X(Expand<bf16, 1>)             \
   X(Expand<bf16, 8>)             \
   X(Expand<f16, 1>)              \
-  X(Expand<f16, 8>)
+  X(Expand<f16, 8>)              \
+  X(AddSplits)

@@ -1,8 +1,11 @@
+#include <algorithm>
 #include <cstring>
 #include <limits>
+#include <span>
 #include <vector>
 
 #include "kernels/cuda/factored_plan.cuh"
+#include "kernels/cuda/resources.hpp"
 #include "kernels/factored_linear.hpp"
 #include "kernels/row_marks.hpp"
 
@@ -29,15 +32,53 @@ class Lists {
   Lists(const View& w, const std::uint8_t* marks) : w_(w), marks_(marks) {
     for (index_t j = 0; j < w.tile_cols(); ++j) add_projections(j);
     for (index_t i = 0; i < w.tile_rows(); ++i) add_tile_row(i);
+    splits = choose_splits();
+    for (index_t s = 0; s < splits && splits > 1; ++s) add_split(s);
   }
 
   std::vector<Projection> projections;
   std::vector<Piece> pieces;
   std::vector<Panel> panels;
-  std::vector<Expansion> few, many;
+  std::vector<Expansion> few, many, split;
   std::vector<std::uint32_t> pivots;
+  index_t splits = 1;
 
  private:
+  /// See FactoredShares.
+  index_t choose_splits() const {
+    index_t most = 1;
+    for (const Expansion& share : few) most = std::max(most, std::ssize(pieces_of(share)));
+    const index_t shares = std::max<index_t>(std::ssize(few), 1);
+    return std::clamp<index_t>((cuda::multiprocessors() + shares - 1) / shares, 1, most);
+  }
+
+  std::span<const Piece> pieces_of(const Expansion& share) const {
+    if (share.first_panel == share.last_panel) return {};
+    const int first = panels[static_cast<std::size_t>(share.first_panel)].first_piece;
+    const int last = panels[static_cast<std::size_t>(share.last_panel) - 1].last_piece;
+    return std::span(pieces).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(last - first));
+  }
+
+  /// Of each share's pieces the s-th of equal parts, which may be none; shares of one tile row have the same panels.
+  void add_split(index_t s) {
+    int tile_row = -1;    // the last one's first panel among all pieces
+    int first_panel = 0;  // and among those of this split
+    for (Expansion share : few) {
+      const std::span<const Piece> all = pieces_of(share);
+      const index_t begin = std::ssize(all) * s / splits, end = std::ssize(all) * (s + 1) / splits;
+      if (!all.empty() && share.first_panel != tile_row) {
+        tile_row = share.first_panel;
+        first_panel = narrow(std::ssize(panels));
+        const int number = narrow(all.data() - pieces.data());
+        for (index_t p = begin; p < end; ++p) add_to_panel(number + narrow(p), first_panel);
+      }
+      share.first_panel = begin == end ? 0 : first_panel;
+      share.last_panel = begin == end ? 0 : narrow(std::ssize(panels));
+      share.split = narrow(s);
+      split.push_back(share);
+    }
+  }
+
   void add_projections(index_t j) {
     index_t v = w_.v_offsets[static_cast<std::size_t>(j)];
     const int col = narrow(w_.col_offsets[static_cast<std::size_t>(j)]);
@@ -89,16 +130,21 @@ class Lists {
       piece.z = z + first;
       piece.offset = first;
       piece.length = std::min(FactoredShares::piece, length - first);
-      const bool is_first = std::ssize(panels) == first_panel;
-      if (is_first || panels.back().length + piece.length > FactoredShares::panel) {
-        const int next = narrow(std::ssize(pieces));
-        panels.push_back({next, next, piece.z, 0});
-      }
-      HACK_EXPECT(panels.back().z + panels.back().length == piece.z);
-      panels.back().length += piece.length;
-      ++panels.back().last_piece;
       pieces.push_back(piece);
+      add_to_panel(narrow(std::ssize(pieces)) - 1, first_panel);
     }
+  }
+
+  /// The piece with this number to the last of the panels from `first_panel` on, or, where it is full, to another.
+  void add_to_panel(int number, int first_panel) {
+    const Piece& piece = pieces[static_cast<std::size_t>(number)];
+    const bool is_first = std::ssize(panels) == first_panel;
+    if (is_first || panels.back().length + piece.length > FactoredShares::panel) {
+      panels.push_back({number, number, piece.z, 0});
+    }
+    HACK_EXPECT(panels.back().z + panels.back().length == piece.z);
+    panels.back().length += piece.length;
+    ++panels.back().last_piece;
   }
 
   int add_pivots(const std::uint8_t* marks, index_t height) {
@@ -135,6 +181,7 @@ FactoredPlan<Device::cuda>::FactoredPlan(const View& view, const std::uint8_t* m
   const std::size_t panels = append(all, lists.panels);
   const std::size_t few = append(all, lists.few);
   const std::size_t many = append(all, lists.many);
+  const std::size_t split = append(all, lists.split);
   const std::size_t pivots = append(all, lists.pivots);
   lists_ = to_device<Device::cuda>(all.data(), std::ssize(all));
   const std::byte* data = lists_.data();
@@ -143,10 +190,13 @@ FactoredPlan<Device::cuda>::FactoredPlan(const View& view, const std::uint8_t* m
                               .panels = reinterpret_cast<const Panel*>(data + panels),
                               .few = reinterpret_cast<const Expansion*>(data + few),
                               .many = reinterpret_cast<const Expansion*>(data + many),
+                              .split = reinterpret_cast<const Expansion*>(data + split),
                               .pivots = reinterpret_cast<const std::uint32_t*>(data + pivots),
+                              .splits = lists.splits,
                               .projection_count = std::ssize(lists.projections),
                               .few_count = std::ssize(lists.few),
-                              .many_count = std::ssize(lists.many)};
+                              .many_count = std::ssize(lists.many),
+                              .split_count = std::ssize(lists.split)};
   std::memcpy(shares_.data(), &shares, sizeof(shares));
 }
 

@@ -36,16 +36,22 @@ struct Panel {
   int length = 0;  // at most FactoredShares::panel
 };
 
-/// Some rows of y, all in one tile row.
+/// Some rows of y, all in one tile row; or of one of the sums whose sum is y.
 struct Expansion {
   int first_panel = 0;
   int last_panel = 0;
   int row = 0;  // the first, counted in the tile row
   int rows = 0;
-  int y = 0;  // the first, counted in y
+  int y = 0;      // the first, counted in y
+  int split = 0;  // number of the sum
 };
 
 /// The lists of one matrix.
+///
+/// A share of `few` goes through the whole rank space of its tile row. Where there are fewer of them than the GPU has
+/// multiprocessors, every one is cut into s = ⌈multiprocessors / shares⌉ splits, or as many as the longest tile row has
+/// pieces: a split adds up some consecutive pieces, and y is the sum of its s sums in their order. (gated_linear, of
+/// many rows, takes `few`.)
 struct FactoredShares {
   static constexpr int projected_rows = 64;
   static constexpr int piece = 256;
@@ -56,12 +62,15 @@ struct FactoredShares {
   const Projection* projections = nullptr;
   const Piece* pieces = nullptr;
   const Panel* panels = nullptr;
-  const Expansion* few = nullptr;   // rows of y for few tokens
-  const Expansion* many = nullptr;  // and for many
+  const Expansion* few = nullptr;    // rows of y for few tokens
+  const Expansion* many = nullptr;   // and for many
+  const Expansion* split = nullptr;  // for few tokens, split by split; nothing where s = 1
   const std::uint32_t* pivots = nullptr;
+  index_t splits = 1;  // s
   index_t projection_count = 0;
   index_t few_count = 0;
   index_t many_count = 0;
+  index_t split_count = 0;
 };
 
 /// What row `row` of a tile row (counted there) is in a pivoted tile: a pivot, or a row of coefficients.

@@ -12,6 +12,7 @@ namespace hack::kernels::cuda {
 /// What working memory is for: operations of one queue happen in order, so two uses of one purpose never meet.
 enum class Purpose {
   rank_space,
+  split_sums,
   attention_parts,
   logits,
   more_logits,
@@ -29,6 +30,9 @@ enum class Purpose {
   library,
   count
 };
+
+/// Of the current GPU: how many blocks run at once at least.
+int multiprocessors();
 
 /// Hears of whoever waits for a queue: collectives in it may never end.
 class WaitObserver {

@@ -1,7 +1,11 @@
 // Products with tiles of all kinds, against the CPU's.
 
+#include <cstring>
+
 #include <gtest/gtest.h>
 
+#include "kernels/cuda/factored_plan.cuh"
+#include "kernels/cuda/resources.hpp"
 #include "kernels/factored_linear.hpp"
 #include "tests/gpu/device_factors.hpp"
 
@@ -76,6 +80,72 @@ TEST(GpuFactored, TakesTheWholeMatrixAsOneTile) {
     const RandomFactors w(270, 1300, 2000, DType::bf16, [&](index_t, index_t) { return form; });
     for (index_t tokens : {1, 2, 11}) check(w, tokens);
   }
+}
+
+/// y of some tokens, twice.
+std::pair<std::vector<float>, std::vector<float>> two_runs(const RandomFactors& w, index_t tokens) {
+  const DeviceFactors on_device(w);
+  const DeviceMatrix<> x(random_floats(tokens * w.view.cols, 4), tokens, w.view.cols);
+  Queue<G> queue(1);
+  const auto run = [&] {
+    DeviceMatrix<> y(tokens, w.view.rows);
+    factored_linear<G>(queue, x.in(), on_device.view(), y.view());
+    queue.wait();
+    return y.host();
+  };
+  tests::set_thread_order(1);
+  std::vector<float> first = run();
+  tests::set_thread_order(2);
+  return {std::move(first), run()};
+}
+
+cuda::FactoredShares shares_of(const RandomFactors& w) {
+  const DeviceFactors on_device(w);  // addresses are of no use then
+  cuda::FactoredShares shares;
+  std::memcpy(&shares, on_device.view().plan->shares(), sizeof(shares));
+  return shares;
+}
+
+/// Pieces of the first tile row, the longest: tiles are of rank 32 at most, each pivoted one is a piece.
+index_t pieces_of(const RandomFactors& w) {
+  index_t pieces = (w.view.stack_sizes[0] + cuda::FactoredShares::piece - 1) / cuda::FactoredShares::piece;
+  for (index_t j = 0; j < w.view.tile_cols(); ++j) {
+    pieces += w.view.tile(0, j).kind == TileKind::pivoted && w.view.tile(0, j).size > 0;
+  }
+  return pieces;
+}
+
+TEST(GpuFactored, SplitsRankSpaceWhereRowsAreFew) {
+  const auto form_of = [](index_t i, index_t j) {
+    if (i == 1) return j == 1 ? factors(3) : factors(0);  // fewer pieces than splits
+    return j % 3 == 0 ? pivoted(11 * j % 29 + 1) : j % 3 == 1 ? factors((2 * j + 1) % 32) : dense;
+  };
+  // Two whole tile rows, of which one is nearly empty, and a clipped one; five rows, of more splits than pieces, whose
+  // z fills several panels.
+  for (const auto& [rows, cols] : {std::pair<index_t, index_t>{73, 610}, {5, 3210}}) {
+    for (DType type : tests::all_types) {
+      const RandomFactors w(rows, cols, 32, type, form_of);
+      const cuda::FactoredShares shares = shares_of(w);
+      EXPECT_EQ(shares.few_count, rows == 73 ? 4 + 4 + 2 : 1);
+      const index_t wanted = (cuda::multiprocessors() + shares.few_count - 1) / shares.few_count;
+      EXPECT_EQ(shares.splits, std::min(wanted, pieces_of(w)));
+      EXPECT_GT(shares.splits, 1);
+      EXPECT_EQ(shares.split_count, shares.splits * shares.few_count);
+      for (index_t tokens : {1, 2, 7, 8}) {
+        check(w, tokens);
+        const auto [first, second] = two_runs(w, tokens);
+        EXPECT_EQ(first, second);
+      }
+    }
+  }
+}
+
+TEST(GpuFactored, DoesNotSplitWhereRowsFillTheDevice) {
+  const index_t rows = 8 * cuda::multiprocessors();
+  const cuda::FactoredShares shares =
+      shares_of(RandomFactors(rows, 96, 32, DType::f32, [](index_t, index_t) { return pivoted(20); }));
+  EXPECT_EQ(shares.splits, 1);
+  EXPECT_EQ(shares.split_count, 0);
 }
 
 TEST(GpuFactored, GivesZerosWhereThereIsNothing) {
