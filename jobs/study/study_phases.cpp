@@ -61,17 +61,20 @@ std::vector<TilePlace> tiles_of(const model::LlamaConfig& config, index_t most) 
 }
 
 /// A batch of tiles and their factors.
+template <Device D>
 struct Batch {
   explicit Batch(index_t most)
-      : values(most * tile_size * tile_size),
+      : read(most * tile_size * tile_size),
+        values(most * tile_size * tile_size),
         u(most * tile_size * tile_size),
         sigma(most * tile_size),
         vt(most * tile_size * tile_size) {}
 
-  Buffer<float> values;  // (most, h, w)
-  Buffer<float> u;       // (most, h, r)
-  Buffer<float> sigma;   // (most, r)
-  Buffer<float> vt;      // (most, r, w)
+  Buffer<float> read;       // (most, h, w)
+  Buffer<float, D> values;  // likewise
+  Buffer<float, D> u;       // (most, h, r)
+  Buffer<float, D> sigma;   // (most, r)
+  Buffer<float, D> vt;      // (most, r, w)
 };
 
 }  // namespace
@@ -184,6 +187,11 @@ nlohmann::json StudyPhases::row(const char* phase, const char* unit, double work
 }
 
 nlohmann::json StudyPhases::factorization() {
+  return with_device(session_.device(), [&]<Device D>() { return factorization_on<D>(); });
+}
+
+template <Device D>
+nlohmann::json StudyPhases::factorization_on() {
   forget_peak_memory();
   const model::LlamaConfig& config = files_.checkpoint().config();
   const index_t wanted = work_.weak ? work_.tiles * group_.size() : work_.tiles;
@@ -192,27 +200,29 @@ nlohmann::json StudyPhases::factorization() {
   const svd::Range mine =
       work_.weak ? svd::Range{0, std::ssize(places)} : svd::even_part(std::ssize(places), group_.size(), group_.rank());
   constexpr index_t batch_tiles = 256;
-  Queue<Device::cpu> queue(session_.threads());
-  Batch batch(std::min(batch_tiles, std::max<index_t>(1, mine.size())));
+  Queue<D> queue(session_.threads());
+  Batch<D> batch(std::min(batch_tiles, std::max<index_t>(1, mine.size())));
   const Timing timing = time([&] {
     for (index_t first = mine.begin; first < mine.end; first += batch_tiles) {
-      std::vector<MatrixView<const float>> in;
-      std::vector<kernels::TileSvd<Device::cpu>> out;
+      std::vector<MatrixView<const float, D>> in;
+      std::vector<kernels::TileSvd<D>> out;
       const double start = MPI_Wtime();
       for (index_t t = first; t < std::min(first + batch_tiles, mine.end); ++t) {
         const TilePlace& place = places[static_cast<std::size_t>(t)];
         const index_t at = (t - first) * tile_size * tile_size;
         const index_t h = place.at.height, w = place.at.width, r = place.at.full_rank();
-        const MatrixView<float> values(batch.values.data() + at, h, w);
-        files_.checkpoint().read(place.matrix, place.at.row, place.at.col, values);
-        in.emplace_back(values.data, h, w);
+        files_.checkpoint().read(place.matrix, place.at.row, place.at.col, {batch.read.data() + at, h, w});
+        in.emplace_back(batch.values.data() + at, h, w);
         out.push_back({{batch.u.data() + at, h, r},
                        batch.sigma.data() + (t - first) * tile_size,
                        {batch.vt.data() + at, r, w},
                        kernels::SvdStatus::ok});
       }
+      kernels::copy_from_host<D>(batch.values.data(), batch.read.data(),
+                                 in.size() * tile_size * tile_size * sizeof(float));
       input_seconds_ += MPI_Wtime() - start;
-      kernels::tile_svd<Device::cpu>(queue, in, out);
+      kernels::tile_svd<D>(queue, in, out);
+      queue.wait();
     }
   });
   return row("factorization", "tiles", static_cast<double>(std::ssize(places) * (work_.weak ? group_.size() : 1)),

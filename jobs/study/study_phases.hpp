@@ -72,6 +72,8 @@ class StudyPhases {
   template <class Work>
   Timing time(const Work& work);
   nlohmann::json row(const char* phase, const char* unit, double work, const Timing& timing) const;
+  template <Device D>
+  nlohmann::json factorization_on();
   template <class Work>
   nlohmann::json on_model(const char* phase, double tokens, const Work& work);
 
