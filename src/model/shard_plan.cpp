@@ -34,13 +34,15 @@ std::pair<Range, Range> own_heads(const LlamaConfig& config, int parts, int rank
   return {heads, {heads.begin / group, (heads.end - 1) / group + 1}};
 }
 
-/// Numbers in each rank's q, k, v and o of a layer.
+/// What each rank's heads take of a layer, in numbers of weights that a token meets: q, k, v and o, and beside them the
+/// keys and values of a prompt of 512, half of which a token sees on average.
 std::vector<double> attention_loads(const LlamaConfig& config, int parts) {
   std::vector<double> loads;
   for (int rank = 0; rank < parts; ++rank) {
     const auto [heads, kv_heads] = own_heads(config, parts, rank);
-    const index_t rows = 2 * (heads.size() + kv_heads.size()) * config.head_dim;
-    loads.push_back(static_cast<double>(rows) * static_cast<double>(config.hidden_size));
+    const index_t weights = 2 * (heads.size() + kv_heads.size()) * config.head_dim * config.hidden_size;
+    const index_t attended = 2 * 256 * heads.size() * config.head_dim;
+    loads.push_back(static_cast<double>(weights + attended));
   }
   return loads;
 }
@@ -56,6 +58,20 @@ double common_level(std::span<const double> loads, double whole) {
     level = sum / static_cast<double>(n + 1);
   }
   return level;
+}
+
+/// Where a dense intermediate dimension may be cut: between the blocks of 32 that products are made of, if there are
+/// many of them.
+std::vector<index_t> dense_offsets(index_t size, int parts) {
+  constexpr index_t block = 32;
+  std::vector<index_t> offsets;
+  if (size >= 8 * block * parts) {
+    for (index_t at = 0; at < size; at += block) offsets.push_back(at);
+  } else {
+    offsets.push_back(0);
+  }
+  offsets.push_back(size);
+  return offsets;
 }
 
 /// The cuts of one layer's intermediate dimension.
@@ -77,8 +93,10 @@ std::vector<index_t> intermediate_cuts(const LlamaConfig& config, const svd::Fac
   }
   std::vector<double> loads = attention_loads(config, parts);
   if (offsets.empty()) {
-    offsets = {0, config.intermediate_size};
-    bytes = {static_cast<double>(3 * config.intermediate_size) * static_cast<double>(config.hidden_size)};
+    offsets = dense_offsets(config.intermediate_size, parts);
+    for (std::size_t s = 0; s + 1 < offsets.size(); ++s) {
+      bytes.push_back(static_cast<double>(3 * (offsets[s + 1] - offsets[s]) * config.hidden_size));
+    }
   } else {
     for (double& load : loads)
       load *= static_cast<double>(svd::dense_bytes(1, 1, archive->info().compression.factor_type));

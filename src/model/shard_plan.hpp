@@ -25,7 +25,7 @@ struct ShardPlan {
   svd::Range vocabulary;                 ///< token ids
   std::vector<svd::Range> intermediate;  ///< one per layer
 
-  /// Rank `rank` of `parts`. MLPs are cut so that with its heads every rank holds about the same bytes of a layer,
+  /// Rank `rank` of `parts`. MLPs are cut so that with its heads every rank has about the same to do in a layer,
   /// dense vocabularies evenly, those of a compressed head at equal bytes of it.
   static ShardPlan make(const LlamaConfig& config, const svd::FactorSource* archive, int parts, int rank);
 };
