@@ -128,12 +128,13 @@ std::vector<index_t> cut_by_weight(std::span<const index_t> offsets, std::span<c
   index_t t = 0;
   double target = 0;
   for (index_t p = 0; p + 1 < parts; ++p) {
-    target += std::max(0.0, level - loads[p]);
+    target = std::min(target + std::max(0.0, level - loads[p]), before[tiles]);
     while (t < tiles && before[t + 1] <= target) ++t;
-    if (tiles < parts) {  // within tile t
-      const double share = (target - before[t]) / (before[t + 1] - before[t]);
-      cuts.push_back(offsets[t] +
-                     static_cast<index_t>(std::lround(share * static_cast<double>(offsets[t + 1] - offsets[t]))));
+    if (tiles < parts) {  // within a tile, or at its end
+      const index_t at = std::min(t, tiles - 1);
+      const double share = (target - before[at]) / (before[at + 1] - before[at]);
+      cuts.push_back(offsets[at] +
+                     static_cast<index_t>(std::lround(share * static_cast<double>(offsets[at + 1] - offsets[at]))));
     } else {  // at the nearer end of tile t
       const bool nearer_end = t < tiles && target - before[t] > before[t + 1] - target;
       cuts.push_back(std::max(cuts.back(), offsets[nearer_end ? t + 1 : t]));

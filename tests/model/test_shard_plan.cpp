@@ -36,8 +36,9 @@ TEST(CutByWeight, CutsWithinTilesWhereTheyAreFewerThanParts) {
 TEST(CutByWeight, GivesLessToThoseWhoBearMore) {
   const std::vector<index_t> offsets = {0, 100};
   const std::vector<double> weights = {1e6};
-  EXPECT_EQ(cut_by_weight(offsets, weights, {{2e5, 0}}), (std::vector<index_t>{0, 40, 100}));
-  EXPECT_EQ(cut_by_weight(offsets, weights, {{0, 9e6, 0}}), (std::vector<index_t>{0, 50, 50, 100}));
+  EXPECT_EQ(cut_by_weight(offsets, weights, std::vector<double>{2e5, 0}), (std::vector<index_t>{0, 40, 100}));
+  EXPECT_EQ(cut_by_weight(offsets, weights, std::vector<double>{0, 9e6, 0}), (std::vector<index_t>{0, 50, 50, 100}));
+  EXPECT_EQ(cut_by_weight(offsets, weights, std::vector<double>{0, 9e6}), (std::vector<index_t>{0, 100, 100}));
 }
 
 TEST(CutByWeight, CoversEverythingInOrderWhateverTheWeights) {
