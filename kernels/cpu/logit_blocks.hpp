@@ -12,7 +12,7 @@ namespace hack::kernels {
 class LogitBlocks {
  public:
   /// Of how many tokens logits may be in memory at once: all where they are multiplied block by block, else as many as
-  /// 64 MiB hold.
+  /// 64 MiB hold, of each LogitBlocks.
   static index_t tokens_at_once(const AffineView<Device::cpu>& head, index_t tokens);
 
   /// What both view outlives this; states (tokens, hidden).

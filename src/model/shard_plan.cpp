@@ -34,7 +34,7 @@ std::pair<Range, Range> own_heads(const LlamaConfig& config, int parts, int rank
   return {heads, {heads.begin / group, (heads.end - 1) / group + 1}};
 }
 
-/// What each rank's heads take of a layer, in numbers of weights that a token meets: q, k, v and o, and beside them the
+/// What each rank's heads take of a layer, in numbers that a token is multiplied with: q, k, v and o, as if dense, and
 /// keys and values of a prompt of 512, half of which a token sees on average.
 std::vector<double> attention_loads(const LlamaConfig& config, int parts) {
   std::vector<double> loads;
@@ -98,8 +98,8 @@ std::vector<index_t> intermediate_cuts(const LlamaConfig& config, const svd::Fac
       bytes.push_back(static_cast<double>(3 * (offsets[s + 1] - offsets[s]) * config.hidden_size));
     }
   } else {
-    for (double& load : loads)
-      load *= static_cast<double>(svd::dense_bytes(1, 1, archive->info().compression.factor_type));
+    const auto bytes_of_number = static_cast<double>(svd::dense_bytes(1, 1, archive->info().compression.factor_type));
+    for (double& load : loads) load *= bytes_of_number;
   }
   return cut_by_weight(offsets, bytes, loads);
 }
