@@ -92,7 +92,7 @@ find_missing() {
       *) [[ $'\n'$installed$'\n' == *$'\n'"installed $package"$'\n'* ]] && continue ;;
     esac
     # shellcheck disable=SC2086  # a probe is a function's name and its arguments
-    $probe >/dev/null || missing+=("$line")
+    $probe >/dev/null 2>&1 || missing+=("$line")
   done
 }
 

@@ -1,5 +1,6 @@
 // The matrix product of AVX512_BF16: vdpbf16ps adds two products of bf16 pairs to each of 16 sums, twice the flops of
-// an f32 multiply-add. The SIMD library of the other products knows no such instruction, hence intrinsics.
+// an f32 multiply-add. Where the CPU has AMX, its tiles multiply what is packed here in the same way. The SIMD library
+// of the other products knows neither, hence intrinsics.
 
 #include "kernels/cpu/bf16_product.hpp"
 
@@ -9,8 +10,10 @@
 #include <cstring>
 #include <utility>
 
+#include "kernels/cpu/amx_product.hpp"
 #include "kernels/cpu/panel_walk.hpp"
 #include "kernels/cpu/scratch.hpp"
+#include "kernels/cpu/team.hpp"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -18,6 +21,12 @@
 #endif
 
 namespace hack::kernels {
+
+namespace {
+
+thread_local Scratch rounded_rows;  // of the thread that calls
+
+}  // namespace
 
 #if defined(__x86_64__)
 namespace {
@@ -28,8 +37,9 @@ constexpr index_t tile_cols = 2 * lanes;
 constexpr index_t tile_rows = 14;  // 28 sums, two vectors of the packed operand and one broadcast: 31 of 32 registers
 static_assert(gemm_panel % tile_cols == 0 && gemm_depth % lanes == 0);
 static_assert(tile_rows <= max_tile_rows && tile_cols <= max_tile_cols);
+static_assert(tile_cols == amx_cols && lanes == amx_lanes);
 
-thread_local Scratch packed_panel;  // (gemm_panel / tile_cols, gemm_depth, tile_cols)
+thread_local PanelScratch panel_scratch;
 
 /// c (R, tile_cols) = or += a (R, k) b (k, tile_cols); a with row_stride, b packed.
 template <index_t R>
@@ -114,10 +124,10 @@ HACK_BF16 inline __m512i load_numbers(const float* from, index_t count) {
       _mm512_cvtne2ps_pbh(load_floats(from + lanes, count - lanes), load_floats(from, count)));
 }
 
-/// packed[p][i] = pair p of rows[i] for i < n, zero up to tile_cols; rows (n, k numbers) with leading dimension ld.
+/// packed[p][i] = pair p of rows[i] for i < n, zero up to tile_cols and, in p, up to `pairs`; rows (n, k numbers) with
+/// leading dimension ld.
 template <class T>
-HACK_BF16 void pack_rows(const T* rows, index_t ld, index_t n, index_t k, float* __restrict packed) {
-  const index_t pairs = (k + 1) / 2;
+HACK_BF16 void pack_rows(const T* rows, index_t ld, index_t n, index_t k, index_t pairs, float* __restrict packed) {
   for (index_t p = 0; p < pairs; p += lanes) {
     for (index_t first = 0; first < tile_cols; first += lanes) {
       __m512i block[lanes];
@@ -133,9 +143,9 @@ HACK_BF16 void pack_rows(const T* rows, index_t ld, index_t n, index_t k, float*
   }
 }
 
-/// packed[p][i] = numbers 2 p and 2 p + 1 of column i for i < n, zero up to tile_cols; rows (k, n) with leading
-/// dimension ld.
-HACK_BF16 void pack_cols(const float* rows, index_t ld, index_t n, index_t k, float* __restrict packed) {
+/// packed[p][i] = numbers 2 p and 2 p + 1 of column i for i < n, zero up to tile_cols and, in p, up to `pairs`; rows
+/// (k, n) with leading dimension ld.
+HACK_BF16 void pack_cols(const float* rows, index_t ld, index_t n, index_t k, index_t pairs, float* __restrict packed) {
   alignas(64) static constexpr std::uint16_t order[2 * lanes] = {0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,
                                                                  21, 6,  22, 7,  23, 8,  24, 9,  25, 10, 26,
                                                                  11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
@@ -148,33 +158,50 @@ HACK_BF16 void pack_cols(const float* rows, index_t ld, index_t n, index_t k, fl
       _mm512_store_si512(packed + p / 2 * tile_cols + c, _mm512_permutexvar_epi16(interleaved, both));
     }
   }
+  const index_t packed_pairs = (k + 1) / 2;
+  std::fill_n(packed + packed_pairs * tile_cols, (pairs - packed_pairs) * tile_cols, 0.0f);
 }
 
-/// Rounds k numbers to bf16; pairs beyond them are zeros up to a vector's end.
-HACK_BF16 void round_row(const float* row, index_t k, float* __restrict rounded) {
-  for (index_t p = 0; p < k; p += 2 * lanes) _mm512_store_si512(rounded + p / 2, load_numbers(row + p, k - p));
+/// Stores the first `count` numbers, 32 if there are more.
+HACK_BF16 inline void store_numbers(bf16* to, index_t count, __m512i numbers) {
+  if (count >= 2 * lanes) {
+    _mm512_storeu_si512(to, numbers);
+  } else {
+    _mm512_mask_storeu_epi16(to, (__mmask32{1} << count) - 1, numbers);
+  }
 }
 
-constexpr TileProduct tile_product{tile_rows, tile_cols, 2, multiply_rows.data(), &round_row};
+constexpr TileProduct avx512_product{tile_rows, tile_cols, 2, 1, multiply_rows.data()};
 
+/// pack(j, n, p, k, lanes of k, to) as in walk_panels().
 template <class Pack>
-void multiply_packed(MatrixView<const float> x, MatrixView<float> y, Write write, const Pack& pack) {
+void multiply_packed(Bf16Unit unit, MatrixView<const bf16> x, MatrixView<float> y, Write write, const Pack& pack) {
   if (finish_empty(x.cols, y, write)) return;
-  walk_panels(tile_product, x, y, write, packed_panel.get(gemm_panel * gemm_depth), pack);
+  const auto walk = [&](const TileProduct& tile) {
+    walk_panels(tile, x, y, write, panel_scratch,
+                [&](index_t j, index_t n, index_t p, index_t k, float* to) { pack(j, n, p, k, tile.lanes(k), to); });
+  };
+  if (unit == Bf16Unit::amx) {
+    const AmxTiles tiles;
+    walk({amx_rows, amx_cols, 2, amx_lanes, amx_multiply()});
+  } else {
+    walk(avx512_product);
+  }
 }
 
 }  // namespace
 
-bool has_bf16_product() {
-  static const bool has = __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512bw") &&
-                          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-  return has;
+bool has_bf16_unit(Bf16Unit unit) {
+  static const bool has_avx512 = __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512bw") &&
+                                 __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+  return has_avx512 && (unit == Bf16Unit::avx512 || has_amx());
 }
 
-void multiply_transposed_bf16(MatrixView<const float> x, WeightView<> w, MatrixView<float> y, Write write) {
+void multiply_transposed_bf16(Bf16Unit unit, MatrixView<const bf16> x, WeightView<> w, MatrixView<float> y,
+                              Write write) {
   const auto multiply = [&](const auto* numbers) {
-    multiply_packed(x, y, write, [&](index_t j, index_t n, index_t p, index_t k, float* to) {
-      pack_rows(numbers + j * w.ld + p, w.ld, n, k, to);
+    multiply_packed(unit, x, y, write, [&](index_t j, index_t n, index_t p, index_t k, index_t pairs, float* to) {
+      pack_rows(numbers + j * w.ld + p, w.ld, n, k, pairs, to);
     });
   };
   HACK_EXPECT(w.type == DType::bf16 || w.type == DType::f32);
@@ -185,20 +212,53 @@ void multiply_transposed_bf16(MatrixView<const float> x, WeightView<> w, MatrixV
   }
 }
 
-void multiply_bf16(MatrixView<const float> x, MatrixView<const float> b, MatrixView<float> y, Write write) {
-  multiply_packed(x, y, write, [&](index_t j, index_t n, index_t p, index_t k, float* to) {
-    pack_cols(b.row(p) + j, b.ld, n, k, to);
+void multiply_bf16(Bf16Unit unit, MatrixView<const bf16> x, MatrixView<const float> b, MatrixView<float> y,
+                   Write write) {
+  multiply_packed(unit, x, y, write, [&](index_t j, index_t n, index_t p, index_t k, index_t pairs, float* to) {
+    pack_cols(b.row(p) + j, b.ld, n, k, pairs, to);
   });
+}
+
+HACK_BF16 void round_row(const float* from, index_t n, bf16* to) {
+  for (index_t i = 0; i < n; i += 2 * lanes) store_numbers(to + i, n - i, load_numbers(from + i, n - i));
+}
+
+HACK_BF16 void scale_and_round(const float* from, const float* scale, index_t n, bf16* to) {
+  for (index_t i = 0; i < n; i += 2 * lanes) {
+    const index_t count = n - i;
+    const __m512 low = _mm512_mul_ps(load_floats(from + i, count), load_floats(scale + i, count));
+    const __m512 high =
+        _mm512_mul_ps(load_floats(from + i + lanes, count - lanes), load_floats(scale + i + lanes, count - lanes));
+    store_numbers(to + i, count, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low)));
+  }
 }
 
 #else
 
-bool has_bf16_product() { return false; }
+void round_row(const float*, index_t, bf16*) { HACK_EXPECT(false); }
 
-void multiply_transposed_bf16(MatrixView<const float>, WeightView<>, MatrixView<float>, Write) { HACK_EXPECT(false); }
+void scale_and_round(const float*, const float*, index_t, bf16*) { HACK_EXPECT(false); }
 
-void multiply_bf16(MatrixView<const float>, MatrixView<const float>, MatrixView<float>, Write) { HACK_EXPECT(false); }
+bool has_bf16_unit(Bf16Unit) { return false; }
+
+void multiply_transposed_bf16(Bf16Unit, MatrixView<const bf16>, WeightView<>, MatrixView<float>, Write) {
+  HACK_EXPECT(false);
+}
+
+void multiply_bf16(Bf16Unit, MatrixView<const bf16>, MatrixView<const float>, MatrixView<float>, Write) {
+  HACK_EXPECT(false);
+}
 
 #endif
+
+bool has_bf16_product() { return has_bf16_unit(Bf16Unit::avx512); }
+
+Bf16Unit best_bf16_unit() { return has_bf16_unit(Bf16Unit::amx) ? Bf16Unit::amx : Bf16Unit::avx512; }
+
+RoundedRows::RoundedRows(Queue<Device::cpu>& queue, MatrixView<const float> x)
+    : view_(reinterpret_cast<bf16*>(rounded_rows.get(x.rows * stride(x.cols) / 2)), x.rows, x.cols, stride(x.cols)) {
+#pragma omp parallel for schedule(static) num_threads(team_size(queue, x.rows* x.cols * 4))
+  for (index_t i = 0; i < x.rows; ++i) round_row(x.row(i), x.cols, view_.row(i));
+}
 
 }  // namespace hack::kernels

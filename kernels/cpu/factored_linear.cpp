@@ -6,9 +6,11 @@
 
 #include <omp.h>
 
+#include "kernels/cpu/bf16_product.hpp"
 #include "kernels/cpu/gemm.hpp"
 #include "kernels/cpu/interleave.hpp"
 #include "kernels/cpu/matvec.hpp"
+#include "kernels/cpu/rank_space.hpp"
 #include "kernels/cpu/row_math.hpp"
 #include "kernels/cpu/scratch.hpp"
 #include "kernels/cpu/team.hpp"
@@ -22,104 +24,45 @@ using X = MatrixView<const float>;
 using Y = MatrixView<float>;
 using Factors = FactoredView<Device::cpu>;
 
-using Product = void (*)(X, WeightView<>, Y, Write);  // multiply_few or multiply_weights
-
-thread_local Scratch rank_space;  // of the thread that calls: z
-thread_local Scratch products;    // of every thread: C z_ij (tokens, some rows), or some rows of V_j times x_j
-
-thread_local Scratch unfolded;  // likewise: rows of U with those of pivoted tiles between
-
-index_t tile_height(const Factors& w, index_t i) { return w.row_offsets[i + 1] - w.row_offsets[i]; }
-index_t tile_width(const Factors& w, index_t j) { return w.col_offsets[j + 1] - w.col_offsets[j]; }
-
-/// Rows of a stack that starts at number `start` of the factors.
-WeightView<> stacked_rows(const std::byte* numbers, DType type, index_t start, index_t rows, index_t cols) {
-  return {numbers + start * size_of(type), type, rows, cols, cols};
+void multiply_rounded(MatrixView<const bf16> x, WeightView<> w, Y y, Write write) {
+  multiply_transposed_bf16(best_bf16_unit(), x, w, y, write);
 }
 
-/// z of some tokens and of tile rows [first, last): one z_i (tokens, length of z_i) after the other.
-class RankSpace {
- public:
-  RankSpace(const Factors& w, index_t tokens, index_t first, index_t last)
-      : w_(w),
-        tokens_(tokens),
-        origin_(w.block_offsets[first]),
-        data_(rank_space.get(tokens * (w.block_offsets[last] - origin_) + interleave_slack)) {}
+// Of every thread: C z_ij (tokens, some rows); rows of U with those of pivoted tiles between; z of a pivoted tile's own
+// rows.
+thread_local Scratch products;
+thread_local Scratch unfolded;
+thread_local Scratch widened;
 
-  Y tile_row(index_t i) const {
-    return {data_ + tokens_ * (w_.block_offsets[i] - origin_), tokens_, w_.block_offsets[i + 1] - w_.block_offsets[i]};
-  }
-  /// z_ij of tokens [token, token + tokens).
-  Y tile(index_t i, const TileLayout& tile, index_t token, index_t tokens) const {
-    return tile_row(i).block(token, tile.block - w_.block_offsets[i], tokens, tile.size);
-  }
-
- private:
-  const Factors& w_;
-  index_t tokens_;
-  index_t origin_;
-  float* data_;
-};
-
-void copy_dense_block(X x, const Factors& w, index_t j, Y z) {
-  for (index_t t = 0; t < x.rows; ++t) std::copy_n(x.row(t) + w.col_offsets[j], z.cols, z.row(t));
-}
-
-/// Some rows of V_j: all tiles of a tile column are one product, however small their ranks.
-struct Projection {
-  index_t j;
-  index_t first, rows;
-};
-
-/// Writes what the rows of V_j make of x, tile by tile to z, times the singular values of two factors.
-void scatter(X sums, const Factors& w, const Projection& part, index_t token, const RankSpace& z) {
-  index_t start = 0;  // of a tile, in rows of V_j
-  const index_t last = part.first + part.rows;
-  for (index_t i = 0; i < w.tile_rows() && start < last; ++i) {
-    const TileLayout& tile = w.tile(i, part.j);
-    if (tile.kind == TileKind::dense) continue;
-    const index_t begin = std::max(start, part.first);
-    const index_t count = std::min(start + tile.size, last) - begin;
-    if (count > 0) {
-      const Y block = z.tile(i, tile, token, sums.rows).block(0, begin - start, sums.rows, count);
-      const X from = sums.block(0, begin - part.first, sums.rows, count);
-      if (tile.kind == TileKind::factors) {
-        scale_columns(from, w.scale + tile.scale + begin - start, block);
-      } else {
-        for (index_t t = 0; t < sums.rows; ++t) std::copy_n(from.row(t), count, block.row(t));
-      }
-    }
-    start += tile.size;
-  }
-}
-
-/// z of one projection, for the tokens of x, the first of which is `token`.
-void project(Product product, X x, const Factors& w, const Projection& part, index_t token, const RankSpace& z) {
-  const index_t width = tile_width(w, part.j);
-  const Y sums{products.get(x.rows * part.rows), x.rows, part.rows};
-  product(x.block(0, w.col_offsets[part.j], x.rows, width),
-          stacked_rows(w.v, w.type, w.v_offsets[part.j] + part.first * width, part.rows, width), sums, Write::replace);
-  scatter(sums, w, part, token, z);
+/// z of a pivoted tile's own rows as numbers of f32.
+X wide(X z) { return z; }
+X wide(MatrixView<const bf16> z) {
+  const Y numbers{widened.get(z.rows * z.cols + interleave_slack), z.rows, z.cols};
+  for (index_t t = 0; t < z.rows; ++t) widen(z.row(t), DType::bf16, numbers.row(t), z.cols);
+  return numbers;
 }
 
 /// y = what the tile makes of z_ij, added; of rows [first, first + y.cols) of its tile row. first is a multiple of 8.
 /// `start` is where z_i starts in rank space.
-void add_pivoted(Product product, X z, index_t start, const Factors& w, const TileLayout& tile, index_t first, Y y) {
+template <class T>
+void add_pivoted(FactorProduct<T> product, MatrixView<const T> z, index_t start, const Factors& w,
+                 const TileLayout& tile, index_t first, Y y) {
   const std::uint8_t* marks = w.marks + tile.marks + first / 8;
   const index_t above = count_marks(w.marks + tile.marks, first);
   const index_t pivots = count_marks(marks, y.cols);
   const index_t others = y.cols - pivots;
-  const X block = z.block(0, tile.block - start, z.rows, tile.size);
+  const MatrixView<const T> block = z.block(0, tile.block - start, z.rows, tile.size);
   const Y sums{products.get(z.rows * others + interleave_slack), z.rows, others};
   if (others > 0) {
     const index_t number = tile.coefficients + (first - above) * tile.size;
     product(block, stacked_rows(w.u, w.type, number, others, tile.size), sums, Write::replace);
   }
-  add_interleaved(block.block(0, tile.first_pivot + above, z.rows, pivots), sums, marks, y);
+  add_interleaved(wide(block.block(0, tile.first_pivot + above, z.rows, pivots)), sums, marks, y);
 }
 
 /// y of rows [first, first + y.cols) of tile row i, of z_i; first as above.
-void expand_rows(Product product, X z, const Factors& w, index_t i, index_t first, Y y) {
+template <class T>
+void expand_rows(FactorProduct<T> product, MatrixView<const T> z, const Factors& w, index_t i, index_t first, Y y) {
   const index_t stack = w.stack_sizes[i];
   if (stack > 0) {
     product(z.block(0, 0, z.rows, stack), stacked_rows(w.u, w.type, w.u_offsets[i] + first * stack, y.cols, stack), y,
@@ -150,13 +93,13 @@ struct Share {
 };
 
 /// z for the rows of V that begin in `share`.
-void project_share(X x, const Factors& w, const Share& share, const RankSpace& z) {
+void project_share(X x, const Factors& w, const Share& share, const RankSpace<float>& z) {
   for (index_t j = 0; j < w.tile_cols(); ++j) {
     const index_t start = w.v_offsets[j], width = tile_width(w, j);
     const index_t rows = (w.v_offsets[j + 1] - start) / std::max<index_t>(width, 1);
     const index_t first = Share::first_row(share.begin, start, rows, width);
     const index_t last = Share::first_row(share.end, start, rows, width);
-    if (first < last) project(multiply_few, x, w, {j, first, last - first}, 0, z);
+    if (first < last) project<float>(multiply_few, x, w, {j, first, last - first}, 0, z);
   }
 }
 
@@ -164,7 +107,7 @@ void project_share(X x, const Factors& w, const Share& share, const RankSpace& z
 index_t expansion_work(const Factors& w, index_t i) { return w.u_offsets[i] + 16 * w.row_offsets[i]; }
 
 /// y for the rows whose even part of their tile row's work begins in `share`. Rows are taken by eights, as marks are.
-void expand_share(const RankSpace& z, const Factors& w, const Share& share, Y y) {
+void expand_share(const RankSpace<float>& z, const Factors& w, const Share& share, Y y) {
   for (index_t i = 0; i < w.tile_rows(); ++i) {
     const index_t begin = expansion_work(w, i), work = expansion_work(w, i + 1) - begin;
     const index_t height = tile_height(w, i);
@@ -174,14 +117,15 @@ void expand_share(const RankSpace& z, const Factors& w, const Share& share, Y y)
     };
     const index_t first = first_row(share.begin), last = first_row(share.end);
     if (first < last) {
-      expand_rows(multiply_few, z.tile_row(i), w, i, first, y.block(0, w.row_offsets[i] + first, y.rows, last - first));
+      expand_rows<float>(multiply_few, z.tile_row(i), w, i, first,
+                         y.block(0, w.row_offsets[i] + first, y.rows, last - first));
     }
   }
 }
 
 /// Few tokens: each thread reads its share of V's bytes, then, when z is whole, its share of U's.
 void apply_few(Queue<Device::cpu>& queue, X x, const Factors& w, Y y) {
-  const RankSpace z(w, x.rows, 0, w.tile_rows());
+  const RankSpace<float> z(w, x.rows, 0, w.tile_rows());
   const index_t bytes = (w.u_offsets.back() + w.v_offsets.back()) * size_of(w.type);
 #pragma omp parallel num_threads(team_size(queue, bytes))
   {
@@ -191,7 +135,7 @@ void apply_few(Queue<Device::cpu>& queue, X x, const Factors& w, Y y) {
     for (index_t index = 0; index < std::ssize(w.tiles); ++index) {
       const TileLayout& tile = w.tiles[index];
       if (tile.kind != TileKind::dense) continue;
-      copy_dense_block(x, w, index % w.tile_cols(), z.tile(index / w.tile_cols(), tile, 0, x.rows));
+      copy_dense_block<float>(x, w, index % w.tile_cols(), z.tile(index / w.tile_cols(), tile, 0, x.rows));
     }
     project_share(x, w, Share(w.v_offsets.back(), part, parts), z);
 #pragma omp barrier
@@ -242,19 +186,22 @@ void list_pieces(const Factors& w, index_t first, index_t last) {
 }
 
 /// z of one piece and of the tokens of x, the first of which is `token`.
-void project_piece(X x, const Factors& w, const Piece& piece, index_t token, const RankSpace& z) {
+template <class T>
+void project_piece(FactorProduct<T> product, MatrixView<const T> x, const Factors& w, const Piece& piece, index_t token,
+                   const RankSpace<T>& z) {
   if (piece.kind == Piece::Kind::copy) {
-    copy_dense_block(x, w, piece.j, z.tile(piece.i, w.tile(piece.i, piece.j), token, x.rows));
+    copy_dense_block<T>(x, w, piece.j, z.tile(piece.i, w.tile(piece.i, piece.j), token, x.rows));
   } else {
-    project(multiply_weights, x, w, {piece.j, piece.first, piece.rows}, token, z);
+    project<T>(product, x, w, {piece.j, piece.first, piece.rows}, token, z);
   }
 }
 
 /// Whether the pivoted tiles of a row are to join its one product, a pivot's row being a unit vector. That costs k h of
 /// a tile's flops in place of k (h - k), but a product with each tile's C is short, and what it makes has to be put
 /// between the pivots. Between ranks 48 and 64 of tiles of 128 two factors began to take longer than such products:
-/// hence k <= 3/8 h.
+/// hence k <= 3/8 h. AMX multiplies so fast that what short products cost beside their flops counts alone.
 bool joins_pivoted(const Factors& w, index_t i) {
+  if (w.type == DType::bf16 && has_bf16_unit(Bf16Unit::amx)) return true;
   const index_t height = tile_height(w, i);
   index_t joined = 0, apart = 0;
   for (index_t j = 0; j < w.tile_cols(); ++j) {
@@ -285,7 +232,8 @@ void unfold_pivoted(const Factors& w, const TileLayout& tile, index_t first, ind
 }
 
 /// y of one piece of a tile row whose pivoted tiles join its product.
-void expand_joined(X z, const Factors& w, const Piece& piece, Y y) {
+template <class T>
+void expand_joined(FactorProduct<T> product, MatrixView<const T> z, const Factors& w, const Piece& piece, Y y) {
   const index_t size = size_of(w.type), stack = w.stack_sizes[piece.i];
   auto* u = reinterpret_cast<std::byte*>(unfolded.get((piece.rows * z.cols * size + 3) / 4));  // (rows, length of z_i)
   const std::byte* stacked = w.u + (w.u_offsets[piece.i] + piece.first * stack) * size;
@@ -297,19 +245,20 @@ void expand_joined(X z, const Factors& w, const Piece& piece, Y y) {
     if (tile.kind != TileKind::pivoted || tile.size == 0) continue;
     unfold_pivoted(w, tile, piece.first, piece.rows, u + (tile.block - w.block_offsets[piece.i]) * size, z.cols * size);
   }
-  multiply_weights(z, {u, w.type, piece.rows, z.cols, z.cols}, y, Write::replace);
+  product(z, {u, w.type, piece.rows, z.cols, z.cols}, y, Write::replace);
 }
 
 /// y of one piece of a tile row. Where pivoted tiles stand apart some tokens at a time: then y and C z_ij stay in L2
 /// from tile to tile.
-void expand_piece(X z, const Factors& w, const Piece& piece, Y y) {
+template <class T>
+void expand_piece(FactorProduct<T> product, MatrixView<const T> z, const Factors& w, const Piece& piece, Y y) {
   const Y rows = y.block(0, w.row_offsets[piece.i] + piece.first, z.rows, piece.rows);
   const bool has_pivoted = w.stack_sizes[piece.i] < z.cols;
-  if (has_pivoted && joins_pivoted(w, piece.i)) return expand_joined(z, w, piece, rows);
+  if (has_pivoted && joins_pivoted(w, piece.i)) return expand_joined<T>(product, z, w, piece, rows);
   const index_t step = has_pivoted ? 128 : z.rows;
   for (index_t token = 0; token < z.rows; token += step) {
     const index_t tokens = std::min(step, z.rows - token);
-    expand_rows(multiply_weights, z.rows_from(token, tokens), w, piece.i, piece.first, rows.rows_from(token, tokens));
+    expand_rows<T>(product, z.rows_from(token, tokens), w, piece.i, piece.first, rows.rows_from(token, tokens));
   }
 }
 
@@ -327,34 +276,46 @@ void share_pieces(const std::vector<Piece>& pieces, index_t tokens, const F& f) 
 }
 
 /// y of tile rows [first, last) for one chunk of tokens.
-void apply_tile_rows(Queue<Device::cpu>& queue, X x, const Factors& w, index_t first, index_t last, Y y) {
-  const RankSpace z(w, x.rows, first, last);
+template <class T>
+void apply_tile_rows(Queue<Device::cpu>& queue, FactorProduct<T> product, MatrixView<const T> x, const Factors& w,
+                     index_t first, index_t last, Y y) {
+  const RankSpace<T> z(w, x.rows, first, last);
   list_pieces(w, first, last);
   const std::vector<Piece>& projected = projections;  // the caller's, for all threads
   const std::vector<Piece>& expanded = expansions;
 #pragma omp parallel num_threads(queue.threads())
   {
     share_pieces(projected, x.rows, [&](const Piece& piece, index_t token, index_t tokens) {
-      project_piece(x.rows_from(token, tokens), w, piece, token, z);
+      project_piece<T>(product, x.rows_from(token, tokens), w, piece, token, z);
     });
     share_pieces(expanded, x.rows, [&](const Piece& piece, index_t token, index_t tokens) {
-      expand_piece(z.tile_row(piece.i).rows_from(token, tokens), w, piece, y.rows_from(token, tokens));
+      expand_piece<T>(product, z.tile_row(piece.i).rows_from(token, tokens), w, piece, y.rows_from(token, tokens));
     });
   }
 }
 
-/// Many tokens: matrix products, over chunks of tokens and groups of tile rows that bound the size of z.
-void apply_many(Queue<Device::cpu>& queue, X x, const Factors& w, Y y) {
-  constexpr index_t chunk = 512;
-  constexpr index_t group_length = 16 * 1024;  // z (chunk, group_length): 32 MB, unless one tile row is longer
+/// One chunk of tokens: matrix products, over groups of tile rows that bound the size of z.
+template <class T>
+void apply_chunk(Queue<Device::cpu>& queue, FactorProduct<T> product, MatrixView<const T> x, const Factors& w, Y y) {
+  constexpr index_t group_length = 16 * 1024;  // z (chunk, group_length): 32 MB in f32, unless one tile row is longer
   for (index_t first = 0; first < w.tile_rows();) {
     index_t last = first + 1;
     while (last < w.tile_rows() && w.block_offsets[last + 1] - w.block_offsets[first] <= group_length) ++last;
-    for (index_t token = 0; token < x.rows; token += chunk) {
-      const index_t tokens = std::min(chunk, x.rows - token);
-      apply_tile_rows(queue, x.rows_from(token, tokens), w, first, last, y.rows_from(token, tokens));
-    }
+    apply_tile_rows<T>(queue, product, x, w, first, last, y);
     first = last;
+  }
+}
+
+void apply_many(Queue<Device::cpu>& queue, X x, const Factors& w, Y y) {
+  constexpr index_t chunk = RoundedRows::chunk;
+  for (index_t token = 0; token < x.rows; token += chunk) {
+    const X some = x.rows_from(token, std::min(chunk, x.rows - token));
+    const Y out = y.rows_from(token, some.rows);
+    if (w.type == DType::bf16 && has_bf16_product()) {
+      apply_chunk<bf16>(queue, multiply_rounded, RoundedRows(queue, some).view(), w, out);
+    } else {
+      apply_chunk<float>(queue, multiply_transposed, some, w, out);
+    }
   }
 }
 

@@ -6,10 +6,8 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <utility>
 
-#include "kernels/cpu/bf16_product.hpp"
 #include "kernels/cpu/panel_walk.hpp"
 #include "kernels/cpu/scratch.hpp"
 #include "kernels/cpu/simd.hpp"
@@ -78,9 +76,7 @@ constexpr std::array<TileProduct::Multiply, tile_rows> tile_functions(std::index
 }
 constexpr auto multiply_rows = tile_functions(std::make_index_sequence<tile_rows>());  // [R - 1]
 
-void copy_row(const float* row, index_t k, float* to) { std::memcpy(to, row, sizeof(float) * k); }
-
-constexpr TileProduct tile_product{tile_rows, tile_cols, 1, multiply_rows.data(), &copy_row};
+constexpr TileProduct tile_product{tile_rows, tile_cols, 1, 1, multiply_rows.data()};
 
 /// packed[p][i] = rows[i][p] for i < n, zero up to tile_cols; rows (n, k) with leading dimension ld.
 template <class T>
@@ -130,17 +126,18 @@ void pack_cols(const float* rows, index_t ld, index_t n, index_t k, float* HWY_R
   }
 }
 
-void transposed_product(MatrixView<const float> x, WeightView<> w, MatrixView<float> y, Write write, float* packed) {
+void transposed_product(MatrixView<const float> x, WeightView<> w, MatrixView<float> y, Write write,
+                        PanelScratch& scratch) {
   with_pointer(w.data, w.type, [&](const auto* data) HWY_ATTR {
-    walk_panels(tile_product, x, y, write, packed, [&](index_t j, index_t n, index_t p, index_t k, float* to) HWY_ATTR {
-      pack_rows(data + j * w.ld + p, w.ld, n, k, to);
-    });
+    walk_panels(tile_product, x, y, write, scratch,
+                [&](index_t j, index_t n, index_t p, index_t k, float* to)
+                    HWY_ATTR { pack_rows(data + j * w.ld + p, w.ld, n, k, to); });
   });
 }
 
 void plain_product(MatrixView<const float> x, MatrixView<const float> b, MatrixView<float> y, Write write,
-                   float* packed) {
-  walk_panels(tile_product, x, y, write, packed, [&](index_t j, index_t n, index_t p, index_t k, float* to) HWY_ATTR {
+                   PanelScratch& scratch) {
+  walk_panels(tile_product, x, y, write, scratch, [&](index_t j, index_t n, index_t p, index_t k, float* to) HWY_ATTR {
     pack_cols(b.data + p * b.ld + j, b.ld, n, k, to);
   });
 }
@@ -155,7 +152,7 @@ namespace {
 HWY_EXPORT(transposed_product);
 HWY_EXPORT(plain_product);
 
-thread_local Scratch packed_panel;  // (gemm_panel / tile_cols, gemm_depth, tile_cols)
+thread_local PanelScratch panel_scratch;
 
 }  // namespace
 
@@ -169,17 +166,12 @@ bool finish_empty(index_t depth, MatrixView<float> y, Write write) {
 
 void multiply_transposed(MatrixView<const float> x, WeightView<> w, MatrixView<float> y, Write write) {
   if (finish_empty(x.cols, y, write)) return;
-  HWY_DYNAMIC_DISPATCH(transposed_product)(x, w, y, write, packed_panel.get(gemm_panel * gemm_depth));
-}
-
-void multiply_weights(MatrixView<const float> x, WeightView<> w, MatrixView<float> y, Write write) {
-  const bool narrow = w.type == DType::bf16 && has_bf16_product();
-  (narrow ? multiply_transposed_bf16 : multiply_transposed)(x, w, y, write);
+  HWY_DYNAMIC_DISPATCH(transposed_product)(x, w, y, write, panel_scratch);
 }
 
 void multiply(MatrixView<const float> x, MatrixView<const float> b, MatrixView<float> y, Write write) {
   if (finish_empty(x.cols, y, write)) return;
-  HWY_DYNAMIC_DISPATCH(plain_product)(x, b, y, write, packed_panel.get(gemm_panel * gemm_depth));
+  HWY_DYNAMIC_DISPATCH(plain_product)(x, b, y, write, panel_scratch);
 }
 
 TaskShape task_shape(index_t tokens, index_t outputs, int threads) {

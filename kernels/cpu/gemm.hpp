@@ -16,9 +16,6 @@ constexpr index_t gemm_depth = 320;
 /// and w into blocks of rows.
 void multiply_transposed(MatrixView<const float> x, WeightView<> w, MatrixView<float> y, Write write);
 
-/// multiply_transposed(), or where the CPU can and w is in bf16 multiply_transposed_bf16(), which rounds x to bf16.
-void multiply_weights(MatrixView<const float> x, WeightView<> w, MatrixView<float> y, Write write);
-
 /// y = x b, or y += x b, on the calling thread; x (m, k), b (k, n), y (m, n). Bits as above.
 void multiply(MatrixView<const float> x, MatrixView<const float> b, MatrixView<float> y, Write write);
 

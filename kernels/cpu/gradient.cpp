@@ -39,17 +39,16 @@ int product_team(const Queue<Device::cpu>& queue, X a, X b, X y) {
 
 /// y = x b over all threads.
 void share_product(Queue<Device::cpu>& queue, X x, X b, Y y, DType rounded) {
-  const bool narrow = is_narrow(rounded);
-  for_each_block(product_team(queue, x, b, y), y.rows, y.cols,
-                 [&](index_t row, index_t rows, index_t col, index_t cols) {
-                   const X left = x.rows_from(row, rows), right = b.block(0, col, b.rows, cols);
-                   const Y out = y.block(row, col, rows, cols);
-                   if (narrow) {
-                     multiply_bf16(left, right, out, Write::replace);
-                   } else {
-                     multiply(left, right, out, Write::replace);
-                   }
-                 });
+  const int threads = product_team(queue, x, b, y);
+  if (is_narrow(rounded)) {
+    for_each_rounded_block(queue, threads, x, y, [&](MatrixView<const bf16> left, index_t col, Y out) {
+      multiply_bf16(best_bf16_unit(), left, b.block(0, col, b.rows, out.cols), out, Write::replace);
+    });
+    return;
+  }
+  for_each_block(threads, y.rows, y.cols, [&](index_t row, index_t rows, index_t col, index_t cols) {
+    multiply(x.rows_from(row, rows), b.block(0, col, b.rows, cols), y.block(row, col, rows, cols), Write::replace);
+  });
 }
 
 /// Some rows of one of a tile's products.
@@ -93,12 +92,17 @@ void differentiate_piece(const FactorTile<Device::cpu>& tile, const Piece& piece
 template <>
 void layer_output<Device::cpu>(Queue<Device::cpu>& queue, X x, X w, Y y, DType rounded) {
   HACK_EXPECT(x.cols == w.cols && y.rows == x.rows && y.cols == w.rows);
-  const auto multiply = is_narrow(rounded) ? multiply_transposed_bf16 : multiply_transposed;
-  for_each_block(product_team(queue, x, w, y), y.rows, y.cols,
-                 [&](index_t row, index_t rows, index_t col, index_t cols) {
-                   multiply(x.rows_from(row, rows), weights(w.rows_from(col, cols)), y.block(row, col, rows, cols),
-                            Write::replace);
-                 });
+  const int threads = product_team(queue, x, w, y);
+  if (is_narrow(rounded)) {
+    for_each_rounded_block(queue, threads, x, y, [&](MatrixView<const bf16> left, index_t col, Y out) {
+      multiply_transposed_bf16(best_bf16_unit(), left, weights(w.rows_from(col, out.cols)), out, Write::replace);
+    });
+    return;
+  }
+  for_each_block(threads, y.rows, y.cols, [&](index_t row, index_t rows, index_t col, index_t cols) {
+    multiply_transposed(x.rows_from(row, rows), weights(w.rows_from(col, cols)), y.block(row, col, rows, cols),
+                        Write::replace);
+  });
 }
 
 template <>

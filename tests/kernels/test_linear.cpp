@@ -97,6 +97,47 @@ TEST(Linear, RoundsManyTokensToTheTypeOfBf16Weights) {
   EXPECT_EQ(y, expected);
 }
 
+/// Products of one unit, of blocks of a view, against sums in double; and the bits of rows taken alone.
+void check_unit(Bf16Unit unit, index_t m, index_t n, index_t k) {
+  SCOPED_TRACE(testing::Message() << (unit == Bf16Unit::amx ? "AMX " : "AVX-512 ") << m << " x " << n << " x " << k);
+  const RandomWeights w(n, k, DType::bf16, 1);
+  const std::vector<float> x = inputs_for(DType::bf16, m * k);  // exact in bf16
+  Queue<Device::cpu> queue(1);
+  const RoundedRows rounded(queue, view_of(x, m, k));
+  std::vector<float> y = random_floats(m * (n + 3), 4), once = y, rows = y;
+  multiply_transposed_bf16(unit, rounded.view(), w.view, {y.data(), m, n, n + 3}, Write::add);
+  for (index_t i = 0; i < m; ++i) {
+    for (index_t j = 0; j < n; ++j) {
+      double sum = once[i * (n + 3) + j], size = std::fabs(sum);
+      for (index_t p = 0; p < k; ++p) {
+        sum += double{x[i * k + p]} * w.values[j * k + p];
+        size += std::fabs(double{x[i * k + p]} * w.values[j * k + p]);
+      }
+      ASSERT_NEAR(y[i * (n + 3) + j], sum, static_cast<double>(k + 2) * tests::eps * size) << i << ", " << j;
+    }
+    for (index_t j = n; j < n + 3; ++j) ASSERT_EQ(y[i * (n + 3) + j], once[i * (n + 3) + j]);
+    const index_t cut = n / 3;  // of the columns
+    const MatrixView<float> row{rows.data() + i * (n + 3), 1, n, n + 3};
+    multiply_transposed_bf16(unit, rounded.view().rows_from(i, 1), w.view.rows_from(0, cut), row.block(0, 0, 1, cut),
+                             Write::add);
+    multiply_transposed_bf16(unit, rounded.view().rows_from(i, 1), w.view.rows_from(cut, n - cut),
+                             row.block(0, cut, 1, n - cut), Write::add);
+  }
+  EXPECT_EQ(rows, y);
+}
+
+TEST(Linear, EveryUnitOfBf16ProductsAddsUpWhatItShould) {
+  for (const Bf16Unit unit : {Bf16Unit::avx512, Bf16Unit::amx}) {
+    if (!has_bf16_unit(unit)) continue;
+    for (index_t m : {1, 15, 16, 17, 32, 33, 47}) {
+      for (index_t n : {3, 32, 70}) check_unit(unit, m, n, 65);
+    }
+    for (index_t k : {1, 2, 31, 32, 33, 640, 650, 1300}) check_unit(unit, 35, 34, k);
+    check_unit(unit, 33, 390, 40);
+  }
+  if (!has_bf16_product()) GTEST_SKIP() << "this CPU has no product of bf16 numbers";
+}
+
 TEST(Linear, ReadsAndWritesViewsWithALeadingDimension) {
   for (index_t tokens : {1, 20}) {
     const index_t in = 37;
