@@ -54,10 +54,11 @@ double flops_per_token(const comm::Communicator& world, double bytes, DType type
   return comm::all_reduce_sum(world, 2 * bytes / static_cast<double>(size_of(type)));
 }
 
-/// Bytes of this rank's layers that every token's product reads.
+/// Bytes of this rank's weights that the product of a prompt's token reads, on average over its `tokens`.
 template <Device D>
-double layer_bytes(const model::Llama<D>& llama) {
-  return static_cast<double>(llama.bytes_per_token() - llama.head_bytes());
+double prompt_bytes(const model::Llama<D>& llama, index_t tokens) {
+  const index_t once = llama.last_state_bytes() + llama.head_bytes();
+  return static_cast<double>(llama.bytes_per_token() - once) + static_cast<double>(once) / static_cast<double>(tokens);
 }
 
 /// A model with what it runs on.
@@ -179,7 +180,7 @@ nlohmann::json bench_prefill(Session& session, const BenchModel& model, const In
   TimedRuns timed = time_runs(
       world, bench.repeats, [&] { cache.clear(); }, read_prompt, read_prompt);
   nlohmann::json row = describe("prefill", session, model, bench);
-  row["flops"] = flops_per_token(world, layer_bytes(llama), bench.type);
+  row["flops"] = flops_per_token(world, prompt_bytes(llama, bench.tokens), bench.type);
   row["limit"] = measure_product_rate(world, queue, bench.type) / row["flops"].get<double>();
   return finish(session, bench, std::move(row), std::move(timed));
 }

