@@ -35,7 +35,8 @@ struct TileSvd {
 /// the CPU, one tile per thread: eigenvalues and vectors of the smaller Gram matrix in double, by own code up to min(h,
 /// w) = 256 and by LAPACK's steps above; LAPACK's sgesdd, all vectors whatever k, where a check fails. On GPUs, a block
 /// a tile: one-sided Jacobi up to 128 × 128; what is larger, does not converge or has null directions among its k goes
-/// to the host's threads.
+/// to cuBLAS and cuSOLVER, by its Gram matrix in double, as far as these give the same bits for any batch; and what
+/// fails a check there to the host's threads.
 template <Device D>
 void tile_svd(Queue<D>& queue, std::span<const MatrixView<const float, D>> tiles, std::span<TileSvd<D>> out);
 
@@ -49,12 +50,21 @@ struct ReducedTiles<Device::cpu> {
   std::vector<Buffer<double>> forms;  // (tiles) about r² / 2 numbers each, or r² for r > 256
 };
 
+/// Of a tile that NVIDIA's libraries factorize: where eigenvalues and vectors of its Gram matrix are kept.
+struct GramForm {
+  std::size_t tile = 0;
+  int exponent = 0;  ///< the tile is scaled by 2^-exponent
+  index_t lambda = 0, vectors = 0;
+};
+
 /// The vectors themselves: one-sided Jacobi has them when it has the spectrum. Null directions have none.
 template <>
 struct ReducedTiles<Device::cuda> {
   Buffer<float, Device::cuda> vectors;     // tile after tile, U (h, r) and Vᵀ (r, w)
   std::vector<index_t> starts;             // (tiles) where a tile's begin
   std::vector<index_t> found;              // (tiles) how many of them there are
+  std::vector<GramForm> forms;             // of tiles that were left to the libraries
+  Buffer<double, Device::cuda> kept;       // what they are made of, r² + r numbers a tile
   std::vector<std::size_t> left_to_host;   // numbers of tiles
   ReducedTiles<Device::cpu> made_on_host;  // (left_to_host)
 };
@@ -69,6 +79,12 @@ void tile_spectra(Queue<D>& queue, std::span<const MatrixView<const float, D>> t
 template <Device D>
 void tile_vectors(Queue<D>& queue, std::span<const MatrixView<const float, D>> tiles, const ReducedTiles<D>& reduced,
                   std::span<TileSvd<D>> out);
+
+/// The same by what a vendor's library has for it, every step of it: what tile_svd is measured against. On the CPU
+/// LAPACK's sgesdd, with all vectors or, where k = 0, none; on GPUs Gram matrices in double, and cuSOLVER's batched
+/// eigenvectors of them (XsyevBatched).
+template <Device D>
+void library_svd(Queue<D>& queue, std::span<const MatrixView<const float, D>> tiles, std::span<TileSvd<D>> out);
 
 /// What the CPU takes for a tile (h, w) of which at most k vectors are asked, beside the caller's memory.
 struct TileSvdBytes {

@@ -70,4 +70,12 @@ bool LibrarySvd::factorize(MatrixView<const float> tile, double scale, const Len
   return info == 0;
 }
 
+bool LibrarySvd::find_spectrum(MatrixView<const float> tile, double scale, const Lengths& lengths) {
+  const auto m = static_cast<lapack_int>(tile.cols);
+  const auto n = static_cast<lapack_int>(tile.rows);
+  copy_scaled(tile, scale, a_.data());
+  return LAPACKE_sgesdd_work(LAPACK_COL_MAJOR, 'N', m, n, a_.data(), m, sigma_.data(), vt_.data(), m, u_.data(),
+                             std::min(m, n), work_.data(), lengths.divide_and_conquer, integers_.data()) == 0;
+}
+
 }  // namespace hack::kernels

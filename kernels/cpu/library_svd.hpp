@@ -22,6 +22,8 @@ class LibrarySvd {
 
   /// Factorizes `scale` times the tile; whether it converged. What follows is of the last tile.
   bool factorize(MatrixView<const float> tile, double scale, const Lengths& lengths);
+  /// Without vectors.
+  bool find_spectrum(MatrixView<const float> tile, double scale, const Lengths& lengths);
   const float* sigma() const { return sigma_.data(); }  // (r)
   const float* u() const { return u_.data(); }          // (h, r)
   const float* vt() const { return vt_.data(); }        // (r, w)

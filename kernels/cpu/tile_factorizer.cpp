@@ -102,6 +102,23 @@ SvdStatus TileFactorizer::factorize(MatrixView<const float> tile, const Shape& s
   return status == SvdStatus::ok ? find_vectors(tile, shape, kept_.data(), out) : status;
 }
 
+SvdStatus TileFactorizer::factorize_by_library(MatrixView<const float> tile, const Shape& shape,
+                                               const TileSvd<Device::cpu>& out) {
+  const float largest = largest_magnitude(tile);
+  if (!std::isfinite(largest)) return SvdStatus::not_finite;
+  exponent_ = largest > 0 ? std::ilogb(largest) : 0;
+  is_reduced_ = false;
+  const double scale = std::ldexp(1.0, -exponent_);
+  const bool has_vectors = out.u.cols > 0;
+  if (!(has_vectors ? library_.factorize(tile, scale, shape.lengths)
+                    : library_.find_spectrum(tile, scale, shape.lengths))) {
+    return SvdStatus::not_converged;
+  }
+  copy_leading(library_.u(), std::min(tile.rows, tile.cols), out.u);
+  copy_leading(library_.vt(), tile.cols, out.vt);
+  return write_spectrum(out.sigma, nullptr, shape);
+}
+
 SvdStatus TileFactorizer::reduce(MatrixView<const float> tile, const Shape& shape, const TileSvd<Device::cpu>& out,
                                  double* kept) {
   const float largest = largest_magnitude(tile);

@@ -24,6 +24,8 @@ class TileFactorizer {
 
   /// Spectrum and vectors.
   SvdStatus factorize(MatrixView<const float> tile, const Shape& shape, const TileSvd<Device::cpu>& out);
+  /// The same by one call of LAPACK.
+  SvdStatus factorize_by_library(MatrixView<const float> tile, const Shape& shape, const TileSvd<Device::cpu>& out);
   /// The spectrum; the reduced form into `kept`, whose memory is there.
   SvdStatus reduce(MatrixView<const float> tile, const Shape& shape, const TileSvd<Device::cpu>& out, double* kept);
   /// The vectors.

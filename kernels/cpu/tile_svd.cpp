@@ -99,6 +99,14 @@ void tile_vectors<Device::cpu>(Queue<Device::cpu>& queue, Tiles tiles, const Red
 }
 
 template <>
+void library_svd<Device::cpu>(Queue<Device::cpu>& queue, Tiles tiles, std::span<Cpu> out) {
+  check_shapes(tiles, out);
+  for_each_tile(queue, tiles, out, [&](TileFactorizer& factorizer, const TileFactorizer::Shape& shape, std::size_t t) {
+    return factorizer.factorize_by_library(tiles[t], shape, out[t]);
+  });
+}
+
+template <>
 void tile_product<Device::cpu>(Queue<Device::cpu>& queue, std::span<const Cpu> tiles, std::span<const index_t> ranks,
                                std::span<const MatrixView<float>> out) {
   HACK_EXPECT(tiles.size() == ranks.size() && tiles.size() == out.size());

@@ -60,6 +60,39 @@ int as_int(index_t n) { return static_cast<int>(n); }
 int leading(index_t ld) { return as_int(std::max<index_t>(ld, 1)); }
 cublasOperation_t operation(bool turns) { return turns ? CUBLAS_OP_T : CUBLAS_OP_N; }
 
+constexpr cudaDataType number_type = CUDA_R_64F;
+
+/// Eigenvalues, and vectors where the mode says so, of matrices one behind the other.
+void solve_batch(Queue<Device::cuda>& queue, cusolverEigMode_t mode, index_t n, index_t count, double* matrices,
+                 double* lambda, int* info) {
+  const Handles& handles = handles_of(queue);
+  std::size_t bytes = 0, host_bytes = 0;
+  HACK_SOLVER(cusolverDnXsyevBatched_bufferSize(handles.solver, handles.parameters, mode, CUBLAS_FILL_MODE_UPPER, n,
+                                                number_type, matrices, n, number_type, lambda, number_type, &bytes,
+                                                &host_bytes, count));
+  auto* space = queue.resources().room<std::byte>(Purpose::library, static_cast<index_t>(bytes));
+  std::vector<std::byte> host_space(host_bytes);
+  HACK_SOLVER(cusolverDnXsyevBatched(handles.solver, handles.parameters, mode, CUBLAS_FILL_MODE_UPPER, n, number_type,
+                                     matrices, n, number_type, lambda, number_type, space, bytes, host_space.data(),
+                                     host_bytes, info, count));
+  queue.wait();  // it may read the host's memory until it is done
+}
+
+/// Eigenvalues and vectors of one matrix, by divide and conquer.
+void solve_large(Queue<Device::cuda>& queue, index_t n, double* matrix, double* lambda, int* info) {
+  const Handles& handles = handles_of(queue);
+  std::size_t bytes = 0, host_bytes = 0;
+  HACK_SOLVER(cusolverDnXsyevd_bufferSize(handles.solver, handles.parameters, CUSOLVER_EIG_MODE_VECTOR,
+                                          CUBLAS_FILL_MODE_UPPER, n, number_type, matrix, n, number_type, lambda,
+                                          number_type, &bytes, &host_bytes));
+  auto* space = queue.resources().room<std::byte>(Purpose::library, static_cast<index_t>(bytes));
+  std::vector<std::byte> host_space(host_bytes);
+  HACK_SOLVER(cusolverDnXsyevd(handles.solver, handles.parameters, CUSOLVER_EIG_MODE_VECTOR, CUBLAS_FILL_MODE_UPPER, n,
+                               number_type, matrix, n, number_type, lambda, number_type, space, bytes,
+                               host_space.data(), host_bytes, info));
+  queue.wait();  // as above
+}
+
 }  // namespace
 
 void library_multiply(Queue<Device::cuda>& queue, double alpha, double beta, std::span<const ProductGroup> groups,
@@ -116,19 +149,16 @@ void library_solve(Queue<Device::cuda>& queue, const SquareArrays& l, const Righ
 
 void library_eigenvalues(Queue<Device::cuda>& queue, index_t n, index_t count, double* matrices, double* lambda,
                          int* info) {
-  const Handles& handles = handles_of(queue);
-  const cusolverDnHandle_t solver = handles.solver;
-  const cusolverDnParams_t parameters = handles.parameters;
-  constexpr cudaDataType type = CUDA_R_64F;
-  std::size_t bytes = 0, host_bytes = 0;
-  HACK_SOLVER(cusolverDnXsyevBatched_bufferSize(solver, parameters, CUSOLVER_EIG_MODE_NOVECTOR, CUBLAS_FILL_MODE_UPPER,
-                                                n, type, matrices, n, type, lambda, type, &bytes, &host_bytes, count));
-  auto* space = queue.resources().room<std::byte>(Purpose::library, static_cast<index_t>(bytes));
-  std::vector<std::byte> host_space(host_bytes);
-  HACK_SOLVER(cusolverDnXsyevBatched(solver, parameters, CUSOLVER_EIG_MODE_NOVECTOR, CUBLAS_FILL_MODE_UPPER, n, type,
-                                     matrices, n, type, lambda, type, space, bytes, host_space.data(), host_bytes, info,
-                                     count));
-  queue.wait();  // it may read the host's memory until it is done
+  solve_batch(queue, CUSOLVER_EIG_MODE_NOVECTOR, n, count, matrices, lambda, info);
+}
+
+void library_eigenvectors(Queue<Device::cuda>& queue, index_t n, index_t count, double* matrices, double* lambda,
+                          int* info) {
+  if (n < large_side) {
+    solve_batch(queue, CUSOLVER_EIG_MODE_VECTOR, n, count, matrices, lambda, info);
+    return;
+  }
+  for (index_t t = 0; t < count; ++t) solve_large(queue, n, matrices + t * n * n, lambda + t * n, info + t);
 }
 
 }  // namespace hack::kernels::cuda

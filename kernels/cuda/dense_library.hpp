@@ -8,8 +8,8 @@
 
 namespace hack::kernels::cuda {
 
-// What batched_algebra.cpp asks of cuBLAS and cuSOLVER. Shapes are row-major, as everywhere; arrays of addresses are
-// there twice, on the host and in the device's memory.
+// What batched_algebra.cpp and gram_svd.cpp ask of cuBLAS and cuSOLVER. Shapes are row-major, as everywhere; arrays of
+// addresses are there twice, on the host and in the device's memory.
 
 /// c (m, n) = alpha op(a) (m, k) op(b) (k, n) + beta c.
 struct ProductShape {
@@ -56,5 +56,9 @@ void library_solve(Queue<Device::cuda>& queue, const SquareArrays& l, const Righ
 /// are read; info as above: 0 where they converged.
 void library_eigenvalues(Queue<Device::cuda>& queue, index_t n, index_t count, double* matrices, double* lambda,
                          int* info);
+
+/// The same, and the eigenvectors in the place of the matrices: of each, vector after vector in the order of lambda.
+void library_eigenvectors(Queue<Device::cuda>& queue, index_t n, index_t count, double* matrices, double* lambda,
+                          int* info);
 
 }  // namespace hack::kernels::cuda

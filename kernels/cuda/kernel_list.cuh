@@ -11,6 +11,7 @@
 #include "kernels/cuda/gated_linear.cuh"
 #include "kernels/cuda/gradient.cuh"
 #include "kernels/cuda/gram.cuh"
+#include "kernels/cuda/gram_svd.cuh"
 #include "kernels/cuda/kept_vectors.cuh"
 #include "kernels/cuda/linear.cuh"
 #include "kernels/cuda/peer_reduction.cuh"
@@ -34,5 +35,6 @@
   HACK_VOCABULARY_KERNELS(X)       \
   HACK_BATCHED_ALGEBRA_KERNELS(X)  \
   HACK_GRAM_KERNELS(X)             \
+  HACK_GRAM_SVD_KERNELS(X)         \
   HACK_TILE_SVD_KERNELS(X)         \
   HACK_KEPT_VECTORS_KERNELS(X)

@@ -24,6 +24,9 @@ enum class Purpose {
   turned_weights,
   tiles,
   tile_space,
+  tile_values,
+  tile_forms,
+  flags,
   first_addresses,
   second_addresses,
   third_addresses,
@@ -58,7 +61,9 @@ class Resources {
   /// The handles of dense_library.hpp, from its first call on.
   std::shared_ptr<void>& dense_library() { return dense_library_; }
 
-  /// How many tiles tile_svd has left to the host so far.
+  /// How many tiles tile_svd has left to NVIDIA's libraries so far, and how many to the host.
+  index_t tiles_left_to_library() const { return tiles_left_to_library_; }
+  void count_tiles_left_to_library(index_t tiles) { tiles_left_to_library_ += tiles; }
   index_t tiles_left_to_host() const { return tiles_left_to_host_; }
   void count_tiles_left_to_host(index_t tiles) { tiles_left_to_host_ += tiles; }
 
@@ -79,7 +84,7 @@ class Resources {
   void* blas_;
   std::shared_ptr<void> dense_library_;
   WaitObserver* observer_ = nullptr;
-  index_t tiles_left_to_host_ = 0;
+  index_t tiles_left_to_library_ = 0, tiles_left_to_host_ = 0;
   std::array<Buffer<std::byte, Device::cuda>, static_cast<std::size_t>(Purpose::count)> rooms_;
 };
 

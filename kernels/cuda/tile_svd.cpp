@@ -1,9 +1,12 @@
 #include "kernels/tile_svd.hpp"
 
 #include <algorithm>
+#include <numeric>
+#include <utility>
 #include <vector>
 
 #include "kernels/cuda/factor_shares.hpp"
+#include "kernels/cuda/gram_svd.hpp"
 #include "kernels/cuda/host_tiles.hpp"
 #include "kernels/cuda/kept_vectors.cuh"
 #include "kernels/cuda/resources.hpp"
@@ -78,19 +81,46 @@ MatrixView<float, D> kept_vt(float* vectors, const Tile& tile) {
   return {vectors + tile.rows * r, r, tile.cols};
 }
 
+/// Vectors of tiles whose spectra are known, on the host.
+void find_vectors_on_host(Queue<D>& queue, std::span<const Tile> tiles, std::span<TileSvd<D>> out,
+                          const Numbers& numbers) {
+  queue.resources().count_tiles_left_to_host(std::ssize(numbers));
+  HostTiles there(queue, tiles, out, numbers);
+  tile_svd<Device::cpu>(there.host, there.in, there.out);
+  there.give_vectors();
+}
+
+/// The same by the libraries, and on the host what these leave.
+void find_vectors_anew(Queue<D>& queue, std::span<const Tile> tiles, std::span<TileSvd<D>> out,
+                       const Numbers& numbers) {
+  queue.resources().count_tiles_left_to_library(std::ssize(numbers));
+  std::vector<TileSvd<D>> vectors(out.begin(), out.end());
+  for (TileSvd<D>& svd : vectors) svd.sigma = nullptr;
+  double* kept = queue.resources().room<double>(Purpose::tile_forms, cuda::gram_kept_size(tiles, numbers));
+  auto [forms, left] = cuda::find_gram_spectra(queue, tiles, vectors, numbers, kept);
+  const Numbers failed = cuda::find_gram_vectors(queue, tiles, vectors, forms, kept);
+  left.insert(left.end(), failed.begin(), failed.end());
+  find_vectors_on_host(queue, tiles, out, left);
+}
+
 }  // namespace
 
 template <>
 void tile_svd<D>(Queue<D>& queue, std::span<const Tile> tiles, std::span<TileSvd<D>> out) {
   check_shapes(tiles, out);
   const std::vector<index_t> found = factorize(queue, tiles, out);
-  Numbers left;
+  Numbers left, with_nulls;
   for (std::size_t t = 0; t < tiles.size(); ++t) {
-    const bool is_done = found[t] >= out[t].vt.rows || (found[t] >= 0 && out[t].status != SvdStatus::ok);
-    if (!is_done) left.push_back(t);
+    if (found[t] < 0) left.push_back(t);
+    if (found[t] >= 0 && found[t] < out[t].vt.rows && out[t].status == SvdStatus::ok) with_nulls.push_back(t);
   }
-  queue.resources().count_tiles_left_to_host(std::ssize(left));
-  HostTiles there(queue, tiles, out, left);
+  find_vectors_anew(queue, tiles, out, with_nulls);
+  queue.resources().count_tiles_left_to_library(std::ssize(left));
+  double* kept = queue.resources().room<double>(Purpose::tile_forms, cuda::gram_kept_size(tiles, left));
+  const auto [forms, failed] = cuda::find_gram_spectra(queue, tiles, out, left, kept);
+  find_vectors_on_host(queue, tiles, out, cuda::find_gram_vectors(queue, tiles, out, forms, kept));
+  queue.resources().count_tiles_left_to_host(std::ssize(failed));
+  HostTiles there(queue, tiles, out, failed);
   tile_svd<Device::cpu>(there.host, there.in, there.out);
   there.give_spectra();
   there.give_vectors();
@@ -113,10 +143,16 @@ void tile_spectra<D>(Queue<D>& queue, std::span<const Tile> tiles, std::span<Til
     whole.push_back({kept_u(at, tiles[t]), out[t].sigma, kept_vt(at, tiles[t]), SvdStatus::ok});
   }
   reduced.found = factorize(queue, tiles, whole);
+  Numbers left;
   for (std::size_t t = 0; t < tiles.size(); ++t) {
     out[t].status = whole[t].status;
-    if (reduced.found[t] < 0) reduced.left_to_host.push_back(t);
+    if (reduced.found[t] < 0) left.push_back(t);
   }
+  queue.resources().count_tiles_left_to_library(std::ssize(left));
+  reduced.kept = Buffer<double, D>(cuda::gram_kept_size(tiles, left));
+  auto [forms, failed] = cuda::find_gram_spectra(queue, tiles, out, left, reduced.kept.data());
+  reduced.forms = std::move(forms);
+  reduced.left_to_host = std::move(failed);
   queue.resources().count_tiles_left_to_host(std::ssize(reduced.left_to_host));
   HostTiles there(queue, tiles, out, reduced.left_to_host);
   tile_spectra<Device::cpu>(there.host, there.in, there.out, reduced.made_on_host);
@@ -142,13 +178,25 @@ void tile_vectors<D>(Queue<D>& queue, std::span<const Tile> tiles, const Reduced
                     array_of(out[t].u), array_of(out[t].vt)});
   }
   if (!list.empty()) cuda::launch(queue, cuda::CopyVectors{listed(queue, list), std::ssize(list)});
-  queue.resources().count_tiles_left_to_host(std::ssize(with_nulls));
-  HostTiles anew(queue, tiles, out, with_nulls);
-  tile_svd<Device::cpu>(anew.host, anew.in, anew.out);
-  anew.give_vectors();
+  find_vectors_anew(queue, tiles, out, with_nulls);
+  find_vectors_on_host(queue, tiles, out,
+                       cuda::find_gram_vectors(queue, tiles, out, reduced.forms, reduced.kept.data()));
   HostTiles there(queue, tiles, out, reduced.left_to_host);
   tile_vectors<Device::cpu>(there.host, there.in, reduced.made_on_host, there.out);
   there.give_vectors();
+}
+
+template <>
+void library_svd<D>(Queue<D>& queue, std::span<const Tile> tiles, std::span<TileSvd<D>> out) {
+  check_shapes(tiles, out);
+  Numbers all(tiles.size());
+  std::iota(all.begin(), all.end(), std::size_t{0});
+  double* kept = queue.resources().room<double>(Purpose::tile_forms, cuda::gram_kept_size(tiles, all));
+  const auto [forms, failed] = cuda::find_gram_spectra(queue, tiles, out, all, kept);
+  for (const std::size_t t : failed) out[t].status = SvdStatus::not_converged;
+  for (const std::size_t t : cuda::find_gram_vectors(queue, tiles, out, forms, kept)) {
+    out[t].status = SvdStatus::not_converged;
+  }
 }
 
 template <>

@@ -139,6 +139,11 @@ void tile_vectors<D>(Queue<D>&, std::span<const X>, const ReducedTiles<D>&, std:
 }
 
 template <>
+void library_svd<D>(Queue<D>&, std::span<const X>, std::span<TileSvd<D>>) {
+  refuse();
+}
+
+template <>
 void tile_product<D>(Queue<D>&, std::span<const TileSvd<D>>, std::span<const index_t>, std::span<const Y>) {
   refuse();
 }

@@ -1,17 +1,18 @@
-// One-sided Jacobi in a thread block, against LAPACK's spectra and the gates of the CPU's tile SVD.
+// One-sided Jacobi in a thread block, and NVIDIA's libraries for what it leaves, against LAPACK's spectra and the gates
+// of the CPU's tile SVD.
 
 #include <limits>
 
 #include <gtest/gtest.h>
 
-#include "tests/kernels/tile_case.hpp"
 #include "kernels/cuda/resources.hpp"
-#include "tests/gpu/device_data.hpp"
+#include "tests/gpu/device_tiles.hpp"
 
 namespace hack::kernels {
 namespace {
 
 using tests::DeviceMatrix;
+using tests::DeviceTiles;
 using tests::expect_gates;
 using tests::gaussian;
 using tests::reference_spectrum;
@@ -21,65 +22,36 @@ using Case = tests::TileCase;
 
 constexpr Device G = Device::cuda;
 
-/// Tiles in the device's memory, and room for what is found of them.
-class DeviceTiles {
- public:
-  explicit DeviceTiles(std::span<Case* const> cases) {
-    for (const Case* c : cases) {
-      Place& place = *places_.emplace_back(std::make_unique<Place>(*c));
-      in.push_back(place.a.in());
-      out.push_back({place.u.view(), place.sigma.view().data, place.vt.view()});
-    }
-  }
+void expect_left(Queue<G>& queue, index_t to_library) {
+  EXPECT_EQ(queue.resources().tiles_left_to_library(), to_library);
+  EXPECT_EQ(queue.resources().tiles_left_to_host(), 0);
+}
 
-  /// Puts the results in the cases; returns how it went.
-  std::vector<SvdStatus> take(std::span<Case* const> cases) const {
-    std::vector<SvdStatus> statuses;
-    for (std::size_t i = 0; i < cases.size(); ++i) {
-      statuses.push_back(out[i].status);
-      cases[i]->u = places_[i]->u.host();
-      cases[i]->sigma = places_[i]->sigma.host();
-      cases[i]->vt = places_[i]->vt.host();
-    }
-    return statuses;
-  }
-
-  std::vector<MatrixView<const float, G>> in;
-  std::vector<TileSvd<G>> out;
-
- private:
-  struct Place {
-    DeviceMatrix<> a, u, sigma, vt;
-    explicit Place(const Case& c) : a(c.a, c.h, c.w), u(c.h, c.k), sigma(1, c.r), vt(c.k, c.w) {}
-  };
-  std::vector<std::unique_ptr<Place>> places_;
-};
-
-/// Factorizes tiles in one batch, of which the host has to take over so many; returns their statuses and puts the
+/// Factorizes tiles in one batch, of which the libraries have to take over so many; returns their statuses and puts the
 /// results in the cases.
-std::vector<SvdStatus> factorize_on_device(std::span<Case* const> cases, index_t left_to_host = 0) {
+std::vector<SvdStatus> factorize_on_device(std::span<Case* const> cases, index_t left_to_library = 0) {
   DeviceTiles tiles(cases);
   Queue<G> queue(1);
   tile_svd<G>(queue, tiles.in, tiles.out);
-  EXPECT_EQ(queue.resources().tiles_left_to_host(), left_to_host);
+  expect_left(queue, left_to_library);
   return tiles.take(cases);
 }
 
 /// The same by spectra of all tiles, then the vectors of each.
-std::vector<SvdStatus> factorize_in_two_steps(std::span<Case* const> cases, index_t left_to_host) {
+std::vector<SvdStatus> factorize_in_two_steps(std::span<Case* const> cases, index_t left_to_library) {
   DeviceTiles tiles(cases);
   Queue<G> queue(2);
   ReducedTiles<G> reduced;
   tile_spectra<G>(queue, tiles.in, tiles.out, reduced);
   tile_vectors<G>(queue, tiles.in, reduced, tiles.out);
-  EXPECT_EQ(queue.resources().tiles_left_to_host(), left_to_host);
+  expect_left(queue, left_to_library);
   return tiles.take(cases);
 }
 
-void expect_decomposition(Case c, index_t left_to_host = 0) {
+void expect_decomposition(Case c, index_t left_to_library = 0) {
   SCOPED_TRACE(testing::Message() << c.h << " x " << c.w << ", " << c.k << " vectors");
   Case* one = &c;
-  ASSERT_EQ(factorize_on_device(std::span(&one, 1), left_to_host).front(), SvdStatus::ok);
+  ASSERT_EQ(factorize_on_device(std::span(&one, 1), left_to_library).front(), SvdStatus::ok);
   expect_gates(c, reference_spectrum(c));
 }
 
@@ -107,7 +79,7 @@ TEST(GpuTileSvd, FactorizesGradedAndEqualSpectra) {
   expect_decomposition(Case(n, n, [](index_t i, index_t j) { return i == j ? 1.0f : 0.0f; }));
 }
 
-TEST(GpuTileSvd, LeavesNullDirectionsAndLargeTilesToTheHost) {
+TEST(GpuTileSvd, LeavesNullDirectionsAndLargeTilesToTheLibraries) {
   Case zero(24, 30, [](index_t, index_t) { return 0.0f; });
   expect_decomposition(zero, 1);
   zero.keep(0);
@@ -157,10 +129,10 @@ std::vector<Case> mixed_cases() {
   add(1, 1, 1, gaussian(14));
   const auto rank_five = [](index_t i, index_t j) { return i < 5 && j < 5 ? float(1 + i + (i == j)) : 0.0f; };
   add(24, 31, 5, rank_five);
-  add(24, 31, 9, rank_five);  // to the host, for its vectors
+  add(24, 31, 9, rank_five);  // to the libraries, for its vectors
   add(9, 12, 0, [](index_t, index_t) { return 0.0f; });
   add(9, 12, 4, [](index_t, index_t) { return 0.0f; });  // likewise
-  add(140, 6, 3, gaussian(15));                          // to the host, whole
+  add(140, 6, 3, gaussian(15));                          // to the libraries, whole
   return cases;
 }
 
@@ -178,6 +150,7 @@ TEST(GpuTileSvd, FindsInTwoStepsWhatItFindsInOne) {
     for (std::size_t t = 0; t < in_two.size(); ++t) {
       SCOPED_TRACE(t);
       EXPECT_EQ(statuses[t], SvdStatus::ok);
+      EXPECT_EQ(in_two[t].sigma, in_one[t].sigma);
       EXPECT_EQ(in_two[t].u, in_one[t].u);
       EXPECT_EQ(in_two[t].vt, in_one[t].vt);
       expect_gates(in_two[t], reference_spectrum(in_two[t]));
@@ -192,6 +165,106 @@ TEST(GpuTileSvd, SkipsInTheSecondStepWhatFailedInTheFirst) {
   const std::vector<SvdStatus> statuses = factorize_in_two_steps(cases, 1);
   EXPECT_EQ(statuses, (std::vector{SvdStatus::not_finite, SvdStatus::ok, SvdStatus::not_finite}));
   expect_gates(good, reference_spectrum(good));
+}
+
+/// By the libraries alone.
+void expect_library_decomposition(Case c, std::vector<index_t> vectors) {
+  SCOPED_TRACE(testing::Message() << c.h << " x " << c.w);
+  const std::vector<double> expected = reference_spectrum(c);
+  std::optional<Case> before;
+  for (const index_t k : vectors) {
+    SCOPED_TRACE(testing::Message() << k << " vectors");
+    c.keep(k);
+    Case* one = &c;
+    DeviceTiles tiles(std::span(&one, 1));
+    Queue<G> queue(1);
+    library_svd<G>(queue, tiles.in, tiles.out);
+    ASSERT_EQ(tiles.take(std::span(&one, 1)).front(), SvdStatus::ok);
+    expect_gates(c, expected);
+    EXPECT_TRUE(!before || before->sigma == c.sigma);
+    EXPECT_TRUE(!before || tests::begin_alike(*before, c));
+    before = c;
+  }
+}
+
+TEST(GpuLibrarySvd, FactorizesTilesOfAllShapes) {
+  unsigned seed = 21;
+  for (auto [h, w] : {std::pair<index_t, index_t>{1, 1}, {7, 3}, {33, 70}, {70, 33}}) {
+    expect_library_decomposition(Case(h, w, gaussian(seed++)), {0, std::min(h, w) / 3, std::min(h, w)});
+  }
+  expect_library_decomposition(Case(150, 190, gaussian(seed++)), {5, 130, 150});  // in two panels
+  expect_library_decomposition(Case(190, 140, gaussian(seed++)), {128, 129, 140});
+}
+
+TEST(GpuLibrarySvd, FactorizesGradedEqualAndNullSpectra) {
+  tests::in_several_orders([] {
+    const index_t n = 40;
+    const std::vector<index_t> vectors = {3, 17, n};
+    expect_library_decomposition(Case(n, n,
+                                      with_spectrum(
+                                          n, [](index_t k) { return std::pow(1e-9, k / 39.0); }, n)),
+                                 vectors);
+    expect_library_decomposition(Case(n, n,
+                                      with_spectrum(
+                                          n, [](index_t) { return 1.0; }, n)),
+                                 vectors);
+    expect_library_decomposition(Case(n, n,
+                                      with_spectrum(
+                                          n, [](index_t) { return 1.0; }, 7)),
+                                 vectors);
+    expect_library_decomposition(Case(50, n, [](index_t i, index_t j) { return i < 5 && j < 9 ? 1.0f + i * j : 0.0f; }),
+                                 vectors);
+    expect_library_decomposition(Case(n, 50, [](index_t, index_t) { return 0.0f; }), vectors);
+  });
+}
+
+TEST(GpuLibrarySvd, GivesTheSameBitsInAnyOrderOfThreads) {
+  const index_t n = 40;
+  const auto small = with_spectrum(
+      n, [](index_t k) { return std::pow(1e-9, k / 39.0); }, 30);
+  const auto null = [](index_t i, index_t j) { return i < 5 && j < 9 ? 1.0f + i * j : 0.0f; };
+  for (const tests::Value& value : {tests::Value(small), tests::Value(null)}) {
+    std::optional<Case> before;
+    for (const unsigned seed : {1u, 5u, 9u}) {
+      set_thread_order(seed);
+      Case c(n, n, value);
+      Case* one = &c;
+      DeviceTiles tiles(std::span(&one, 1));
+      Queue<G> queue(1);
+      library_svd<G>(queue, tiles.in, tiles.out);
+      tiles.take(std::span(&one, 1));
+      EXPECT_TRUE(!before || (before->sigma == c.sigma && tests::begin_alike(*before, c)));
+      before = c;
+    }
+  }
+}
+
+TEST(GpuLibrarySvd, KeepsItsRangeAtExtremeScales) {
+  for (const float scale : {1e-37f, 1e30f}) {
+    expect_library_decomposition(Case(17, 13, gaussian(5, scale)), {13});
+  }
+  Case huge(20, 20, [](index_t, index_t) { return 3e38f; });
+  Case* one = &huge;
+  DeviceTiles tiles(std::span(&one, 1));
+  Queue<G> queue(1);
+  library_svd<G>(queue, tiles.in, tiles.out);
+  EXPECT_EQ(tiles.out.front().status, SvdStatus::not_finite);  // its singular value is 6e39
+}
+
+TEST(GpuLibrarySvd, FactorizesShapesOfABatchTogether) {
+  std::vector<Case> cases = mixed_cases();
+  Case nan(9, 12, gaussian(2));
+  nan.a.back() = std::numeric_limits<float>::quiet_NaN();
+  cases.push_back(nan);
+  DeviceTiles tiles(pointers_to(cases));
+  Queue<G> queue(1);
+  library_svd<G>(queue, tiles.in, tiles.out);
+  const std::vector<SvdStatus> statuses = tiles.take(pointers_to(cases));
+  for (std::size_t t = 0; t < cases.size(); ++t) {
+    SCOPED_TRACE(t);
+    ASSERT_EQ(statuses[t], t + 1 < cases.size() ? SvdStatus::ok : SvdStatus::not_finite);
+    if (t + 1 < cases.size()) expect_gates(cases[t], reference_spectrum(cases[t]));
+  }
 }
 
 TEST(GpuTileProduct, RebuildsAsTheCpuDoes) {

@@ -223,6 +223,29 @@ TEST(TileSvd, ReadsAndWritesWithinTheirLeadingDimensions) {
   EXPECT_EQ(vt[4], -7.0f);
 }
 
+TEST(LibrarySvd, FactorizesByLapackAlone) {
+  Queue<Device::cpu> queue(2);
+  Case square(30, 30, gaussian(41)), wide(7, 20, gaussian(42, 1e-37f)), tall(40, 9, gaussian(43));
+  Case zero(6, 5, [](index_t, index_t) { return 0.0f; }), nan(4, 4, gaussian(44));
+  wide.keep(3);
+  tall.keep(0);
+  nan.a[5] = std::numeric_limits<float>::quiet_NaN();
+  Case* cases[] = {&square, &wide, &tall, &zero, &nan};
+  std::vector<MatrixView<const float>> in;
+  std::vector<TileSvd<Device::cpu>> out;
+  for (Case* c : cases) {
+    in.push_back(c->in());
+    out.push_back(c->out());
+  }
+  library_svd<Device::cpu>(queue, in, out);
+  EXPECT_EQ(out.back().status, SvdStatus::not_finite);
+  for (std::size_t t = 0; t + 1 < out.size(); ++t) {
+    SCOPED_TRACE(t);
+    ASSERT_EQ(out[t].status, SvdStatus::ok);
+    tests::expect_gates(*cases[t], reference_spectrum(*cases[t]));
+  }
+}
+
 TEST(TileProduct, IsTheBestApproximationOfItsRank) {
   Case c(48, 80, gaussian(21));
   ASSERT_EQ(factorize(c), SvdStatus::ok);

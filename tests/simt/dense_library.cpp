@@ -1,6 +1,8 @@
 // What the emulated GPU has in the place of cuBLAS and cuSOLVER (kernels/cuda/dense_library.cpp): BLAS and LAPACK of
 // the host. Addresses are taken from the device's arrays.
 
+#include "tests/simt/dense_library.hpp"
+
 #include "kernels/cuda/dense_library.hpp"
 
 #include <algorithm>
@@ -45,6 +47,16 @@ void library_solve(Queue<Device::cuda>&, const SquareArrays& l, const RightSides
 void library_eigenvalues(Queue<Device::cuda>&, index_t n, index_t count, double* matrices, double* lambda, int* info) {
   for (index_t t = 0; t < count; ++t) {
     info[t] = LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'N', 'U', as_int(n), matrices + t * n * n, leading(n), lambda + t * n);
+  }
+}
+
+void library_eigenvectors(Queue<Device::cuda>&, index_t n, index_t count, double* matrices, double* lambda, int* info) {
+  using simt::LibraryFault;
+  for (index_t t = 0; t < count; ++t) {
+    double* vectors = matrices + t * n * n;
+    info[t] = LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'V', 'U', as_int(n), vectors, leading(n), lambda + t * n);
+    if (simt::library_fault == LibraryFault::not_converged) info[t] = 1;
+    if (simt::library_fault == LibraryFault::wrong_vectors) vectors[n * n - 1] += 0.5;
   }
 }
 
