@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "comm/collectives.hpp"
+#include "kernels/cuda/resources.hpp"
 #include "kernels/error.hpp"
 #include "svd/compress.hpp"
 #include "svd/factor_archive.hpp"
@@ -26,6 +27,8 @@ float element(index_t i, index_t j) {
   return std::sin(0.1f * static_cast<float>(i)) * std::cos(0.07f * static_cast<float>(j)) + 0.2f * noise;
 }
 
+float none(index_t, index_t) { return 0.0f; }
+
 MatrixSource source(const std::string& name, index_t rows, index_t cols, float (*value)(index_t, index_t)) {
   return {name, rows, cols, [=](index_t row, index_t col, MatrixView<float> out) {
             for (index_t i = 0; i < out.rows; ++i) {
@@ -40,14 +43,18 @@ std::vector<MatrixSource> example() {
           source("poor", 40, 33,
                  [](index_t i, index_t j) { return i < 20 ? element(i, 0) * element(7, j) : element(i, j); }),
           source("gaps", 45, 50, [](index_t i, index_t j) { return j % 4 == 0 || i < 24 ? 0.0f : element(i, j); }),
-          source("zero", 30, 26, [](index_t, index_t) { return 0.0f; }), source("small", 3, 2, element)};
+          source("zero", 30, 26, none), source("small", 3, 2, element)};
 }
 
 template <Device D>
 CompressReport run(const Communicator& comm, const std::vector<MatrixSource>& sources, const CompressOptions& options,
                    const std::filesystem::path& path) {
   Queue<D> queue(2);
-  return compress(comm, queue, sources, options, {"0", "f", "{}", "plain", "{}"}, path);
+  CompressReport report = compress(comm, queue, sources, options, {"0", "f", "{}", "plain", "{}"}, path);
+  if constexpr (D == Device::cuda) {
+    EXPECT_EQ(queue.resources().tiles_left_to_host(), 0);
+  }
+  return report;
 }
 
 class GpuCompress : public ::testing::Test {
@@ -63,7 +70,7 @@ class GpuCompress : public ::testing::Test {
   }
   ~GpuCompress() override { world_.barrier(); }
 
-  void expect_same_archive(const CompressOptions& options);
+  void expect_same_archive(const CompressOptions& options, const std::vector<MatrixSource>& sources = example());
   void expect_same_matrix(const MatrixSource& original, const FactorArchive& actual, const FactorArchive& expected);
 
   Communicator world_ = Communicator::world();
@@ -113,22 +120,26 @@ void GpuCompress::expect_same_matrix(const MatrixSource& original, const FactorA
   }
 }
 
-void GpuCompress::expect_same_archive(const CompressOptions& options) {
+void GpuCompress::expect_same_archive(const CompressOptions& options, const std::vector<MatrixSource>& sources) {
   SCOPED_TRACE(::testing::Message() << to_string(options.rule.kind) << " as " << to_string(options.storage));
-  const CompressReport expected = run<Device::cpu>(world_, example(), options, path_ / "cpu.h5");
-  const CompressReport actual = run<Device::cuda>(world_, example(), options, path_ / "gpu.h5");
+  const CompressReport expected = run<Device::cpu>(world_, sources, options, path_ / "cpu.h5");
+  const CompressReport actual = run<Device::cuda>(world_, sources, options, path_ / "gpu.h5");
   EXPECT_NEAR(actual.total.relative_error(), expected.total.relative_error(), 1e-6);
   const FactorArchive here(path_ / "gpu.h5"), there(path_ / "cpu.h5");
-  for (const MatrixSource& original : example()) expect_same_matrix(original, here, there);
+  for (const MatrixSource& original : sources) expect_same_matrix(original, here, there);
   world_.barrier();
 }
 
 TEST_F(GpuCompress, WritesTheCpusArchive) {
   for (const Storage storage : {Storage::pivoted, Storage::factors}) {
     for (const RankRule& rule : {RankRule{RankRule::Kind::topk, 0.3}, RankRule{RankRule::Kind::topk, 0.9},
-                                 RankRule{RankRule::Kind::tolerance, 0.2}, RankRule{RankRule::Kind::keep, 0.6}}) {
+                                 RankRule{RankRule::Kind::tolerance, 0.2}}) {
       expect_same_archive({TileMode::tile, 24, rule, DType::f32, storage});
     }
+    // A budget may tell a null from the rounding that another device finds in its place.
+    std::vector<MatrixSource> without_nulls = example();
+    std::erase_if(without_nulls, [](const MatrixSource& m) { return m.name == "poor" || m.name == "gaps"; });
+    expect_same_archive({TileMode::tile, 24, {RankRule::Kind::keep, 0.6}, DType::f32, storage}, without_nulls);
   }
 }
 
@@ -142,13 +153,16 @@ TEST_F(GpuCompress, KeepsVectorsForRanksChosenLater) {
   EXPECT_EQ(values, expected);
 }
 
-TEST_F(GpuCompress, LeavesWholeMatricesToTheHost) {
-  const CompressOptions options{TileMode::full, 0, {RankRule::Kind::topk, 0.3}, DType::f32};
-  const std::vector<MatrixSource> sources = {source("tall", 140, 9, element), source("wide", 12, 131, element)};
-  run<Device::cpu>(world_, sources, options, path_ / "cpu.h5");
-  run<Device::cuda>(world_, sources, options, path_ / "gpu.h5");
-  const FactorArchive here(path_ / "gpu.h5"), there(path_ / "cpu.h5");
-  for (const MatrixSource& original : sources) expect_same_matrix(original, here, there);
+TEST_F(GpuCompress, FactorizesWholeMatrices) {
+  const std::vector<MatrixSource> sources = {source("tall", 140, 9, element), source("wide", 12, 131, element),
+                                             source("large", 141, 150, element), source("zero", 30, 150, none),
+                                             source("small", 20, 30, element)};
+  for (const Storage storage : {Storage::pivoted, Storage::factors}) {
+    for (const RankRule& rule : {RankRule{RankRule::Kind::topk, 0.3}, RankRule{RankRule::Kind::keep, 0.6}}) {
+      expect_same_archive({TileMode::full, 0, rule, DType::f32, storage}, sources);
+    }
+  }
+  expect_same_archive({TileMode::full, 0, {RankRule::Kind::max_rank, 135}, DType::f32, Storage::factors}, sources);
 }
 
 TEST_F(GpuCompress, GivesTheSameBytesForAnyNumberOfRanks) {
