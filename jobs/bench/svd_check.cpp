@@ -59,35 +59,36 @@ void SvdErrors::take_larger(const SvdErrors& other) {
   energy = std::max(energy, other.energy);
 }
 
-SvdErrors measure_errors(MatrixView<const float> tile, const kernels::TileSvd<Device::cpu>& svd) {
+SvdErrors measure_errors(MatrixView<const float> tile, MatrixView<const float> u, const float* sigma,
+                         MatrixView<const float> vt) {
   const Wide a(tile);
-  const index_t k = svd.u.cols;
+  const index_t k = u.cols;
   const std::vector<double> exact = exact_spectrum(a);
   SvdErrors errors;
-  double norm = 0, kept = 0, tail = 0, left = 0;  // squared
+  double norm = 0, kept = 0, tail = 0, error = 0;  // squared
   for (std::size_t i = 0; i < exact.size(); ++i) {
-    errors.spectrum = std::max(errors.spectrum, std::fabs(svd.sigma[i] - exact[i]) / exact[0]);
+    errors.spectrum = std::max(errors.spectrum, std::fabs(sigma[i] - exact[i]) / exact[0]);
     if (static_cast<index_t>(i) < k) {
-      kept += double{svd.sigma[i]} * svd.sigma[i];
+      kept += double{sigma[i]} * sigma[i];
     } else {
       tail += exact[i] * exact[i];
     }
   }
   Wide rest = a;
   if (k > 0) {
-    Wide u(svd.u), vt(svd.vt);
-    errors.orthogonality = std::max(loss_of_orthogonality(u, false), loss_of_orthogonality(vt, true));
+    Wide left(u), right(vt);
+    errors.orthogonality = std::max(loss_of_orthogonality(left, false), loss_of_orthogonality(right, true));
     for (index_t i = 0; i < u.rows; ++i) {
-      for (index_t l = 0; l < k; ++l) u.numbers[i * k + l] *= svd.sigma[l];
+      for (index_t l = 0; l < k; ++l) left.numbers[i * k + l] *= sigma[l];
     }
     cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, static_cast<blasint>(a.rows), static_cast<blasint>(a.cols),
-                static_cast<blasint>(k), -1, u.numbers.data(), static_cast<blasint>(k), vt.numbers.data(),
+                static_cast<blasint>(k), -1, left.numbers.data(), static_cast<blasint>(k), right.numbers.data(),
                 static_cast<blasint>(a.cols), 1, rest.numbers.data(), static_cast<blasint>(a.cols));
   }
   for (double x : a.numbers) norm += x * x;
-  for (double x : rest.numbers) left += x * x;
-  errors.excess = (std::sqrt(left) - std::sqrt(tail)) / std::sqrt(norm);
-  errors.energy = std::fabs(norm - kept - left) / norm;
+  for (double x : rest.numbers) error += x * x;
+  errors.excess = (std::sqrt(error) - std::sqrt(tail)) / std::sqrt(norm);
+  errors.energy = std::fabs(norm - kept - error) / norm;
   return errors;
 }
 

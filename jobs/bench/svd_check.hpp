@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kernels/tile_svd.hpp"
+#include "kernels/matrix_view.hpp"
 
 namespace hack::jobs {
 
@@ -15,7 +15,8 @@ struct SvdErrors {
   bool within_gates() const { return spectrum <= 3e-6 && orthogonality <= 1e-5 && excess <= 5e-6 && energy <= 1e-5; }
 };
 
-/// Measures the errors of one tile, in double.
-SvdErrors measure_errors(MatrixView<const float> tile, const kernels::TileSvd<Device::cpu>& svd);
+/// Measures the errors of one tile (h, w), in double; u (h, k), all of sigma, vt (k, w).
+SvdErrors measure_errors(MatrixView<const float> tile, MatrixView<const float> u, const float* sigma,
+                         MatrixView<const float> vt);
 
 }  // namespace hack::jobs

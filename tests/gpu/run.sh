@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The GPU's tests, from a build of the cuda preset or inside a bundle (jobs/bundle.sh): every operation against the
-# CPU's, the model on one rank and on two, both again under compute-sanitizer where it is installed, and with a real model the
-# program's own figures on both devices. Leaves one JSON object; the last line is 'N passed, N failed, N skipped'. Where
+# CPU's, the model on one rank and on two, both again under compute-sanitizer where it is installed, SVDs timed beside the
+# library's, and with a real model the program's own figures on both devices. Leaves one JSON object; the last line is 'N passed, N failed, N skipped'. Where
 # there is no GPU everything is skipped, with the reason, and the exit status is 0.
 #
 #   bash tests/gpu/run.sh [--model MODEL] [--text FILE] [--output FILE.json]
@@ -100,6 +100,8 @@ if command -v compute-sanitizer >/dev/null 2>&1; then
 else
   record "compute-sanitizer" skipped "it is not installed here"
 fi
+
+part "bench svd" 200 "$hack" bench svd --device cuda --vectors 0,64,128 --report "$logs/gpu-svd.json"
 
 # value NAME FILE: a number of a report.
 value() { sed -n "s/^ *\"$1\": \([-0-9.e+]*\),\{0,1\}$/\1/p" "$2" | head -n 1; }

@@ -70,6 +70,19 @@ TEST_F(Bench, RunsShapesWithRandomFactorsOnAnyNumberOfRanks) {
   EXPECT_GT(windows["rows"][0]["peak_memory_bytes"], 0);
 }
 
+TEST_F(Bench, FactorizesBesideTheLibrary) {
+  for (const int ranks : {1, 3}) {
+    const json rows = results("svd --device cpu --tile 20 --vectors 0,7 --tiles 10 --threads 1", ranks)["rows"];
+    ASSERT_EQ(rows.size(), 2u);
+    EXPECT_EQ(rows[1]["vectors"], 7);
+    EXPECT_EQ(rows[1]["ranks"], ranks);
+    EXPECT_EQ(rows[1]["device"], "cpu");
+    EXPECT_GT(rows[1]["sgesdd_tiles_per_second"], 0);
+    EXPECT_GT(rows[1]["ratio"], 0);
+    EXPECT_GT(rows[1]["limit"], 0);
+  }
+}
+
 TEST_F(Bench, AsksForAModel) {
   EXPECT_NE(run("decode").status, 0);
   EXPECT_NE(run("decode --shape llama-3.1-8c").status, 0);
