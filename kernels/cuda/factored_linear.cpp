@@ -15,6 +15,21 @@ constexpr Device D = Device::cuda;
 using cuda::Array;
 using cuda::Purpose;
 
+/// V phase of up to T tokens, by splits where shares are few.
+template <class W, int T>
+void project(Queue<D>& queue, const cuda::FactoredShares& shares, const W* v, const float* scale, Array<const float> x,
+             Array<float> z) {
+  const index_t splits = cuda::splits_of(shares.projection_count, shares.projection_splits, shares.multiprocessors);
+  if (splits == 1) {
+    cuda::launch(queue, cuda::Project<W, T>{shares, v, scale, x, 1, z});
+    return;
+  }
+  const index_t rows = splits * z.rows;
+  const Array<float> sums{queue.resources().room<float>(Purpose::split_sums, rows * z.cols), rows, z.cols, z.cols};
+  cuda::launch(queue, cuda::Project<W, T>{shares, v, scale, x, splits, sums});
+  cuda::launch(queue, cuda::AddSplits{{sums.data, sums.rows, sums.cols, sums.ld}, splits, z});
+}
+
 /// U phase of up to T tokens, by splits where the plan has some.
 template <class W, int T>
 void expand(Queue<D>& queue, const cuda::FactoredShares& shares, const W* u, Array<const float> z, Array<float> y) {
@@ -38,10 +53,10 @@ void apply(Queue<D>& queue, Array<const float> x, const FactoredView<D>& w, Arra
   const Array<float> z{queue.resources().room<float>(Purpose::rank_space, x.rows * length), x.rows, length, length};
   const Array<const float> projected{z.data, z.rows, z.cols, z.ld};
   if (x.rows == 1) {
-    cuda::launch(queue, cuda::Project<W, 1>{shares, v, w.scale, x, z});
+    project<W, 1>(queue, shares, v, w.scale, x, z);
     expand<W, 1>(queue, shares, u, projected, y);
   } else if (x.rows <= cuda::few_tokens) {
-    cuda::launch(queue, cuda::Project<W, 8>{shares, v, w.scale, x, z});
+    project<W, 8>(queue, shares, v, w.scale, x, z);
     expand<W, 8>(queue, shares, u, projected, y);
   } else {
     cuda::launch(queue, cuda::ProjectMany<W>{shares, v, w.scale, x, z});

@@ -6,8 +6,8 @@
 
 namespace hack::kernels::cuda {
 
-/// z of one share of the V phase, for up to T tokens: eight lanes a row of V (or of pivots); all rows share the tile's
-/// columns of x. Of a dense tile the block copies x.
+/// z of one share of the V phase, for up to T tokens, or what one split of its columns adds to it: eight lanes a row of
+/// V (or of pivots); all rows share the tile's columns of x. Of a dense tile the block copies x, in the first split.
 template <class W, int T>
 struct ProjectRows {
   static constexpr int threads = 256;
@@ -20,20 +20,24 @@ struct ProjectRows {
 
   template <class Exec>
   HACK_BODY static void run(Exec& exec, const Projection& part, const W* v, const float* scale,
-                            const Array<const float>& x, const Array<float>& z) {
+                            const Array<const float>& x, index_t split, index_t splits, const Array<float>& all) {
     const int tokens = static_cast<int>(x.rows);
+    const Array<float> z{all.row(split * tokens), tokens, all.cols, all.ld};
     if (part.rows == 0) {
       for (int t = 0; t < tokens; ++t) {
-        for (int l = exec.thread(); l < part.width; l += threads) z.row(t)[part.z + l] = x.row(t)[part.col + l];
+        for (int l = exec.thread(); l < part.width; l += threads) {
+          z.row(t)[part.z + l] = split == 0 ? x.row(t)[part.col + l] : 0.0f;
+        }
       }
       return;
     }
+    const int begin = column(part.width, split, splits), end = column(part.width, split + 1, splits);
     const auto vectors = exec.template shared<float>(0);
     const int group = exec.thread() / lanes, lane = exec.thread() % lanes;
     float sums[rows_of_group][T] = {};
-    for (int first = 0; first < part.width; first += panel) {
-      const int count = part.width - first < panel ? part.width - first : panel;
-      if (first > 0) exec.sync();  // the last panel has been read
+    for (int first = begin; first < end; first += panel) {
+      const int count = end - first < panel ? end - first : panel;
+      if (first > begin) exec.sync();  // the last panel has been read
       load_vectors(exec, x, part.col + first, count, stride, vectors);
       exec.sync();
       HACK_UNROLL
@@ -55,6 +59,14 @@ struct ProjectRows {
           z.row(t)[part.z + row] = part.scale < 0 ? sum : sum * scale[part.scale + row];
       }
     }
+  }
+
+ private:
+  /// Where a split of `width` columns begins.
+  HACK_BODY static int column(int width, index_t split, index_t splits) {
+    constexpr int least = FactoredShares::projected_columns;
+    const index_t first = (width + least - 1) / least * split / splits * least;
+    return first < width ? static_cast<int>(first) : width;
   }
 };
 
@@ -99,6 +111,18 @@ struct ExpandRows {
     }
   }
 
+  /// The same, and to y: with splits, its sums one below the other.
+  template <class Exec>
+  HACK_BODY static void run_to(Exec& exec, const FactoredShares& w, const W* u, const Expansion& part,
+                               const Array<const float>& z, const Array<float>& y) {
+    const int tokens = static_cast<int>(z.rows);
+    run(exec, w, u, part, z, z_words);
+    exec.sync();
+    if (exec.thread() >= part.rows * tokens) return;
+    const int r = exec.thread() / tokens, t = exec.thread() % tokens;
+    y.row(static_cast<index_t>(part.split) * tokens + t)[part.y + r] = result(exec, z_words, r, t);
+  }
+
   /// y of row r and token t, of what run() has left.
   template <class Exec>
   HACK_BODY static float result(Exec& exec, int sums_at, int r, int t) {
@@ -133,7 +157,7 @@ struct ExpandRows {
   }
 };
 
-/// V phase for up to T tokens: a block a share.
+/// V phase for up to T tokens: a block a share and split.
 template <class W, int T>
 struct Project {
   static constexpr const char* name = "Project";
@@ -143,13 +167,15 @@ struct Project {
   const W* v = nullptr;
   const float* scale = nullptr;
   Array<const float> x;
-  Array<float> z;
+  index_t splits = 1;
+  Array<float> z;  // (splits · tokens, rank space)
 
-  Geometry geometry() const { return {w.projection_count, max_threads, Rows::shared_words}; }
+  Geometry geometry() const { return {splits * w.projection_count, max_threads, Rows::shared_words}; }
 
   template <class Exec>
   HACK_BODY void operator()(Exec& exec) const {
-    Rows::run(exec, w.projections[exec.block()], v, scale, x, z);
+    const index_t split = exec.block() / w.projection_count;
+    Rows::run(exec, w.projections[exec.block() % w.projection_count], v, scale, x, split, splits, z);
   }
 };
 
@@ -170,17 +196,11 @@ struct Expand {
 
   template <class Exec>
   HACK_BODY void operator()(Exec& exec) const {
-    const Expansion part = shares[exec.block()];
-    const int tokens = static_cast<int>(z.rows);
-    Rows::run(exec, w, u, part, z, Rows::z_words);
-    exec.sync();
-    if (exec.thread() >= part.rows * tokens) return;
-    const int r = exec.thread() / tokens, t = exec.thread() % tokens;
-    y.row(static_cast<index_t>(part.split) * tokens + t)[part.y + r] = Rows::result(exec, Rows::z_words, r, t);
+    Rows::run_to(exec, w, u, shares[exec.block()], z, y);
   }
 };
 
-/// y of the sums of its splits, in their order.
+/// y, or z, of the sums of its splits, in their order.
 struct AddSplits {
   static constexpr const char* name = "AddSplits";
   static constexpr int max_threads = RowPieces::threads;

@@ -41,15 +41,15 @@ class Lists {
   std::vector<Panel> panels;
   std::vector<Expansion> few, many, split;
   std::vector<std::uint32_t> pivots;
-  index_t splits = 1;
+  index_t splits = 1, projection_splits = 1;
+  const index_t multiprocessors = cuda::multiprocessors();
 
  private:
   /// See FactoredShares.
   index_t choose_splits() const {
     index_t most = 1;
     for (const Expansion& share : few) most = std::max(most, std::ssize(pieces_of(share)));
-    const index_t shares = std::max<index_t>(std::ssize(few), 1);
-    return std::clamp<index_t>((cuda::multiprocessors() + shares - 1) / shares, 1, most);
+    return cuda::splits_of(std::ssize(few), most, multiprocessors);
   }
 
   std::span<const Piece> pieces_of(const Expansion& share) const {
@@ -93,6 +93,7 @@ class Lists {
         const index_t rows = std::min<index_t>(FactoredShares::projected_rows, tile.size - first);
         const int scale = tile.kind == TileKind::factors ? narrow(tile.scale + first) : -1;
         projections.push_back({v + first * width, narrow(tile.block + first), narrow(rows), col, width, scale});
+        projection_splits = std::max(projection_splits, cuda::divide_up(width, FactoredShares::projected_columns));
       }
       v += tile.size * width;
     }
@@ -193,6 +194,8 @@ FactoredPlan<Device::cuda>::FactoredPlan(const View& view, const std::uint8_t* m
                               .split = reinterpret_cast<const Expansion*>(data + split),
                               .pivots = reinterpret_cast<const std::uint32_t*>(data + pivots),
                               .splits = lists.splits,
+                              .projection_splits = lists.projection_splits,
+                              .multiprocessors = lists.multiprocessors,
                               .projection_count = std::ssize(lists.projections),
                               .few_count = std::ssize(lists.few),
                               .many_count = std::ssize(lists.many),

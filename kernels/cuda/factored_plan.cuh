@@ -46,14 +46,22 @@ struct Expansion {
   int split = 0;  // number of the sum
 };
 
+/// Into how many splits shares are cut, each a block: one where there are as many shares as the GPU has
+/// multiprocessors, else as many as fill it, or `most`.
+constexpr index_t splits_of(index_t shares, index_t most, index_t multiprocessors) {
+  const index_t wanted = shares > 0 ? (multiprocessors + shares - 1) / shares : 1;
+  return wanted < most ? wanted : most < 1 ? 1 : most;
+}
+
 /// The lists of one matrix.
 ///
-/// A share of `few` goes through the whole rank space of its tile row. Where there are fewer of them than the GPU has
-/// multiprocessors, every one is cut into s = ⌈multiprocessors / shares⌉ splits, or as many as the longest tile row has
-/// pieces: a split adds up some consecutive pieces, and y is the sum of its s sums in their order. (gated_linear, of
-/// many rows, takes `few`.)
+/// A share of `few` goes through the whole rank space of its tile row, cut into splits (splits_of, at most the pieces
+/// of the longest tile row): a split adds up some consecutive pieces, and y is the sum of its sums in their order. A
+/// projection goes through its tile's columns, cut likewise where it is launched: a split takes some consecutive groups
+/// of 64 columns, and z is the sum of its sums.
 struct FactoredShares {
   static constexpr int projected_rows = 64;
+  static constexpr int projected_columns = 64;  // that a split takes at least: eight lanes' loads of 16 bytes in bf16
   static constexpr int piece = 256;
   static constexpr int panel = 1024;
   static constexpr int expanded_rows_of_few = 8;
@@ -66,7 +74,9 @@ struct FactoredShares {
   const Expansion* many = nullptr;   // and for many
   const Expansion* split = nullptr;  // for few tokens, split by split; nothing where s = 1
   const std::uint32_t* pivots = nullptr;
-  index_t splits = 1;  // s
+  index_t splits = 1;             // of `few`
+  index_t projection_splits = 1;  // at most: groups of columns of the widest tile
+  index_t multiprocessors = 1;
   index_t projection_count = 0;
   index_t few_count = 0;
   index_t many_count = 0;

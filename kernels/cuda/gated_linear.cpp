@@ -24,21 +24,58 @@ bool have_same_rows(const FactoredView<D>& a, const FactoredView<D>& b) {
 }
 
 template <class W>
-GatedSide<W> side_of(const View& view, cuda::Array<float> z) {
+GatedSide<W> side_of(const View& view) {
   const FactoredView<D>& w = *view.factored;
-  GatedSide<W> side{{}, reinterpret_cast<const W*>(w.u), reinterpret_cast<const W*>(w.v), w.scale, view.bias, z};
+  GatedSide<W> side;
   std::memcpy(&side.w, w.plan->shares(), sizeof(side.w));
+  side.u = reinterpret_cast<const W*>(w.u);
+  side.v = reinterpret_cast<const W*>(w.v);
+  side.scale = w.scale;
+  side.bias = view.bias;
+  const bool is_split = side.w.splits > 1;
+  side.expansions = is_split ? side.w.split : side.w.few;
+  side.expansion_count = is_split ? side.w.split_count : side.w.few_count;
   return side;
+}
+
+/// V phases: z of gate and of up, side by side in one matrix.
+template <class W, int T>
+void project(Queue<D>& queue, X x, GatedSide<W>& gate, GatedSide<W>& up, index_t of_gate, index_t of_up) {
+  const index_t length = of_gate + of_up;
+  const index_t most = std::max(gate.w.projection_splits, up.w.projection_splits);
+  const index_t splits = cuda::splits_of(gate.w.projection_count + up.w.projection_count, most, gate.w.multiprocessors);
+  auto* z = queue.resources().room<float>(cuda::Purpose::rank_space, x.rows * length);
+  auto* sums = splits == 1 ? z : queue.resources().room<float>(cuda::Purpose::split_sums, splits * x.rows * length);
+  gate.z = {sums, splits * x.rows, of_gate, length};
+  up.z = {sums + of_gate, splits * x.rows, of_up, length};
+  cuda::launch(queue, cuda::ProjectPair<W, T>{gate, up, array_of(x), splits});
+  gate.z = {z, x.rows, of_gate, length};
+  up.z = {z + of_gate, x.rows, of_up, length};
+  if (splits == 1) return;
+  cuda::launch(queue, cuda::AddSplits{{sums, splits * x.rows, length, length}, splits, {z, x.rows, length, length}});
+}
+
+/// U phases: one launch, or, where rows are few, sums of splits, and another that adds them up.
+template <class W, int T>
+void expand(Queue<D>& queue, GatedSide<W>& gate, GatedSide<W>& up, Y out) {
+  if (gate.w.splits == 1 && up.w.splits == 1) {
+    cuda::launch(queue, cuda::ExpandGated<W, T>{gate, up, array_of(out)});
+    return;
+  }
+  const index_t of_gate = gate.w.splits * out.rows, of_up = up.w.splits * out.rows;
+  auto* sums = queue.resources().room<float>(cuda::Purpose::split_sums, (of_gate + of_up) * out.cols);
+  gate.sums = {sums, of_gate, out.cols, out.cols};
+  up.sums = {sums + of_gate * out.cols, of_up, out.cols, out.cols};
+  cuda::launch(queue, cuda::ExpandPair<W, T>{gate, up});
+  const auto read = [](const cuda::Array<float>& a) { return cuda::Array<const float>{a.data, a.rows, a.cols, a.ld}; };
+  cuda::launch(queue, cuda::AddGated{read(gate.sums), read(up.sums), gate.bias, up.bias, array_of(out)});
 }
 
 template <class W, int T>
 void multiply_tiles(Queue<D>& queue, X x, const View& gate, const View& up, Y out) {
-  const index_t of_gate = gate.factored->rank_space(), of_up = up.factored->rank_space();
-  auto* z = queue.resources().room<float>(cuda::Purpose::rank_space, x.rows * (of_gate + of_up));
-  const auto first = side_of<W>(gate, {z, x.rows, of_gate, of_gate});
-  const auto second = side_of<W>(up, {z + x.rows * of_gate, x.rows, of_up, of_up});
-  cuda::launch(queue, cuda::ProjectPair<W, T>{first, second, array_of(x)});
-  cuda::launch(queue, cuda::ExpandGated<W, T>{first, second, array_of(out)});
+  auto first = side_of<W>(gate), second = side_of<W>(up);
+  project<W, T>(queue, x, first, second, gate.factored->rank_space(), up.factored->rank_space());
+  expand<W, T>(queue, first, second, out);
 }
 
 /// Calls multiply.operator()<W, T>() for the type of weights and the number of tokens.

@@ -19,31 +19,37 @@ struct GatedSide {
   const W* v = nullptr;
   const float* scale = nullptr;
   const float* bias = nullptr;
-  Array<float> z;
+  Array<float> z;                         // (tokens, rank space)
+  const Expansion* expansions = nullptr;  // the U phase's shares, split where rows are few
+  index_t expansion_count = 0;
+  Array<float> sums;  // (splits · tokens, rows) of theirs
 
   HACK_BODY Array<const float> projected() const { return {z.data, z.rows, z.cols, z.ld}; }
 };
 
-/// V phases of both matrices: the shares of gate, then those of up.
+/// V phases of both matrices: the shares of gate, then those of up, split by split.
 template <class W, int T>
 struct ProjectPair {
   static constexpr const char* name = "ProjectPair";
   using Rows = ProjectRows<W, T>;
   static constexpr int max_threads = Rows::threads;
-  GatedSide<W> gate;
+  GatedSide<W> gate;  // z (splits · tokens, rank space)
   GatedSide<W> up;
   Array<const float> x;
+  index_t splits = 1;
 
   Geometry geometry() const {
-    return {gate.w.projection_count + up.w.projection_count, max_threads, Rows::shared_words};
+    return {splits * (gate.w.projection_count + up.w.projection_count), max_threads, Rows::shared_words};
   }
 
   template <class Exec>
   HACK_BODY void operator()(Exec& exec) const {
-    const bool is_gate = exec.block() < gate.w.projection_count;
+    const index_t shares = gate.w.projection_count + up.w.projection_count;
+    const index_t split = exec.block() / shares, share = exec.block() % shares;
+    const bool is_gate = share < gate.w.projection_count;
     const GatedSide<W>& side = is_gate ? gate : up;
-    const index_t share = is_gate ? exec.block() : exec.block() - gate.w.projection_count;
-    Rows::run(exec, side.w.projections[share], side.v, side.scale, x, side.z);
+    const Projection part = side.w.projections[is_gate ? share : share - gate.w.projection_count];
+    Rows::run(exec, part, side.v, side.scale, x, split, splits, side.z);
   }
 };
 
@@ -72,6 +78,52 @@ struct ExpandGated {
     const int r = exec.thread() / tokens, t = exec.thread() % tokens;
     out.row(t)[part.y + r] =
         gated(Rows::result(exec, gate_sums, r, t), gate.bias, Rows::result(exec, up_sums, r, t), up.bias, part.y + r);
+  }
+};
+
+/// U phases of both matrices where rows are few: the shares of gate with their splits, then those of up, each with its
+/// sums one below the other.
+template <class W, int T>
+struct ExpandPair {
+  static constexpr const char* name = "ExpandPair";
+  using Rows = ExpandRows<W, T>;
+  static constexpr int max_threads = Rows::threads;
+  GatedSide<W> gate;
+  GatedSide<W> up;
+
+  Geometry geometry() const {
+    return {gate.expansion_count + up.expansion_count, max_threads, Rows::z_words + Rows::sum_words};
+  }
+
+  template <class Exec>
+  HACK_BODY void operator()(Exec& exec) const {
+    const bool is_gate = exec.block() < gate.expansion_count;
+    const GatedSide<W>& side = is_gate ? gate : up;
+    const Expansion part = side.expansions[is_gate ? exec.block() : exec.block() - gate.expansion_count];
+    Rows::run_to(exec, side.w, side.u, part, side.projected(), side.sums);
+  }
+};
+
+/// What becomes of these sums, each matrix's added up in their order.
+struct AddGated {
+  static constexpr const char* name = "AddGated";
+  static constexpr int max_threads = RowPieces::threads;
+  Array<const float> gate;  // (splits of gate · tokens, rows)
+  Array<const float> up;    // (splits of up · tokens, rows)
+  const float* gate_bias = nullptr;
+  const float* up_bias = nullptr;
+  Array<float> out;  // (tokens, rows)
+
+  Geometry geometry() const { return RowPieces::geometry(out.rows, out.cols); }
+
+  template <class Exec>
+  HACK_BODY void operator()(Exec& exec) const {
+    for_each_in_piece(exec, out.cols, [&](index_t t, index_t i) {
+      float a = 0, b = 0;
+      for (index_t row = t; row < gate.rows; row += out.rows) a += gate.row(row)[i];
+      for (index_t row = t; row < up.rows; row += out.rows) b += up.row(row)[i];
+      out.row(t)[i] = gated(a, gate_bias, b, up_bias, i);
+    });
   }
 };
 
@@ -132,6 +184,13 @@ struct MatVecGated {
   X(ExpandGated<bf16, 8>)     \
   X(ExpandGated<f16, 1>)      \
   X(ExpandGated<f16, 8>)      \
+  X(ExpandPair<float, 1>)     \
+  X(ExpandPair<float, 8>)     \
+  X(ExpandPair<bf16, 1>)      \
+  X(ExpandPair<bf16, 8>)      \
+  X(ExpandPair<f16, 1>)       \
+  X(ExpandPair<f16, 8>)       \
+  X(AddGated)                 \
   X(MatVecGated<float, 1>)    \
   X(MatVecGated<float, 8>)    \
   X(MatVecGated<bf16, 1>)     \

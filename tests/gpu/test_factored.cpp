@@ -140,6 +140,40 @@ TEST(GpuFactored, SplitsRankSpaceWhereRowsAreFew) {
   }
 }
 
+index_t projection_splits_of(const cuda::FactoredShares& shares) {
+  return cuda::splits_of(shares.projection_count, shares.projection_splits, shares.multiprocessors);
+}
+
+TEST(GpuFactored, SplitsColumnsWhereTilesAreFew) {
+  // Tiles of four groups of columns, the last one's being clipped, and a last tile with fewer than there are splits.
+  const auto form_of = [](index_t i, index_t j) {
+    if (i == 1) return j == 0 ? factors(70) : factors(0);
+    return j == 0 ? pivoted(19) : j == 1 ? dense : factors(9);
+  };
+  for (DType type : tests::all_types) {
+    const RandomFactors w(330, 430, 210, type, form_of);
+    const cuda::FactoredShares shares = shares_of(w);
+    EXPECT_EQ(shares.projection_splits, 4);
+    EXPECT_EQ(projection_splits_of(shares), std::min<index_t>(4, (cuda::multiprocessors() + 4) / 5));
+    for (index_t tokens : {1, 2, 7, 8}) {
+      check(w, tokens);
+      const auto [first, second] = two_runs(w, tokens);
+      EXPECT_EQ(first, second);
+    }
+  }
+  // Splits of more columns than stand in shared memory at once.
+  const RandomFactors wide(650, 2150, 2150, DType::bf16, [](index_t, index_t) { return factors(640); });
+  for (index_t tokens : {1, 3}) check(wide, tokens);
+}
+
+TEST(GpuFactored, DoesNotSplitColumnsWhereTilesFillTheDevice) {
+  const index_t cols = 70 * cuda::multiprocessors();
+  const cuda::FactoredShares shares =
+      shares_of(RandomFactors(4, cols, 70, DType::f32, [](index_t, index_t) { return factors(1); }));
+  EXPECT_EQ(shares.projection_splits, 2);
+  EXPECT_EQ(projection_splits_of(shares), 1);
+}
+
 TEST(GpuFactored, DoesNotSplitWhereRowsFillTheDevice) {
   const index_t rows = 8 * cuda::multiprocessors();
   const cuda::FactoredShares shares =

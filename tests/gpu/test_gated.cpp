@@ -101,6 +101,38 @@ TEST(GpuGated, MultipliesTilesOfAllKindsAndRanks) {
   }
 }
 
+TEST(GpuGated, MultipliesTilesWhereRowsAreFew) {
+  // Of one piece a tile row, which is not split, and of several; and the other way round.
+  const auto short_form = [](index_t i, index_t j) { return i == 1 ? factors(0) : j == 0 ? factors(90) : factors(3); };
+  const auto long_form = [](index_t i, index_t j) {
+    return j % 3 == 0 ? pivoted(9 * i + 30) : j % 3 == 1 ? dense : factors(11 * j + i + 1);
+  };
+  for (DType type : tests::all_types) {
+    const RandomFactors first(130, 430, 100, type, short_form), second(130, 430, 100, type, long_form);
+    for (index_t tokens : {1, 2, 8}) {
+      check_tiles(first, second, tokens);
+      check_tiles(second, first, tokens);
+    }
+  }
+}
+
+TEST(GpuGated, GivesTheSameBitsInEveryRun) {
+  const RandomFactors gate(37, 330, 110, DType::bf16, [](index_t, index_t j) { return pivoted(5 + j); });
+  const RandomFactors up(37, 330, 110, DType::bf16, [](index_t, index_t j) { return j == 1 ? dense : factors(7); });
+  const DeviceFactors gate_there(gate), up_there(up);
+  const DeviceMatrix<> x(random_floats(3 * 330, 4), 3, 330);
+  std::vector<float> before;
+  Queue<G> queue(1);
+  in_several_orders([&] {
+    DeviceMatrix<> out(3, 37), scratch(3, 37);
+    gated_linear<G>(queue, x.in(), {{}, gate_there.view(), nullptr}, {{}, up_there.view(), nullptr}, out.view(),
+                    scratch.view());
+    queue.wait();
+    EXPECT_TRUE(before.empty() || before == out.host());
+    before = out.host();
+  });
+}
+
 TEST(GpuGated, MultipliesTilesThatBeginElsewhere) {
   const auto form = [](index_t i, index_t j) { return i == j ? dense : factors(3 + j); };
   const RandomFactors gate(130, 67, 64, DType::bf16, form), up(130, 67, 50, DType::bf16, form);
