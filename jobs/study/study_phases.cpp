@@ -9,6 +9,7 @@
 #include "comm/process_grid.hpp"
 #include "jobs/session/read_bandwidth.hpp"
 #include "jobs/session/system_info.hpp"
+#include "jobs/study/decode_run.hpp"
 #include "kernels/tile_svd.hpp"
 #include "model/names.hpp"
 #include "model/perplexity.hpp"
@@ -105,6 +106,7 @@ struct StudyPhases::Timing {
   double wait = 0, input = 0;
   double peak_memory = 0;
   std::optional<double> joules;  ///< of all ranks, in one run
+  std::optional<bool> replayed;  ///< of decoding: whether steps were launched as graphs
 };
 
 StudyPhases::StudyPhases(const Session& session, const ModelFiles& files, DType type, const comm::Communicator& group,
@@ -121,8 +123,8 @@ StudyPhases::StudyPhases(const Session& session, const ModelFiles& files, DType 
   nodes_ = static_cast<int>(comm::all_reduce_sum(group, node.is_root() ? 1.0 : 0.0));
 }
 
-template <class Work>
-StudyPhases::Timing StudyPhases::time(const Work& work) {
+template <class Work, class Steps>
+StudyPhases::Timing StudyPhases::time(const Work& work, const Steps& steps) {
   Timing timing;
   for (int r = -1; r <= work_.repeats; ++r) {
     const bool is_split = r == work_.repeats;  // barriers in front of collectives cost time: that run is not counted
@@ -131,7 +133,11 @@ StudyPhases::Timing StudyPhases::time(const Work& work) {
     if (is_split) comm::CollectiveTimer::start();
     if (r == 0) energy_.start();
     const double start = MPI_Wtime();
-    work();
+    if (is_split) {
+      steps();
+    } else {
+      work();
+    }
     const double own = MPI_Wtime() - start;
     const comm::CollectiveTimer::Times times =
         is_split ? comm::CollectiveTimer::stop() : comm::CollectiveTimer::Times{};
@@ -147,6 +153,11 @@ StudyPhases::Timing StudyPhases::time(const Work& work) {
   if (timing.joules) *timing.joules /= work_.repeats;
   timing.peak_memory = peak_memory_bytes();
   return timing;
+}
+
+template <class Work>
+StudyPhases::Timing StudyPhases::time(const Work& work) {
+  return time(work, work);
 }
 
 nlohmann::json StudyPhases::row(const char* phase, const char* unit, double work, const Timing& timing) const {
@@ -175,6 +186,7 @@ nlohmann::json StudyPhases::row(const char* phase, const char* unit, double work
                         {"imbalance", sums[0] > 0 ? most * ranks / sums[0] : 1.0},
                         {"peak_memory_bytes", memory}};
   if (session_.device() == Device::cpu) row["cores"] = cores_;
+  if (timing.replayed) row["replayed"] = *timing.replayed;
   if (timing.joules) row["joules"] = *timing.joules;
   if (timing.joules && unit == std::string_view("tokens")) row["joules_per_token"] = *timing.joules / work;
   if (slice_) {
@@ -239,7 +251,7 @@ nlohmann::json StudyPhases::on_model(const char* phase, double tokens, const Wor
     model::Slice share{tensor.rank(), tensor.size()};
     if (slice_) share = {slice_->part == StudySlice::every ? group_.rank() : slice_->part, slice_->parts};
     model::Llama<D> llama(files_.source(type_), tensor, queue, share);
-    const Timing timing = time([&] { work(llama); });
+    const Timing timing = work(llama);
     nlohmann::json result = row(phase, "tokens", tokens * (work_.weak ? group_.size() : 1), timing);
     result["weight_bytes"] = llama.bytes_held();
     return result;
@@ -250,20 +262,23 @@ nlohmann::json StudyPhases::prefill() {
   return on_model("prefill", static_cast<double>(work_.prompt), [&](auto& llama) {
     constexpr index_t chunk = 512;
     const std::vector<int> ids = ids_for(llama, work_.prompt, slice_.has_value());
-    auto cache = llama.make_cache(work_.prompt);
-    for (index_t begin = 0; begin < work_.prompt; begin += chunk) {
-      const index_t n = std::min(chunk, work_.prompt - begin);
-      const auto states = llama.forward(std::span(ids).subspan(begin, n), cache);
-      if (begin + n == work_.prompt) llama.logits(states.rows_from(n - 1, 1));
-    }
+    return time([&] {
+      auto cache = llama.make_cache(work_.prompt);
+      for (index_t begin = 0; begin < work_.prompt; begin += chunk) {
+        const index_t n = std::min(chunk, work_.prompt - begin);
+        const auto states = llama.forward(std::span(ids).subspan(begin, n), cache);
+        if (begin + n == work_.prompt) llama.logits(states.rows_from(n - 1, 1));
+      }
+    });
   });
 }
 
 nlohmann::json StudyPhases::decode() {
-  return on_model("decode", static_cast<double>(work_.tokens), [&](auto& llama) {
-    const std::vector<int> ids = ids_for(llama, work_.tokens, slice_.has_value());
-    auto cache = llama.make_cache(work_.tokens);
-    for (index_t t = 0; t < work_.tokens; ++t) llama.logits(llama.forward(std::span(ids).subspan(t, 1), cache));
+  return on_model("decode", static_cast<double>(work_.tokens), [&]<Device D>(model::Llama<D>& llama) {
+    DecodeRun<D> decoding(llama, ids_for(llama, work_.tokens, slice_.has_value()));
+    Timing timing = time([&] { decoding.run(); }, [&] { decoding.run_in_steps(); });
+    timing.replayed = decoding.is_replayed();
+    return timing;
   });
 }
 

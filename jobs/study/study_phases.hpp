@@ -58,7 +58,8 @@ class StudyPhases {
   nlohmann::json factorization();
   /// Runs a prompt through a model that the ranks share (weak: each its own prompt through its own copy).
   nlohmann::json prefill();
-  /// Decodes tokens one by one, shared out likewise.
+  /// Decodes tokens one by one, shared out likewise (`replayed`: whether each step was launched as a graph, as on
+  /// GPUs).
   nlohmann::json decode();
   /// Scores windows, dealt to copies of the model.
   nlohmann::json perplexity();
@@ -69,6 +70,9 @@ class StudyPhases {
 
  private:
   struct Timing;
+  /// `steps` does the work where it is split: collectives can be timed there.
+  template <class Work, class Steps>
+  Timing time(const Work& work, const Steps& steps);
   template <class Work>
   Timing time(const Work& work);
   nlohmann::json row(const char* phase, const char* unit, double work, const Timing& timing) const;

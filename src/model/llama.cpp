@@ -178,8 +178,8 @@ std::vector<float> Llama<D>::logits(MatrixView<const float, D> state) {
 template <Device D>
 void Llama<D>::logits(MatrixView<const float, D> state, MatrixView<float, D> out) {
   HACK_EXPECT(state.rows == 1 && out.rows == 1 && out.cols == config_.vocab_size);
-  // Zeros where other ranks have theirs: the sum puts the shards together.
-  if (tensor_.size() > 1) kernels::clear(queue_, out);
+  // Zeros where other ranks have theirs: the sum puts the shards together. A lone slice has nobody's.
+  if (plan_.vocabulary.size() < config_.vocab_size) kernels::clear(queue_, out);
   kernels::affine(queue_, state, head(), out.block(0, plan_.vocabulary.begin, 1, plan_.vocabulary.size()));
   comm::all_reduce_sum<D>(tensor_, queue_, out);
 }
