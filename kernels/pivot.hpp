@@ -40,7 +40,9 @@ struct PivotedTile {
 template <Device D>
 void pivot_tiles(Queue<D>& queue, std::span<PivotedTile<D>> tiles);
 
-/// What a thread of the CPU takes for a tile (h, w) of rank k while it works, in bytes.
+/// What a tile (h, w) of rank k takes of D's memory while it is pivoted, in bytes: on the CPU of each thread, on GPUs
+/// of each tile of a call.
+template <Device D>
 index_t pivot_bytes(index_t h, index_t w, index_t k);
 
 }  // namespace hack::kernels

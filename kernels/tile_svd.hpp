@@ -86,11 +86,12 @@ void tile_vectors(Queue<D>& queue, std::span<const MatrixView<const float, D>> t
 template <Device D>
 void library_svd(Queue<D>& queue, std::span<const MatrixView<const float, D>> tiles, std::span<TileSvd<D>> out);
 
-/// What the CPU takes for a tile (h, w) of which at most k vectors are asked, beside the caller's memory.
+/// What a tile (h, w) of which at most k vectors are asked takes of D's memory, beside the caller's.
 struct TileSvdBytes {
   index_t reduced = 0;  ///< of a batch's ReducedTiles
-  index_t scratch = 0;  ///< on each thread while it works
+  index_t scratch = 0;  ///< on each thread while it works; on GPUs for each tile of a call, without cuSOLVER's own
 };
+template <Device D>
 TileSvdBytes tile_svd_bytes(index_t h, index_t w, index_t k);
 
 /// Rebuilds tiles from their leading singular values, out[t] = U_k diag(sigma_k) V_kᵀ with k = ranks[t] (0 … columns of

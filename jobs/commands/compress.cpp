@@ -183,7 +183,9 @@ class CompressCommand : public Command {
       fmt::print("  ranks waited for others {:.0f} to {:.0f} % of their time\n", 100 * *least, 100 * *most);
     }
     if (compressed.memory_bound > 0) {
-      fmt::print("  at most {} of memory each by the formula\n", format_bytes(compressed.memory_bound));
+      fmt::print("  at most {} of memory each by the formula", format_bytes(compressed.memory_bound));
+      if (compressed.gpu_memory_bound > 0) fmt::print(", {} of a GPU's", format_bytes(compressed.gpu_memory_bound));
+      fmt::print("\n");
     }
     if (!shape_.empty() && checkpoint != nullptr) extrapolate(*checkpoint, compressed, results);
     for (const TextScore& score : scores) {

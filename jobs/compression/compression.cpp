@@ -95,7 +95,8 @@ Compressed Compressor::run_plain(const Task& task) {
                      {"factorizing", report.seconds_factorizing},
                      {"writing", report.seconds_writing}},
           .idle_shares = std::move(report.idle_shares),
-          .memory_bound = static_cast<double>(report.memory + program_bytes)};
+          .memory_bound = static_cast<double>(report.memory + program_bytes),
+          .gpu_memory_bound = static_cast<double>(report.gpu_memory)};
 }
 
 Compressed Compressor::run_layerwise(const Task& task) {
@@ -258,6 +259,7 @@ nlohmann::json describe(const Compressed& compressed) {
   for (const auto& [phase, seconds] : compressed.phases) results["seconds_" + phase] = seconds;
   if (!compressed.idle_shares.empty()) results["idle_shares"] = compressed.idle_shares;
   if (compressed.memory_bound > 0) results["memory_bound_bytes"] = compressed.memory_bound;
+  if (compressed.gpu_memory_bound > 0) results["gpu_memory_bound_bytes"] = compressed.gpu_memory_bound;
   results["matrices"] = nlohmann::json::array();
   for (std::size_t m = 0; m < compressed.matrices.size(); ++m) {
     nlohmann::json entry = describe(compressed.matrices[m]);

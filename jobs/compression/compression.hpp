@@ -32,6 +32,7 @@ struct Compressed {
   std::map<std::string, double> phases;          ///< seconds of each, of the rank that took longest
   std::vector<double> idle_shares;               ///< of each rank's time; nothing with a text
   double memory_bound = 0;                       ///< bytes that a rank takes at most, by formula; likewise
+  double gpu_memory_bound = 0;                   ///< of its GPU; nothing with a text, where both are one figure
   double seconds = 0;
 };
 

@@ -44,9 +44,10 @@ void CompressionOptions::add_to(CLI::App& app) {
                  "factors: U and V, k(h + w) numbers")
       ->check(CLI::IsMember({"pivoted", "factors"}))
       ->capture_default_str();
-  app.add_option("--memory", memory,
-                 "What each rank may take of it, as 800M or 2G (--method plain): batches of matrices are as large as "
-                 "that allows. By default as small as serves")
+  app.add_option(
+         "--memory", memory,
+         "What each rank may take of it, and of a GPU's, as 800M or 2G (--method plain): batches of matrices are "
+         "as large as that allows. By default as small as serves")
       ->transform(CLI::AsSizeValue(false));
   app.add_option(
          "--objective", objective,

@@ -173,7 +173,10 @@ PivotStatus pivot_one(Workspace& space, Tile& tile) {
 
 }  // namespace
 
-index_t pivot_bytes(index_t h, index_t w, index_t k) { return 8 * (h * k + qr_work(h) + k * k + 2 * k * w + 3 * h); }
+template <>
+index_t pivot_bytes<Device::cpu>(index_t h, index_t w, index_t k) {
+  return 8 * (h * k + qr_work(h) + k * k + 2 * k * w + 3 * h);
+}
 
 template <>
 void pivot_tiles<Device::cpu>(Queue<Device::cpu>& queue, std::span<Tile> tiles) {

@@ -59,7 +59,8 @@ void check_shapes(Tiles tiles, std::span<const Cpu> out) {
 
 }  // namespace
 
-TileSvdBytes tile_svd_bytes(index_t h, index_t w, index_t k) {
+template <>
+TileSvdBytes tile_svd_bytes<Device::cpu>(index_t h, index_t w, index_t k) {
   const index_t r = std::min(h, w), depth = std::max(h, w);
   if (GramSvd::fits(h, w)) return {8 * GramSvd::kept_size(r), 8 * (3 * r * depth + 4 * r * r)};
   return {8 * WholeSvd::kept_size(r), WholeSvd::scratch_bytes(h, w, k)};

@@ -186,6 +186,12 @@ index_t gram_kept_size(TilesToFactorize tiles, const TileIndices& numbers) {
   return size;
 }
 
+/// Of tile_space: a panel of W, then the room of CompleteVectors.
+index_t gram_scratch_bytes(index_t h, index_t w, index_t k) {
+  const index_t n = std::min(h, w), depth = std::max(h, w);
+  return 8 * h * w + (k > 0 ? 8 * std::max(std::min<index_t>(GramVectors::panel, n) * depth, depth + k) : 0);
+}
+
 GramSpectraFound find_gram_spectra(Queue<D>& queue, TilesToFactorize tiles, FactorizedTiles out,
                                    const TileIndices& numbers, double* kept) {
   GramSpectraFound found;

@@ -16,7 +16,7 @@ namespace hack::kernels::cuda {
 //     kept between the steps   8 (n² + n)
 //     both steps               8 h w of X, of all tiles of a shape up to 2^26 numbers
 //     find_gram_spectra()      cuSOLVER's own
-//     find_gram_vectors()      8 (128 + 1) depth of each of them
+//     find_gram_vectors()      8 · 128 depth of each of them
 
 using TilesToFactorize = std::span<const MatrixView<const float, Device::cuda>>;
 using FactorizedTiles = std::span<TileSvd<Device::cuda>>;
@@ -24,6 +24,9 @@ using TileIndices = std::vector<std::size_t>;
 
 /// Numbers that are kept of the tiles with these numbers.
 index_t gram_kept_size(TilesToFactorize tiles, const TileIndices& numbers);
+
+/// Bytes of both steps for one tile, as above, but for cuSOLVER's own.
+index_t gram_scratch_bytes(index_t h, index_t w, index_t k);
 
 struct GramSpectraFound {
   std::vector<GramForm> forms;  ///< of the tiles whose spectra are known

@@ -38,6 +38,11 @@ void pivot_on_host(Queue<D>& queue, Tile& tile) {
 }  // namespace
 
 template <>
+index_t pivot_bytes<D>(index_t h, index_t, index_t k) {
+  return h <= PivotTiles::side ? 8 * h * k : 0;
+}
+
+template <>
 void pivot_tiles<D>(Queue<D>& queue, std::span<Tile> tiles) {
   std::vector<std::size_t> on_gpu;
   std::vector<PivotJob> jobs;

@@ -106,6 +106,13 @@ void find_vectors_anew(Queue<D>& queue, std::span<const Tile> tiles, std::span<T
 }  // namespace
 
 template <>
+TileSvdBytes tile_svd_bytes<D>(index_t h, index_t w, index_t k) {
+  const index_t r = std::min(h, w);
+  if (std::max(h, w) <= JacobiSvd::side) return {4 * r * (h + w), 0};
+  return {8 * r * (r + 1), cuda::gram_scratch_bytes(h, w, k)};
+}
+
+template <>
 void tile_svd<D>(Queue<D>& queue, std::span<const Tile> tiles, std::span<TileSvd<D>> out) {
   check_shapes(tiles, out);
   const std::vector<index_t> found = factorize(queue, tiles, out);

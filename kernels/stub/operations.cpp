@@ -144,7 +144,17 @@ void library_svd<D>(Queue<D>&, std::span<const X>, std::span<TileSvd<D>>) {
 }
 
 template <>
+TileSvdBytes tile_svd_bytes<D>(index_t, index_t, index_t) {
+  refuse();
+}
+
+template <>
 void tile_product<D>(Queue<D>&, std::span<const TileSvd<D>>, std::span<const index_t>, std::span<const Y>) {
+  refuse();
+}
+
+template <>
+index_t pivot_bytes<D>(index_t, index_t, index_t) {
   refuse();
 }
 

@@ -117,6 +117,7 @@ class Compression {
   double writing = 0;
   double waiting = 0;      ///< for other ranks
   index_t most_bytes = 0;  ///< that were held at once, by the formula
+  index_t most_gpu_bytes = 0;
 
  private:
   using Grids = std::vector<TileGrid>;
@@ -133,18 +134,20 @@ class Compression {
       numbers += sources_[s].rows * sources_[s].cols;
       std::vector<Range> dealt = deal_tiles(grids, shares_);
       const std::vector<double> even(shares_.size(), 1.0);
-      const index_t bytes = bytes_of(memory_of(options_, grids, deal_tiles(grids, even), D, queue_.threads()));
+      const BatchMemory need = memory_of(options_, grids, deal_tiles(grids, even), D, queue_.threads());
+      const index_t bytes = std::max(bytes_of(need), need.gpu);
       // What a rank gets beyond an even share.
       const auto most = comm_.size() == 1 ? bytes : static_cast<index_t>(largest_share * static_cast<double>(bytes));
       // A rank holds whole matrices in mode full: as many as there are ranks take no more than one.
       const bool is_small = numbers <= batch_numbers * comm_.size() ||
                             (options_.mode == TileMode::full && std::ssize(grids) <= comm_.size());
       const bool fits = memory_ == 0 || most <= memory_;
-      validate(s > first_ || fits,
-               "--memory: {} takes {:.1f} MiB on each of {} ranks, of {:.1f} MiB that are left beside what the program "
-               "takes; give more memory or more ranks",
-               sources_[s].name, static_cast<double>(most) / 0x1p20, comm_.size(),
-               static_cast<double>(memory_) / 0x1p20);
+      validate(
+          s > first_ || fits,
+          "--memory: {} takes {:.1f} MiB{} on each of {} ranks, of {:.1f} MiB that are left beside what the program "
+          "takes; give more memory or more ranks",
+          sources_[s].name, static_cast<double>(most) / 0x1p20, need.gpu == bytes ? " of the GPU's" : "", comm_.size(),
+          static_cast<double>(memory_) / 0x1p20);
       if (s > first_ && !(is_small && fits)) break;
       batch->memory = memory_of(options_, grids, dealt, D, queue_.threads());
       batch->grids = std::move(grids);
@@ -184,6 +187,7 @@ class Compression {
     const BatchMemory none;
     most_bytes =
         std::max(most_bytes, bytes_of(last_ ? last_->memory : none, batch.memory, next_ ? next_->memory : none));
+    most_gpu_bytes = std::max(most_gpu_bytes, batch.memory.gpu);
     const double before = factorizing;
     const double cost = batch.tiles->cost();
     do_together([&] {
@@ -282,6 +286,7 @@ CompressReport compress(const comm::Communicator& comm, Queue<D>& queue, std::sp
   const double idle = compression.waiting / seconds_since(start);
   report.idle_shares = comm::all_gather(comm, std::span<const double>(&idle, 1));
   report.memory = compression.most_bytes;
+  report.gpu_memory = compression.most_gpu_bytes;
   return report;
 }
 

@@ -32,6 +32,7 @@ struct CompressReport {
   double seconds_writing = 0;
   std::vector<double> idle_shares;  ///< of each rank: of its time, what it waited for others
   index_t memory = 0;               ///< most bytes that any rank held by the formula below
+  index_t gpu_memory = 0;           ///< likewise of a GPU's
 };
 
 /// Told of progress on every rank: tiles done, an estimate from this rank's share, out of all tiles.
@@ -59,7 +60,8 @@ using Progress = std::function<void(index_t done, index_t total)>;
 /// A rank holds at most encoded(b - 1) + values(b + 1) + max(values(b) + working(b), encoded(b)) bytes, see
 /// BatchMemory: about (12 + e) bytes for each of its numbers in a batch, with e bytes a number of the factor type, and
 /// 3 MiB a thread; what the process had before, and a few MiB of MPI and HDF5, come on top. `memory` above 0 keeps
-/// batches so short that this is not exceeded; an Error where one matrix alone exceeds it.
+/// batches so short that this, and on a GPU what they take there, is not exceeded; an Error where one matrix alone
+/// exceeds it.
 ///
 /// An Error on every rank, naming tensor and tile, where a tile holds NaN or infinity, does not converge or does not
 /// fit the factor type; nothing is left behind then. With a journal each batch is a step: those it has are written from

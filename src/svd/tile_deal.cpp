@@ -21,34 +21,61 @@ index_t highest_rank(const CompressOptions& options, index_t full) {
   }
 }
 
-/// What one tile takes, in bytes.
+/// What one tile takes, in bytes, whatever device computes.
 struct TileMemory {
-  index_t values, reduced, encoded, vectors;
-  index_t pivoted;        // pivots and coefficients, f32
-  index_t svd_scratch;    // of a thread
-  index_t pivot_scratch;  // of a thread
+  index_t rank;  // at most
+  index_t values, encoded, vectors;
+  index_t pivoted;  // pivots and coefficients, f32
 };
 
 TileMemory memory_of_tile(const CompressOptions& options, const Tile& tile) {
   const index_t h = tile.height, w = tile.width, k = highest_rank(options, tile.full_rank());
-  const kernels::TileSvdBytes svd = kernels::tile_svd_bytes(h, w, k);
-  TileMemory memory{.values = 4 * h * w,
-                    .reduced = svd.reduced,
+  TileMemory memory{.rank = k,
+                    .values = 4 * h * w,
                     .encoded = 4 * tile.full_rank(),  // its spectrum
                     .vectors = 4 * k * (h + w),
-                    .pivoted = 0,
-                    .svd_scratch = svd.scratch,
-                    .pivot_scratch = 0};
+                    .pivoted = 0};
   if (options.keeps_vectors()) {
     memory.encoded += 4 * k * (h + w) + h * w * size_of(options.values_type);
-  } else {
-    memory.encoded += std::min(dense_bytes(h, w, options.factor_type),
-                               stored_bytes(kind_of(options.storage), h, w, k, options.factor_type));
-    if (options.storage == Storage::factors) return memory;
-    memory.pivoted = 4 * k * (h + w - k);
-    memory.pivot_scratch = kernels::pivot_bytes(h, w, k);
+    return memory;
   }
+  memory.encoded += std::min(dense_bytes(h, w, options.factor_type),
+                             stored_bytes(kind_of(options.storage), h, w, k, options.factor_type));
+  if (options.storage != Storage::factors) memory.pivoted = 4 * k * (h + w - k);
   return memory;
+}
+
+/// What a tile takes while it is factorized and encoded: all of a batch, and those of a run.
+struct WorkingMemory {
+  index_t of_all = 0, of_run = 0;          // of the host
+  index_t gpu_of_all = 0, gpu_of_run = 0;  // of a GPU
+};
+
+/// `count` tiles in a run.
+WorkingMemory work_on_host(const TileMemory& memory, const Tile& tile, index_t count, int threads) {
+  const index_t h = tile.height, w = tile.width, k = memory.rank;
+  const kernels::TileSvdBytes svd = kernels::tile_svd_bytes<Device::cpu>(h, w, k);
+  const index_t busy = std::min<index_t>(count, threads);
+  const index_t pivot_scratch = memory.pivoted > 0 ? kernels::pivot_bytes<Device::cpu>(h, w, k) : 0;
+  // Vectors are found, and their reduced forms given back; then pivots.
+  const index_t pivoting = count * (memory.pivoted - svd.reduced) + busy * pivot_scratch;
+  return {.of_all = svd.reduced, .of_run = count * memory.vectors + std::max(busy * svd.scratch, pivoting)};
+}
+
+/// Likewise where a GPU has the values once they are read, until what the archive holds comes back.
+WorkingMemory work_on_gpu(const TileMemory& memory, const Tile& tile, index_t count) {
+  const index_t h = tile.height, w = tile.width, k = memory.rank;
+  const kernels::TileSvdBytes svd = kernels::tile_svd_bytes<Device::cuda>(h, w, k);
+  const bool is_pivoted = memory.pivoted > 0;
+  const index_t pivot_scratch = is_pivoted ? kernels::pivot_bytes<Device::cuda>(h, w, k) : 0;
+  // A tile that the GPU leaves to the host is pivoted there, on copies.
+  const index_t on_host = is_pivoted && pivot_scratch == 0
+                              ? memory.vectors + memory.pivoted + kernels::pivot_bytes<Device::cpu>(h, w, k)
+                              : 0;
+  return {.of_all = 4 * tile.full_rank(),
+          .of_run = count * (memory.values + (is_pivoted ? memory.pivoted : memory.vectors)) + on_host,
+          .gpu_of_all = memory.values + 4 * tile.full_rank() + svd.reduced,
+          .gpu_of_run = count * (svd.scratch + memory.vectors + memory.pivoted + pivot_scratch)};
 }
 
 }  // namespace
@@ -122,7 +149,7 @@ BatchMemory memory_of(const CompressOptions& options, std::span<const TileGrid> 
   BatchMemory most;
   for (const Range& own : dealt) {
     BatchMemory memory;
-    index_t transient = 0, first = 0;
+    index_t of_run = 0, gpu_of_run = 0, first = 0;
     for (const TileGrid& grid : grids) {
       const Range here = intersect({own.begin - first, own.end - first}, {0, grid.size()});
       first += grid.size();
@@ -132,19 +159,20 @@ BatchMemory memory_of(const CompressOptions& options, std::span<const TileGrid> 
       const double scale = static_cast<double>(here.size()) * static_cast<double>(grid.rows() * grid.cols()) /
                            static_cast<double>(grid.size() * grid.tile_height() * grid.tile_width());
       const auto all = [&](index_t bytes) { return static_cast<index_t>(scale * static_cast<double>(bytes)); };
-      memory.values += all(tile.values);
-      memory.working += all(tile.reduced);
-      memory.encoded += all(tile.encoded);
       const index_t at_once = std::min(here.size(), tiles_at_once(grid, device, threads));
-      const index_t busy = std::min<index_t>(at_once, threads);
-      // Vectors are found, and their reduced forms given back; then pivots.
-      const index_t pivoting = at_once * (tile.pivoted - tile.reduced) + busy * tile.pivot_scratch;
-      transient = std::max(transient, at_once * tile.vectors + std::max(busy * tile.svd_scratch, pivoting));
+      const WorkingMemory working = device == Device::cuda ? work_on_gpu(tile, grid.tile(0), at_once)
+                                                           : work_on_host(tile, grid.tile(0), at_once, threads);
+      memory.values += all(tile.values);
+      memory.encoded += all(tile.encoded);
+      memory.working += all(working.of_all);
+      memory.gpu += all(working.gpu_of_all);
+      of_run = std::max(of_run, working.of_run);
+      gpu_of_run = std::max(gpu_of_run, working.gpu_of_run);
     }
-    memory.working += transient;
     most.values = std::max(most.values, memory.values);
-    most.working = std::max(most.working, memory.working);
+    most.working = std::max(most.working, memory.working + of_run);
     most.encoded = std::max(most.encoded, memory.encoded);
+    most.gpu = std::max(most.gpu, memory.gpu + gpu_of_run);
   }
   return most;
 }

@@ -33,6 +33,7 @@ struct BatchMemory {
   index_t values = 0;   ///< tiles as they are read, f32
   index_t working = 0;  ///< beside them while they are factorized and encoded
   index_t encoded = 0;  ///< as they go into the archive, at most
+  index_t gpu = 0;      ///< of a GPU's memory, without what cuSOLVER asks for
 };
 
 /// Of a batch that is dealt so, on such a device, with so many threads on each rank. For a tile (h, w), r = min(h, w),
@@ -44,7 +45,11 @@ struct BatchMemory {
 ///               scratch of pivoting 8 (h k + k² + 2 k w)
 ///     encoded   h w numbers of the factor type; under max-rank 4 k (h + w) and the original values; spectra
 ///
-/// Where a GPU works, some of that is in its memory; it is counted all the same.
+/// Where a GPU works, `working` is spectra, of all tiles, and for `tiles_at_once` values and vectors or pivots that
+/// come back; tiles taller than 256 rows are pivoted on the host as above. Those that go to the host's threads
+/// altogether are not counted. `gpu`, of all tiles, is values and reduced forms, 4 r (h + w) up to 128 × 128 and 8 r (r
+/// + 1) above; for `tiles_at_once` vectors, pivots and coefficients as above, scratch of the SVD above 128 × 128, 8 (h
+/// w + 128 max(h, w)), and of pivoting, 8 h k.
 BatchMemory memory_of(const CompressOptions& options, std::span<const TileGrid> grids, std::span<const Range> dealt,
                       Device device, int threads);
 

@@ -2,6 +2,7 @@
 // It and dense_library.cpp take the place of kernels/cuda/{device,memory,queue,blas,dense_library}.cpp; all other
 // operations are the GPU's own.
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
@@ -29,6 +30,8 @@ std::map<std::byte*, std::size_t>& allocations() {
   static std::map<std::byte*, std::size_t> all;
   return all;
 }
+
+std::size_t allocated = 0;  // bytes
 
 /// Whether nothing was written around an allocation.
 bool is_untouched(const std::byte* data, std::size_t bytes) {
@@ -81,12 +84,16 @@ void* allocate<Device::cuda>(std::size_t bytes) {
   auto* start = static_cast<std::byte*>(std::aligned_alloc(64, (rounded + 2 * margin + 63) / 64 * 64));
   std::memset(start, fill, rounded + 2 * margin);
   allocations()[start + margin] = bytes;
+  allocated += bytes;
+  simt::peak_bytes = std::max(simt::peak_bytes, allocated);
   return start + margin;
 }
 
 template <>
 void deallocate<Device::cuda>(void* data) noexcept {
-  allocations().erase(static_cast<std::byte*>(data));
+  const auto allocation = allocations().find(static_cast<std::byte*>(data));
+  allocated -= allocation->second;
+  allocations().erase(allocation);
   std::free(static_cast<std::byte*>(data) - margin);
 }
 

@@ -216,6 +216,9 @@ class Execution {
 /// The names of the kernels that ran so far.
 std::set<std::string>& kernels_run();
 
+/// The most bytes of the device's memory that were in use at once; tests begin it anew.
+inline std::size_t peak_bytes = 0;
+
 /// Seed of the order of threads; tests run with several.
 extern std::uint64_t order_seed;
 
