@@ -28,7 +28,7 @@ using Vector = hn::Vec<Floats>;
 constexpr index_t lanes = hn::MaxLanes(Floats());
 constexpr index_t tile_cols = 2 * lanes;
 // Accumulators, two vectors of the packed operand and one broadcast fill the 32 or 16 registers.
-#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
+#if HWY_TARGET <= HWY_AVX3  // or one of its successors
 constexpr index_t tile_rows = 14;
 #else
 constexpr index_t tile_rows = 6;

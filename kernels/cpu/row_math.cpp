@@ -186,7 +186,7 @@ void narrow_to_bf16(const float* from, bf16* to, index_t n) {
 
 void narrow_to_f16(const float* from, f16* to, index_t n) {
   index_t i = 0;
-#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON
+#if HWY_TARGET <= HWY_AVX2 || HWY_TARGET == HWY_NEON
   const hn::Rebind<hwy::float16_t, Floats> half;
   for (; i + lanes <= n; i += lanes) {
     hn::StoreU(hn::DemoteTo(half, hn::LoadU(Floats(), from + i)), half, reinterpret_cast<hwy::float16_t*>(to + i));

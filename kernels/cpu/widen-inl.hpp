@@ -30,7 +30,7 @@ HWY_INLINE hn::Vec<D> load(D d, const bf16* from) {
 
 template <class D>
 HWY_INLINE hn::Vec<D> load(D d, const f16* from) {
-#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON
+#if HWY_TARGET <= HWY_AVX2 || HWY_TARGET == HWY_NEON
   const hn::Rebind<hwy::float16_t, D> half;
   return hn::PromoteTo(d, hn::LoadU(half, reinterpret_cast<const hwy::float16_t*>(from)));
 #else  // no instruction for it
