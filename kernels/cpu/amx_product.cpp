@@ -13,6 +13,7 @@
 #include <immintrin.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#define HACK_AMX __attribute__((target("amx-tile,amx-bf16")))
 #endif
 
 namespace hack::kernels {
@@ -28,7 +29,7 @@ static_assert(amx_rows <= max_tile_rows && amx_cols <= max_tile_cols);
 // that states no memory it reads: `order` keeps what was written before them before them.
 void order() { asm volatile("" ::: "memory"); }
 
-void clear_sums() {
+HACK_AMX void clear_sums() {
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);
@@ -37,7 +38,7 @@ void clear_sums() {
 
 /// The sums of rows `first` to `first` + 15 from or to c (16, amx_cols).
 template <index_t First>
-void load_sums(const float* c, index_t bytes) {
+HACK_AMX void load_sums(const float* c, index_t bytes) {
   if constexpr (First == 0) {
     _tile_loadd(0, c, bytes);
     _tile_loadd(1, c + half, bytes);
@@ -47,7 +48,7 @@ void load_sums(const float* c, index_t bytes) {
   }
 }
 template <index_t First>
-void store_sums(float* c, index_t bytes) {
+HACK_AMX void store_sums(float* c, index_t bytes) {
   if constexpr (First == 0) {
     _tile_stored(0, c, bytes);
     _tile_stored(1, c + half, bytes);
@@ -60,7 +61,7 @@ void store_sums(float* c, index_t bytes) {
 /// c (R, amx_cols) = or += a (R, lanes) b (lanes, amx_cols); a with row_stride, b packed, both with zeros up to a
 /// multiple of amx_lanes. Rows of a beyond R are read, and what they give is dropped.
 template <index_t R>
-void multiply_tile(const float* a, const float* b, index_t lanes, float* c, index_t ldc, bool add) {
+HACK_AMX void multiply_tile(const float* a, const float* b, index_t lanes, float* c, index_t ldc, bool add) {
   constexpr bool is_tall = R > half;
   constexpr index_t first = is_tall ? half : 0;  // of the rows that may be fewer than a register has
   constexpr bool is_cut = R % half != 0;
@@ -115,11 +116,9 @@ struct alignas(64) TileConfiguration {
 };
 static_assert(sizeof(TileConfiguration) == 64);
 
-__attribute__((target("amx-tile"))) void load(const TileConfiguration& configuration) {
-  _tile_loadconfig(&configuration);
-}
+HACK_AMX void load(const TileConfiguration& configuration) { _tile_loadconfig(&configuration); }
 
-__attribute__((target("amx-tile"))) void release() { _tile_release(); }
+HACK_AMX void release() { _tile_release(); }
 
 /// The tile registers are part of a process's state only where it asks Linux for them; threads inherit the answer.
 bool ask_for_tiles() {
