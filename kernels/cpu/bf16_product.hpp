@@ -62,4 +62,9 @@ void for_each_rounded_block(Queue<Device::cpu>& queue, int threads, MatrixView<c
   }
 }
 
+/// y = x wᵀ, or y += x wᵀ, over `threads` threads of the queue: with x, and w where it is in f32, rounded to bf16,
+/// which needs a unit, or not.
+void share_transposed(Queue<Device::cpu>& queue, int threads, MatrixView<const float> x, WeightView<> w,
+                      MatrixView<float> y, Write write, bool rounds);
+
 }  // namespace hack::kernels

@@ -92,17 +92,7 @@ void differentiate_piece(const FactorTile<Device::cpu>& tile, const Piece& piece
 template <>
 void layer_output<Device::cpu>(Queue<Device::cpu>& queue, X x, X w, Y y, DType rounded) {
   HACK_EXPECT(x.cols == w.cols && y.rows == x.rows && y.cols == w.rows);
-  const int threads = product_team(queue, x, w, y);
-  if (is_narrow(rounded)) {
-    for_each_rounded_block(queue, threads, x, y, [&](MatrixView<const bf16> left, index_t col, Y out) {
-      multiply_transposed_bf16(best_bf16_unit(), left, weights(w.rows_from(col, out.cols)), out, Write::replace);
-    });
-    return;
-  }
-  for_each_block(threads, y.rows, y.cols, [&](index_t row, index_t rows, index_t col, index_t cols) {
-    multiply_transposed(x.rows_from(row, rows), weights(w.rows_from(col, cols)), y.block(row, col, rows, cols),
-                        Write::replace);
-  });
+  share_transposed(queue, product_team(queue, x, w, y), x, weights(w), y, Write::replace, is_narrow(rounded));
 }
 
 template <>

@@ -5,7 +5,6 @@
 #include <omp.h>
 
 #include "kernels/cpu/bf16_product.hpp"
-#include "kernels/cpu/gemm.hpp"
 #include "kernels/cpu/matvec.hpp"
 #include "kernels/cpu/team.hpp"
 
@@ -28,19 +27,6 @@ void linear_few(Queue<Device::cpu>& queue, X x, WeightView<> w, Y y, Write write
   }
 }
 
-void linear_many(Queue<Device::cpu>& queue, X x, WeightView<> w, Y y, Write write) {
-  if (w.type == DType::bf16 && has_bf16_product()) {
-    for_each_rounded_block(queue, queue.threads(), x, y, [&](MatrixView<const bf16> left, index_t first, Y out) {
-      multiply_transposed_bf16(best_bf16_unit(), left, w.rows_from(first, out.cols), out, write);
-    });
-    return;
-  }
-  for_each_block(queue.threads(), y.rows, y.cols, [&](index_t token, index_t tokens, index_t first, index_t rows) {
-    multiply_transposed(x.rows_from(token, tokens), w.rows_from(first, rows), y.block(token, first, tokens, rows),
-                        write);
-  });
-}
-
 }  // namespace
 
 template <>
@@ -50,7 +36,7 @@ void linear<Device::cpu>(Queue<Device::cpu>& queue, X x, WeightView<> w, Y y, Wr
   if (x.rows <= few_tokens) {
     linear_few(queue, x, w, y, write);
   } else {
-    linear_many(queue, x, w, y, write);
+    share_transposed(queue, queue.threads(), x, w, y, write, w.type == DType::bf16 && has_bf16_product());
   }
 }
 

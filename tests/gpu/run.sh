@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # The GPU's tests, from a build of the cuda preset or inside a bundle (jobs/bundle.sh): every operation against the
-# CPU's, the model on one rank and on two, both again under compute-sanitizer where it is installed, SVDs timed beside the
-# library's, and with a real model the program's own figures on both devices. Leaves one JSON object; the last line is 'N passed, N failed, N skipped'. Where
-# there is no GPU everything is skipped, with the reason, and the exit status is 0.
+# CPU's, the model on one rank and on two, both again under compute-sanitizer where it is installed, SVDs timed beside
+# the library's, and with a real model the program's own figures on both devices. Leaves one JSON object; the last line
+# is 'N passed, N failed, N skipped'. Where there is no GPU everything is skipped, with the reason, and the exit status
+# is 0.
 #
 #   bash tests/gpu/run.sh [--model MODEL] [--text FILE] [--output FILE.json]
 #
