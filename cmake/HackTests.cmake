@@ -16,7 +16,7 @@ set(HACK_TEST_ENVIRONMENT
 # hack_add_test(NAME SOURCES file … [LINKS target …] [NP 1 2 …] [LABELS label …] [TIMEOUT seconds])
 #
 # One program, and one ctest entry per rank count: NAME/np1, NAME/np2, … labelled np1, np2, … Without NP it runs alone,
-# as NAME. The program finds the source folder in HACK_SOURCE_DIR and the main program in HACK_PROGRAM.
+# as NAME. The header tests/support/paths.hpp has the source folder, the main program and the launcher.
 function(hack_add_test name)
   cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;LINKS;NP;LABELS" ${ARGN})
   if(ARG_UNPARSED_ARGUMENTS)
@@ -28,9 +28,6 @@ function(hack_add_test name)
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE hack_test_main ${ARG_LINKS})
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/src)
-  target_compile_definitions(${name} PRIVATE
-    HACK_SOURCE_DIR="${PROJECT_SOURCE_DIR}" HACK_PROGRAM="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}/hack"
-    HACK_MPIEXEC="${MPIEXEC_EXECUTABLE}")
   hack_set_options(${name})
   hack_compile_briefly(${name})
   target_precompile_headers(${name} REUSE_FROM hack_test_main)

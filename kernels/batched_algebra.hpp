@@ -47,7 +47,7 @@ template <Device D>
 void damp(Queue<D>& queue, double relative, std::span<const MatrixView<double, D>> matrices);
 
 /// Replaces the lower triangle of a (n, n) by L with a = L Lᵀ; what is above is not read. is_definite (matrices) says
-/// of each whether it was positive definite; it is spoiled where not. Waits for the queue.
+/// of each whether it was positive definite; it is overwritten where not. Waits for the queue.
 template <Device D>
 void cholesky(Queue<D>& queue, std::span<const MatrixView<double, D>> matrices, std::span<std::uint8_t> is_definite);
 
@@ -73,7 +73,7 @@ template <Device D>
 bool orthonormalize_rows(Queue<D>& queue, std::span<const FactorPair<D>> pairs);
 
 /// Writes the eigenvalues of symmetric matrices, ascending, to `lambda` (count, n); matrices (count, n, n) are read in
-/// their lower triangles and spoiled. Says of each whether they converged, which they do not of NaN. Waits for the
+/// their lower triangles and overwritten. Says of each whether they converged, which they do not of NaN. Waits for the
 /// queue.
 template <Device D>
 void eigenvalues(Queue<D>& queue, index_t n, double* matrices, double* lambda, std::span<std::uint8_t> has_converged);

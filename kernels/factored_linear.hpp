@@ -7,22 +7,23 @@
 
 namespace hack::kernels {
 
-/// How a tile is stored.
-enum class TileKind : std::uint8_t {
-  factors = 0,  ///< U (h, k), singular values (k), Vᵀ (k, w)
-  dense = 1,    ///< its own numbers (h, w)
-  pivoted = 2,  ///< k of its rows, the pivots (k, w), and the other rows' coefficients in them (h - k, k)
+/// What a tile is made of.
+enum class Structure : std::uint8_t {
+  low_rank = 0,       ///< U (h, k), singular values (k), Vᵀ (k, w)
+  dense = 1,          ///< its own numbers (h, w)
+  interpolative = 2,  ///< k of its rows, the skeleton rows (k, w), and the other rows' coefficients in them (h - k, k)
 };
 
 /// Where a tile lies in a FactoredView.
 struct TileLayout {
-  TileKind kind = TileKind::factors;
+  Structure kind = Structure::low_rank;
   index_t block = 0;         ///< start of z_ij in rank space
   index_t size = 0;          ///< its length
   index_t scale = 0;         ///< of two factors: start of their singular values
-  index_t coefficients = 0;  ///< of a pivoted tile: start of its coefficients, in numbers of u
-  index_t marks = 0;         ///< of a pivoted tile: start of the marks on its rows
-  index_t first_pivot = 0;   ///< of a pivoted tile: how many pivots lie above the rows that the view has of it
+  index_t coefficients = 0;  ///< of an interpolative tile: start of its coefficients, in numbers of u
+  index_t marks = 0;         ///< of an interpolative tile: start of the marks on its rows
+  index_t first_skeleton =
+      0;  ///< of an interpolative tile: how many skeleton rows lie above the rows that the view has of it
 };
 
 /// What a device works out once for a matrix, to multiply with it many times.
@@ -31,9 +32,9 @@ class FactoredPlan;
 
 /// A matrix (rows, cols) cut into I × J tiles, kept in less than its own numbers. In rank space every tile (i, j) has a
 /// block z_ij: k numbers s ∘ (Vᵀ x_j) of two factors, the w numbers x_j themselves of a dense tile (whose "U" is the
-/// tile), of a pivoted tile the k numbers that its pivots' rows make of x_j. z_i holds the blocks of tile row i: of
-/// factors and dense tiles first, so that these are one product, y_i = U_i z_i; then those of pivoted tiles, whose
-/// numbers are y's themselves where the pivots are, and its C z_ij elsewhere.
+/// tile), of an interpolative tile the k numbers that its skeleton rows make of x_j. z_i holds the blocks of tile row
+/// i: of factors and dense tiles first, so that these are one product, y_i = U_i z_i; then those of interpolative
+/// tiles, whose numbers are y's themselves where the skeleton rows are, and its C z_ij elsewhere.
 template <Device D>
 struct FactoredView {
   index_t rows = 0;
@@ -46,12 +47,13 @@ struct FactoredView {
   std::span<const index_t> stack_sizes;    // (I) R_i, length of the first part of z_i; host
   std::span<const TileLayout> tiles;       // (I * J) host
 
-  const std::byte* u = nullptr;  // tile row i: U_i (h_i, R_i), then C (h_i - pivots, k) tile after tile; row-major
+  const std::byte* u =
+      nullptr;  // tile row i: U_i (h_i, R_i), then C (h_i - skeleton rows, k) tile after tile; row-major
   std::span<const index_t> u_offsets;  // (I + 1) start of U_i, in numbers; host
-  const std::byte* v = nullptr;  // tile column j: (K_j, w_j) row-major, Vᵀ or pivots of its tiles, top to bottom
+  const std::byte* v = nullptr;  // tile column j: (K_j, w_j) row-major, Vᵀ or skeleton rows of its tiles, top to bottom
   std::span<const index_t> v_offsets;     // (J + 1) start of V_j, in numbers; host
   const float* scale = nullptr;           // singular values of two factors
-  const std::uint8_t* marks = nullptr;    // which rows of a pivoted tile are pivots (row_marks.hpp)
+  const std::uint8_t* marks = nullptr;    // which rows of an interpolative tile are skeleton rows (row_marks.hpp)
   const FactoredPlan<D>* plan = nullptr;  // made of what stands above; the CPU needs none
 
   index_t tile_rows() const { return std::ssize(row_offsets) - 1; }
@@ -83,8 +85,8 @@ class FactoredPlan<Device::cuda> {
 };
 
 /// y = x Wᵀ without forming W: z for each tile column, then y for each tile row. x (tokens, cols), y (tokens, rows).
-/// 2k(h + w) flops per tile and token of two factors, 2k(h + w - k) of a pivoted tile, in place of 2hw. Bits do not
-/// depend on the number of threads.
+/// 2k(h + w) flops per tile and token of two factors, 2k(h + w - k) of an interpolative tile, in place of 2hw. Bits do
+/// not depend on the number of threads.
 template <Device D>
 void factored_linear(Queue<D>& queue, MatrixView<const float, D> x, const FactoredView<D>& w, MatrixView<float, D> y);
 

@@ -11,7 +11,7 @@ template <Device D>
 void add_outer_products(Queue<D>& queue, MatrixView<const float, D> a, MatrixView<const float, D> b,
                         MatrixView<double, D> sum);
 
-/// The same with a = b = x, lower triangle only; sum (n, n), what stands above its diagonal is spoiled.
+/// The same with a = b = x, lower triangle only; sum (n, n), what stands above its diagonal is overwritten.
 template <Device D>
 void add_gram(Queue<D>& queue, MatrixView<const float, D> x, MatrixView<double, D> sum);
 

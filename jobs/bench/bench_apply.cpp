@@ -7,7 +7,7 @@
 #include "jobs/bench/bench_timing.hpp"
 #include "kernels/linear.hpp"
 #include "model/checkpoint/llama_tensors.hpp"
-#include "model/names.hpp"
+#include "model/llama/names.hpp"
 #include "svd/factored_matrix.hpp"
 
 namespace hack::jobs {
@@ -17,7 +17,7 @@ constexpr const char* name = "W";
 
 /// One way to hold the matrix.
 struct Held {
-  const char* kind;  // "dense", "factors" or "pivoted"
+  const char* kind;  // "dense", "factors" or "interpolative"
   index_t rank;      // of tiles; 0 of dense
   std::optional<WeightMatrix<Device::cpu>> dense;
   std::optional<svd::FactoredMatrix<Device::cpu>> factored;
@@ -25,7 +25,7 @@ struct Held {
   double bytes() const { return static_cast<double>(dense ? dense->bytes() : factored->bytes()); }
 };
 
-/// Operations a token: of a pivoted tile the h - k other rows of U and k of V.
+/// Operations a token: of an interpolative tile the h - k other rows of U and k of V.
 double flops_of(const Held& held, index_t rows, index_t cols) {
   if (held.dense) return 2.0 * static_cast<double>(rows) * static_cast<double>(cols);
   const kernels::FactoredView<Device::cpu> view = held.factored->view();
@@ -42,7 +42,7 @@ std::vector<Held> hold_all(index_t rows, index_t cols, const std::vector<long>& 
   }
   all.push_back({"dense", 0, std::move(dense), {}});
   for (const long rank : ranks) {
-    for (const svd::Storage storage : {svd::Storage::factors, svd::Storage::pivoted}) {
+    for (const svd::Storage storage : {svd::Storage::low_rank, svd::Storage::interpolative}) {
       RandomFactors source(rank, storage);
       source.add(name, rows, cols);
       all.push_back({to_string(storage).data(), rank, {}, {}});
@@ -176,7 +176,7 @@ nlohmann::json ApplyBench::run(const Session& session, const model::LlamaConfig&
         if (session.world().is_root()) print(row);
         rows.push_back(row);
       }
-      for (const char* kind : {"factors", "pivoted"}) {
+      for (const char* kind : {"factors", "interpolative"}) {
         const std::optional<double> rank = break_even(timed, kind, timed.front()["seconds"]);
         wins.push_back({{"kind", kind}, {"type", type_name}, {"tokens", tokens}});
         if (rank) wins.back()["faster_up_to_rank"] = *rank;

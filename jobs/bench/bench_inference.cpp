@@ -4,9 +4,9 @@
 #include "jobs/bench/bench_timing.hpp"
 #include "comm/collective_timer.hpp"
 #include "jobs/session/system_info.hpp"
-#include "model/chooser.hpp"
-#include "model/llama.hpp"
-#include "model/phase_timer.hpp"
+#include "model/llama/decoder.hpp"
+#include "model/llama/llama.hpp"
+#include "model/llama/phase_timer.hpp"
 
 namespace hack::jobs {
 namespace {
@@ -138,18 +138,18 @@ nlohmann::json bench_decode(Session& session, const BenchModel& model, const Inf
   auto& [queue, llama, cache, ids] = runner;
   const std::span<const int> first_ids = std::span(ids).first(prompt);
   model::Sampler greedy({});
-  model::Chooser<D> chooser(llama, cache, greedy, first_ids);
+  model::Decoder<D> decoder(llama, cache, greedy, first_ids);
   const auto begin = [&] {
     cache.clear();
     const MatrixView<const float, D> state = llama.last_state(first_ids, cache);
-    chooser.restart(first_ids);
-    chooser.first(state);
+    decoder.restart(first_ids);
+    decoder.first(state);
   };
   std::vector<double> one_token;  // of all runs in turn
   const auto decode = [&] {
     auto before = std::chrono::steady_clock::now();
     for (index_t t = 0; t < bench.tokens; ++t) {
-      chooser.next();
+      decoder.next();
       const auto now = std::chrono::steady_clock::now();
       one_token.push_back(std::chrono::duration<double>(now - before).count());
       before = now;
@@ -161,7 +161,7 @@ nlohmann::json bench_decode(Session& session, const BenchModel& model, const Inf
   };
   TimedRuns timed = time_runs(world, bench.repeats, begin, decode, decode_in_steps);
   nlohmann::json row = describe("decode", session, model, bench);
-  row["replayed"] = chooser.is_replayed();
+  row["replayed"] = decoder.is_replayed();
   const Times latency = Times::of({one_token.begin() + bench.tokens, one_token.end()});
   row["token_seconds"] = latency.median;
   row["token_seconds_p99"] = latency.p99;

@@ -17,7 +17,7 @@ void BenchModel::add_options(CLI::App& app) {
                    ->check(CLI::Range(0L, 128L));
   app.add_option("--storage", storage_, "How they are stored")
       ->needs(rank)
-      ->check(CLI::IsMember({"pivoted", "factors"}))
+      ->check(CLI::IsMember({"interpolative", "factors"}))
       ->capture_default_str();
 }
 

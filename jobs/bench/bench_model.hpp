@@ -29,7 +29,7 @@ class BenchModel {
   const std::string& shape() const { return shape_; }
 
  private:
-  std::string model_, archive_, shape_, storage_ = "pivoted";
+  std::string model_, archive_, shape_, storage_ = "interpolative";
   std::optional<long> layers_, rank_;
   std::optional<ModelFiles> files_;
   std::optional<RandomFactors> factors_;

@@ -5,7 +5,7 @@
 #include <random>
 
 #include "kernels/error.hpp"
-#include "model/names.hpp"
+#include "model/llama/names.hpp"
 
 namespace hack::jobs {
 namespace {
@@ -32,7 +32,7 @@ RandomFactors::RandomFactors(index_t rank, svd::Storage storage) : rank_(rank) {
 
 void RandomFactors::add(const std::string& name, index_t rows, index_t cols) {
   svd::MatrixTable table{info_.compression.grid(rows, cols), {}, {}, {}, {}, 0, 2 * rows * cols};
-  const kernels::TileKind kind = svd::kind_of(info_.compression.storage);
+  const kernels::Structure kind = svd::kind_of(info_.compression.storage);
   for (index_t number = 0; number < table.grid.size(); ++number) {
     const svd::Tile tile = table.grid.tile(number);
     const index_t rank = std::min(rank_, tile.full_rank());
@@ -76,9 +76,9 @@ std::vector<svd::StoredTile> RandomFactors::read_tiles(std::string_view name, in
     tile.u =
         random_numbers(svd::u_size(tile.kind, at.height, at.width, k), 1 / std::sqrt(std::max<double>(1, k)), engine);
     tile.v = random_numbers(svd::v_size(tile.kind, at.width, k), 1 / std::sqrt(table.grid.cols()), engine);
-    if (tile.kind == kernels::TileKind::factors) tile.sigma.assign(static_cast<std::size_t>(k), 1.0f);
-    if (tile.kind == kernels::TileKind::pivoted) {
-      for (index_t p = 0; p < k; ++p) tile.pivots.push_back(p * at.height / k);
+    if (tile.kind == kernels::Structure::low_rank) tile.sigma.assign(static_cast<std::size_t>(k), 1.0f);
+    if (tile.kind == kernels::Structure::interpolative) {
+      for (index_t p = 0; p < k; ++p) tile.skeleton.push_back(p * at.height / k);
     }
     tiles.push_back(std::move(tile));
   }

@@ -6,13 +6,13 @@
 #include <vector>
 
 #include "model/checkpoint/llama_config.hpp"
-#include "svd/factor_source.hpp"
+#include "svd/archive/factor_source.hpp"
 
 namespace hack::jobs {
 
 /// Factors of random numbers, in bf16, of one rank and storage for all tiles: for timings of shapes that were never
-/// compressed. A pivoted tile's pivots are spread evenly over its rows. Numbers are such that products neither grow nor
-/// vanish: of variance 1 / columns in V, of mean square 1 in all else.
+/// compressed. An interpolative tile's skeleton rows are spread evenly over its rows. Numbers are such that products
+/// neither grow nor vanish: of variance 1 / columns in V, of mean square 1 in all else.
 class RandomFactors final : public svd::FactorSource {
  public:
   /// Tiles of 128 × 128 have rank `rank`, clipped ones at most their full rank.

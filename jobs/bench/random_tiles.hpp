@@ -5,7 +5,7 @@
 #include "jobs/bench/svd_check.hpp"
 #include "kernels/buffer.hpp"
 #include "kernels/tile_svd.hpp"
-#include "svd/range.hpp"
+#include "svd/tile/range.hpp"
 
 namespace hack::jobs {
 

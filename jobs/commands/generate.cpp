@@ -1,4 +1,4 @@
-#include "model/generate.hpp"
+#include "model/llama/generate.hpp"
 
 #include <cstdio>
 

@@ -5,7 +5,7 @@
 #include "jobs/compression/model_files.hpp"
 #include "jobs/compression/selection.hpp"
 #include "kernels/error.hpp"
-#include "model/names.hpp"
+#include "model/llama/names.hpp"
 
 namespace hack::jobs {
 namespace {
@@ -58,20 +58,20 @@ nlohmann::json inspect_model(const std::string& path) {
 nlohmann::json describe_matrix(const std::string& name, const svd::MatrixTable& entry) {
   const auto [low, high] = std::minmax_element(entry.ranks.begin(), entry.ranks.end());
   double sum = 0, energy = 0, discarded = 0;
-  long dense = 0, pivoted = 0;
+  long dense = 0, interpolative = 0;
   for (std::size_t t = 0; t < entry.ranks.size(); ++t) {
     sum += entry.ranks[t];
     energy += entry.energies[t];
     discarded += entry.discarded[t];
-    dense += entry.kinds[t] == kernels::TileKind::dense;
-    pivoted += entry.kinds[t] == kernels::TileKind::pivoted;
+    dense += entry.kinds[t] == kernels::Structure::dense;
+    interpolative += entry.kinds[t] == kernels::Structure::interpolative;
   }
   return {{"name", name},
           {"rows", entry.grid.rows()},
           {"cols", entry.grid.cols()},
           {"tiles", entry.grid.size()},
           {"dense_tiles", dense},
-          {"pivoted_tiles", pivoted},
+          {"interpolative_tiles", interpolative},
           {"rank_min", *low},
           {"rank_mean", sum / static_cast<double>(entry.ranks.size())},
           {"rank_max", *high},
@@ -89,20 +89,21 @@ nlohmann::json inspect_archive(const std::string& path) {
   fmt::print("  {} matrices, method {}, mode {}{}, {} {}, {} in {}\n", archive.matrices().size(), info.header.method,
              to_string(how.mode),
              how.mode == svd::TileMode::tile ? fmt::format(" of {} × {}", how.tile.height, how.tile.width) : "",
-             to_string(how.rule.kind), how.rule.value, how.storage == svd::Storage::pivoted ? "pivots" : "factors",
-             to_string(how.factor_type));
+             to_string(how.rule.kind), how.rule.value,
+             how.storage == svd::Storage::interpolative ? "skeleton" : "factors", to_string(how.factor_type));
   fmt::print("  made by hack {} from the model with fingerprint {}\n", info.header.program_version,
              info.header.model_fingerprint);
-  fmt::print("  {:<44} {:>13} {:>6} {:>7} {:>6} {:>15} {:>8} {:>7}\n", "matrix", "shape", "tiles", "pivoted", "dense",
-             "rank min-mean-max", "error", "bytes");
+  fmt::print("  {:<44} {:>13} {:>6} {:>7} {:>6} {:>15} {:>8} {:>7}\n", "matrix", "shape", "tiles", "interpolative",
+             "dense", "rank min-mean-max", "error", "bytes");
   double stored = 0, dense = 0;
   nlohmann::json matrices = nlohmann::json::array();
   for (const std::string& name : archive.matrices()) {
     const nlohmann::json m = describe_matrix(name, archive.matrix(name));
     fmt::print("  {:<44} {:>6}×{:<6} {:>6} {:>7} {:>6} {:>5}-{:.1f}-{:<5} {:>8.4f} {:>6.1f}%\n", name,
-               m["rows"].get<long>(), m["cols"].get<long>(), m["tiles"].get<long>(), m["pivoted_tiles"].get<long>(),
-               m["dense_tiles"].get<long>(), m["rank_min"].get<long>(), m["rank_mean"].get<double>(),
-               m["rank_max"].get<long>(), m["relative_error"].get<double>(), 100 * m["keep"].get<double>());
+               m["rows"].get<long>(), m["cols"].get<long>(), m["tiles"].get<long>(),
+               m["interpolative_tiles"].get<long>(), m["dense_tiles"].get<long>(), m["rank_min"].get<long>(),
+               m["rank_mean"].get<double>(), m["rank_max"].get<long>(), m["relative_error"].get<double>(),
+               100 * m["keep"].get<double>());
     stored += m["bytes_factors"].get<double>();
     dense += m["bytes_dense"].get<double>();
     matrices.push_back(m);

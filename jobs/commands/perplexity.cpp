@@ -2,15 +2,15 @@
 #include <optional>
 
 #include "comm/collectives.hpp"
-#include "comm/file_digest.hpp"
-#include "comm/hash.hpp"
+#include "io/file_digest.hpp"
+#include "io/hash.hpp"
 #include "comm/process_grid.hpp"
-#include "comm/temporary_file.hpp"
+#include "io/temporary_file.hpp"
 #include "jobs/commands/commands.hpp"
 #include "jobs/compression/model_files.hpp"
 #include "kernels/error.hpp"
-#include "model/loss_records.hpp"
-#include "model/perplexity.hpp"
+#include "model/evaluate/loss_records.hpp"
+#include "model/evaluate/perplexity.hpp"
 
 namespace hack::jobs {
 namespace {
@@ -28,7 +28,7 @@ struct PerplexityOptions {
 
 void write_per_token(const std::string& path, const model::WindowPlan& plan, const WindowLosses& losses,
                      const std::vector<int>& ids) {
-  comm::TemporaryFile file(path);
+  io::TemporaryFile file(path);
   {
     std::ofstream out(file.path());
     out << "window,position,token,nll\n";
@@ -142,7 +142,7 @@ class PerplexityCommand : public Command {
                                                  const comm::ProcessGrid& grid, WindowLosses& losses) const {
     losses.resize(plan.windows.size());
     if (options_.records.empty()) return std::nullopt;
-    comm::Hash ids;
+    io::Hash ids;
     ids.add(std::as_bytes(std::span(encoded.ids)));
     // Every option that may change a loss: what only chooses windows, places or speed is left out.
     nlohmann::json run = describe_options(app_);
@@ -151,7 +151,7 @@ class PerplexityCommand : public Command {
       run.erase(name);
     }
     run["model"] = files.checkpoint().fingerprint();
-    run["archive"] = options_.archive.empty() ? nlohmann::json() : nlohmann::json(comm::file_digest(options_.archive));
+    run["archive"] = options_.archive.empty() ? nlohmann::json() : nlohmann::json(io::file_digest(options_.archive));
     run["text"] = ids.digits();
     run["context"] = plan.context;
     run["stride"] = plan.stride;

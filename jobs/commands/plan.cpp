@@ -7,7 +7,7 @@
 #include "jobs/session/system_info.hpp"
 #include "kernels/error.hpp"
 #include "model/checkpoint/random_checkpoint.hpp"
-#include "model/memory_need.hpp"
+#include "model/llama/memory_need.hpp"
 
 namespace hack::jobs {
 namespace {

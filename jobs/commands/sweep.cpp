@@ -6,8 +6,8 @@
 
 #include <fmt/ranges.h>
 
-#include "comm/hash.hpp"
-#include "comm/temporary_file.hpp"
+#include "io/hash.hpp"
+#include "io/temporary_file.hpp"
 #include "jobs/commands/commands.hpp"
 #include "jobs/compression/compression.hpp"
 #include "jobs/compression/evaluation.hpp"
@@ -86,7 +86,7 @@ class KeptVectors {
   Compressor& compressor_;
   const svd::FactorArchive* given_;
   std::string output_;
-  std::optional<comm::TemporaryFile> temporary_;
+  std::optional<io::TemporaryFile> temporary_;
   std::optional<svd::FactorArchive> made_;
   double seconds_ = 0;
   int exceptions_ = std::uncaught_exceptions();
@@ -130,7 +130,7 @@ class SweepCommand : public Command {
     const DType type = common_.chosen_dtype(checkpoint.exact_type());
     validate(archives_.empty() || std::filesystem::is_directory(archives_),
              "--keep-archives {}: there is no such folder; make it first", archives_);
-    { const comm::TemporaryFile unwritable_places_are_errors_now(output_); }
+    { const io::TemporaryFile unwritable_places_are_errors_now(output_); }
     const std::vector<Run> runs = plan(files, type);
     SweepTable table(session.world(), output_, std::string(to_string(kind_)), evaluation_.texts);
     std::vector<std::string> ids;
@@ -167,7 +167,7 @@ class SweepCommand : public Command {
   std::vector<Run> plan(const ModelFiles& files, DType type) const {
     const std::string fingerprint = files.checkpoint().fingerprint();
     const auto id_of = [&](const std::string& how) {
-      comm::Hash hash;
+      io::Hash hash;
       hash.add(fmt::format("{} {} {} {}", fingerprint, to_string(type), evaluation_.windows, how));
       return hash.digits().substr(0, 16);
     };
@@ -228,7 +228,7 @@ class SweepCommand : public Command {
         continue;
       }
       // Beside the output, and gone when this ends, however it ends.
-      const comm::TemporaryFile temporary(output_ + ".archive");
+      const io::TemporaryFile temporary(output_ + ".archive");
       const std::filesystem::path archive = archives_.empty() ? temporary.path() : kept_archive(run);
       const Compressed made = compressor.run(*run.options, archive);
       done["factorizations"] = done["factorizations"].get<int>() + 1;

@@ -4,11 +4,11 @@
 #include <chrono>
 #include <cmath>
 
-#include "comm/temporary_file.hpp"
+#include "io/temporary_file.hpp"
 #include "kernels/config.hpp"
 #include "kernels/error.hpp"
 #include "model/calibration/layerwise_memory.hpp"
-#include "model/names.hpp"
+#include "model/llama/names.hpp"
 
 namespace hack::jobs {
 namespace {
@@ -33,8 +33,8 @@ model::RankChoices even_ranks(const std::vector<svd::MatrixSource>& sources, con
 }
 
 /// Of what is compressed how: a journal of other text or ranks is no beginning of this run.
-comm::Hash hash_of(const model::TokenWindows& windows, const model::RankChoices& ranks) {
-  comm::Hash hash;
+io::Hash hash_of(const model::TokenWindows& windows, const model::RankChoices& ranks) {
+  io::Hash hash;
   hash.add(windows.context);
   hash.add(std::as_bytes(std::span(windows.ids)));
   for (const auto& [name, choices] : ranks) {
@@ -55,7 +55,7 @@ Compressor::Compressor(Session& session, const model::Checkpoint& checkpoint, DT
 Compressed Compressor::run(const CompressionOptions& options, const std::filesystem::path& output,
                            FinishedSteps steps) {
   options.check();
-  { const comm::TemporaryFile unwritable_places_are_errors_now(output); }
+  { const io::TemporaryFile unwritable_places_are_errors_now(output); }
   const auto start = std::chrono::steady_clock::now();
   const Task task{options,
                   output,
@@ -68,7 +68,7 @@ Compressed Compressor::run(const CompressionOptions& options, const std::filesys
 }
 
 Compressed Compressor::run_plain(const Task& task) {
-  comm::Hash batches;  // how matrices are cut into steps
+  io::Hash batches;  // how matrices are cut into steps
   if (task.options.memory > 0) {
     batches.add(task.options.memory);
     batches.add(index_t{queue_.threads()});
@@ -133,7 +133,7 @@ Queue<Device::cuda>* Compressor::gpu() {
   return gpu_.get();
 }
 
-std::unique_ptr<comm::Journal> Compressor::open_journal(const Task& task, comm::Hash contents) const {
+std::unique_ptr<comm::Journal> Compressor::open_journal(const Task& task, io::Hash contents) const {
   if (task.steps == FinishedSteps::forgotten) return nullptr;
   const svd::ArchiveHeader& header = task.header;
   for (const std::string& part : {header.program_version, header.model_fingerprint, header.options}) contents.add(part);

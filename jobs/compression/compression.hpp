@@ -8,7 +8,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "comm/hash.hpp"
+#include "io/hash.hpp"
 #include "comm/journal.hpp"
 #include "jobs/compression/compression_options.hpp"
 #include "jobs/session/session.hpp"
@@ -17,8 +17,8 @@
 #include "model/calibration/loss_sensitivity.hpp"
 #include "model/calibration/token_windows.hpp"
 #include "model/checkpoint/checkpoint.hpp"
-#include "svd/allocation.hpp"
-#include "svd/compress.hpp"
+#include "svd/choose/allocation.hpp"
+#include "svd/pipeline/compress.hpp"
 
 namespace hack::jobs {
 
@@ -84,7 +84,7 @@ class Compressor {
   /// Where layers run, if the session is on GPUs; takes this rank's at first.
   Queue<Device::cuda>* gpu();
   /// Nothing where finished steps are to be forgotten. `contents`: what decides over the numbers beside the header.
-  std::unique_ptr<comm::Journal> open_journal(const Task& task, comm::Hash contents) const;
+  std::unique_ptr<comm::Journal> open_journal(const Task& task, io::Hash contents) const;
   Ranks allocate_ranks(const CompressionOptions& options, const std::filesystem::path& folder, double& predicted_loss);
   std::vector<svd::MatrixSource> sources(const CompressionOptions& options) const;
   const std::vector<int>& tokens(const CalibrationOptions& options);

@@ -4,7 +4,7 @@
 
 #include "jobs/compression/fast_share.hpp"
 #include "kernels/error.hpp"
-#include "model/names.hpp"
+#include "model/llama/names.hpp"
 
 namespace hack::jobs {
 namespace {
@@ -40,9 +40,9 @@ void CompressionOptions::add_to(CLI::App& app) {
       ->check(CLI::IsMember({"f32", "bf16", "f16", "int8"}))
       ->capture_default_str();
   app.add_option("--storage", storage,
-                 "pivoted: a tile of rank k as k of its rows and the others' coefficients, k(h + w - k) numbers; "
+                 "interpolative: a tile of rank k as k of its rows and the others' coefficients, k(h + w - k) numbers; "
                  "factors: U and V, k(h + w) numbers")
-      ->check(CLI::IsMember({"pivoted", "factors"}))
+      ->check(CLI::IsMember({"interpolative", "factors"}))
       ->capture_default_str();
   app.add_option(
          "--memory", memory,
@@ -94,7 +94,7 @@ svd::CompressOptions CompressionOptions::stored() const {
   if (!times.empty()) how.fast_share = read_fast_share(times, how.storage, how.factor_type.widened(), objective_tokens);
   if (how.keeps_vectors()) {
     how.factor_type = DType::f32;
-    how.storage = svd::Storage::factors;
+    how.storage = svd::Storage::low_rank;
   }
   return how;
 }
@@ -130,7 +130,7 @@ model::LayerwiseOptions CompressionOptions::layerwise(const model::LlamaConfig& 
   calibration.apply_to(options);
   const svd::FactorType stored_as = options.storage.factor_type;
   const bool rounds = stored_as != DType::f32 && !stored_as.has_scales();
-  if (options.weighting.refit && rounds && options.storage.storage == svd::Storage::factors) {
+  if (options.weighting.refit && rounds && options.storage.storage == svd::Storage::low_rank) {
     options.weighting.rounding = stored_as.widened();
   }
   return options;

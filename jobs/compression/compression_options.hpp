@@ -9,7 +9,7 @@
 
 #include "jobs/compression/calibration_options.hpp"
 #include "model/calibration/layerwise_compression.hpp"
-#include "svd/archive_info.hpp"
+#include "svd/archive/archive_info.hpp"
 
 namespace hack::jobs {
 
@@ -20,7 +20,7 @@ struct CompressionOptions {
   std::vector<std::string> matrices = {"gate", "up", "down"};
   svd::RankRule rule;
   std::string factor_type = "bf16";
-  std::string storage = "pivoted";
+  std::string storage = "interpolative";
   CalibrationOptions calibration;
   std::optional<double> target_loss;  ///< that the rank rule was found for
   index_t memory = 0;                 ///< bytes a rank may take; 0: as little as serves

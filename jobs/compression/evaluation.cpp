@@ -6,7 +6,7 @@
 
 #include "jobs/compression/model_files.hpp"
 #include "kernels/error.hpp"
-#include "svd/factor_archive.hpp"
+#include "svd/archive/factor_archive.hpp"
 
 namespace hack::jobs {
 namespace {

@@ -10,8 +10,8 @@
 #include "jobs/session/session.hpp"
 #include "kernels/queue.hpp"
 #include "model/checkpoint/checkpoint.hpp"
-#include "model/model_comparison.hpp"
-#include "svd/factor_source.hpp"
+#include "model/evaluate/model_comparison.hpp"
+#include "svd/archive/factor_source.hpp"
 
 namespace hack::jobs {
 

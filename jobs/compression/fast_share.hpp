@@ -2,7 +2,7 @@
 
 #include <string>
 
-#include "svd/storage.hpp"
+#include "svd/tile/storage.hpp"
 
 namespace hack::jobs {
 

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <optional>
 
-#include "comm/temporary_file.hpp"
+#include "io/temporary_file.hpp"
 #include "kernels/error.hpp"
-#include "model/model_comparison.hpp"
-#include "svd/factor_archive.hpp"
+#include "model/evaluate/model_comparison.hpp"
+#include "svd/archive/factor_archive.hpp"
 
 namespace hack::jobs {
 namespace {
@@ -33,7 +33,7 @@ double measure(const Session& session, const Compressor& compressor, Queue<Devic
   return comparison.compare(llama, dense, [](index_t, index_t) {}).divergence;
 }
 
-void put_in_place(const Session& session, comm::TemporaryFile& file) {
+void put_in_place(const Session& session, io::TemporaryFile& file) {
   session.world().barrier();  // all have closed it
   if (session.world().is_root()) {
     file.rename_to_final();
@@ -63,7 +63,7 @@ TargetedArchive compress_to_loss(const Session& session, Compressor& compressor,
     const double keep = svd::smallest_keep(aim, spectra, allocation_options(options));
     if (best && keep >= best->keep) break;
     options.rule = {svd::RankRule::Kind::keep, keep};
-    comm::TemporaryFile file(output);
+    io::TemporaryFile file(output);
     TargetedArchive made{compressor.run(options, file.path()), keep};
     made.attempts = attempt;
     made.predicted = made.compressed.predicted_loss * correction;

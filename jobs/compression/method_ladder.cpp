@@ -20,7 +20,7 @@ CompressionOptions at_rung(CompressionOptions options, const std::string& name) 
     return rung >= std::find(names.begin(), names.end(), step) - names.begin();
   };
   CalibrationOptions& calibration = options.calibration;
-  options.storage = reaches("plain") ? "pivoted" : "factors";
+  options.storage = reaches("plain") ? "interpolative" : "factors";
   calibration.method = reaches("feedback") ? "feedback" : reaches("whiten") ? "whiten" : "plain";
   calibration.no_refit = !reaches("whiten-refit");
   calibration.sweeps = reaches("feedback3") ? 3 : 1;

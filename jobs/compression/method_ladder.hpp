@@ -10,7 +10,7 @@ namespace hack::jobs {
 /// Names of fixed sets of options, each with one step more than the one before it:
 ///
 ///     plain-factors  SVD of the weights, two factors a tile
-///     plain          the same, pivoted
+///     plain          the same, interpolative
 ///     whiten         each tile by its own inputs, each tile alike, inputs of the dense model
 ///     whiten-refit   left factors of a row of tiles solved for together
 ///     feedback       before that, one sweep in which tiles make up for each other's errors

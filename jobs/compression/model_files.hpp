@@ -11,8 +11,8 @@
 #include "jobs/session/log.hpp"
 #include "jobs/compression/selection.hpp"
 #include "model/checkpoint/checkpoint.hpp"
-#include "model/linear_layer.hpp"
-#include "svd/factor_archive.hpp"
+#include "model/llama/linear_layer.hpp"
+#include "svd/archive/factor_archive.hpp"
 
 namespace hack::jobs {
 

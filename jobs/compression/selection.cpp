@@ -3,10 +3,10 @@
 #include <chrono>
 #include <fstream>
 
-#include "comm/temporary_file.hpp"
+#include "io/temporary_file.hpp"
 #include "kernels/config.hpp"
 #include "kernels/error.hpp"
-#include "model/names.hpp"
+#include "model/llama/names.hpp"
 
 namespace hack::jobs {
 namespace {
@@ -47,8 +47,8 @@ void SelectionOptions::add_to(CLI::App& app) {
       ->check(CLI::IsMember({"f32", "bf16", "f16", "int8"}))
       ->capture_default_str()
       ->group(group);
-  app.add_option("--storage", storage, "How they are held: pivoted or factors; see compress")
-      ->check(CLI::IsMember({"pivoted", "factors"}))
+  app.add_option("--storage", storage, "How they are held: interpolative or factors; see compress")
+      ->check(CLI::IsMember({"interpolative", "factors"}))
       ->capture_default_str()
       ->group(group);
 }
@@ -90,7 +90,7 @@ CompressionOptions selection_options(const svd::FactorArchive& vectors, const Co
 
 Compressed compress_archive(const Session& session, const svd::FactorArchive& vectors,
                             const CompressionOptions& options, const std::filesystem::path& output) {
-  { const comm::TemporaryFile unwritable_places_are_errors_now(output); }
+  { const io::TemporaryFile unwritable_places_are_errors_now(output); }
   const auto start = std::chrono::steady_clock::now();
   const svd::CompressOptions stored = options.stored();
   const svd::SelectedFactors factors(vectors, stored.rule, stored.format(), session.threads());

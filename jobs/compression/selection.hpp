@@ -7,7 +7,7 @@
 #include <CLI/CLI.hpp>
 
 #include "jobs/compression/compression.hpp"
-#include "svd/selected_factors.hpp"
+#include "svd/archive/selected_factors.hpp"
 
 namespace hack::jobs {
 
@@ -15,7 +15,7 @@ namespace hack::jobs {
 struct SelectionOptions {
   std::optional<double> topk, keep, tolerance;
   std::string factor_type = "bf16";
-  std::string storage = "pivoted";
+  std::string storage = "interpolative";
 
   /// Adds --topk, --keep and --tolerance, at most one of which may be given, and what depends on them.
   void add_to(CLI::App& app);

@@ -6,7 +6,7 @@
 #include "comm/collectives.hpp"
 #include "comm/deadline.hpp"
 #include "comm/gpu.hpp"
-#include "comm/temporary_file.hpp"
+#include "io/temporary_file.hpp"
 #include "jobs/session/system_info.hpp"
 #include "kernels/config.hpp"
 #include "kernels/error.hpp"
@@ -21,7 +21,7 @@ Session::Session(const CommonOptions& options)
       threads_(options.threads > 0 ? options.threads : usable_cores(world_)) {
   comm::Deadline::start(options.deadline);
   if (!options.report.empty())
-    comm::TemporaryFile probe(options.report);  // an unwritable place is an error now, not at the end
+    io::TemporaryFile probe(options.report);  // an unwritable place is an error now, not at the end
   const std::string warning = performance_warning(world_, threads_);
   if (!warning.empty()) log_.info("warning: {}", warning);
 }
@@ -50,7 +50,7 @@ void Session::finish(const CLI::App& command, nlohmann::json results) {
                                  {"config", describe_options(command)},
                                  {"environment", std::move(environment)},
                                  {"results", std::move(results)}};
-  comm::TemporaryFile file(options_.report);
+  io::TemporaryFile file(options_.report);
   {
     std::ofstream out(file.path());
     out << report.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) << '\n';

@@ -5,8 +5,8 @@
 #include <utility>
 #include <vector>
 
-#include "model/device_chooser.hpp"
-#include "model/llama.hpp"
+#include "model/llama/device_decoder.hpp"
+#include "model/llama/llama.hpp"
 
 namespace hack::jobs {
 
@@ -18,18 +18,18 @@ class DecodeRun {
   /// `llama` outlives this; ids (tokens), at least one.
   DecodeRun(model::Llama<D>& llama, std::vector<int> ids)
       : llama_(llama), ids_(std::move(ids)), cache_(llama.make_cache(std::ssize(ids_))) {
-    if constexpr (D == Device::cuda) chooser_.emplace(llama_, cache_, greedy_, first_id());
+    if constexpr (D == Device::cuda) decoder_.emplace(llama_, cache_, greedy_, first_id());
   }
   DecodeRun(const DecodeRun&) = delete;
   DecodeRun& operator=(const DecodeRun&) = delete;
 
   void run() {
-    if (!chooser_) return run_in_steps();
+    if (!decoder_) return run_in_steps();
     cache_.clear();
     const MatrixView<const float, D> state = llama_.forward(first_id(), cache_);
-    chooser_->restart(first_id());
-    chooser_->first(state);
-    for (std::size_t t = 1; t < ids_.size(); ++t) chooser_->next();
+    decoder_->restart(first_id());
+    decoder_->first(state);
+    for (std::size_t t = 1; t < ids_.size(); ++t) decoder_->next();
   }
 
   /// The same work launch by launch: collectives inside a graph cannot be timed.
@@ -38,7 +38,7 @@ class DecodeRun {
     for (std::size_t t = 0; t < ids_.size(); ++t) llama_.logits(llama_.forward(std::span(ids_).subspan(t, 1), cache_));
   }
 
-  bool is_replayed() const { return chooser_ && chooser_->is_replayed(); }
+  bool is_replayed() const { return decoder_ && decoder_->is_replayed(); }
 
  private:
   std::span<const int> first_id() const { return std::span(ids_).first(1); }
@@ -47,7 +47,7 @@ class DecodeRun {
   std::vector<int> ids_;
   model::KvCache<D> cache_;
   model::Sampler greedy_{{}};
-  std::optional<model::DeviceChooser<D>> chooser_;
+  std::optional<model::DeviceDecoder<D>> decoder_;
 };
 
 }  // namespace hack::jobs

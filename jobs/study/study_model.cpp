@@ -9,7 +9,7 @@
 #include "jobs/study/measured_rows.hpp"
 #include "jobs/study/scaling_fit.hpp"
 #include "model/checkpoint/random_checkpoint.hpp"
-#include "model/memory_need.hpp"
+#include "model/llama/memory_need.hpp"
 
 namespace hack::jobs {
 namespace {

@@ -11,9 +11,9 @@
 #include "jobs/session/system_info.hpp"
 #include "jobs/study/decode_run.hpp"
 #include "kernels/tile_svd.hpp"
-#include "model/names.hpp"
-#include "model/perplexity.hpp"
-#include "svd/tile_grid.hpp"
+#include "model/llama/names.hpp"
+#include "model/evaluate/perplexity.hpp"
+#include "svd/tile/tile_grid.hpp"
 
 namespace hack::jobs {
 namespace {

@@ -7,7 +7,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "comm/temporary_file.hpp"
+#include "io/temporary_file.hpp"
 #include "jobs/session/log.hpp"
 #include "kernels/error.hpp"
 
@@ -58,7 +58,7 @@ std::string cell(const json& row, const char* column) {
 }
 
 void write_whole(const std::filesystem::path& path, const std::string& text) {
-  comm::TemporaryFile file(path);
+  io::TemporaryFile file(path);
   {
     std::ofstream out(file.path(), std::ios::binary);
     out << text;
@@ -159,7 +159,7 @@ std::string model_table(const json& model) {
 }  // namespace
 
 StudyTable::StudyTable(const std::filesystem::path& prefix, json key) : prefix_(prefix), key_(std::move(key)) {
-  const comm::TemporaryFile probe(file(".json"));  // an unwritable place is an error now, not after the first hour
+  const io::TemporaryFile probe(file(".json"));  // an unwritable place is an error now, not after the first hour
   std::ifstream before(file(".json"));
   if (!before.good()) return;
   const json study = json::parse(before, nullptr, false);

@@ -2,23 +2,23 @@
 
 // Every kernel there is. tests/simt/ runs each of them and fails where one was left out.
 
-#include "kernels/cuda/attention.cuh"
-#include "kernels/cuda/batched_algebra.cuh"
-#include "kernels/cuda/elementwise.cuh"
-#include "kernels/cuda/factor_products.cuh"
-#include "kernels/cuda/factored_linear.cuh"
-#include "kernels/cuda/factored_product.cuh"
-#include "kernels/cuda/gated_linear.cuh"
-#include "kernels/cuda/gradient.cuh"
-#include "kernels/cuda/gram.cuh"
-#include "kernels/cuda/gram_svd.cuh"
-#include "kernels/cuda/kept_vectors.cuh"
-#include "kernels/cuda/linear.cuh"
-#include "kernels/cuda/peer_reduction.cuh"
-#include "kernels/cuda/pivot.cuh"
-#include "kernels/cuda/sampling.cuh"
-#include "kernels/cuda/tile_svd.cuh"
-#include "kernels/cuda/vocabulary.cuh"
+#include "kernels/cuda/llama/attention.cuh"
+#include "kernels/cuda/factorize/batched_algebra.cuh"
+#include "kernels/cuda/llama/elementwise.cuh"
+#include "kernels/cuda/train/factor_products.cuh"
+#include "kernels/cuda/linear/factored_linear.cuh"
+#include "kernels/cuda/linear/factored_product.cuh"
+#include "kernels/cuda/linear/gated_linear.cuh"
+#include "kernels/cuda/train/gradient.cuh"
+#include "kernels/cuda/factorize/gram.cuh"
+#include "kernels/cuda/factorize/gram_svd.cuh"
+#include "kernels/cuda/factorize/kept_vectors.cuh"
+#include "kernels/cuda/linear/linear.cuh"
+#include "kernels/cuda/llama/peer_reduction.cuh"
+#include "kernels/cuda/factorize/interpolative.cuh"
+#include "kernels/cuda/llama/sampling.cuh"
+#include "kernels/cuda/factorize/tile_svd.cuh"
+#include "kernels/cuda/llama/vocabulary.cuh"
 
 #define HACK_ALL_KERNELS(X)        \
   HACK_ELEMENTWISE_KERNELS(X)      \
@@ -29,7 +29,7 @@
   HACK_GATED_KERNELS(X)            \
   HACK_SAMPLING_KERNELS(X)         \
   HACK_GRADIENT_KERNELS(X)         \
-  HACK_PIVOT_KERNELS(X)            \
+  HACK_INTERPOLATIVE_KERNELS(X)    \
   HACK_PEER_KERNELS(X)             \
   HACK_ATTENTION_KERNELS(X)        \
   HACK_VOCABULARY_KERNELS(X)       \

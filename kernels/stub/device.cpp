@@ -3,7 +3,7 @@
 #include "kernels/device.hpp"
 
 #include "kernels/buffer.hpp"
-#include "kernels/cuda/resources.hpp"
+#include "kernels/cuda/memory/resources.hpp"
 #include "kernels/queue.hpp"
 
 namespace hack {

@@ -8,7 +8,7 @@
 #include "kernels/gradient.hpp"
 #include "kernels/gram.hpp"
 #include "kernels/linear.hpp"
-#include "kernels/pivot.hpp"
+#include "kernels/interpolative.hpp"
 #include "kernels/replay.hpp"
 #include "kernels/sampling.hpp"
 #include "kernels/tile_svd.hpp"
@@ -154,12 +154,12 @@ void tile_product<D>(Queue<D>&, std::span<const TileSvd<D>>, std::span<const ind
 }
 
 template <>
-index_t pivot_bytes<D>(index_t, index_t, index_t) {
+index_t interpolation_bytes<D>(index_t, index_t, index_t) {
   refuse();
 }
 
 template <>
-void pivot_tiles<D>(Queue<D>&, std::span<PivotedTile<D>>) {
+void interpolate_tiles<D>(Queue<D>&, std::span<InterpolativeTile<D>>) {
   refuse();
 }
 

@@ -11,7 +11,7 @@
 
 #include "comm/deadline.hpp"
 #include "comm/error.hpp"
-#include "comm/temporary_file.hpp"
+#include "io/temporary_file.hpp"
 #include "kernels/error.hpp"
 
 namespace hack::comm {
@@ -50,7 +50,7 @@ void Environment::abort(std::string_view message) {
   const std::string who = size > 1 ? fmt::format("hack: rank {}: ", rank) : std::string("hack: ");
   fmt::print(stderr, "{}{}\n", who, message);
   std::fflush(stderr);
-  TemporaryFile::remove_all();
+  io::TemporaryFile::remove_all();
   if (size == 1) std::_Exit(1);  // alone there is nobody to end, and MPI_Abort would bury the message
   MPI_Abort(MPI_COMM_WORLD, 1);
   std::_Exit(1);

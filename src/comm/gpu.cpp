@@ -7,7 +7,7 @@
 
 #include "comm/collectives.hpp"
 #include "comm/gpu_communicator.hpp"
-#include "kernels/cuda/error.hpp"
+#include "kernels/cuda/memory/error.hpp"
 
 namespace hack::comm {
 namespace {

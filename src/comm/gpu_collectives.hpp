@@ -4,7 +4,7 @@
 #include <memory>
 
 #include "comm/residual_norm.hpp"
-#include "kernels/cuda/resources.hpp"
+#include "kernels/cuda/memory/resources.hpp"
 
 namespace hack::comm {
 

@@ -11,7 +11,7 @@
 #include <fmt/format.h>
 
 #include "comm/collectives.hpp"
-#include "comm/durable_file.hpp"
+#include "io/durable_file.hpp"
 #include "kernels/error.hpp"
 
 namespace hack::comm {
@@ -203,7 +203,7 @@ void Journal::append(const Pieces& record, const Pieces& state) {
   // The state first: a record that is whole then always has one.
   const fs::path unfinished = state_path(step).string() + ".tmp";
   {
-    DurableFile file(unfinished, DurableFile::Begin::empty);
+    io::DurableFile file(unfinished, io::DurableFile::Begin::empty);
     for (const std::span<const std::byte> piece : state) file.write(piece);
     file.write(digest(step, state));
     file.flush();
@@ -213,7 +213,7 @@ void Journal::append(const Pieces& record, const Pieces& state) {
   for (const std::span<const std::byte> piece : record) size += piece.size();
   std::uintmax_t at = step == 0 ? header().size() : fs::file_size(path_);
   {
-    DurableFile file(path_, step == 0 ? DurableFile::Begin::empty : DurableFile::Begin::at_end);
+    io::DurableFile file(path_, step == 0 ? io::DurableFile::Begin::empty : io::DurableFile::Begin::at_end);
     if (step == 0) file.write(header());
     file.write(std::as_bytes(std::span(&size, 1)));
     for (const std::span<const std::byte> piece : record) file.write(piece);

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "comm/collectives.hpp"
-#include "kernels/cuda/error.hpp"
+#include "kernels/cuda/memory/error.hpp"
 
 namespace hack::comm {
 namespace {

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "comm/communicator.hpp"
-#include "kernels/cuda/peer_reduction.cuh"
+#include "kernels/cuda/llama/peer_reduction.cuh"
 
 namespace hack::comm {
 

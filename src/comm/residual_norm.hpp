@@ -9,7 +9,7 @@ namespace hack::comm {
 /// What stands between two matrices of weights: the sum over the ranks, the residual connection, the next norm.
 template <Device D>
 struct ResidualNorm {
-  MatrixView<float, D> y;         // (tokens, n) this rank's part; spoiled
+  MatrixView<float, D> y;         // (tokens, n) this rank's part; overwritten
   MatrixView<float, D> x;         // (tokens, n) the residual stream, the same on every rank
   const float* weight = nullptr;  // (n)
   float epsilon = 0;

@@ -8,7 +8,7 @@
 #include <memory>
 #include <vector>
 
-#include "kernels/cpu/ordered_sum.hpp"
+#include "kernels/cpu/memory/ordered_sum.hpp"
 
 namespace hack::comm {
 

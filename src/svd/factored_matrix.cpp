@@ -50,7 +50,7 @@ struct Target {
 
 /// Copies the part's rows of U or of a dense tile into the stack that starts at `start` with rows of `length` numbers.
 void copy_stacked(const TilePart& part, index_t start, index_t length, index_t size, const Target& u) {
-  const bool is_dense = part.tile.kind == kernels::TileKind::dense;
+  const bool is_dense = part.tile.kind == kernels::Structure::dense;
   for (index_t r = 0; r < part.rows.size(); ++r) {
     const index_t row = part.rows.begin + r;
     u.put(start + r * length, part,
@@ -60,11 +60,11 @@ void copy_stacked(const TilePart& part, index_t start, index_t length, index_t s
 
 /// Copies the coefficients of the part's rows.
 void copy_coefficients(const TilePart& part, const kernels::TileLayout& layout, const Target& u) {
-  const auto pivots_before = [&](index_t row) {
-    return std::lower_bound(part.tile.pivots.begin(), part.tile.pivots.end(), row) - part.tile.pivots.begin();
+  const auto skeleton_before = [&](index_t row) {
+    return std::lower_bound(part.tile.skeleton.begin(), part.tile.skeleton.end(), row) - part.tile.skeleton.begin();
   };
-  const index_t first = part.rows.begin - pivots_before(part.rows.begin);
-  const index_t last = part.rows.end - pivots_before(part.rows.end);
+  const index_t first = part.rows.begin - skeleton_before(part.rows.begin);
+  const index_t last = part.rows.end - skeleton_before(part.rows.end);
   u.put(layout.coefficients, part, part.u(first, part.tile.rank, 0), (last - first) * part.tile.rank);
 }
 
@@ -73,25 +73,25 @@ void copy_coefficients(const TilePart& part, const kernels::TileLayout& layout, 
 template <Device D>
 void FactoredMatrix<D>::lay_out_row(const TileGrid& grid, const TileRow& tiles, index_t i,
                                     std::vector<std::uint8_t>& marks) {
-  using kernels::TileKind;
+  using kernels::Structure;
   const index_t J = tile_cols_.size();
   const index_t height = row_offsets_[i + 1] - row_offsets_[i];
   kernels::TileLayout* row = tiles_.data() + i * J;
   index_t block = block_offsets_.back();
   for (index_t j = 0; j < J; ++j) {
     row[j].kind = tiles[j].kind;
-    row[j].size = row[j].kind == TileKind::dense ? col_offsets_[j + 1] - col_offsets_[j] : tiles[j].rank;
-    if (row[j].kind == TileKind::pivoted) continue;
+    row[j].size = row[j].kind == Structure::dense ? col_offsets_[j + 1] - col_offsets_[j] : tiles[j].rank;
+    if (row[j].kind == Structure::interpolative) continue;
     row[j].block = block;
     block += row[j].size;
-    if (row[j].kind == TileKind::dense) continue;
+    if (row[j].kind == Structure::dense) continue;
     row[j].scale = scales_;
     scales_ += row[j].size;
   }
   stack_sizes_.push_back(block - block_offsets_.back());
   index_t u = u_offsets_.back() + height * stack_sizes_.back();
   for (index_t j = 0; j < J; ++j) {
-    if (row[j].kind != TileKind::pivoted) continue;
+    if (row[j].kind != Structure::interpolative) continue;
     const Tile tile = grid.tile(tile_rows_.begin + i, tile_cols_.begin + j);
     const index_t first = rows_.begin + row_offsets_[i] - tile.row;  // row of the tile
     row[j].block = block;
@@ -99,14 +99,14 @@ void FactoredMatrix<D>::lay_out_row(const TileGrid& grid, const TileRow& tiles, 
     row[j].coefficients = u;
     row[j].marks = std::ssize(marks);
     marks.resize(marks.size() + static_cast<std::size_t>(kernels::mark_bytes(height)), 0);
-    index_t pivots = 0;
-    for (const index_t pivot : tiles[j].pivots) {
-      row[j].first_pivot += pivot < first;
-      if (pivot < first || pivot >= first + height) continue;
-      kernels::mark(marks.data() + row[j].marks, pivot - first);
-      ++pivots;
+    index_t skeleton = 0;
+    for (const index_t skeleton_row : tiles[j].skeleton) {
+      row[j].first_skeleton += skeleton_row < first;
+      if (skeleton_row < first || skeleton_row >= first + height) continue;
+      kernels::mark(marks.data() + row[j].marks, skeleton_row - first);
+      ++skeleton;
     }
-    u += (height - pivots) * row[j].size;
+    u += (height - skeleton) * row[j].size;
   }
   block_offsets_.push_back(block);
   u_offsets_.push_back(u);
@@ -133,7 +133,7 @@ std::vector<std::uint8_t> FactoredMatrix<D>::lay_out(const TileGrid& grid, const
     index_t rows = 0;
     for (index_t i = 0; i < I; ++i) {
       const kernels::TileLayout& tile = tiles_[i * J + j];
-      if (tile.kind != kernels::TileKind::dense) rows += tile.size;
+      if (tile.kind != kernels::Structure::dense) rows += tile.size;
     }
     v_offsets_.push_back(v_offsets_.back() + rows * (col_offsets_[j + 1] - col_offsets_[j]));
   }
@@ -172,14 +172,14 @@ FactoredMatrix<D>::FactoredMatrix(const FactorSource& source, const std::string&
                           {in_rows.begin - place.row, in_rows.end - place.row},
                           {in_cols.begin - place.col, in_cols.end - place.col},
                           place.width};
-      if (layout.kind == kernels::TileKind::pivoted) {
+      if (layout.kind == kernels::Structure::interpolative) {
         copy_coefficients(part, layout, {u.data(), type});
       } else {
         copy_stacked(part, u_offsets_[i] + layout.block - block_offsets_[i], stack_sizes_[i], layout.size,
                      {u.data(), type});
       }
-      if (layout.kind == kernels::TileKind::dense) continue;
-      if (layout.kind == kernels::TileKind::factors)
+      if (layout.kind == kernels::Structure::dense) continue;
+      if (layout.kind == kernels::Structure::low_rank)
         std::copy(tiles[j].sigma.begin(), tiles[j].sigma.end(), scale.begin() + layout.scale);
       for (index_t k = 0; k < layout.size; ++k, next_v[j] += in_cols.size()) {
         Target{v.data(), type}.put(next_v[j], part, part.v(k), in_cols.size());

@@ -5,16 +5,17 @@
 #include <vector>
 
 #include "kernels/factored_linear.hpp"
-#include "svd/factor_source.hpp"
-#include "svd/range.hpp"
+#include "svd/archive/factor_source.hpp"
+#include "svd/tile/range.hpp"
 
 namespace hack::svd {
 
 /// The rows × cols block of a compressed matrix that one rank multiplies with, tiles of any kind, on device D.
 ///
-/// The block may cut through tiles: columns of a tile need only these columns of its Vᵀ or pivots; rows need only these
-/// rows of its U or coefficients, but of a pivoted tile all pivots, those above and below the block too. That is how
-/// tensor-parallel inference takes its share of a matrix whatever the tile size, whole-matrix SVDs included.
+/// The block may cut through tiles: columns of a tile need only these columns of its Vᵀ or skeleton rows; rows need
+/// only these rows of its U or coefficients, but of an interpolative tile all skeleton rows, those above and below the
+/// block too. That is how tensor-parallel inference takes its share of a matrix whatever the tile size, whole-matrix
+/// SVDs included.
 template <Device D>
 class FactoredMatrix {
  public:

@@ -6,7 +6,7 @@
 
 #include <gtest/gtest.h>
 
-#include "comm/byte_stream.hpp"
+#include "io/byte_stream.hpp"
 #include "comm/collectives.hpp"
 #include "kernels/error.hpp"
 #include "tests/support/temporary_directory.hpp"
@@ -141,12 +141,12 @@ TEST_F(Journals, AnExceptionTakesTheFolderAlong) {
 }
 
 TEST(ByteStream, GivesBackWhatWasPut) {
-  ByteWriter writer;
+  io::ByteWriter writer;
   writer.put(std::int64_t{-3});
   writer.put(std::string("tile"));
   writer.put(std::vector<float>{1.5f, -2.0f});
   writer.put(std::vector<int>());
-  ByteReader reader(writer.bytes());
+  io::ByteReader reader(writer.bytes());
   EXPECT_EQ(reader.get<std::int64_t>(), -3);
   EXPECT_EQ(reader.get_text(), "tile");
   EXPECT_EQ(reader.get_vector<float>(), (std::vector<float>{1.5f, -2.0f}));
@@ -155,9 +155,9 @@ TEST(ByteStream, GivesBackWhatWasPut) {
 }
 
 TEST(ByteStream, DoesNotBelieveALength) {
-  ByteWriter writer;
+  io::ByteWriter writer;
   writer.put(std::int64_t{1} << 60);
-  ByteReader reader(writer.bytes());
+  io::ByteReader reader(writer.bytes());
   EXPECT_THROW(reader.get_vector<double>(), Error);
 }
 

@@ -3,8 +3,8 @@
 #include <cublas_v2.h>
 #include <cusolverDn.h>
 
-#include "kernels/cuda/error.hpp"
-#include "kernels/cuda/resources.hpp"
+#include "kernels/cuda/memory/error.hpp"
+#include "kernels/cuda/memory/resources.hpp"
 
 namespace hack::tests {
 

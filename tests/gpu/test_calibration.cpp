@@ -8,8 +8,8 @@
 #include "model/calibration/layerwise_compression.hpp"
 #include "model/calibration/layerwise_pass.hpp"
 #include "model/calibration/loss_sensitivity.hpp"
-#include "model/llama.hpp"
-#include "model/names.hpp"
+#include "model/llama/llama.hpp"
+#include "model/llama/names.hpp"
 #include "tests/gpu/tiny_files.hpp"
 
 namespace hack::model {
@@ -62,7 +62,7 @@ Gathered gather(const TinyFiles& files, double token_power, bool with_cross) {
     };
     take(LinearInput::attention);
     replace(layer, 1);
-    take(LinearInput::mix);
+    take(LinearInput::attention_output);
     pass.advance_attention();
     take(LinearInput::mlp);
     replace(layer, 4);

@@ -7,10 +7,10 @@
 #include <gtest/gtest.h>
 
 #include "comm/collectives.hpp"
-#include "kernels/cuda/resources.hpp"
+#include "kernels/cuda/memory/resources.hpp"
 #include "kernels/error.hpp"
-#include "svd/compress.hpp"
-#include "svd/factor_archive.hpp"
+#include "svd/pipeline/compress.hpp"
+#include "svd/archive/factor_archive.hpp"
 #include "tests/support/stored_tile.hpp"
 #include "tests/support/temporary_directory.hpp"
 
@@ -18,7 +18,7 @@ namespace hack::svd {
 namespace {
 
 using comm::Communicator;
-using kernels::TileKind;
+using kernels::Structure;
 
 /// A smooth part that low ranks catch, and noise from the indices.
 float element(index_t i, index_t j) {
@@ -131,7 +131,7 @@ void GpuCompress::expect_same_archive(const CompressOptions& options, const std:
 }
 
 TEST_F(GpuCompress, WritesTheCpusArchive) {
-  for (const Storage storage : {Storage::pivoted, Storage::factors}) {
+  for (const Storage storage : {Storage::interpolative, Storage::low_rank}) {
     for (const RankRule& rule : {RankRule{RankRule::Kind::topk, 0.3}, RankRule{RankRule::Kind::topk, 0.9},
                                  RankRule{RankRule::Kind::tolerance, 0.2}}) {
       expect_same_archive({TileMode::tile, 24, rule, DType::f32, storage});
@@ -144,7 +144,7 @@ TEST_F(GpuCompress, WritesTheCpusArchive) {
 }
 
 TEST_F(GpuCompress, KeepsVectorsForRanksChosenLater) {
-  const CompressOptions options{TileMode::tile, 24, {RankRule::Kind::max_rank, 9}, DType::f32, Storage::factors};
+  const CompressOptions options{TileMode::tile, 24, {RankRule::Kind::max_rank, 9}, DType::f32, Storage::low_rank};
   expect_same_archive(options);
   const FactorArchive archive(path_ / "gpu.h5");
   std::vector<float> values(24 * 24), expected(24 * 24);
@@ -157,12 +157,12 @@ TEST_F(GpuCompress, FactorizesWholeMatrices) {
   const std::vector<MatrixSource> sources = {source("tall", 140, 9, element), source("wide", 12, 131, element),
                                              source("large", 141, 150, element), source("zero", 30, 150, none),
                                              source("small", 20, 30, element)};
-  for (const Storage storage : {Storage::pivoted, Storage::factors}) {
+  for (const Storage storage : {Storage::interpolative, Storage::low_rank}) {
     for (const RankRule& rule : {RankRule{RankRule::Kind::topk, 0.3}, RankRule{RankRule::Kind::keep, 0.6}}) {
       expect_same_archive({TileMode::full, 0, rule, DType::f32, storage}, sources);
     }
   }
-  expect_same_archive({TileMode::full, 0, {RankRule::Kind::max_rank, 135}, DType::f32, Storage::factors}, sources);
+  expect_same_archive({TileMode::full, 0, {RankRule::Kind::max_rank, 135}, DType::f32, Storage::low_rank}, sources);
 }
 
 TEST_F(GpuCompress, GivesTheSameBytesForAnyNumberOfRanks) {

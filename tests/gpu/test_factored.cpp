@@ -4,8 +4,8 @@
 
 #include <gtest/gtest.h>
 
-#include "kernels/cuda/factored_plan.cuh"
-#include "kernels/cuda/resources.hpp"
+#include "kernels/cuda/linear/factored_plan.cuh"
+#include "kernels/cuda/memory/resources.hpp"
 #include "kernels/factored_linear.hpp"
 #include "tests/gpu/device_factors.hpp"
 
@@ -17,7 +17,7 @@ using tests::DeviceFactors;
 using tests::DeviceMatrix;
 using tests::factors;
 using tests::Form;
-using tests::pivoted;
+using tests::interpolative;
 using tests::random_floats;
 using tests::RandomFactors;
 using tests::view_of;
@@ -56,18 +56,19 @@ TEST(GpuFactored, MultipliesWithTwoFactors) {
   }
 }
 
-TEST(GpuFactored, MultipliesWithPivots) {
+TEST(GpuFactored, MultipliesWithSkeletons) {
   for (DType type : tests::all_types) {
-    const RandomFactors w(130, 67, 64, type, [](index_t i, index_t j) { return pivoted((31 * i + 15 * j) % 47); });
+    const RandomFactors w(130, 67, 64, type,
+                          [](index_t i, index_t j) { return interpolative((31 * i + 15 * j) % 47); });
     for (index_t tokens : {1, 5, 13}) check(w, tokens);
   }
 }
 
 TEST(GpuFactored, MixesTilesOfAllKindsAndEmptyOnes) {
   const auto form_of = [](index_t i, index_t j) {
-    if (i == 1) return i + j == 3 ? pivoted(0) : factors(0);  // a tile row of no rank
-    if (j == 2) return factors(0);                            // a tile column of no rank
-    return (i + j) % 3 == 0 ? dense : (i + j) % 3 == 1 ? factors(5 * i + j) : pivoted(9 * i + j + 30);
+    if (i == 1) return i + j == 3 ? interpolative(0) : factors(0);  // a tile row of no rank
+    if (j == 2) return factors(0);                                  // a tile column of no rank
+    return (i + j) % 3 == 0 ? dense : (i + j) % 3 == 1 ? factors(5 * i + j) : interpolative(9 * i + j + 30);
   };
   for (DType type : tests::all_types) {
     const RandomFactors w(200, 330, 64, type, form_of);
@@ -76,7 +77,7 @@ TEST(GpuFactored, MixesTilesOfAllKindsAndEmptyOnes) {
 }
 
 TEST(GpuFactored, TakesTheWholeMatrixAsOneTile) {
-  for (Form form : {factors(250), pivoted(250), dense}) {
+  for (Form form : {factors(250), interpolative(250), dense}) {
     const RandomFactors w(270, 1300, 2000, DType::bf16, [&](index_t, index_t) { return form; });
     for (index_t tokens : {1, 2, 11}) check(w, tokens);
   }
@@ -106,11 +107,11 @@ cuda::FactoredShares shares_of(const RandomFactors& w) {
   return shares;
 }
 
-/// Pieces of the first tile row, the longest: tiles are of rank 32 at most, each pivoted one is a piece.
+/// Pieces of the first tile row, the longest: tiles are of rank 32 at most, each interpolative one is a piece.
 index_t pieces_of(const RandomFactors& w) {
   index_t pieces = (w.view.stack_sizes[0] + cuda::FactoredShares::piece - 1) / cuda::FactoredShares::piece;
   for (index_t j = 0; j < w.view.tile_cols(); ++j) {
-    pieces += w.view.tile(0, j).kind == TileKind::pivoted && w.view.tile(0, j).size > 0;
+    pieces += w.view.tile(0, j).kind == Structure::interpolative && w.view.tile(0, j).size > 0;
   }
   return pieces;
 }
@@ -118,7 +119,7 @@ index_t pieces_of(const RandomFactors& w) {
 TEST(GpuFactored, SplitsRankSpaceWhereRowsAreFew) {
   const auto form_of = [](index_t i, index_t j) {
     if (i == 1) return j == 1 ? factors(3) : factors(0);  // fewer pieces than splits
-    return j % 3 == 0 ? pivoted(11 * j % 29 + 1) : j % 3 == 1 ? factors((2 * j + 1) % 32) : dense;
+    return j % 3 == 0 ? interpolative(11 * j % 29 + 1) : j % 3 == 1 ? factors((2 * j + 1) % 32) : dense;
   };
   // Two whole tile rows, of which one is nearly empty, and a clipped one; five rows, of more splits than pieces, whose
   // z fills several panels.
@@ -148,7 +149,7 @@ TEST(GpuFactored, SplitsColumnsWhereTilesAreFew) {
   // Tiles of four groups of columns, the last one's being clipped, and a last tile with fewer than there are splits.
   const auto form_of = [](index_t i, index_t j) {
     if (i == 1) return j == 0 ? factors(70) : factors(0);
-    return j == 0 ? pivoted(19) : j == 1 ? dense : factors(9);
+    return j == 0 ? interpolative(19) : j == 1 ? dense : factors(9);
   };
   for (DType type : tests::all_types) {
     const RandomFactors w(330, 430, 210, type, form_of);
@@ -177,7 +178,7 @@ TEST(GpuFactored, DoesNotSplitColumnsWhereTilesFillTheDevice) {
 TEST(GpuFactored, DoesNotSplitWhereRowsFillTheDevice) {
   const index_t rows = 8 * cuda::multiprocessors();
   const cuda::FactoredShares shares =
-      shares_of(RandomFactors(rows, 96, 32, DType::f32, [](index_t, index_t) { return pivoted(20); }));
+      shares_of(RandomFactors(rows, 96, 32, DType::f32, [](index_t, index_t) { return interpolative(20); }));
   EXPECT_EQ(shares.splits, 1);
   EXPECT_EQ(shares.split_count, 0);
 }

@@ -14,7 +14,7 @@ using tests::DeviceMatrix;
 using tests::DeviceWeights;
 using tests::factors;
 using tests::in_several_orders;
-using tests::pivoted;
+using tests::interpolative;
 using tests::random_floats;
 using tests::RandomFactors;
 using tests::RandomWeights;
@@ -45,9 +45,9 @@ void check(index_t rows, index_t cols, index_t tokens, DType type, const Host& h
       AffineView<G> gate_there = device(0), up_there = device(1);
       if (has_bias) gate_there.bias = bias_on_device.data();
       up_there.bias = bias_on_device.data() + rows;
-      DeviceMatrix<> out(tokens, rows), spoiled(tokens, rows);
+      DeviceMatrix<> out(tokens, rows), overwritten(tokens, rows);
       Queue<G> queue(1);
-      gated_linear<G>(queue, x_on_device.in(), gate_there, up_there, out.view(), spoiled.view());
+      gated_linear<G>(queue, x_on_device.in(), gate_there, up_there, out.view(), overwritten.view());
       const std::vector<float> actual = out.host();
       const double bound = largest * static_cast<double>(cols) * (4 * tests::eps + split);
       for (std::size_t i = 0; i < actual.size(); ++i) ASSERT_NEAR(actual[i], expected[i], bound) << "number " << i;
@@ -90,10 +90,10 @@ void check_tiles(const RandomFactors& gate, const RandomFactors& up, index_t tok
 TEST(GpuGated, MultipliesTilesOfAllKindsAndRanks) {
   const auto gate_form = [](index_t i, index_t j) {
     if (i == 1) return factors(0);  // a tile row of no rank
-    return (i + j) % 3 == 0 ? dense : (i + j) % 3 == 1 ? factors(5 * i + j) : pivoted(9 * i + j + 30);
+    return (i + j) % 3 == 0 ? dense : (i + j) % 3 == 1 ? factors(5 * i + j) : interpolative(9 * i + j + 30);
   };
   const auto up_form = [](index_t i, index_t j) {
-    return (i + j) % 3 == 0 ? pivoted(7 * i + 20 + j) : (i + j) % 3 == 1 ? dense : factors(11 * j + i + 1);
+    return (i + j) % 3 == 0 ? interpolative(7 * i + 20 + j) : (i + j) % 3 == 1 ? dense : factors(11 * j + i + 1);
   };
   for (DType type : tests::all_types) {
     const RandomFactors gate(200, 330, 64, type, gate_form), up(200, 330, 64, type, up_form);
@@ -105,7 +105,7 @@ TEST(GpuGated, MultipliesTilesWhereRowsAreFew) {
   // Of one piece a tile row, which is not split, and of several; and the other way round.
   const auto short_form = [](index_t i, index_t j) { return i == 1 ? factors(0) : j == 0 ? factors(90) : factors(3); };
   const auto long_form = [](index_t i, index_t j) {
-    return j % 3 == 0 ? pivoted(9 * i + 30) : j % 3 == 1 ? dense : factors(11 * j + i + 1);
+    return j % 3 == 0 ? interpolative(9 * i + 30) : j % 3 == 1 ? dense : factors(11 * j + i + 1);
   };
   for (DType type : tests::all_types) {
     const RandomFactors first(130, 430, 100, type, short_form), second(130, 430, 100, type, long_form);
@@ -117,7 +117,7 @@ TEST(GpuGated, MultipliesTilesWhereRowsAreFew) {
 }
 
 TEST(GpuGated, GivesTheSameBitsInEveryRun) {
-  const RandomFactors gate(37, 330, 110, DType::bf16, [](index_t, index_t j) { return pivoted(5 + j); });
+  const RandomFactors gate(37, 330, 110, DType::bf16, [](index_t, index_t j) { return interpolative(5 + j); });
   const RandomFactors up(37, 330, 110, DType::bf16, [](index_t, index_t j) { return j == 1 ? dense : factors(7); });
   const DeviceFactors gate_there(gate), up_there(up);
   const DeviceMatrix<> x(random_floats(3 * 330, 4), 3, 330);
@@ -140,7 +140,7 @@ TEST(GpuGated, MultipliesTilesThatBeginElsewhere) {
 }
 
 TEST(GpuGated, MultipliesADenseMatrixAndTiles) {
-  const RandomFactors tiles(70, 67, 64, DType::f32, [](index_t, index_t) { return pivoted(20); });
+  const RandomFactors tiles(70, 67, 64, DType::f32, [](index_t, index_t) { return interpolative(20); });
   const DeviceFactors tiles_there(tiles);
   const RandomWeights whole(70, 67, DType::f32, 1);
   const DeviceWeights whole_there(whole.view);

@@ -2,10 +2,10 @@
 
 #include <gtest/gtest.h>
 
-#include "model/device_chooser.hpp"
-#include "model/generate.hpp"
-#include "model/llama.hpp"
-#include "model/model_comparison.hpp"
+#include "model/llama/device_decoder.hpp"
+#include "model/llama/generate.hpp"
+#include "model/llama/llama.hpp"
+#include "model/evaluate/model_comparison.hpp"
 #include "tests/gpu/tiny_files.hpp"
 
 namespace hack::model {
@@ -69,7 +69,7 @@ TEST(GpuLlama, RunsOnFactors) {
   using Kind = svd::RankRule::Kind;
   for (const svd::CompressOptions& options :
        {svd::CompressOptions{svd::TileMode::tile, 50, {Kind::keep, 0.8}, DType::f32},
-        svd::CompressOptions{svd::TileMode::tile, 32, {Kind::topk, 0.4}, DType::f32, svd::Storage::factors},
+        svd::CompressOptions{svd::TileMode::tile, 32, {Kind::topk, 0.4}, DType::f32, svd::Storage::low_rank},
         svd::CompressOptions{svd::TileMode::full, 1, {Kind::topk, 0.3}, DType::f32}}) {
     TinyFiles files({.layers = 1});
     files.compress(options);
@@ -115,10 +115,10 @@ std::pair<std::vector<int>, bool> replayed(const TinyFiles& files) {
   KvCache<D> cache = llama.make_cache(300);  // more positions than one part of attention takes
   Sampler sampler({.temperature = 1.5, .seed = 4});
   const auto states = llama.forward(prompt, cache);
-  DeviceChooser<D> chooser(llama, cache, sampler, prompt);
-  std::vector<int> ids = {chooser.first(states.rows_from(4, 1))};
-  for (int n = 0; n < 6; ++n) ids.push_back(chooser.next());
-  return {ids, chooser.is_replayed()};
+  DeviceDecoder<D> decoder(llama, cache, sampler, prompt);
+  std::vector<int> ids = {decoder.first(states.rows_from(4, 1))};
+  for (int n = 0; n < 6; ++n) ids.push_back(decoder.next());
+  return {ids, decoder.is_replayed()};
 }
 
 TEST(GpuLlama, ReplaysStepsWhereNothingLeavesTheDevice) {
@@ -138,8 +138,8 @@ TEST(GpuLlama, GoesOnReplayingBehindAnotherPrompt) {
   KvCache<Device::cuda> cache = llama.make_cache(20);
   Sampler sampler({.repetition_penalty = 1.3});
   const std::vector<int> long_prompt = some_ids(9), short_prompt = some_ids(4);
-  DeviceChooser<Device::cuda> chooser(llama, cache, sampler, long_prompt);
-  const auto decode = [&](DeviceChooser<Device::cuda>& by, std::span<const int> prompt) {
+  DeviceDecoder<Device::cuda> decoder(llama, cache, sampler, long_prompt);
+  const auto decode = [&](DeviceDecoder<Device::cuda>& by, std::span<const int> prompt) {
     cache.clear();
     const auto state = llama.last_state(prompt, cache);
     by.restart(prompt);
@@ -147,10 +147,10 @@ TEST(GpuLlama, GoesOnReplayingBehindAnotherPrompt) {
     for (int n = 0; n < 5; ++n) ids.push_back(by.next());
     return ids;
   };
-  const std::vector<int> first = decode(chooser, long_prompt), second = decode(chooser, short_prompt);
-  EXPECT_EQ(decode(chooser, long_prompt), first);
-  EXPECT_EQ(chooser.is_replayed(), files.world().size() == 1);
-  DeviceChooser<Device::cuda> fresh(llama, cache, sampler, short_prompt);
+  const std::vector<int> first = decode(decoder, long_prompt), second = decode(decoder, short_prompt);
+  EXPECT_EQ(decode(decoder, long_prompt), first);
+  EXPECT_EQ(decoder.is_replayed(), files.world().size() == 1);
+  DeviceDecoder<Device::cuda> fresh(llama, cache, sampler, short_prompt);
   EXPECT_EQ(decode(fresh, short_prompt), second);
 }
 

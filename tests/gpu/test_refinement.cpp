@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "comm/communicator.hpp"
-#include "svd/mlp_refiner.hpp"
+#include "svd/refine/mlp_refiner.hpp"
 #include "tests/kernels/random_data.hpp"
 
 namespace hack::svd {
@@ -36,8 +36,8 @@ struct Random {
       fill(factors.vt, 0.5f);
       for (index_t l = 0; l < k; ++l) factors.sigma.data()[l] = 1.0f / static_cast<float>(l + 1);
       tiles.push_back(std::move(factors));
-      choices.push_back(t == 1 ? TileChoice{kernels::TileKind::dense, static_cast<std::int32_t>(tile.full_rank())}
-                               : TileChoice{kernels::TileKind::factors, static_cast<std::int32_t>(k)});
+      choices.push_back(t == 1 ? TileChoice{kernels::Structure::dense, static_cast<std::int32_t>(tile.full_rank())}
+                               : TileChoice{kernels::Structure::low_rank, static_cast<std::int32_t>(k)});
     }
   }
   FactoredTiles source() const { return {"a matrix", grid, choices, tiles, {values.data(), grid.rows(), grid.cols()}}; }

@@ -2,10 +2,10 @@
 
 #include <gtest/gtest.h>
 
-#include "svd/input_sums.hpp"
-#include "svd/propagated_target.hpp"
-#include "svd/weighted_error.hpp"
-#include "svd/weighted_factorizer.hpp"
+#include "svd/fit/input_sums.hpp"
+#include "svd/fit/propagated_target.hpp"
+#include "svd/fit/weighted_error.hpp"
+#include "svd/fit/weighted_factorizer.hpp"
 #include "tests/svd/weighted_problem.hpp"
 
 namespace hack::svd {
@@ -56,7 +56,7 @@ TEST(GpuWeightedFactors, OfWholeMatricesAreThoseOfTheCpu) {
 
 TEST(GpuWeightedFactors, KeepRowsOfDenseTiles) {
   const Problem problem(TileGrid(32, 48, 16, 16));
-  const std::vector<TileChoice> choices(6, {kernels::TileKind::dense, 16, 0, 0});
+  const std::vector<TileChoice> choices(6, {kernels::Structure::dense, 16, 0, 0});
   for (const TruncatedTile& tile : factors_of<Device::cuda>(problem, choices, {})) EXPECT_EQ(tile.rank, 0);
 }
 

@@ -6,9 +6,9 @@
 
 #include "comm/collectives.hpp"
 #include "model/checkpoint/checkpoint.hpp"
-#include "model/linear_layer.hpp"
-#include "svd/compress.hpp"
-#include "svd/factor_archive.hpp"
+#include "model/llama/linear_layer.hpp"
+#include "svd/pipeline/compress.hpp"
+#include "svd/archive/factor_archive.hpp"
 #include "tests/support/temporary_directory.hpp"
 #include "tests/support/tiny_model.hpp"
 

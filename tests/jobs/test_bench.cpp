@@ -55,7 +55,7 @@ TEST_F(Bench, RunsShapesWithRandomFactorsOnAnyNumberOfRanks) {
     const json& row = decode["rows"][0];
     EXPECT_EQ(row["shape"], "llama-3.2-1b");
     EXPECT_EQ(row["rank"], 8);
-    EXPECT_EQ(row["storage"], "pivoted");
+    EXPECT_EQ(row["storage"], "interpolative");
     EXPECT_EQ(row["ranks"], ranks);
     EXPECT_EQ(row["replayed"], false);
     EXPECT_GT(row["phases"]["weights"], 0);

@@ -128,9 +128,9 @@ TEST_F(Calibration, TakesEveryRankRule) {
   }
 }
 
-/// Tiles of 32 in a model whose timed ranks say that pivoted ones pay up to a quarter of the full rank.
+/// Tiles of 32 in a model whose timed ranks say that interpolative ones pay up to a quarter of the full rank.
 TEST_F(Calibration, TakesNoRankThatIsSlowerThanDense) {
-  const json rows = {{{"kind", "pivoted"}, {"type", "bf16"}, {"tokens", 1}, {"faster_up_to_rank", 32.0}},
+  const json rows = {{{"kind", "interpolative"}, {"type", "bf16"}, {"tokens", 1}, {"faster_up_to_rank", 32.0}},
                      {{"kind", "factors"}, {"type", "bf16"}, {"tokens", 1}}};
   write_file(file("times.json"), json{{"results", {{"break_even", rows}}}}.dump());
   const Arguments timed = {"--times", file("times.json")};
@@ -148,7 +148,7 @@ TEST_F(Calibration, TakesNoRankThatIsSlowerThanDense) {
     EXPECT_NE(wrong.err.find(message), std::string::npos) << wrong.err;
   };
   refused(by_time + Arguments{"--storage", "factors"}, "not faster than dense at any rank");
-  refused(by_time + Arguments{"--objective-tokens", "512"}, "has no times of bf16 pivoted of 512 tokens");
+  refused(by_time + Arguments{"--objective-tokens", "512"}, "has no times of bf16 interpolative of 512 tokens");
   refused(timed + Arguments{"--keep", "0.6"}, "belong together");
 }
 

@@ -182,8 +182,9 @@ TEST_P(ArchiveOfAnyRankCount, IsTheSameInEveryByte) {
 INSTANTIATE_TEST_SUITE_P(Ways, ArchiveOfAnyRankCount,
                          ::testing::Values(Arguments{"--topk", "0.5", "--tile", "32", "--factor-type", "f32"},
                                            Arguments{"--keep", "0.4", "--tile", "48"},
-                                           Arguments{"--keep", "0.8", "--tile", "32x1000", "--storage", "pivoted"},
-                                           Arguments{"--topk", "0.5", "--storage", "pivoted"},
+                                           Arguments{"--keep", "0.8", "--tile", "32x1000", "--storage",
+                                                     "interpolative"},
+                                           Arguments{"--topk", "0.5", "--storage", "interpolative"},
                                            Arguments{"--tolerance", "0.3", "--factor-type", "f16"},
                                            Arguments{"--keep", "0.5", "--tile", "48", "--factor-type", "int8"},
                                            Arguments{"--mode", "full", "--topk", "0.3"}));
@@ -239,7 +240,7 @@ TEST_F(Program, PerplexityIsThatOfTheWeightsWhereverTheyCome) {
   EXPECT_EQ(perplexity(0, "tiny.gguf")["nll_sum"], one["nll_sum"]);
   EXPECT_EQ(perplexity(0, "sharded")["nll_sum"], one["nll_sum"]);
   // All singular values kept: factors in f32 carry each weight to about 1e-6 of its tile's norm.
-  for (const std::string storage : {"factors", "pivoted"}) {
+  for (const std::string storage : {"factors", "interpolative"}) {
     compress(2, "hf", "whole.h5", {"--topk", "1.0", "--factor-type", "f32", "--tile", "64", "--storage", storage});
     const json whole = perplexity(0, "hf", {"--archive", file("whole.h5")});
     EXPECT_LT(relative(whole["perplexity"], one["perplexity"]), 1e-6) << storage;

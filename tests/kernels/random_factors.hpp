@@ -12,22 +12,22 @@
 namespace hack::tests {
 
 using kernels::FactoredView;
-using kernels::TileKind;
+using kernels::Structure;
 using kernels::TileLayout;
 
 /// What a tile of a random matrix is.
 struct Form {
-  TileKind kind = TileKind::factors;
+  Structure kind = Structure::low_rank;
   index_t rank = 0;
 };
-inline constexpr Form dense{TileKind::dense, 0};
-inline constexpr Form factors(index_t rank) { return {TileKind::factors, rank}; }
-inline constexpr Form pivoted(index_t rank) { return {TileKind::pivoted, rank}; }
+inline constexpr Form dense{Structure::dense, 0};
+inline constexpr Form factors(index_t rank) { return {Structure::low_rank, rank}; }
+inline constexpr Form interpolative(index_t rank) { return {Structure::interpolative, rank}; }
 
 /// Tiles of all kinds side by side, of ranks below 30.
 inline Form every_form(index_t i, index_t j) {
   const index_t rank = (7 * i + 5 * j) % 30;
-  return (i + j) % 3 == 0 ? dense : (i + j) % 3 == 1 ? factors(rank) : pivoted(rank);
+  return (i + j) % 3 == 0 ? dense : (i + j) % 3 == 1 ? factors(rank) : interpolative(rank);
 }
 
 /// A matrix of random tiles in any form, and what owns its memory.
@@ -42,8 +42,8 @@ struct RandomFactors {
   std::vector<float> sizes;   // (rows, cols): Σ |U| s |Vᵀ|
   FactoredView<Device::cpu> view;
 
-  /// `form_of(i, j)` says what tile (i, j) is. Of pivoted tiles the view has about as large a part of the pivots as of
-  /// their rows; the others lie above and below.
+  /// `form_of(i, j)` says what tile (i, j) is. Of interpolative tiles the view has about as large a part of the
+  /// skeleton rows as of their rows; the others lie above and below.
   template <class F>
   RandomFactors(index_t rows, index_t cols, index_t tile, DType type, F form_of) {
     for (index_t i = tile; i < rows + tile && rows > 0; i += tile) row_offsets.push_back(std::min(i, rows));
@@ -56,7 +56,7 @@ struct RandomFactors {
         const Form form = form_of(i, j);
         TileLayout& layout = tiles[i * tile_cols + j];
         layout.kind = form.kind;
-        layout.size = form.kind == TileKind::dense ? col_offsets[j + 1] - col_offsets[j] : form.rank;
+        layout.size = form.kind == Structure::dense ? col_offsets[j + 1] - col_offsets[j] : form.rank;
       }
       lay_out_row(i, tile_cols);
     }
@@ -65,7 +65,7 @@ struct RandomFactors {
       for (index_t i = 0; i < tile_rows; ++i) {
         v_starts[i * tile_cols + j] = end;
         const TileLayout& layout = tiles[i * tile_cols + j];
-        if (layout.kind != TileKind::dense) end += layout.size * (col_offsets[j + 1] - col_offsets[j]);
+        if (layout.kind != Structure::dense) end += layout.size * (col_offsets[j + 1] - col_offsets[j]);
       }
       v_offsets.push_back(end);
     }
@@ -82,30 +82,30 @@ struct RandomFactors {
     index_t block = block_offsets.back();
     for (index_t j = 0; j < tile_cols; ++j) {
       TileLayout& layout = tiles[i * tile_cols + j];
-      if (layout.kind == TileKind::pivoted) continue;
+      if (layout.kind == Structure::interpolative) continue;
       layout.block = block;
       block += layout.size;
       layout.scale = std::ssize(scale);
-      if (layout.kind == TileKind::factors) scale.resize(scale.size() + static_cast<std::size_t>(layout.size));
+      if (layout.kind == Structure::low_rank) scale.resize(scale.size() + static_cast<std::size_t>(layout.size));
     }
     stack_sizes.push_back(block - block_offsets.back());
     index_t end = u_offsets.back() + height * stack_sizes.back();
     for (index_t j = 0; j < tile_cols; ++j) {
       TileLayout& layout = tiles[i * tile_cols + j];
-      if (layout.kind != TileKind::pivoted) continue;
+      if (layout.kind != Structure::interpolative) continue;
       layout.block = block;
       block += layout.size;
       layout.coefficients = end;
       layout.marks = std::ssize(marks);
       marks.resize(marks.size() + static_cast<std::size_t>(kernels::mark_bytes(height)), 0);
-      index_t pivots = 0;
+      index_t skeleton = 0;
       for (index_t r = 0; r < height; ++r) {
-        if (pivots == layout.size || (r * 7 + j * 5 + i) % 11 >= 6) continue;
+        if (skeleton == layout.size || (r * 7 + j * 5 + i) % 11 >= 6) continue;
         kernels::mark(marks.data() + layout.marks, r);
-        ++pivots;
+        ++skeleton;
       }
-      layout.first_pivot = (layout.size - pivots + 1) / 2;
-      end += (height - pivots) * layout.size;
+      layout.first_skeleton = (layout.size - skeleton + 1) / 2;
+      end += (height - skeleton) * layout.size;
     }
     block_offsets.push_back(block);
     u_offsets.push_back(end);
@@ -121,11 +121,11 @@ struct RandomFactors {
 
   /// What row `row` of tile (i, j) multiplies the l-th number of z_ij with.
   double left(index_t i, const TileLayout& tile, index_t row, index_t l) const {
-    if (tile.kind != TileKind::pivoted)
+    if (tile.kind != Structure::interpolative)
       return u[u_offsets[i] + row * stack_sizes[i] + tile.block - block_offsets[i] + l];
     const std::uint8_t* tile_marks = marks.data() + tile.marks;
     const index_t above = kernels::count_marks(tile_marks, row);
-    if (kernels::is_marked(tile_marks, row)) return l == tile.first_pivot + above;
+    if (kernels::is_marked(tile_marks, row)) return l == tile.first_skeleton + above;
     return u[tile.coefficients + (row - above) * tile.size + l];
   }
 
@@ -142,10 +142,10 @@ struct RandomFactors {
           std::fill(size.begin(), size.end(), 0.0);
           for (index_t l = 0; l < tile.size; ++l) {
             const double factor = left(i, tile, row - row_offsets[i], l) *
-                                  (tile.kind == TileKind::factors ? double{scale[tile.scale + l]} : 1.0);
+                                  (tile.kind == Structure::low_rank ? double{scale[tile.scale + l]} : 1.0);
             for (index_t c = 0; c < width; ++c) {
               const double right =
-                  tile.kind == TileKind::dense ? l == c : v[v_starts[i * view.tile_cols() + j] + l * width + c];
+                  tile.kind == Structure::dense ? l == c : v[v_starts[i * view.tile_cols() + j] + l * width + c];
               sum[c] += factor * right;
               size[c] += std::fabs(factor * right);
             }

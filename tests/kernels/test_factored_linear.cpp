@@ -2,8 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include "kernels/cpu/bf16_product.hpp"
-#include "kernels/cpu/matvec.hpp"
+#include "kernels/cpu/linear/bf16_product.hpp"
+#include "kernels/cpu/linear/matvec.hpp"
 #include "tests/kernels/random_factors.hpp"
 
 namespace hack::kernels {
@@ -14,7 +14,7 @@ using tests::view_of;
 
 using tests::dense;
 using tests::factors;
-using tests::pivoted;
+using tests::interpolative;
 using Form = tests::Form;
 
 struct RandomFactors : tests::RandomFactors {
@@ -67,13 +67,13 @@ TEST(FactoredLinear, MatchesTheMatrixItStandsFor) {
   }
 }
 
-TEST(FactoredLinear, MatchesThePivotedMatrixItStandsFor) {
+TEST(FactoredLinear, MatchesTheInterpolativeMatrixItStandsFor) {
   for (DType type : tests::all_types) {
     for (index_t tile : {16, 64, 100}) {
       for (index_t rows : {1, 17, 129, 300}) {
         for (index_t cols : {3, 64, 127}) {
           const RandomFactors w(rows, cols, tile, type,
-                                [&](index_t i, index_t j) { return pivoted((31 * i + 15 * j) % 47); });
+                                [&](index_t i, index_t j) { return interpolative((31 * i + 15 * j) % 47); });
           for (index_t tokens : {1, 3, 8, 9, 65}) w.check(tokens);
         }
       }
@@ -83,9 +83,9 @@ TEST(FactoredLinear, MatchesThePivotedMatrixItStandsFor) {
 
 TEST(FactoredLinear, MixesTilesOfAllKindsAndEmptyOnes) {
   const auto form_of = [](index_t i, index_t j) {
-    if (i == 1) return i + j == 3 ? pivoted(0) : factors(0);  // a tile row of no rank
-    if (j == 2) return factors(0);                            // a tile column of no rank
-    return (i + j) % 3 == 0 ? dense : (i + j) % 3 == 1 ? factors(5 * i + j) : pivoted(9 * i + j + 30);
+    if (i == 1) return i + j == 3 ? interpolative(0) : factors(0);  // a tile row of no rank
+    if (j == 2) return factors(0);                                  // a tile column of no rank
+    return (i + j) % 3 == 0 ? dense : (i + j) % 3 == 1 ? factors(5 * i + j) : interpolative(9 * i + j + 30);
   };
   for (DType type : tests::all_types) {
     const RandomFactors w(200, 330, 64, type, form_of);
@@ -93,9 +93,9 @@ TEST(FactoredLinear, MixesTilesOfAllKindsAndEmptyOnes) {
   }
 }
 
-TEST(FactoredLinear, TakesPivotsWithoutCoefficients) {
-  // The one row is a pivot of both tiles.
-  const RandomFactors w(1, 50, 32, DType::bf16, [](index_t, index_t) { return pivoted(9); });
+TEST(FactoredLinear, TakesSkeletonsWithoutCoefficients) {
+  // The one row is a skeleton row of both tiles.
+  const RandomFactors w(1, 50, 32, DType::bf16, [](index_t, index_t) { return interpolative(9); });
   for (index_t tokens : {1, 40}) w.check(tokens);
 }
 
@@ -105,7 +105,7 @@ TEST(FactoredLinear, TakesDenseTilesAlone) {
 }
 
 TEST(FactoredLinear, TakesTheWholeMatrixAsOneTile) {
-  for (Form form : {factors(250), pivoted(250)}) {
+  for (Form form : {factors(250), interpolative(250)}) {
     const RandomFactors w(410, 390, 1000, DType::bf16, [&](index_t, index_t) { return form; });
     for (index_t tokens : {1, 6, 150}) w.check(tokens);
   }
@@ -114,9 +114,9 @@ TEST(FactoredLinear, TakesTheWholeMatrixAsOneTile) {
 TEST(FactoredLinear, SplitsALongRankSpaceOverGroupsOfTileRows) {
   // 24 tile rows of rank space 900 pass the bound on z, so that several groups are worked on.
   const RandomFactors w(24 * 4, 900, 300, DType::f32,
-                        [](index_t, index_t j) { return j == 1 ? pivoted(300) : factors(300); });
+                        [](index_t, index_t j) { return j == 1 ? interpolative(300) : factors(300); });
   const RandomFactors many(20 * 30, 900, 30, DType::f32,
-                           [](index_t, index_t j) { return j == 1 ? pivoted(30) : factors(30); });
+                           [](index_t, index_t j) { return j == 1 ? interpolative(30) : factors(30); });
   w.check(12);
   many.check(12);
 }

@@ -1,6 +1,6 @@
 #include "kernels/linear.hpp"
 
-#include "kernels/cpu/bf16_product.hpp"
+#include "kernels/cpu/linear/bf16_product.hpp"
 
 #include <gtest/gtest.h>
 

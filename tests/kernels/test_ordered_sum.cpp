@@ -1,7 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "kernels/buffer.hpp"
-#include "kernels/cpu/ordered_sum.hpp"
+#include "kernels/cpu/memory/ordered_sum.hpp"
 #include "tests/kernels/random_data.hpp"
 
 namespace hack::kernels {

@@ -1,4 +1,4 @@
-#include "kernels/cpu/page_pool.hpp"
+#include "kernels/cpu/memory/page_pool.hpp"
 
 #include <gtest/gtest.h>
 

@@ -11,11 +11,11 @@
 #include "comm/collectives.hpp"
 #include "model/calibration/layerwise_memory.hpp"
 #include "model/calibration/loss_sensitivity.hpp"
-#include "model/llama.hpp"
-#include "model/model_comparison.hpp"
-#include "model/names.hpp"
-#include "svd/compress.hpp"
-#include "svd/factor_archive.hpp"
+#include "model/llama/llama.hpp"
+#include "model/evaluate/model_comparison.hpp"
+#include "model/llama/names.hpp"
+#include "svd/pipeline/compress.hpp"
+#include "svd/archive/factor_archive.hpp"
 #include "tests/support/temporary_directory.hpp"
 #include "tests/support/tiny_model.hpp"
 
@@ -252,7 +252,7 @@ TEST_F(Layerwise, GivenRanksAreKept) {
   options_.linears = {6};
   const std::string name = "model.layers.1.mlp.down_proj.weight";
   const svd::TileGrid grid = options_.storage.grid(checkpoint_->info(name).rows, checkpoint_->info(name).cols);
-  choices[name].assign(static_cast<std::size_t>(grid.size()), {kernels::TileKind::pivoted, 3, 1.0, 0.5});
+  choices[name].assign(static_cast<std::size_t>(grid.size()), {kernels::Structure::interpolative, 3, 1.0, 0.5});
   compress(world_, "given.h5", choices);
   const svd::FactorArchive archive(shared_ / "given.h5");
   for (const std::int32_t rank : archive.matrix(name).ranks) EXPECT_EQ(rank, 3);

@@ -1,4 +1,4 @@
-#include "model/llama.hpp"
+#include "model/llama/llama.hpp"
 
 #include <cmath>
 #include <optional>
@@ -6,9 +6,9 @@
 #include <gtest/gtest.h>
 
 #include "comm/collectives.hpp"
-#include "model/generate.hpp"
-#include "model/perplexity.hpp"
-#include "svd/compress.hpp"
+#include "model/llama/generate.hpp"
+#include "model/evaluate/perplexity.hpp"
+#include "svd/pipeline/compress.hpp"
 #include "tests/support/reference_llama.hpp"
 #include "tests/support/stored_tile.hpp"
 #include "tests/support/temporary_directory.hpp"
@@ -154,7 +154,7 @@ TEST(CompressedLlama, RunsOnFactorsWhatTheReferenceRunsRebuilt) {
   for (const svd::CompressOptions& options :
        {svd::CompressOptions{svd::TileMode::tile, 32, {Kind::topk, 0.4}, DType::f32},
         svd::CompressOptions{svd::TileMode::tile, 50, {Kind::keep, 0.8}, DType::f32},
-        svd::CompressOptions{svd::TileMode::tile, 50, {Kind::keep, 0.8}, DType::f32, svd::Storage::factors},
+        svd::CompressOptions{svd::TileMode::tile, 50, {Kind::keep, 0.8}, DType::f32, svd::Storage::low_rank},
         svd::CompressOptions{svd::TileMode::full, 1, {Kind::topk, 0.3}, DType::f32}}) {
     const TinyCheckpoint files({.attention_bias = true});
     compress_all(files, options);

@@ -1,4 +1,4 @@
-#include "model/loss_records.hpp"
+#include "model/evaluate/loss_records.hpp"
 
 #include <filesystem>
 

@@ -1,4 +1,4 @@
-#include "model/perplexity_protocol.hpp"
+#include "model/evaluate/perplexity_protocol.hpp"
 
 #include <cmath>
 

@@ -1,4 +1,4 @@
-#include "model/sampler.hpp"
+#include "model/llama/sampler.hpp"
 
 #include <algorithm>
 #include <array>

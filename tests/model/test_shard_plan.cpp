@@ -1,4 +1,4 @@
-#include "model/shard_plan.hpp"
+#include "model/llama/shard_plan.hpp"
 
 #include <gtest/gtest.h>
 

@@ -6,7 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "comm/collectives.hpp"
-#include "model/llama.hpp"
+#include "model/llama/llama.hpp"
 #include "tests/support/temporary_directory.hpp"
 #include "tests/support/tiny_model.hpp"
 

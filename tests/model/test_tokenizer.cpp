@@ -15,6 +15,7 @@
 
 #include "kernels/error.hpp"
 #include "model/checkpoint/gguf_file.hpp"
+#include "tests/support/paths.hpp"
 
 namespace hack::model {
 namespace {

@@ -3,7 +3,7 @@
 
 #include "tests/simt/dense_library.hpp"
 
-#include "kernels/cuda/dense_library.hpp"
+#include "kernels/cuda/factorize/dense_library.hpp"
 
 #include <algorithm>
 

@@ -14,7 +14,7 @@
 
 #include "kernels/copy.hpp"
 #include "kernels/cuda/kernel_list.cuh"
-#include "kernels/cuda/resources.hpp"
+#include "kernels/cuda/memory/resources.hpp"
 #include "kernels/replay.hpp"
 #include "tests/gpu/device_data.hpp"
 #include "tests/simt/emulator.hpp"

@@ -9,6 +9,7 @@
 
 #include "kernels/cuda/kernel_list.cuh"
 #include "tests/simt/emulator.hpp"
+#include "tests/support/paths.hpp"
 
 namespace hack::simt {
 namespace {
@@ -39,7 +40,7 @@ TEST(Coverage, TheListNamesEveryKernel) {
   for (const std::string& kernel : listed_kernels()) listed.insert(kernel.substr(0, kernel.find('<')));
   std::set<std::string> written;
   const std::regex name("constexpr const char\\* name = \"([A-Za-z]+)\"");
-  for (const auto& file : std::filesystem::directory_iterator(HACK_SOURCE_DIR "/kernels/cuda")) {
+  for (const auto& file : std::filesystem::recursive_directory_iterator(HACK_SOURCE_DIR "/kernels/cuda")) {
     if (file.path().extension() != ".cuh") continue;
     std::ifstream stream(file.path());
     for (std::string line; std::getline(stream, line);) {

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "kernels/cuda/resources.hpp"
+#include "kernels/cuda/memory/resources.hpp"
 #include "tests/simt/emulator.hpp"
 
 namespace hack::simt {

@@ -5,7 +5,7 @@
 
 #include <gtest/gtest.h>
 
-#include "kernels/cuda/peer_reduction.cuh"
+#include "kernels/cuda/llama/peer_reduction.cuh"
 #include "tests/kernels/random_data.hpp"
 #include "tests/simt/emulator.hpp"
 

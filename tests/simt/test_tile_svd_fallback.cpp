@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "kernels/cuda/resources.hpp"
+#include "kernels/cuda/memory/resources.hpp"
 #include "tests/gpu/device_tiles.hpp"
 #include "tests/simt/dense_library.hpp"
 

@@ -11,6 +11,7 @@
 #include "tests/support/program.hpp"
 #include "tests/support/temporary_directory.hpp"
 #include "tests/support/tiny_model.hpp"
+#include "tests/support/paths.hpp"
 
 namespace hack::testing {
 namespace {

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "tests/support/temporary_directory.hpp"
+#include "tests/support/paths.hpp"
 
 namespace hack::testing {
 namespace {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "model/names.hpp"
+#include "model/llama/names.hpp"
 
 namespace hack::testing {
 

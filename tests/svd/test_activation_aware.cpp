@@ -11,17 +11,17 @@
 #include <gtest/gtest.h>
 
 #include "kernels/error.hpp"
-#include "svd/weighted_error.hpp"
-#include "svd/weighted_factorizer.hpp"
-#include "svd/whitening.hpp"
+#include "svd/fit/weighted_error.hpp"
+#include "svd/fit/weighted_factorizer.hpp"
+#include "svd/fit/whitening.hpp"
 #include "tests/svd/weighted_problem.hpp"
 
 namespace hack::svd {
 namespace {
 
-using kernels::TileKind;
+using kernels::Structure;
 using namespace testing_support;
-constexpr TileKind factors = TileKind::factors;
+constexpr Structure factors = Structure::low_rank;
 
 constexpr WeightingOptions whiten{.damping = 0.01, .sweeps = 0, .refit = false};
 constexpr WeightingOptions feedback{.damping = 0.01, .sweeps = 1, .refit = false};
@@ -334,7 +334,7 @@ TEST(Feedback, ChangesNothingWhereInputsOfTilesAreUncorrelated) {
 TEST(Feedback, DenseTilesMakeUpForMissingOnes) {
   const Problem problem(TileGrid(16, 32, 16, 16));
   // The first tile is missing: what the dense one can do is a least-squares problem, E_1 = -E_0 H_01 (H_11)⁻¹.
-  const std::vector<TileChoice> choices = {{factors, 0, 0, 0}, {TileKind::dense, 16, 0, 0}};
+  const std::vector<TileChoice> choices = {{factors, 0, 0, 0}, {Structure::dense, 16, 0, 0}};
   const Dense rebuilt = rebuild(problem, choices, factorize(problem, choices, feedback));
   const Dense damped = problem.damped(0.01);
   Dense h11(16, 16), h10(16, 16), w0(16, 16), e1(16, 16);
@@ -354,7 +354,7 @@ TEST(Feedback, DenseTilesMakeUpForMissingOnes) {
 
 TEST(Feedback, LeavesRowsOfDenseTilesAsTheyWere) {
   const Problem problem(TileGrid(32, 48, 16, 16));
-  const std::vector<TileChoice> choices(6, {TileKind::dense, 16, 0, 0});
+  const std::vector<TileChoice> choices(6, {Structure::dense, 16, 0, 0});
   EXPECT_EQ(largest(difference(problem.matrix(), rebuild(problem, choices, factorize(problem, choices, {})))), 0.0);
 }
 

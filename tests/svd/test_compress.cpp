@@ -1,4 +1,4 @@
-#include "svd/compress.hpp"
+#include "svd/pipeline/compress.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -12,14 +12,14 @@
 #include "comm/collectives.hpp"
 #include "comm/journal.hpp"
 #include "kernels/error.hpp"
-#include "svd/factor_archive.hpp"
+#include "svd/archive/factor_archive.hpp"
 #include "tests/support/stored_tile.hpp"
 
 namespace hack::svd {
 namespace {
 
 using comm::Communicator;
-using kernels::TileKind;
+using kernels::Structure;
 
 class CompressTest : public ::testing::Test {
  protected:
@@ -80,14 +80,14 @@ const RankRule rules[] = {{RankRule::Kind::topk, 0.3},
 
 TEST_F(CompressTest, GivesTheSameBytesForAnyNumberOfRanksAndThreads) {
   const FactorType half = DType::bf16, integer = FactorType::int8;
-  for (const auto& [rule, storage, type] : {std::tuple{rules[0], Storage::pivoted, half},
-                                            {rules[0], Storage::factors, half},
-                                            {rules[1], Storage::pivoted, half},
-                                            {rules[1], Storage::factors, integer},
-                                            {rules[2], Storage::factors, half},
-                                            {rules[3], Storage::pivoted, half},
-                                            {rules[3], Storage::pivoted, integer},
-                                            {rules[3], Storage::factors, half}}) {
+  for (const auto& [rule, storage, type] : {std::tuple{rules[0], Storage::interpolative, half},
+                                            {rules[0], Storage::low_rank, half},
+                                            {rules[1], Storage::interpolative, half},
+                                            {rules[1], Storage::low_rank, integer},
+                                            {rules[2], Storage::low_rank, half},
+                                            {rules[3], Storage::interpolative, half},
+                                            {rules[3], Storage::interpolative, integer},
+                                            {rules[3], Storage::low_rank, half}}) {
     const CompressOptions options{TileMode::tile, 16, rule, type, storage};
     const CompressReport all = run(world_, example(), options, folder_ / "all.h5", 2);
     const CompressReport self = run(Communicator::self(), example(), options, mine("self"), 1);
@@ -167,7 +167,7 @@ TEST_P(CompressStorageTest, StoresWhatTheReportSays) {
         EXPECT_EQ(summary.tiles, mode == TileMode::full ? 1 : entry.grid.size());
         EXPECT_EQ(summary.min_rank, *std::min_element(entry.ranks.begin(), entry.ranks.end()));
         EXPECT_EQ(summary.max_rank, *std::max_element(entry.ranks.begin(), entry.ranks.end()));
-        EXPECT_EQ(summary.dense_tiles, std::count(entry.kinds.begin(), entry.kinds.end(), TileKind::dense));
+        EXPECT_EQ(summary.dense_tiles, std::count(entry.kinds.begin(), entry.kinds.end(), Structure::dense));
         // Factors and products are within about n eps = 40 * 6e-8 of the truncated tile; twice that for both.
         EXPECT_NEAR(measured_error(archive, original), summary.relative_error(), 5e-6);
         bytes += summary.bytes_factors;
@@ -186,7 +186,7 @@ TEST_P(CompressStorageTest, StoresWhatTheReportSays) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Storages, CompressStorageTest, ::testing::Values(Storage::pivoted, Storage::factors),
+INSTANTIATE_TEST_SUITE_P(Storages, CompressStorageTest, ::testing::Values(Storage::interpolative, Storage::low_rank),
                          [](const auto& storage) { return std::string(to_string(storage.param)); });
 
 TEST_F(CompressTest, KeepsOriginalValuesUnderABudgetOfOne) {

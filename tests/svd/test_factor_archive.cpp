@@ -1,4 +1,4 @@
-#include "svd/factor_archive.hpp"
+#include "svd/archive/factor_archive.hpp"
 
 #include <algorithm>
 #include <array>
@@ -14,14 +14,14 @@
 #include "comm/collectives.hpp"
 #include "kernels/error.hpp"
 #include "kernels/row_marks.hpp"
-#include "svd/factor_archive_writer.hpp"
-#include "svd/storage.hpp"
+#include "svd/archive/factor_archive_writer.hpp"
+#include "svd/tile/storage.hpp"
 
 namespace hack::svd {
 namespace {
 
 using comm::Communicator;
-using kernels::TileKind;
+using kernels::Structure;
 
 /// A folder that all ranks see, removed at the end of the test.
 class FactorArchiveTest : public testing::Test {
@@ -49,25 +49,25 @@ class FactorArchiveTest : public testing::Test {
 ArchiveInfo example_info(FactorType type) {
   ArchiveInfo info;
   info.header = {"1.2.3", "fingerprint", R"({"layers": 2})", "plain", ""};
-  info.compression = {TileMode::tile, 4, {RankRule::Kind::tolerance, 0.25}, type, Storage::pivoted};
+  info.compression = {TileMode::tile, 4, {RankRule::Kind::tolerance, 0.25}, type, Storage::interpolative};
   return info;
 }
 
 /// Which tiles an example holds.
-enum class Example { all_kinds, without_pivots, without_spectra };
+enum class Example { all_kinds, without_skeleton, without_spectra };
 
 TileChoice choice_of(const Tile& tile, Example example = Example::all_kinds) {
-  TileKind kinds[] = {TileKind::factors, TileKind::pivoted, TileKind::dense};
-  if (example == Example::without_pivots) kinds[1] = TileKind::factors;
-  if (example == Example::without_spectra) kinds[0] = TileKind::pivoted;
+  Structure kinds[] = {Structure::low_rank, Structure::interpolative, Structure::dense};
+  if (example == Example::without_skeleton) kinds[1] = Structure::low_rank;
+  if (example == Example::without_spectra) kinds[0] = Structure::interpolative;
   const auto k = static_cast<std::int32_t>((tile.i * 5 + tile.j * 3) % (tile.full_rank() + 1));
   return {kinds[(tile.i + tile.j) % 3], k, 100.0 + static_cast<double>(tile.i), 0.5 * k};
 }
 
-/// Rows of a pivoted tile that are pivots.
-std::vector<index_t> pivots_of(const Tile& tile, const TileChoice& choice) {
+/// Rows of an interpolative tile that are skeleton rows.
+std::vector<index_t> skeleton_of(const Tile& tile, const TileChoice& choice) {
   std::vector<index_t> rows;
-  if (choice.kind != TileKind::pivoted) return rows;
+  if (choice.kind != Structure::interpolative) return rows;
   for (index_t r = 0; r < tile.height; ++r) {
     if ((r + tile.i + tile.j) % tile.height < choice.rank) rows.push_back(r);
   }
@@ -127,11 +127,12 @@ MatrixPart example_part(const Communicator& comm, const std::string& name, const
       part.u_scales.push_back(to_bf16(scale_of(tile, 0, row)));
     for (index_t row = 0; type.has_scales() && row < v_rows(choice.kind, choice.rank); ++row)
       part.v_scales.push_back(to_bf16(scale_of(tile, 1, row)));
-    std::vector<std::uint8_t> marks(static_cast<std::size_t>(pivot_bytes(choice.kind, tile.height, choice.rank)));
-    for (index_t row : pivots_of(tile, choice)) {
+    std::vector<std::uint8_t> marks(
+        static_cast<std::size_t>(interpolation_bytes(choice.kind, tile.height, choice.rank)));
+    for (index_t row : skeleton_of(tile, choice)) {
       if (!marks.empty()) kernels::mark(marks.data(), row);
     }
-    part.pivots.insert(part.pivots.end(), marks.begin(), marks.end());
+    part.skeleton.insert(part.skeleton.end(), marks.begin(), marks.end());
   }
   return part;
 }
@@ -153,7 +154,7 @@ std::vector<char> contents(const std::filesystem::path& path) {
 
 const std::pair<FactorType, Example> examples[] = {{DType::bf16, Example::all_kinds},
                                                    {DType::f16, Example::without_spectra},
-                                                   {DType::f32, Example::without_pivots},
+                                                   {DType::f32, Example::without_skeleton},
                                                    {FactorType::int8, Example::all_kinds}};
 
 TEST_F(FactorArchiveTest, HasTheSameBytesForAnyNumberOfRanks) {
@@ -196,7 +197,7 @@ TEST_F(FactorArchiveTest, GivesBackEveryTile) {
                                       u_size(choice.kind, tile.height, tile.width, choice.rank), type));
           EXPECT_EQ(row[j].v, widened(tile, 1, v_rows(choice.kind, choice.rank),
                                       v_size(choice.kind, tile.width, choice.rank), type));
-          EXPECT_EQ(row[j].pivots, pivots_of(tile, choice));
+          EXPECT_EQ(row[j].skeleton, skeleton_of(tile, choice));
           ASSERT_EQ(std::ssize(row[j].sigma), has_spectra ? choice.rank : 0);
           ASSERT_EQ(std::ssize(spectrum), has_spectra ? entry.grid.size() * entry.grid.max_rank() : 0);
           for (index_t k = 0; k < std::ssize(row[j].sigma); ++k) EXPECT_EQ(row[j].sigma[k], sigma_of(tile, k));
@@ -214,7 +215,7 @@ TEST_F(FactorArchiveTest, GivesBackEveryTile) {
     }
     EXPECT_TRUE(archive.read_tiles("b.up", 1, 2, 2).empty());
     EXPECT_THROW(archive.matrix("c"), Error);
-    EXPECT_EQ(archive.info().compression.storage, Storage::pivoted);
+    EXPECT_EQ(archive.info().compression.storage, Storage::interpolative);
     world_.barrier();
   }
 }
@@ -281,12 +282,12 @@ class Vandal {
     const Hdf5Id memory(H5Screate_simple(1, &one, nullptr));
     ASSERT_GE(H5Dwrite(id.get(), type, memory.get(), space.get(), H5P_DEFAULT, &value), 0);
   }
-  /// Makes an archive without pivoted tiles what version 1 wrote.
+  /// Makes an archive without interpolative tiles what version 1 wrote.
   void make_old() {
     set("/", "format_version", 1);
     ASSERT_GE(H5Adelete(file_.get(), "storage"), 0);
     for (const char* name : {"b.up", "a.down", "c.tall", "single"}) {
-      remove((std::string("matrices/") + name + "/pivots").c_str());
+      remove((std::string("matrices/") + name + "/skeleton").c_str());
     }
   }
   void remove(const char* name) { ASSERT_GE(H5Ldelete(file_.get(), name, H5P_DEFAULT), 0); }
@@ -325,14 +326,14 @@ std::string refusal(const std::filesystem::path& path, F damage, FactorType type
 
 TEST_F(FactorArchiveTest, ReadsVersionOne) {
   const std::filesystem::path path = mine("old");
-  write_example(Communicator::self(), path, DType::f16, Example::without_pivots);
+  write_example(Communicator::self(), path, DType::f16, Example::without_skeleton);
   Vandal(path).make_old();
   const FactorArchive archive(path);
-  EXPECT_EQ(archive.info().compression.storage, Storage::factors);
+  EXPECT_EQ(archive.info().compression.storage, Storage::low_rank);
   const TileGrid& grid = archive.matrix("b.up").grid;
   for (index_t t = 0; t < grid.size(); ++t) {
     const Tile tile = grid.tile(t);
-    const TileChoice choice = choice_of(tile, Example::without_pivots);
+    const TileChoice choice = choice_of(tile, Example::without_skeleton);
     const StoredTile stored = archive.read_tiles("b.up", tile.i, tile.j, tile.j + 1).front();
     EXPECT_EQ(stored.kind, choice.kind);
     EXPECT_EQ(stored.u, numbers(tile, 0, u_size(choice.kind, tile.height, tile.width, choice.rank), DType::f16));
@@ -372,7 +373,7 @@ TEST_F(FactorArchiveTest, RefusesHostileFiles) {
   expect_refusal(matrix + "its tiles", [&] { vandal().set(b.c_str(), "tile_cols", 15); });
   expect_refusal(matrix + "it claims", [&] { vandal().set(b.c_str(), "bytes_factors", 1); });
   const std::string rank = b + "/rank", kind = b + "/kind", u = b + "/u", spectrum = b + "/spectrum",
-                    energy = b + "/energy", pivots = b + "/pivots";
+                    energy = b + "/energy", skeleton = b + "/skeleton";
   expect_refusal(matrix + "tile (0, 0) has rank 5", [&] { vandal().set_first(rank.c_str(), H5T_NATIVE_INT, 5); });
   expect_refusal(matrix + "tile (0, 0) has rank -1", [&] { vandal().set_first(rank.c_str(), H5T_NATIVE_INT, -1); });
   expect_refusal(matrix + "it claims", [&] { vandal().set_first(rank.c_str(), H5T_NATIVE_INT, 3); });
@@ -387,13 +388,14 @@ TEST_F(FactorArchiveTest, RefusesHostileFiles) {
   expect_refusal(matrix + "'rank' is not stored in one piece", [&] {
     vandal().replace(rank.c_str(), H5T_STD_I32LE, {3, 4}, true);
   });
-  expect_refusal("'pivots' is missing", [&] { vandal().remove(pivots.c_str()); });
-  expect_refusal(matrix + "'pivots' has the shape (99)", [&] { vandal().replace(pivots.c_str(), H5T_STD_U8LE, {99}); });
-  // Tile (0, 1), of 4 rows, is the first with pivots: 3 of them.
-  expect_refusal(matrix + "tile (0, 1) of rank 3 marks 4 of its 4 rows as pivots, and 0 beyond them",
-                 [&] { vandal().set_first(pivots.c_str(), H5T_NATIVE_INT, 0b1111); });
-  expect_refusal(matrix + "tile (0, 1) of rank 3 marks 3 of its 4 rows as pivots, and 1 beyond them",
-                 [&] { vandal().set_first(pivots.c_str(), H5T_NATIVE_INT, 0b10111); });
+  expect_refusal("'skeleton' is missing", [&] { vandal().remove(skeleton.c_str()); });
+  expect_refusal(matrix + "'skeleton' has the shape (99)",
+                 [&] { vandal().replace(skeleton.c_str(), H5T_STD_U8LE, {99}); });
+  // Tile (0, 1), of 4 rows, is the first with skeleton rows: 3 of them.
+  expect_refusal(matrix + "tile (0, 1) of rank 3 marks 4 of its 4 rows as skeleton, and 0 beyond them",
+                 [&] { vandal().set_first(skeleton.c_str(), H5T_NATIVE_INT, 0b1111); });
+  expect_refusal(matrix + "tile (0, 1) of rank 3 marks 3 of its 4 rows as skeleton, and 1 beyond them",
+                 [&] { vandal().set_first(skeleton.c_str(), H5T_NATIVE_INT, 0b10111); });
   expect_refusal(matrix + "tile (1, 2) needs its singular values, but there is no spectrum", [&] {
     vandal().replace(spectrum.c_str(), H5T_IEEE_F32LE, {3, 4, 0});
   });

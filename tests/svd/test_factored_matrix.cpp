@@ -7,8 +7,8 @@
 #include <gtest/gtest.h>
 
 #include "kernels/tile_svd.hpp"
-#include "svd/compress.hpp"
-#include "svd/tile_encoder.hpp"
+#include "svd/pipeline/compress.hpp"
+#include "svd/tile/tile_encoder.hpp"
 #include "tests/support/stored_tile.hpp"
 #include "tests/support/temporary_directory.hpp"
 
@@ -83,7 +83,7 @@ TEST_P(FactoredMatrixTest, MultipliesWithAnyBlockAsTheRebuiltMatrixDoes) {
 
 std::vector<CompressOptions> all_options() {
   std::vector<CompressOptions> options;
-  for (Storage storage : {Storage::pivoted, Storage::factors}) {
+  for (Storage storage : {Storage::interpolative, Storage::low_rank}) {
     for (const RankRule& rule : {RankRule{RankRule::Kind::topk, 0.3},
                                  {RankRule::Kind::keep, 0.7},
                                  {RankRule::Kind::topk, 0},
@@ -98,7 +98,7 @@ std::vector<CompressOptions> all_options() {
 INSTANTIATE_TEST_SUITE_P(Options, FactoredMatrixTest, ::testing::ValuesIn(all_options()));
 
 /// y = W x from an archive that holds one tile of the given kind and rank.
-std::vector<float> product(const MatrixView<const float>& w, kernels::TileKind kind, index_t rank, index_t tokens) {
+std::vector<float> product(const MatrixView<const float>& w, kernels::Structure kind, index_t rank, index_t tokens) {
   const hack::testing::TemporaryDirectory folder;
   Queue<Device::cpu> queue(1);
   const index_t r = std::min(w.rows, w.cols);
@@ -124,18 +124,18 @@ std::vector<float> product(const MatrixView<const float>& w, kernels::TileKind k
   return y;
 }
 
-TEST(FactoredMatrix, PivotsAndTwoFactorsAgreeForEveryRank) {
+TEST(FactoredMatrix, InterpolationAndTwoFactorsAgreeForEveryRank) {
   for (const auto& [rows, cols] : {std::pair<index_t, index_t>{17, 12}, {9, 21}, {16, 16}}) {
     std::vector<float> w(rows * cols);
     for (std::size_t i = 0; i < w.size(); ++i) w[i] = std::sin(static_cast<float>(i * i));
     for (index_t rank = 0; rank <= std::min(rows, cols); ++rank) {
       for (index_t tokens : {1, 9}) {
         const MatrixView<const float> view(w.data(), rows, cols);
-        const std::vector<float> factors = product(view, kernels::TileKind::factors, rank, tokens);
-        const std::vector<float> pivoted = product(view, kernels::TileKind::pivoted, rank, tokens);
+        const std::vector<float> factors = product(view, kernels::Structure::low_rank, rank, tokens);
+        const std::vector<float> interpolative = product(view, kernels::Structure::interpolative, rank, tokens);
         // Sums of at most 21 terms of size 4, of rank at most 16 with coefficients up to 2, of numbers of size 1, each
         // rounded a few times: 3 * 2 * 4 * sqrt(16 * 21) * 6e-8 = 3e-5
-        for (std::size_t i = 0; i < factors.size(); ++i) ASSERT_NEAR(pivoted[i], factors[i], 3e-5) << rank;
+        for (std::size_t i = 0; i < factors.size(); ++i) ASSERT_NEAR(interpolative[i], factors[i], 3e-5) << rank;
       }
     }
   }

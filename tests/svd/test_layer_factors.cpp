@@ -1,11 +1,11 @@
 // What all ranks do together for one matrix, against one rank alone.
 
-#include "svd/layer_factors.hpp"
+#include "svd/pipeline/layer_factors.hpp"
 
 #include <gtest/gtest.h>
 
-#include "svd/input_sums.hpp"
-#include "svd/propagated_target.hpp"
+#include "svd/fit/input_sums.hpp"
+#include "svd/fit/propagated_target.hpp"
 #include "tests/svd/weighted_problem.hpp"
 
 namespace hack::svd {

@@ -1,6 +1,6 @@
 // Refinement of a small MLP with every kind of tile, against a twin with plain loops in double.
 
-#include "svd/mlp_refiner.hpp"
+#include "svd/refine/mlp_refiner.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -17,7 +17,7 @@ namespace hack::svd {
 namespace {
 
 using comm::Communicator;
-using kernels::TileKind;
+using kernels::Structure;
 
 constexpr index_t hidden = 13;
 constexpr index_t intermediate = 22;
@@ -32,7 +32,7 @@ std::vector<float> normal_floats(index_t n, unsigned seed, float scale = 1) {
 }
 
 /// A random matrix cut into tiles of which each seventh has the same kind: rank 0, low ranks, full rank, dense with
-/// its values, dense of low rank, pivoted.
+/// its values, dense of low rank, interpolative.
 struct Matrix {
   TileGrid grid;
   std::vector<float> values;  // (m, n)
@@ -44,13 +44,13 @@ struct Matrix {
     Queue<Device::cpu> queue(1);
     for (index_t t = 0; t < grid.size(); ++t) {
       const index_t r = grid.tile(t).full_rank();
-      const TileChoice kinds[] = {{TileKind::factors, 0},
-                                  {TileKind::factors, 1},
-                                  {TileKind::factors, static_cast<std::int32_t>(std::min<index_t>(r, 3))},
-                                  {TileKind::factors, static_cast<std::int32_t>(r)},
-                                  {TileKind::dense, static_cast<std::int32_t>(r)},
-                                  {TileKind::dense, static_cast<std::int32_t>(r - 1)},
-                                  {TileKind::pivoted, static_cast<std::int32_t>(std::min<index_t>(r, 2))}};
+      const TileChoice kinds[] = {{Structure::low_rank, 0},
+                                  {Structure::low_rank, 1},
+                                  {Structure::low_rank, static_cast<std::int32_t>(std::min<index_t>(r, 3))},
+                                  {Structure::low_rank, static_cast<std::int32_t>(r)},
+                                  {Structure::dense, static_cast<std::int32_t>(r)},
+                                  {Structure::dense, static_cast<std::int32_t>(r - 1)},
+                                  {Structure::interpolative, static_cast<std::int32_t>(std::min<index_t>(r, 2))}};
       choices.push_back(kinds[(t + seed) % 7]);
       tiles.push_back(truncate(queue, t, keeps_values(t) ? 0 : choices.back().rank));
     }
@@ -58,7 +58,7 @@ struct Matrix {
 
   bool keeps_values(index_t t) const {
     const TileChoice& choice = choices[static_cast<std::size_t>(t)];
-    return choice.kind == TileKind::dense && choice.rank == grid.tile(t).full_rank();
+    return choice.kind == Structure::dense && choice.rank == grid.tile(t).full_rank();
   }
 
   TruncatedTile truncate(Queue<Device::cpu>& queue, index_t t, index_t k) const {
@@ -356,7 +356,7 @@ TEST(MlpRefiner, TakesLayersInWhichNothingIsTrained) {
   for (Matrix* matrix : {&mlp.gate, &mlp.up, &mlp.down}) {
     for (index_t t = 0; t < matrix->grid.size(); ++t) {
       const auto r = static_cast<std::int32_t>(matrix->grid.tile(t).full_rank());
-      matrix->choices[static_cast<std::size_t>(t)] = {TileKind::dense, r};
+      matrix->choices[static_cast<std::size_t>(t)] = {Structure::dense, r};
       matrix->tiles[static_cast<std::size_t>(t)] = {};
     }
   }
@@ -424,16 +424,16 @@ TEST(MlpRefiner, TokensOfNoWeightDoNotCount) {
   const Communicator world = Communicator::world();
   const Mlp mlp;
   const Samples samples(mlp, 40);
-  Samples spoilt = samples;  // every other token has another target
+  Samples shifted = samples;  // every other token has another target
   std::vector<float> weights;
   for (index_t t = 0; t < samples.size(); ++t) {
     weights.push_back(t % 2 == 0 ? 3.0f : 0.0f);
     if (t % 2 == 0) continue;
-    for (index_t i = 0; i < hidden; ++i) spoilt.targets[static_cast<std::size_t>(t * hidden + i)] += 5;
+    for (index_t i = 0; i < hidden; ++i) shifted.targets[static_cast<std::size_t>(t * hidden + i)] += 5;
   }
   const RefineOptions options{.steps = 10, .rate = 0.01, .batch = 40};
   std::vector<std::vector<float>> numbers;
-  for (const Samples* given : {&samples, &std::as_const(spoilt)}) {
+  for (const Samples* given : {&samples, &std::as_const(shifted)}) {
     MlpRefiner<Device::cpu> refiner = mlp.refiner(options);
     const RefineReport report = refine(refiner, world, *given, 1, weights);
     EXPECT_LT(report.loss_after, report.loss_before);

@@ -1,4 +1,4 @@
-#include "svd/rank_policy.hpp"
+#include "svd/choose/rank_policy.hpp"
 
 #include <cmath>
 #include <vector>
@@ -6,22 +6,22 @@
 #include <gtest/gtest.h>
 
 #include "kernels/error.hpp"
-#include "svd/allocation.hpp"
-#include "svd/storage.hpp"
+#include "svd/choose/allocation.hpp"
+#include "svd/tile/storage.hpp"
 
 namespace hack::svd {
 namespace {
 
-using kernels::TileKind;
+using kernels::Structure;
 using Kind = RankRule::Kind;
 
-constexpr TileFormat factors{Storage::factors, DType::bf16};
-constexpr TileFormat pivoted{Storage::pivoted, DType::bf16};
+constexpr TileFormat factors{Storage::low_rank, DType::bf16};
+constexpr TileFormat interpolative{Storage::interpolative, DType::bf16};
 
 TEST(Storage, CountsFactorsDenseNumbersAndTheTable) {
-  EXPECT_EQ(stored_bytes(TileKind::factors, 128, 96, 10, DType::bf16), (128 + 96) * 10 * 2 + 4 * 10 + 5);
-  EXPECT_EQ(stored_bytes(TileKind::factors, 128, 96, 0, DType::f32), 5);
-  EXPECT_EQ(stored_bytes(TileKind::dense, 128, 96, 10, DType::f32), 128 * 96 * 4 + 5);
+  EXPECT_EQ(stored_bytes(Structure::low_rank, 128, 96, 10, DType::bf16), (128 + 96) * 10 * 2 + 4 * 10 + 5);
+  EXPECT_EQ(stored_bytes(Structure::low_rank, 128, 96, 0, DType::f32), 5);
+  EXPECT_EQ(stored_bytes(Structure::dense, 128, 96, 10, DType::f32), 128 * 96 * 4 + 5);
 }
 
 TEST(TopK, RoundsDownButNotForRoundingErrors) {
@@ -44,28 +44,28 @@ TEST(TopK, StoresTheTileInTheSmallerForm) {
   const std::vector<float> sigma(128, 1.0f);
   const TileSpectrum tile[] = {{128, 128, sigma}};
   const TileChoice below = choose_ranks({Kind::topk, 63.0 / 128}, tile, factors).front();
-  EXPECT_EQ(below.kind, TileKind::factors);
+  EXPECT_EQ(below.kind, Structure::low_rank);
   EXPECT_EQ(below.rank, 63);
   EXPECT_DOUBLE_EQ(below.energy, 128);
   EXPECT_DOUBLE_EQ(below.discarded, 65);
   const TileChoice above = choose_ranks({Kind::topk, 0.5}, tile, factors).front();
-  EXPECT_EQ(above.kind, TileKind::dense);
+  EXPECT_EQ(above.kind, Structure::dense);
   EXPECT_EQ(above.rank, 64);  // the rank asked for stands
   EXPECT_DOUBLE_EQ(above.discarded, 64);
 }
 
-TEST(TopK, StoresPivotedTilesDenseOnlyWhereTheMarksOfThePivotsCostMore) {
+TEST(TopK, StoresInterpolativeTilesDenseOnlyWhereTheirMarksCostMore) {
   // At 128 x 128 in bf16, rank 125 takes 125 * 131 * 2 + 16 = 32766 bytes, rank 126 32776; dense 32768.
   const std::vector<float> sigma(128, 1.0f);
   const TileSpectrum tile[] = {{128, 128, sigma}};
-  const auto choose = [&](int k) { return choose_ranks({Kind::topk, k / 128.0}, tile, pivoted).front(); };
-  EXPECT_EQ(choose(0).kind, TileKind::pivoted);
-  EXPECT_EQ(choose(64).kind, TileKind::pivoted);
-  EXPECT_EQ(choose(125).kind, TileKind::pivoted);
-  EXPECT_EQ(choose(126).kind, TileKind::dense);
+  const auto choose = [&](int k) { return choose_ranks({Kind::topk, k / 128.0}, tile, interpolative).front(); };
+  EXPECT_EQ(choose(0).kind, Structure::interpolative);
+  EXPECT_EQ(choose(64).kind, Structure::interpolative);
+  EXPECT_EQ(choose(125).kind, Structure::interpolative);
+  EXPECT_EQ(choose(126).kind, Structure::dense);
   EXPECT_EQ(choose(126).rank, 126);  // the product: the rank asked for stands
   EXPECT_DOUBLE_EQ(choose(126).discarded, 2);
-  EXPECT_EQ(choose(128).kind, TileKind::dense);
+  EXPECT_EQ(choose(128).kind, Structure::dense);
   EXPECT_DOUBLE_EQ(choose(128).discarded, 0);
 }
 
@@ -90,25 +90,25 @@ TEST(Tolerance, IsTheSmallestRankThatSuffices) {
 TEST(Tolerance, StoresTheTileInTheSmallerForm) {
   const std::vector<float> sigma = {4, 2, 2, 1};
   const TileSpectrum tile[] = {{40, 4, sigma}};
-  const TileChoice low = choose_ranks({Kind::tolerance, 0.61}, tile, pivoted).front();
-  EXPECT_EQ(low.kind, TileKind::pivoted);
+  const TileChoice low = choose_ranks({Kind::tolerance, 0.61}, tile, interpolative).front();
+  EXPECT_EQ(low.kind, Structure::interpolative);
   EXPECT_EQ(low.rank, 1);
   EXPECT_DOUBLE_EQ(low.discarded, 9);
-  const TileChoice full = choose_ranks({Kind::tolerance, 0}, tile, pivoted).front();
-  EXPECT_EQ(full.kind, TileKind::dense);
+  const TileChoice full = choose_ranks({Kind::tolerance, 0}, tile, interpolative).front();
+  EXPECT_EQ(full.kind, Structure::dense);
   EXPECT_DOUBLE_EQ(full.discarded, 0);
 }
 
 TEST(TopK, StoresATileDenseWhereThatIsFaster) {
   const std::vector<float> sigma = {4, 3, 2, 1};
   const TileSpectrum tile[] = {{4, 40, sigma}};
-  TileFormat format = pivoted;
-  EXPECT_EQ(choose_ranks({Kind::topk, 0.5}, tile, format).front().kind, TileKind::pivoted);
+  TileFormat format = interpolative;
+  EXPECT_EQ(choose_ranks({Kind::topk, 0.5}, tile, format).front().kind, Structure::interpolative);
   format.fast_share = 0.4;
   const TileChoice choice = choose_ranks({Kind::topk, 0.5}, tile, format).front();
-  EXPECT_EQ(choice.kind, TileKind::dense);
+  EXPECT_EQ(choice.kind, Structure::dense);
   EXPECT_EQ(choice.rank, 2);
-  EXPECT_EQ(choose_ranks({Kind::topk, 0.25}, tile, format).front().kind, TileKind::pivoted);
+  EXPECT_EQ(choose_ranks({Kind::topk, 0.25}, tile, format).front().kind, Structure::interpolative);
 }
 
 TEST(Keep, IsTheBudgetOfOneMatrix) {
@@ -120,7 +120,7 @@ TEST(Keep, IsTheBudgetOfOneMatrix) {
   }
   for (const std::vector<float>& sigma : sigmas) tiles.push_back({32, 40, sigma});
   const MatrixSpectra matrix{"w", tiles, 7};
-  for (const TileFormat& format : {factors, pivoted}) {
+  for (const TileFormat& format : {factors, interpolative}) {
     const AllocationOptions options{.mode = AllocationMode::uniform, .format = format};
     const std::vector<TileChoice> expected = allocate(0.6, std::span(&matrix, 1), options).choices.front();
     const std::vector<TileChoice> choices = choose_ranks({Kind::keep, 0.6}, tiles, format);

@@ -1,4 +1,4 @@
-#include "svd/selected_factors.hpp"
+#include "svd/archive/selected_factors.hpp"
 
 #include <cmath>
 #include <filesystem>
@@ -9,7 +9,7 @@
 
 #include "comm/collectives.hpp"
 #include "kernels/error.hpp"
-#include "svd/compress.hpp"
+#include "svd/pipeline/compress.hpp"
 
 namespace hack::svd {
 namespace {
@@ -64,7 +64,7 @@ class SelectedFactorsTest : public ::testing::Test {
   /// The archive of kept vectors with these options, in f32 as factors.
   void keep_vectors(index_t rank, TileMode mode, const std::string& name) {
     CompressOptions options{
-        mode, 16, {RankRule::Kind::max_rank, static_cast<double>(rank)}, DType::f32, Storage::factors};
+        mode, 16, {RankRule::Kind::max_rank, static_cast<double>(rank)}, DType::f32, Storage::low_rank};
     options.values_type = DType::bf16;
     make(options, name);
   }
@@ -79,7 +79,7 @@ void expect_equal(const StoredTile& tile, const StoredTile& expected) {
   EXPECT_EQ(tile.u, expected.u);
   EXPECT_EQ(tile.v, expected.v);
   EXPECT_EQ(tile.sigma, expected.sigma);
-  EXPECT_EQ(tile.pivots, expected.pivots);
+  EXPECT_EQ(tile.skeleton, expected.skeleton);
 }
 
 TEST_F(SelectedFactorsTest, AreWhatCompressionUnderTheSameRuleMakes) {
@@ -89,9 +89,9 @@ TEST_F(SelectedFactorsTest, AreWhatCompressionUnderTheSameRuleMakes) {
     const FactorArchive kept(folder_ / "kept.h5");
     for (const RankRule& rule : {RankRule{Kind::topk, 0}, RankRule{Kind::topk, 0.4}, RankRule{Kind::topk, 0.9},
                                  RankRule{Kind::topk, 1}, RankRule{Kind::tolerance, 0.2}, RankRule{Kind::keep, 0.7}}) {
-      for (const auto& [type, storage] : {std::pair{FactorType(DType::bf16), Storage::pivoted},
-                                          {FactorType(DType::f32), Storage::factors},
-                                          {FactorType::int8, Storage::pivoted}}) {
+      for (const auto& [type, storage] : {std::pair{FactorType(DType::bf16), Storage::interpolative},
+                                          {FactorType(DType::f32), Storage::low_rank},
+                                          {FactorType::int8, Storage::interpolative}}) {
         SCOPED_TRACE(std::string(to_string(rule.kind)) + " " + std::to_string(rule.value));
         make({mode, 16, rule, type, storage}, "made.h5");
         const SelectedFactors selected(kept, rule, {storage, type}, 2);
@@ -117,7 +117,7 @@ TEST_F(SelectedFactorsTest, AreWhatCompressionUnderTheSameRuleMakes) {
 TEST_F(SelectedFactorsTest, ReadTheOriginalValuesBack) {
   keep_vectors(3, TileMode::tile, "kept.h5");
   const FactorArchive kept(folder_ / "kept.h5");
-  const SelectedFactors all(kept, {RankRule::Kind::topk, 1}, {Storage::pivoted, DType::f32}, 1);
+  const SelectedFactors all(kept, {RankRule::Kind::topk, 1}, {Storage::interpolative, DType::f32}, 1);
   const StoredTile tile = all.read_tiles("down", 1, 2, 3).front();  // rows 16 to 26, columns 32 to 39
   ASSERT_EQ(tile.u.size(), 11 * 8 * sizeof(float));
   const auto* values = reinterpret_cast<const float*>(tile.u.data());

@@ -1,4 +1,4 @@
-#include "svd/tile_deal.hpp"
+#include "svd/pipeline/tile_deal.hpp"
 
 #include <numeric>
 

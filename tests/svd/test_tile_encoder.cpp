@@ -1,4 +1,4 @@
-#include "svd/tile_encoder.hpp"
+#include "svd/tile/tile_encoder.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -7,19 +7,19 @@
 
 #include <gtest/gtest.h>
 
-#include "kernels/pivot.hpp"
+#include "kernels/interpolative.hpp"
 #include "kernels/tile_svd.hpp"
-#include "svd/factor_archive.hpp"
-#include "svd/int8_rows.hpp"
-#include "kernels/cpu/linear_algebra.hpp"
-#include "svd/storage.hpp"
+#include "svd/archive/factor_archive.hpp"
+#include "svd/tile/int8_rows.hpp"
+#include "kernels/cpu/factorize/linear_algebra.hpp"
+#include "svd/tile/storage.hpp"
 #include "tests/support/stored_tile.hpp"
 #include "tests/support/temporary_directory.hpp"
 
 namespace hack::svd {
 namespace {
 
-using kernels::TileKind;
+using kernels::Structure;
 
 /// A random tile of rank `inner` and its SVD; rows of very different size.
 struct Example {
@@ -51,8 +51,8 @@ struct Example {
   }
 
   /// What the tile stands for when stored this way, in double.
-  std::vector<double> truncated(TileKind kind, index_t k) const {
-    if (kind == TileKind::dense) return {values.begin(), values.end()};
+  std::vector<double> truncated(Structure kind, index_t k) const {
+    if (kind == Structure::dense) return {values.begin(), values.end()};
     std::vector<double> out(values.size(), 0.0);
     for (index_t i = 0; i < at.height; ++i) {
       for (index_t l = 0; l < k; ++l) {
@@ -68,7 +68,7 @@ struct Example {
   std::vector<float> values, u, sigma, vt;
 };
 
-MatrixPart encode(const Example& example, const TileNumbers& numbers, TileKind kind, index_t k, FactorType type) {
+MatrixPart encode(const Example& example, const TileNumbers& numbers, Structure kind, index_t k, FactorType type) {
   Queue<Device::cpu> queue(1);
   MatrixPart part{.name = "w",
                   .grid = TileGrid(example.at.height, example.at.width, example.at.height, example.at.width)};
@@ -78,7 +78,7 @@ MatrixPart encode(const Example& example, const TileNumbers& numbers, TileKind k
 }
 
 /// The tile's numbers after the way through a file.
-std::vector<double> stored(const Example& example, const TileNumbers& numbers, TileKind kind, index_t k) {
+std::vector<double> stored(const Example& example, const TileNumbers& numbers, Structure kind, index_t k) {
   const testing::TemporaryDirectory folder;
   const comm::Communicator self = comm::Communicator::self();
   FactorArchiveWriter writer(self, folder / "a.h5", {{}, {TileMode::full, 1, {}, FactorType::int8}});
@@ -133,12 +133,12 @@ TEST(Int8Rows, CutsOffANumberThatCostsLittle) {
 TEST(TileEncoder, StoresEveryKindAndRankAsIntegersWithinABound) {
   for (const auto& [h, w] : {std::pair<index_t, index_t>{128, 128}, {128, 64}, {61, 97}}) {
     const Example example(h, w, std::min(h, w));
-    for (TileKind kind : {TileKind::pivoted, TileKind::factors, TileKind::dense}) {
+    for (Structure kind : {Structure::interpolative, Structure::low_rank, Structure::dense}) {
       for (index_t k : {index_t{0}, index_t{1}, 35 * example.r / 64, example.r}) {
         const std::vector<double> values = stored(example, example.numbers(), kind, k);
         // A number is off by at most half a step of its row, max |x| / 254: about 3.5 σ / 254 / √3 = 0.8 % of the row's
-        // root mean square for normal numbers. Two factors add up, 1.2 %; pivoted tiles spread their pivots' error and
-        // make up for some of it.
+        // root mean square for normal numbers. Two factors add up, 1.2 %; interpolative tiles spread their skeleton
+        // rows' error and make up for some of it.
         EXPECT_LE(relative_error(values, example.truncated(kind, k)), 0.012)
             << h << " x " << w << ", kind " << static_cast<int>(kind) << ", rank " << k;
       }
@@ -146,54 +146,55 @@ TEST(TileEncoder, StoresEveryKindAndRankAsIntegersWithinABound) {
   }
 }
 
-/// Error of a pivoted tile of rank k whose P and C are rounded as they are.
+/// Error of an interpolative tile of rank k whose P and C are rounded as they are.
 double error_number_by_number(const Example& example, index_t k) {
   const index_t h = example.at.height, w = example.at.width;
   Queue<Device::cpu> queue(1);
   std::vector<std::uint8_t> marks(kernels::mark_bytes(h));
   std::vector<float> p(k * w), c((h - k) * k);
   const TileNumbers numbers = example.numbers();
-  kernels::PivotedTile<Device::cpu> tile{{numbers.u.data, h, k, numbers.u.ld},
-                                         numbers.sigma,
-                                         {numbers.vt.data, k, w, w},
-                                         marks.data(),
-                                         {p.data(), k, w},
-                                         {c.data(), h - k, k}};
-  kernels::pivot_tiles<Device::cpu>(queue, std::span(&tile, 1));
+  kernels::InterpolativeTile<Device::cpu> tile{{numbers.u.data, h, k, numbers.u.ld},
+                                               numbers.sigma,
+                                               {numbers.vt.data, k, w, w},
+                                               marks.data(),
+                                               {p.data(), k, w},
+                                               {c.data(), h - k, k}};
+  kernels::interpolate_tiles<Device::cpu>(queue, std::span(&tile, 1));
   Int8Rows v(k, w), u(h - k, k);
   const std::vector<double> ones(std::max(w, k), 1.0);
-  round_rows(tile.pivots, std::span(ones).first(w), v);
+  round_rows(tile.skeleton, std::span(ones).first(w), v);
   round_rows(tile.coefficients, std::span(ones).first(k), u);
-  StoredTile rounded{TileKind::pivoted, static_cast<std::int32_t>(k), {}, {}, {}, {}};
+  StoredTile rounded{Structure::interpolative, static_cast<std::int32_t>(k), {}, {}, {}, {}};
   rounded.u.resize(c.size() * sizeof(float)), rounded.v.resize(p.size() * sizeof(float));
   widen_rows(u.numbers.data(), u.scales.data(), {reinterpret_cast<float*>(rounded.u.data()), h - k, k});
   widen_rows(v.numbers.data(), v.scales.data(), {reinterpret_cast<float*>(rounded.v.data()), k, w});
   for (index_t row = 0; row < h; ++row) {
-    if (kernels::is_marked(marks.data(), row)) rounded.pivots.push_back(row);
+    if (kernels::is_marked(marks.data(), row)) rounded.skeleton.push_back(row);
   }
-  return relative_error(hack::testing::values_of(rounded, example.at), example.truncated(TileKind::pivoted, k));
+  return relative_error(hack::testing::values_of(rounded, example.at), example.truncated(Structure::interpolative, k));
 }
 
-TEST(TileEncoder, MakesUpForRoundedPivots) {
+TEST(TileEncoder, MakesUpForRoundedSkeletons) {
   const Example example(128, 128, 128);
   for (index_t k : {10, 40, 70}) {
     const double plain = error_number_by_number(example, k);
-    const double together = relative_error(stored(example, example.numbers(), TileKind::pivoted, k),
-                                           example.truncated(TileKind::pivoted, k));
+    const double together = relative_error(stored(example, example.numbers(), Structure::interpolative, k),
+                                           example.truncated(Structure::interpolative, k));
     RecordProperty("rank_" + std::to_string(k), std::to_string(plain) + " " + std::to_string(together));
     EXPECT_LT(together, 0.95 * plain) << k;
   }
 }
 
-TEST(TileEncoder, LeavesDependentPivotsAlone) {
-  // Of rank 12, stored with rank 40: 28 of the pivots depend on the others.
+TEST(TileEncoder, LeavesDependentSkeletonsAlone) {
+  // Of rank 12, stored with rank 40: 28 of the skeleton rows depend on the others.
   const Example example(96, 80, 12);
-  EXPECT_LE(relative_error(stored(example, example.numbers(), TileKind::pivoted, 40),
-                           example.truncated(TileKind::pivoted, 40)),
+  EXPECT_LE(relative_error(stored(example, example.numbers(), Structure::interpolative, 40),
+                           example.truncated(Structure::interpolative, 40)),
             0.012);
   Example zeros(20, 30, 5);
   std::fill(zeros.sigma.begin(), zeros.sigma.end(), 0.0f);
-  EXPECT_EQ(relative_error(stored(zeros, zeros.numbers(), TileKind::pivoted, 7), zeros.truncated(TileKind::pivoted, 7)),
+  EXPECT_EQ(relative_error(stored(zeros, zeros.numbers(), Structure::interpolative, 7),
+                           zeros.truncated(Structure::interpolative, 7)),
             0);
 }
 
@@ -201,7 +202,7 @@ TEST(TileEncoder, SpendsPrecisionWhereColumnsWeigh) {
   const Example example(128, 128, 128);
   std::vector<double> weights(128, 1.0);
   for (std::size_t c = 0; c < weights.size(); c += 16) weights[c] = 1e4;
-  for (TileKind kind : {TileKind::pivoted, TileKind::factors, TileKind::dense}) {
+  for (Structure kind : {Structure::interpolative, Structure::low_rank, Structure::dense}) {
     TileNumbers numbers = example.numbers();
     const std::vector<double> expected = example.truncated(kind, 70);
     const double without = relative_error(stored(example, numbers, kind, 70), expected, weights);
@@ -214,7 +215,7 @@ TEST(TileEncoder, RefusesNumbersThatIntegersCannotStandFor) {
   for (float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(), 3e38f}) {
     Example example(12, 10, 10);
     example.values[5] = bad;
-    EXPECT_THROW(encode(example, example.numbers(), TileKind::dense, 10, FactorType::int8), Error);
+    EXPECT_THROW(encode(example, example.numbers(), Structure::dense, 10, FactorType::int8), Error);
   }
 }
 
@@ -225,16 +226,16 @@ TEST(TileEncoder, TakesAboutHalfTheBytesAsIntegers) {
     for (index_t t = 0; t < grid.size(); ++t) {
       const Tile tile = grid.tile(t);
       const index_t k = 70 * tile.full_rank() / 128;
-      integers += stored_bytes(TileKind::pivoted, tile.height, tile.width, k, FactorType::int8);
-      halves += stored_bytes(TileKind::pivoted, tile.height, tile.width, k, DType::bf16);
+      integers += stored_bytes(Structure::interpolative, tile.height, tile.width, k, FactorType::int8);
+      halves += stored_bytes(Structure::interpolative, tile.height, tile.width, k, DType::bf16);
     }
     EXPECT_LE(static_cast<double>(integers), 0.52 * static_cast<double>(halves));
   }
   // 128 rows of C and P together, a scale of 2 bytes each
-  EXPECT_EQ(stored_bytes(TileKind::pivoted, 128, 128, 70, FactorType::int8), 70 * 186 + 256 + 16 + 5);
-  EXPECT_EQ(stored_bytes(TileKind::pivoted, 128, 128, 0, FactorType::int8), 5);
-  EXPECT_EQ(stored_bytes(TileKind::factors, 128, 96, 10, FactorType::int8), 10 * 224 + 2 * 138 + 40 + 5);
-  EXPECT_EQ(stored_bytes(TileKind::dense, 128, 96, 10, FactorType::int8), 128 * 96 + 256 + 5);
+  EXPECT_EQ(stored_bytes(Structure::interpolative, 128, 128, 70, FactorType::int8), 70 * 186 + 256 + 16 + 5);
+  EXPECT_EQ(stored_bytes(Structure::interpolative, 128, 128, 0, FactorType::int8), 5);
+  EXPECT_EQ(stored_bytes(Structure::low_rank, 128, 96, 10, FactorType::int8), 10 * 224 + 2 * 138 + 40 + 5);
+  EXPECT_EQ(stored_bytes(Structure::dense, 128, 96, 10, FactorType::int8), 128 * 96 + 256 + 5);
   EXPECT_EQ(dense_bytes(128, 96, FactorType::int8), 128 * 96);
 }
 

@@ -1,4 +1,4 @@
-#include "svd/tile_grid.hpp"
+#include "svd/tile/tile_grid.hpp"
 
 #include <gtest/gtest.h>
 

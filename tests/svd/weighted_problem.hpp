@@ -10,7 +10,7 @@
 
 #include "kernels/matrix_view.hpp"
 #include "kernels/tile_svd.hpp"
-#include "svd/weighted_factorizer.hpp"
+#include "svd/fit/weighted_factorizer.hpp"
 
 /// A matrix with coupled inputs for tests of the activation-aware methods, and the plain loops they are measured with.
 namespace hack::svd::testing_support {
@@ -45,7 +45,7 @@ inline Dense transposed(const Dense& a) {
   return t;
 }
 
-/// Solves a x = b by elimination with pivots.
+/// Solves a x = b by elimination with skeleton rows.
 inline Dense solve(Dense a, Dense b) {
   for (index_t p = 0; p < a.rows; ++p) {
     index_t best = p;
@@ -120,7 +120,7 @@ struct Problem {
     std::vector<TileChoice> choices;
     for (index_t t = 0; t < grid.size(); ++t) {
       choices.push_back(
-          {kernels::TileKind::factors, static_cast<std::int32_t>(std::min(k, grid.tile(t).full_rank())), 0, 0});
+          {kernels::Structure::low_rank, static_cast<std::int32_t>(std::min(k, grid.tile(t).full_rank())), 0, 0});
     }
     return choices;
   }
@@ -144,7 +144,7 @@ inline Dense rebuild(const Problem& problem, const std::vector<TileChoice>& choi
     const auto row = std::span(choices).subspan(static_cast<std::size_t>(at.i * problem.grid.tile_cols()),
                                                 static_cast<std::size_t>(problem.grid.tile_cols()));
     const bool row_is_dense = std::all_of(
-        row.begin(), row.end(), [](const TileChoice& of_row) { return of_row.kind == kernels::TileKind::dense; });
+        row.begin(), row.end(), [](const TileChoice& of_row) { return of_row.kind == kernels::Structure::dense; });
     const bool keeps_values = row_is_dense && choice.rank == at.full_rank();
     EXPECT_EQ(tile.rank, keeps_values ? 0 : choice.rank);
     for (index_t i = 0; i < at.height; ++i) {
@@ -207,9 +207,9 @@ inline std::vector<TileChoice> mixed_choices(const Problem& problem) {
   for (index_t t = 0; t < problem.grid.size(); ++t) {
     const index_t r = problem.grid.tile(t).full_rank();
     if (t % 4 == 3) {
-      choices.push_back({kernels::TileKind::dense, static_cast<std::int32_t>(r), 0, 0});
+      choices.push_back({kernels::Structure::dense, static_cast<std::int32_t>(r), 0, 0});
     } else {
-      choices.push_back({t % 8 == 2 ? kernels::TileKind::dense : kernels::TileKind::factors,
+      choices.push_back({t % 8 == 2 ? kernels::Structure::dense : kernels::Structure::low_rank,
                          static_cast<std::int32_t>((t * 5) % r), 0, 0});
     }
   }

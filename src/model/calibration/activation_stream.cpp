@@ -2,8 +2,8 @@
 
 #include "kernels/copy.hpp"
 #include "kernels/elementwise.hpp"
-#include "model/linear_layer.hpp"
-#include "model/names.hpp"
+#include "model/llama/linear_layer.hpp"
+#include "model/llama/names.hpp"
 
 namespace hack::model {
 

@@ -8,19 +8,19 @@
 #include <fmt/ranges.h>
 
 #include "comm/collectives.hpp"
-#include "comm/hash.hpp"
+#include "io/hash.hpp"
 #include "kernels/error.hpp"
 #include "model/calibration/layerwise_pass.hpp"
 #include "model/calibration/statistics_file.hpp"
-#include "model/names.hpp"
-#include "svd/allocation.hpp"
-#include "svd/factor_archive_writer.hpp"
-#include "svd/layer_factors.hpp"
-#include "svd/part_record.hpp"
-#include "svd/propagated_target.hpp"
-#include "svd/tile_encoder.hpp"
-#include "svd/weighted_error.hpp"
-#include "svd/whitening.hpp"
+#include "model/llama/names.hpp"
+#include "svd/choose/allocation.hpp"
+#include "svd/archive/factor_archive_writer.hpp"
+#include "svd/pipeline/layer_factors.hpp"
+#include "svd/archive/part_record.hpp"
+#include "svd/fit/propagated_target.hpp"
+#include "svd/tile/tile_encoder.hpp"
+#include "svd/fit/weighted_error.hpp"
+#include "svd/fit/whitening.hpp"
 
 namespace hack::model {
 namespace {
@@ -52,7 +52,7 @@ class PhaseClock {
 
 /// What statistics are of, in words.
 std::string statistics_key(const Checkpoint& checkpoint, const TokenWindows& windows, const LayerwiseOptions& options) {
-  comm::Hash text;
+  io::Hash text;
   text.add(windows.context);
   text.add(std::as_bytes(std::span(windows.ids)));
   std::set<std::string_view> inputs;
@@ -103,7 +103,7 @@ class LayerwiseCompressor {
     };
     run([&] { pass_.load(layer); });
     compress_inputs(layer, LinearInput::attention);
-    compress_inputs(layer, LinearInput::mix);
+    compress_inputs(layer, LinearInput::attention_output);
     write_matrices();
     run([&] { pass_.advance_attention(); });
     compress_inputs(layer, LinearInput::mlp);
@@ -288,7 +288,7 @@ class LayerwiseCompressor {
   /// A layer's record: its matrices, and what was reported of them.
   void keep_layer() {
     if (journal_ == nullptr) return;
-    comm::ByteWriter record;
+    io::ByteWriter record;
     record.put(std::ssize(written_));
     for (std::size_t m = report_.matrices.size() - written_.size(), part = 0; part < written_.size(); ++m, ++part) {
       svd::put_part(record, written_[part]);
@@ -304,7 +304,7 @@ class LayerwiseCompressor {
   }
 
   void replay(const std::string& bytes) {
-    comm::ByteReader record(bytes);
+    io::ByteReader record(bytes);
     const auto matrices = record.get<std::ptrdiff_t>();
     for (std::ptrdiff_t m = 0; m < matrices; ++m) {
       writer_.write(svd::get_part(record));
@@ -320,7 +320,7 @@ class LayerwiseCompressor {
     const svd::Range rows = svd::even_part(matrix.grid.tile_rows(), comm_.size(), comm_.rank());
     const index_t columns = matrix.grid.tile_cols();
     svd::MatrixPart part{.name = matrix.name, .grid = matrix.grid, .first_tile = rows.begin * columns};
-    part.has_spectra = options_.storage.storage == svd::Storage::factors;
+    part.has_spectra = options_.storage.storage == svd::Storage::low_rank;
     std::vector<svd::TileNumbers> numbers;
     for (index_t t = rows.begin * columns; t < rows.end * columns; ++t) {
       const svd::Tile at = matrix.grid.tile(t);

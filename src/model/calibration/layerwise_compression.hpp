@@ -12,10 +12,10 @@
 #include "kernels/queue.hpp"
 #include "model/calibration/token_windows.hpp"
 #include "model/checkpoint/checkpoint.hpp"
-#include "svd/archive_info.hpp"
-#include "svd/compression_summary.hpp"
-#include "svd/mlp_refiner.hpp"
-#include "svd/weighted_factorizer.hpp"
+#include "svd/archive/archive_info.hpp"
+#include "svd/pipeline/compression_summary.hpp"
+#include "svd/refine/mlp_refiner.hpp"
+#include "svd/fit/weighted_factorizer.hpp"
 
 namespace hack::model {
 

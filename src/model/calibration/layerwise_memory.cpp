@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "model/calibration/layerwise_pass.hpp"
-#include "model/names.hpp"
+#include "model/llama/names.hpp"
 
 namespace hack::model {
 namespace {

@@ -4,11 +4,11 @@
 #include <cmath>
 #include <utility>
 
-#include "comm/byte_stream.hpp"
+#include "io/byte_stream.hpp"
 #include "kernels/copy.hpp"
 #include "kernels/elementwise.hpp"
 #include "kernels/gradient.hpp"
-#include "model/names.hpp"
+#include "model/llama/names.hpp"
 
 namespace hack::model {
 
@@ -16,8 +16,8 @@ std::string_view to_string(LinearInput input) {
   switch (input) {
     case LinearInput::attention:
       return "attention";
-    case LinearInput::mix:
-      return "mix";
+    case LinearInput::attention_output:
+      return "attention-output";
     case LinearInput::mlp:
       return "mlp";
     case LinearInput::inner:
@@ -40,25 +40,25 @@ LayerwisePass<D>::LayerwisePass(const Checkpoint& checkpoint, DType type, const 
       plan_(ShardPlan::make(checkpoint.config(), nullptr, 1, 0)),
       cache_(1, checkpoint.config().kv_heads, windows.context, checkpoint.config().head_dim),
       dense_runner_(checkpoint.config(), self_, queue),
-      met_runner_(checkpoint.config(), self_, queue),
+      compressed_runner_(checkpoint.config(), self_, queue),
       dense_(checkpoint, type, queue, windows, comm) {
-  if (two_streams) met_ = dense_.copy(queue);
+  if (two_streams) compressed_ = dense_.copy(queue);
 }
 
 template <Device D>
 void LayerwisePass<D>::load(index_t layer) {
   dense_layer_.reset();
-  met_layer_.reset();
+  compressed_layer_.reset();
   dense_layer_ = read_layer(layer);
-  if (met_) met_layer_ = read_layer(layer);
+  if (compressed_) compressed_layer_ = read_layer(layer);
   is_dense_ahead_ = false;
-  has_met_inner_ = false;
+  has_compressed_inner_ = false;
 }
 
 template <Device D>
 void LayerwisePass<D>::load_head() {
   dense_layer_.reset();
-  met_layer_.reset();
+  compressed_layer_.reset();
   final_norm_ = read_vector<D>(checkpoint_, final_norm_name, {0, dense_.hidden()});
 }
 
@@ -69,7 +69,7 @@ auto LayerwisePass<D>::read_layer(index_t layer) const -> Layer {
 
 template <Device D>
 void LayerwisePass<D>::run(const Layer& layer, Stream x) {
-  dense_runner_.add_attention(layer, input_of(LinearInput::mix, dense_runner_, layer, x), x);
+  dense_runner_.add_attention(layer, input_of(LinearInput::attention_output, dense_runner_, layer, x), x);
   dense_runner_.add_mlp(layer, input_of(LinearInput::inner, dense_runner_, layer, x), x);
 }
 
@@ -83,7 +83,7 @@ auto LayerwisePass<D>::input_of(LinearInput input, Runner& runner, const Layer& 
   switch (input) {
     case LinearInput::attention:
       return runner.attention_input(layer, x);
-    case LinearInput::mix:
+    case LinearInput::attention_output:
       return runner.attention_mix(layer, runner.attention_input(layer, x), plan_.kv_of_head, 0, cache_.keys(0),
                                   cache_.values(0));
     case LinearInput::mlp:
@@ -100,7 +100,7 @@ template <Device D>
 index_t LayerwisePass<D>::input_size(LinearInput input) const {
   const LlamaConfig& config = checkpoint_.config();
   switch (input) {
-    case LinearInput::mix:
+    case LinearInput::attention_output:
       return config.heads * config.head_dim;
     case LinearInput::inner:
       return config.intermediate_size;
@@ -116,25 +116,25 @@ svd::InputStatistics LayerwisePass<D>::statistics(LinearInput input, bool with_c
     return input == LinearInput::head ? runner.head_input(final_norm_.data(), x) : input_of(input, runner, *layer, x);
   };
   auto cross = svd::Cross::none;
-  if (with_cross && met_) cross = is_inner ? svd::Cross::outputs : svd::Cross::inputs;
+  if (with_cross && compressed_) cross = is_inner ? svd::Cross::outputs : svd::Cross::inputs;
   svd::InputSums<D> sums(queue_, input_size(input), cross, dense_.hidden());
   // The dense stream's way past the MLP begins with what down multiplies: once that is known it goes on at once.
   const bool takes_dense_along = is_inner && !is_dense_ahead_;
-  const bool needs_dense = !met_ || cross != svd::Cross::none || takes_dense_along;
+  const bool needs_dense = !compressed_ || cross != svd::Cross::none || takes_dense_along;
   for (index_t w = 0; w < dense_.count(); ++w) {
-    Input dense, met;
+    Input dense, compressed;
     if (needs_dense) dense = input_from(dense_runner_, dense_layer_, dense_.window(w));
-    met = met_ ? input_from(met_runner_, met_layer_, met_->window(w)) : dense;
-    if (met_ && is_inner) kernels::copy<D>(queue_, met, met_inner(w));
+    compressed = compressed_ ? input_from(compressed_runner_, compressed_layer_, compressed_->window(w)) : dense;
+    if (compressed_ && is_inner) kernels::copy<D>(queue_, compressed, compressed_inner(w));
     if (takes_dense_along || cross == svd::Cross::outputs) dense = product_of_down(dense);
     if (takes_dense_along) {
       kernels::add<D>(queue_, dense, dense_.window(w));
       dense_layer_->down.add_bias(queue_, dense_.window(w));
     }
-    sums.add(met, dense, weights_of(dense_.window(w)));
+    sums.add(compressed, dense, weights_of(dense_.window(w)));
   }
   if (takes_dense_along) is_dense_ahead_ = true;
-  if (met_ && is_inner) has_met_inner_ = true;
+  if (compressed_ && is_inner) has_compressed_inner_ = true;
   return sums.finish(comm_);
 }
 
@@ -148,34 +148,36 @@ auto LayerwisePass<D>::product_of_down(Input inner) -> Stream {
 }
 
 template <Device D>
-auto LayerwisePass<D>::met_inner(index_t w) -> Stream {
-  const index_t intermediate = input_size(LinearInput::inner), size = met_->context() * intermediate;
-  if (met_inner_.size() < size * met_->count()) met_inner_ = Buffer<float, D>(size * met_->count());
-  return {met_inner_.data() + w * size, met_->context(), intermediate};
+auto LayerwisePass<D>::compressed_inner(index_t w) -> Stream {
+  const index_t intermediate = input_size(LinearInput::inner), size = compressed_->context() * intermediate;
+  if (compressed_inner_.size() < size * compressed_->count())
+    compressed_inner_ = Buffer<float, D>(size * compressed_->count());
+  return {compressed_inner_.data() + w * size, compressed_->context(), intermediate};
 }
 
 template <Device D>
 void LayerwisePass<D>::replace(std::size_t linear, MatrixView<const float> values) {
-  if (!met_) return;
-  if (linear_inputs[linear] != LinearInput::inner) has_met_inner_ = false;
+  if (!compressed_) return;
+  if (linear_inputs[linear] != LinearInput::inner) has_compressed_inner_ = false;
   HACK_EXPECT(values.ld == values.cols);
   WeightMatrix<D> weights(values.rows, values.cols, DType::f32);
   queue_.wait();  // the weights before have been read
   kernels::copy_from_host<D>(weights.data(), values.data, static_cast<std::size_t>(weights.bytes()));
-  linear_of(*met_layer_, linear).replace(std::move(weights));
+  linear_of(*compressed_layer_, linear).replace(std::move(weights));
 }
 
 template <Device D>
 void LayerwisePass<D>::advance_attention(Runner& runner, const Layer& layer, ActivationStream<D>& stream) {
   for (index_t w = 0; w < stream.count(); ++w) {
-    runner.add_attention(layer, input_of(LinearInput::mix, runner, layer, stream.window(w)), stream.window(w));
+    runner.add_attention(layer, input_of(LinearInput::attention_output, runner, layer, stream.window(w)),
+                         stream.window(w));
   }
 }
 
 template <Device D>
 void LayerwisePass<D>::advance_attention() {
   advance_attention(dense_runner_, *dense_layer_, dense_);
-  if (met_) advance_attention(met_runner_, *met_layer_, *met_);
+  if (compressed_) advance_attention(compressed_runner_, *compressed_layer_, *compressed_);
 }
 
 template <Device D>
@@ -194,17 +196,18 @@ void LayerwisePass<D>::advance_dense_mlp() {
 template <Device D>
 void LayerwisePass<D>::advance_mlp() {
   advance_dense_mlp();
-  if (!met_) return;
-  if (!has_met_inner_) return advance_mlp(met_runner_, *met_layer_, *met_);
-  for (index_t w = 0; w < met_->count(); ++w) met_runner_.add_mlp(*met_layer_, met_inner(w), met_->window(w));
+  if (!compressed_) return;
+  if (!has_compressed_inner_) return advance_mlp(compressed_runner_, *compressed_layer_, *compressed_);
+  for (index_t w = 0; w < compressed_->count(); ++w)
+    compressed_runner_.add_mlp(*compressed_layer_, compressed_inner(w), compressed_->window(w));
 }
 
 template <Device D>
 Buffer<float> LayerwisePass<D>::mlp_inputs() {
-  HACK_EXPECT(met_.has_value());
-  Buffer<float> out(met_->tokens().rows * met_->hidden());
-  for (index_t w = 0; w < met_->count(); ++w) {
-    const Input input = met_runner_.mlp_input(*met_layer_, met_->window(w));
+  HACK_EXPECT(compressed_.has_value());
+  Buffer<float> out(compressed_->tokens().rows * compressed_->hidden());
+  for (index_t w = 0; w < compressed_->count(); ++w) {
+    const Input input = compressed_runner_.mlp_input(*compressed_layer_, compressed_->window(w));
     const index_t size = input.rows * input.cols;
     const HostView<float, D> here(queue_, input.data, size);
     std::copy_n(here.data(), size, out.data() + w * size);
@@ -214,12 +217,12 @@ Buffer<float> LayerwisePass<D>::mlp_inputs() {
 
 template <Device D>
 Buffer<float> LayerwisePass<D>::mlp_targets() const {
-  HACK_EXPECT(met_.has_value() && is_dense_ahead_);
+  HACK_EXPECT(compressed_.has_value() && is_dense_ahead_);
   const std::vector<HostView<float, D>> streams = state();
   const float* dense = streams[0].data();
-  const float* met = streams[1].data();
+  const float* compressed = streams[1].data();
   Buffer<float> out(dense_.tokens().rows * dense_.hidden());
-  for (index_t i = 0; i < out.size(); ++i) out.data()[i] = dense[i] - met[i];
+  for (index_t i = 0; i < out.size(); ++i) out.data()[i] = dense[i] - compressed[i];
   return out;
 }
 
@@ -256,13 +259,13 @@ std::vector<HostView<float, D>> LayerwisePass<D>::state() const {
   std::vector<HostView<float, D>> streams;
   const auto add = [&](Input x) { streams.emplace_back(queue_, x.data, x.rows * x.cols); };
   add(dense_.tokens());
-  if (met_) add(std::as_const(*met_).tokens());
+  if (compressed_) add(std::as_const(*compressed_).tokens());
   return streams;
 }
 
 template <Device D>
 void LayerwisePass<D>::restore(const std::string& state) {
-  comm::ByteReader bytes(state);
+  io::ByteReader bytes(state);
   const auto take = [&](Stream x) {
     Buffer<float> host(x.rows * x.cols);
     bytes.copy(host.data(), static_cast<std::size_t>(host.bytes()));
@@ -270,7 +273,7 @@ void LayerwisePass<D>::restore(const std::string& state) {
   };
   queue_.wait();
   take(dense_.tokens());
-  if (met_) take(met_->tokens());
+  if (compressed_) take(compressed_->tokens());
 }
 
 template class LayerwisePass<Device::cpu>;

@@ -8,27 +8,27 @@
 
 #include "kernels/host_view.hpp"
 #include "model/calibration/activation_stream.hpp"
-#include "model/layer_runner.hpp"
-#include "svd/input_sums.hpp"
+#include "model/llama/layer_runner.hpp"
+#include "svd/fit/input_sums.hpp"
 
 namespace hack::model {
 
 /// Where the inputs of linear layers come from: q, k, v | o | gate, up | down, and behind all layers the head.
-enum class LinearInput { attention, mix, mlp, inner, head };
+enum class LinearInput { attention, attention_output, mlp, inner, head };
 
 std::string_view to_string(LinearInput input);
 
 /// The input of each of `linear_names`.
 inline constexpr std::array<LinearInput, 7> linear_inputs = {
-    LinearInput::attention, LinearInput::attention, LinearInput::attention, LinearInput::mix,
+    LinearInput::attention, LinearInput::attention, LinearInput::attention, LinearInput::attention_output,
     LinearInput::mlp,       LinearInput::mlp,       LinearInput::inner};
 
 /// Takes windows of text through a model layer by layer, so that one layer is in memory at a time; each rank runs whole
-/// layers on its own windows. Beside the stream of the dense model there may be a second one, `met`, which meets the
-/// matrices as they are after replace():
+/// layers on its own windows. Beside the stream of the dense model there may be a second one, `compressed`, which meets
+/// the matrices as they are after replace():
 ///
 ///     dense   x ─ attention ─ mlp ─ x ─ …
-///     met     x̂ ─ attention ─ mlp ─ x̂ ─ …      matrices replaced so far
+///     compressed     x̂ ─ attention ─ mlp ─ x̂ ─ …      matrices replaced so far
 ///
 /// For every layer: load, then in the order of LinearInput statistics and replacements, and in between the two
 /// advances; at last load_head. Streams, layers and sums are in memory of D; what is handed out is the host's.
@@ -53,7 +53,7 @@ class LayerwisePass {
 
   /// Sums over the inputs x̂ of some linear layers, over all windows of all ranks; `with_cross` also those with what the
   /// dense model has there: its inputs, or what down makes of them (without a bias), which has the input `inner` to
-  /// itself. Without a second stream the dense one is what is met. Collective.
+  /// itself. Without a second stream the dense one is what is compressed. Collective.
   svd::InputStatistics statistics(LinearInput input, bool with_cross);
 
   /// Gives the second stream other weights from here on; number in `linear_names`, values (rows, cols).
@@ -93,7 +93,7 @@ class LayerwisePass {
   Input input_of(LinearInput input, Runner& runner, const Layer& layer, Input x);
   std::vector<float> weights_of(Input dense_stream) const;  // (tokens)
   Stream product_of_down(Input inner);                      // (tokens, hidden), without the bias
-  Stream met_inner(index_t w);                              // (context, intermediate)
+  Stream compressed_inner(index_t w);                       // (context, intermediate)
   void advance_attention(Runner& runner, const Layer& layer, ActivationStream<D>& stream);
   void advance_mlp(Runner& runner, const Layer& layer, ActivationStream<D>& stream);
 
@@ -106,16 +106,16 @@ class LayerwisePass {
   ShardPlan plan_;
   KvCache<D> cache_;  // of one layer and one window
   Runner dense_runner_;
-  Runner met_runner_;
+  Runner compressed_runner_;
   ActivationStream<D> dense_;
-  std::optional<ActivationStream<D>> met_;
+  std::optional<ActivationStream<D>> compressed_;
   std::optional<Layer> dense_layer_;
-  std::optional<Layer> met_layer_;
-  Buffer<float, D> final_norm_;  // (hidden), after load_head()
-  bool is_dense_ahead_ = false;  ///< the dense stream is past the MLP already
-  Buffer<float, D> product_;     // (context, hidden)
-  Buffer<float, D> met_inner_;   // (tokens, intermediate) inputs of down in the second stream
-  bool has_met_inner_ = false;   ///< they are those of gate and up as they are now
+  std::optional<Layer> compressed_layer_;
+  Buffer<float, D> final_norm_;        // (hidden), after load_head()
+  bool is_dense_ahead_ = false;        ///< the dense stream is past the MLP already
+  Buffer<float, D> product_;           // (context, hidden)
+  Buffer<float, D> compressed_inner_;  // (tokens, intermediate) inputs of down in the second stream
+  bool has_compressed_inner_ = false;  ///< they are those of gate and up as they are now
 };
 
 }  // namespace hack::model

@@ -13,10 +13,10 @@
 #include "kernels/error.hpp"
 #include "model/calibration/layerwise_pass.hpp"
 #include "model/calibration/sensitivity_file.hpp"
-#include "comm/hash.hpp"
-#include "model/names.hpp"
-#include "svd/allocation.hpp"
-#include "svd/layer_factors.hpp"
+#include "io/hash.hpp"
+#include "model/llama/names.hpp"
+#include "svd/choose/allocation.hpp"
+#include "svd/pipeline/layer_factors.hpp"
 
 namespace hack::model {
 namespace {
@@ -67,7 +67,8 @@ class SensitivityProbe {
     pass_.load(layer);
     LlamaLayer<D> other = pass_.read_layer(layer);
     std::vector<Buffer<float, D>> begun;  // variants that leave the dense model in this layer
-    for (const LinearInput input : {LinearInput::attention, LinearInput::mix, LinearInput::mlp, LinearInput::inner}) {
+    for (const LinearInput input :
+         {LinearInput::attention, LinearInput::attention_output, LinearInput::mlp, LinearInput::inner}) {
       if (input == LinearInput::mlp) pass_.advance_attention();
       probe_inputs(layer, input, other, begun);
     }
@@ -202,7 +203,7 @@ class SensitivityProbe {
 /// What was measured, in words: two measurements with the same key give the same numbers.
 std::string key_of(const Checkpoint& checkpoint, const TokenWindows& windows, const TokenWindows& probe,
                    const SensitivityOptions& options) {
-  comm::Hash text;
+  io::Hash text;
   for (const TokenWindows* part : {&windows, &probe}) {
     text.add(part->context);
     text.add(std::as_bytes(std::span(part->ids)));
@@ -228,7 +229,7 @@ std::vector<MatrixSensitivity> measure_sensitivities(const comm::Communicator& c
                                                      const TokenWindows& probe, const SensitivityOptions& options,
                                                      const std::function<void(index_t done, index_t total)>& progress) {
   const std::string key = key_of(checkpoint, windows, probe, options);
-  comm::Hash name;
+  io::Hash name;
   name.add(key);
   const std::filesystem::path path = options.folder / ("sensitivities-" + name.digits().substr(0, 16) + ".h5");
   if (!options.folder.empty()) {

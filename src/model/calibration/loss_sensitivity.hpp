@@ -9,8 +9,8 @@
 #include "kernels/queue.hpp"
 #include "model/calibration/token_windows.hpp"
 #include "model/checkpoint/checkpoint.hpp"
-#include "svd/archive_info.hpp"
-#include "svd/weighted_factorizer.hpp"
+#include "svd/archive/archive_info.hpp"
+#include "svd/fit/weighted_factorizer.hpp"
 
 namespace hack::model {
 

@@ -3,9 +3,9 @@
 #include <array>
 #include <cmath>
 
-#include "comm/temporary_file.hpp"
+#include "io/temporary_file.hpp"
 #include "kernels/error.hpp"
-#include "svd/hdf5.hpp"
+#include "svd/archive/hdf5.hpp"
 
 namespace hack::model {
 namespace {
@@ -40,7 +40,7 @@ MatrixSensitivity read_matrix(const Hdf5Id& file, const std::string& name) {
 
 void write_sensitivities(const comm::Communicator& comm, const std::filesystem::path& path, const std::string& key,
                          const std::vector<MatrixSensitivity>& matrices) {
-  comm::TemporaryFile temporary(path);
+  io::TemporaryFile temporary(path);
   {
     const Hdf5Id file = svd::create_parallel_file(comm, temporary.path());
     svd::write_attribute(file, "format", std::string(file_format));

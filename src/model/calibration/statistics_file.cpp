@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "comm/collectives.hpp"
-#include "comm/hash.hpp"
+#include "io/hash.hpp"
 #include "kernels/error.hpp"
 
 namespace hack::model {
@@ -15,7 +15,7 @@ using svd::Hdf5Id;
 constexpr const char* file_format = "hack-statistics";
 
 std::filesystem::path path_of(const std::filesystem::path& folder, const std::string& key) {
-  comm::Hash hash;
+  io::Hash hash;
   hash.add(key);
   return folder / ("statistics-" + hash.digits().substr(0, 16) + ".h5");
 }

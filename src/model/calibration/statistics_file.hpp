@@ -5,9 +5,9 @@
 #include <string>
 
 #include "comm/communicator.hpp"
-#include "comm/temporary_file.hpp"
-#include "svd/hdf5.hpp"
-#include "svd/input_statistics.hpp"
+#include "io/temporary_file.hpp"
+#include "svd/archive/hdf5.hpp"
+#include "svd/fit/input_statistics.hpp"
 
 namespace hack::model {
 
@@ -36,7 +36,7 @@ class StatisticsFile {
  private:
   const comm::Communicator& comm_;
   std::filesystem::path path_;
-  std::optional<comm::TemporaryFile> temporary_;  // of a file that is being written
+  std::optional<io::TemporaryFile> temporary_;  // of a file that is being written
   svd::Hdf5Id file_;
 };
 

@@ -8,7 +8,7 @@
 #include "model/checkpoint/gguf_checkpoint.hpp"
 #include "model/checkpoint/hf_checkpoint.hpp"
 #include "model/checkpoint/llama_tensors.hpp"
-#include "comm/hash.hpp"
+#include "io/hash.hpp"
 
 namespace hack::model {
 
@@ -45,7 +45,7 @@ std::vector<std::string> Checkpoint::names() const {
 }
 
 std::string Checkpoint::fingerprint() const {
-  comm::Hash hash;
+  io::Hash hash;
   for (const index_t number : {config_.hidden_size, config_.intermediate_size, config_.layers, config_.heads,
                                config_.kv_heads, config_.head_dim, config_.vocab_size, index_t{config_.tied_embeddings},
                                index_t{config_.attention_bias}, index_t{config_.mlp_bias}}) {

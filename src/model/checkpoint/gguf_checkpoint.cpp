@@ -4,7 +4,7 @@
 #include <string_view>
 #include <utility>
 
-#include "model/names.hpp"
+#include "model/llama/names.hpp"
 
 namespace hack::model {
 

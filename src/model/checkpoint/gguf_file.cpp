@@ -96,7 +96,7 @@ constexpr std::uint64_t largest_alignment = 1u << 20;
 /// Walks through the header; no read leaves the file.
 class GgufFile::Reader {
  public:
-  Reader(const MappedFile& file, std::uint64_t offset) : file_(&file), offset_(offset) {}
+  Reader(const io::MappedFile& file, std::uint64_t offset) : file_(&file), offset_(offset) {}
 
   std::uint64_t offset() const { return offset_; }
 
@@ -123,7 +123,7 @@ class GgufFile::Reader {
   }
 
  private:
-  const MappedFile* file_;
+  const io::MappedFile* file_;
   std::uint64_t offset_;
 };
 

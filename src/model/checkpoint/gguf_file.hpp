@@ -12,7 +12,7 @@
 
 #include "kernels/dtype.hpp"
 #include "model/checkpoint/ggml_blocks.hpp"
-#include "model/checkpoint/mapped_file.hpp"
+#include "io/mapped_file.hpp"
 
 namespace hack::model {
 
@@ -57,7 +57,7 @@ class GgufFile {
     return file_.bytes(tensor.offset, tensor.bytes);
   }
 
-  const MappedFile& file() const { return file_; }
+  const io::MappedFile& file() const { return file_; }
 
  private:
   /// An array left in the file: where its elements start and what they are.
@@ -76,7 +76,7 @@ class GgufFile {
   const Value* find(std::string_view key) const;
   const Array& array(std::string_view key) const;
 
-  MappedFile file_;
+  io::MappedFile file_;
   std::map<std::string, Value, std::less<>> values_;
   std::map<std::string, GgufTensor, std::less<>> tensors_;
 };

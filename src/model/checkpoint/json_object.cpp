@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "kernels/error.hpp"
-#include "model/checkpoint/mapped_file.hpp"
+#include "io/mapped_file.hpp"
 
 namespace hack::model {
 
@@ -43,7 +43,7 @@ json parse_json(const char* begin, const char* end, const std::string& where) {
 }
 
 json read_json(const std::filesystem::path& path) {
-  const MappedFile file(path);
+  const io::MappedFile file(path);
   const auto* text = reinterpret_cast<const char*>(file.bytes().data());
   return parse_json(text, text + file.size(), path.string());
 }

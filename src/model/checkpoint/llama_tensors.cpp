@@ -1,6 +1,6 @@
 #include "model/checkpoint/llama_tensors.hpp"
 
-#include "model/names.hpp"
+#include "model/llama/names.hpp"
 
 namespace hack::model {
 

@@ -39,7 +39,7 @@ index_t cols_of(const StoredWeight& w) { return w.shape.back(); }
 /// The part of a file that has been read since pages were last given back.
 class TouchedRange {
  public:
-  explicit TouchedRange(const MappedFile& file) : file_(file) {}
+  explicit TouchedRange(const io::MappedFile& file) : file_(file) {}
   ~TouchedRange() { release(); }
   TouchedRange(const TouchedRange&) = delete;
   TouchedRange& operator=(const TouchedRange&) = delete;
@@ -59,7 +59,7 @@ class TouchedRange {
     begin_ = end_ = nullptr;
   }
 
-  const MappedFile& file_;
+  const io::MappedFile& file_;
   const std::byte* begin_ = nullptr;
   const std::byte* end_ = nullptr;
 };

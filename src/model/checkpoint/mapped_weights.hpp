@@ -8,7 +8,7 @@
 #include "kernels/matrix_view.hpp"
 #include "model/checkpoint/ggml_blocks.hpp"
 #include "model/checkpoint/llama_tensors.hpp"
-#include "model/checkpoint/mapped_file.hpp"
+#include "io/mapped_file.hpp"
 
 namespace hack::model {
 
@@ -22,7 +22,7 @@ struct TensorInfo {
 
 /// A weight tensor in a mapped file.
 struct StoredWeight {
-  const MappedFile* file = nullptr;
+  const io::MappedFile* file = nullptr;
   GgmlType type = GgmlType::f32;
   std::uint64_t offset = 0;    ///< from the start of the file
   std::vector<index_t> shape;  ///< outermost first

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "kernels/dtype.hpp"
-#include "model/checkpoint/mapped_file.hpp"
+#include "io/mapped_file.hpp"
 
 namespace hack::model {
 
@@ -30,7 +30,7 @@ class SafetensorsFile {
   explicit SafetensorsFile(const std::filesystem::path& path);
 
   const std::string& path() const { return file_.path(); }
-  const MappedFile& file() const { return file_; }
+  const io::MappedFile& file() const { return file_; }
 
   const std::map<std::string, SafetensorsEntry, std::less<>>& entries() const { return entries_; }
   /// Null if there is no tensor of that name.
@@ -39,7 +39,7 @@ class SafetensorsFile {
  private:
   void check_overlaps() const;
 
-  MappedFile file_;
+  io::MappedFile file_;
   std::map<std::string, SafetensorsEntry, std::less<>> entries_;
 };
 

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <array>
+#include <string_view>
+
+#include "kernels/dtype.hpp"
+
+namespace hack {
+
+/// How the numbers of a matrix's row are encoded: as codes, and with some codecs scales that a block of them shares.
+/// Codes and scales lie apart, so that both can be loaded aligned.
+enum class Codec : std::uint8_t { f32, bf16, f16, int8 };
+
+/// What there is to know of a codec without computing with it. Everything that counts, places or names encoded numbers
+/// reads this table.
+struct CodecSpec {
+  Codec codec;
+  std::string_view name;    ///< as in options, reports and archives
+  index_t code_bits = 0;    ///< of each number
+  index_t block = 0;        ///< numbers of a row that share scales; 0: all of the row
+  index_t scale_bytes = 0;  ///< of a block's scales; 0: the codec has none
+};
+
+/// In the order of the enumerators.
+inline constexpr std::array codec_specs = {
+    CodecSpec{Codec::f32, "f32", 32},
+    CodecSpec{Codec::bf16, "bf16", 16},
+    CodecSpec{Codec::f16, "f16", 16},
+    // q · s with q = -127 … 127 and s in bf16, one s a row.
+    CodecSpec{Codec::int8, "int8", 8, 0, 2},
+};
+
+constexpr const CodecSpec& spec_of(Codec codec) { return codec_specs[static_cast<std::size_t>(codec)]; }
+
+constexpr std::string_view to_string(Codec codec) { return spec_of(codec).name; }
+
+/// Reads a codec's name; anything else is an Error that lists them.
+Codec parse_codec(std::string_view name);
+
+constexpr bool has_scales(Codec codec) { return spec_of(codec).scale_bytes > 0; }
+
+/// Blocks of a row of n numbers; the last one may be shorter.
+constexpr index_t blocks_of(Codec codec, index_t n) {
+  const index_t block = spec_of(codec).block;
+  if (n == 0) return 0;
+  return block == 0 ? 1 : (n + block - 1) / block;
+}
+
+/// Bytes of a row's codes. The last block of a codec with blocks is padded to its full length.
+constexpr index_t code_bytes(Codec codec, index_t n) {
+  const CodecSpec& spec = spec_of(codec);
+  const index_t numbers = spec.block == 0 ? n : blocks_of(codec, n) * spec.block;
+  return (numbers * spec.code_bits + 7) / 8;
+}
+
+/// Bytes of a row's scales.
+constexpr index_t scale_bytes(Codec codec, index_t n) { return blocks_of(codec, n) * spec_of(codec).scale_bytes; }
+
+/// The codec of plain numbers.
+constexpr Codec codec_of(DType type) {
+  return type == DType::f32 ? Codec::f32 : type == DType::bf16 ? Codec::bf16 : Codec::f16;
+}
+
+/// Writes what encoded rows stand for: out (rows, cols), row-major. Exact for every codec that fits f32. The slow twin
+/// of all kernels that multiply with encoded rows.
+void widen(Codec codec, const std::byte* codes, const std::byte* scales, index_t rows, index_t cols, float* out);
+
+}  // namespace hack

@@ -1,9 +1,0 @@
-#include "kernels/cuda/attention.cuh"
-
-#include "kernels/cuda/enqueue.cuh"
-
-namespace hack::kernels::cuda {
-
-HACK_ATTENTION_KERNELS(HACK_INSTANTIATE_KERNEL)
-
-}  // namespace hack::kernels::cuda

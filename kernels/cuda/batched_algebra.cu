@@ -1,9 +1,0 @@
-#include "kernels/cuda/batched_algebra.cuh"
-
-#include "kernels/cuda/enqueue.cuh"
-
-namespace hack::kernels::cuda {
-
-HACK_BATCHED_ALGEBRA_KERNELS(HACK_INSTANTIATE_KERNEL)
-
-}  // namespace hack::kernels::cuda

@@ -1,9 +1,0 @@
-#include "kernels/cuda/gated_linear.cuh"
-
-#include "kernels/cuda/enqueue.cuh"
-
-namespace hack::kernels::cuda {
-
-HACK_GATED_KERNELS(HACK_INSTANTIATE_KERNEL)
-
-}  // namespace hack::kernels::cuda

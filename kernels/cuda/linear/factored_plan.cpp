@@ -1,0 +1,206 @@
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <span>
+#include <vector>
+
+#include "kernels/cuda/linear/factored_plan.cuh"
+#include "kernels/cuda/memory/resources.hpp"
+#include "kernels/factored_linear.hpp"
+#include "kernels/row_marks.hpp"
+
+namespace hack::kernels {
+
+namespace {
+
+using View = FactoredView<Device::cuda>;
+using cuda::Expansion;
+using cuda::FactoredShares;
+using cuda::Panel;
+using cuda::Piece;
+using cuda::Projection;
+
+int narrow(index_t n) {
+  validate(n <= std::numeric_limits<int>::max(), "a factored matrix has {} numbers in a row or tile; use more ranks",
+           n);
+  return static_cast<int>(n);
+}
+
+/// The lists while they are made.
+class Lists {
+ public:
+  Lists(const View& w, const std::uint8_t* marks) : w_(w), marks_(marks) {
+    for (index_t j = 0; j < w.tile_cols(); ++j) add_projections(j);
+    for (index_t i = 0; i < w.tile_rows(); ++i) add_tile_row(i);
+    splits = choose_splits();
+    for (index_t s = 0; s < splits && splits > 1; ++s) add_split(s);
+  }
+
+  std::vector<Projection> projections;
+  std::vector<Piece> pieces;
+  std::vector<Panel> panels;
+  std::vector<Expansion> few, many, split;
+  std::vector<std::uint32_t> skeleton;
+  index_t splits = 1, projection_splits = 1;
+  const index_t multiprocessors = cuda::multiprocessors();
+
+ private:
+  /// See FactoredShares.
+  index_t choose_splits() const {
+    index_t most = 1;
+    for (const Expansion& share : few) most = std::max(most, std::ssize(pieces_of(share)));
+    return cuda::splits_of(std::ssize(few), most, multiprocessors);
+  }
+
+  std::span<const Piece> pieces_of(const Expansion& share) const {
+    if (share.first_panel == share.last_panel) return {};
+    const int first = panels[static_cast<std::size_t>(share.first_panel)].first_piece;
+    const int last = panels[static_cast<std::size_t>(share.last_panel) - 1].last_piece;
+    return std::span(pieces).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(last - first));
+  }
+
+  /// Of each share's pieces the s-th of equal parts, which may be none; shares of one tile row have the same panels.
+  void add_split(index_t s) {
+    int tile_row = -1;    // the last one's first panel among all pieces
+    int first_panel = 0;  // and among those of this split
+    for (Expansion share : few) {
+      const std::span<const Piece> all = pieces_of(share);
+      const index_t begin = std::ssize(all) * s / splits, end = std::ssize(all) * (s + 1) / splits;
+      if (!all.empty() && share.first_panel != tile_row) {
+        tile_row = share.first_panel;
+        first_panel = narrow(std::ssize(panels));
+        const int number = narrow(all.data() - pieces.data());
+        for (index_t p = begin; p < end; ++p) add_to_panel(number + narrow(p), first_panel);
+      }
+      share.first_panel = begin == end ? 0 : first_panel;
+      share.last_panel = begin == end ? 0 : narrow(std::ssize(panels));
+      share.split = narrow(s);
+      split.push_back(share);
+    }
+  }
+
+  void add_projections(index_t j) {
+    index_t v = w_.v_offsets[static_cast<std::size_t>(j)];
+    const int col = narrow(w_.col_offsets[static_cast<std::size_t>(j)]);
+    const int width = narrow(w_.col_offsets[static_cast<std::size_t>(j + 1)] - col);
+    for (index_t i = 0; i < w_.tile_rows(); ++i) {
+      const TileLayout& tile = w_.tile(i, j);
+      if (tile.kind == Structure::dense) {
+        projections.push_back({0, narrow(tile.block), 0, col, width, -1});
+        continue;
+      }
+      for (index_t first = 0; first < tile.size; first += FactoredShares::projected_rows) {
+        const index_t rows = std::min<index_t>(FactoredShares::projected_rows, tile.size - first);
+        const int scale = tile.kind == Structure::low_rank ? narrow(tile.scale + first) : -1;
+        projections.push_back({v + first * width, narrow(tile.block + first), narrow(rows), col, width, scale});
+        projection_splits = std::max(projection_splits, cuda::divide_up(width, FactoredShares::projected_columns));
+      }
+      v += tile.size * width;
+    }
+  }
+
+  void add_tile_row(index_t i) {
+    const auto at = static_cast<std::size_t>(i);
+    const index_t height = w_.row_offsets[at + 1] - w_.row_offsets[at];
+    const int first_panel = narrow(std::ssize(panels));
+    const int stack = narrow(w_.stack_sizes[at]);
+    add_pieces(narrow(w_.block_offsets[at]), stack, {.u = w_.u_offsets[at], .ld = stack}, first_panel);
+    for (index_t j = 0; j < w_.tile_cols(); ++j) {
+      const TileLayout& tile = w_.tile(i, j);
+      if (tile.kind != Structure::interpolative || tile.size == 0) continue;
+      const Piece piece{.u = tile.coefficients,
+                        .ld = narrow(tile.size),
+                        .skeleton = add_skeletons(marks_ + tile.marks, height),
+                        .first_skeleton = narrow(tile.first_skeleton)};
+      add_pieces(narrow(tile.block), narrow(tile.size), piece, first_panel);
+    }
+    const int last_panel = narrow(std::ssize(panels));
+    const auto add_rows = [&](std::vector<Expansion>& list, index_t rows) {
+      for (index_t first = 0; first < height; first += rows) {
+        list.push_back({first_panel, last_panel, narrow(first), narrow(std::min(rows, height - first)),
+                        narrow(w_.row_offsets[at] + first)});
+      }
+    };
+    add_rows(few, FactoredShares::expanded_rows_of_few);
+    add_rows(many, FactoredShares::expanded_rows_of_many);
+  }
+
+  /// Cuts `length` numbers of z into pieces, and pieces into the panels from `first_panel` on.
+  void add_pieces(int z, int length, Piece piece, int first_panel) {
+    for (int first = 0; first < length; first += FactoredShares::piece) {
+      piece.z = z + first;
+      piece.offset = first;
+      piece.length = std::min(FactoredShares::piece, length - first);
+      pieces.push_back(piece);
+      add_to_panel(narrow(std::ssize(pieces)) - 1, first_panel);
+    }
+  }
+
+  /// The piece with this number to the last of the panels from `first_panel` on, or, where it is full, to another.
+  void add_to_panel(int number, int first_panel) {
+    const Piece& piece = pieces[static_cast<std::size_t>(number)];
+    const bool is_first = std::ssize(panels) == first_panel;
+    if (is_first || panels.back().length + piece.length > FactoredShares::panel) {
+      panels.push_back({number, number, piece.z, 0});
+    }
+    HACK_EXPECT(panels.back().z + panels.back().length == piece.z);
+    panels.back().length += piece.length;
+    ++panels.back().last_piece;
+  }
+
+  int add_skeletons(const std::uint8_t* marks, index_t height) {
+    const int start = narrow(std::ssize(skeleton));
+    for (index_t eight = 0; eight < mark_bytes(height); ++eight) {
+      const auto above = static_cast<std::uint32_t>(count_marks(marks, std::min(8 * eight, height)));
+      HACK_EXPECT(above < (1u << 24));
+      skeleton.push_back(above << 8 | marks[eight]);
+    }
+    return start;
+  }
+
+  const View& w_;
+  const std::uint8_t* marks_;
+};
+
+/// Puts one list behind the others, at 16 bytes.
+template <class T>
+std::size_t append(std::vector<std::byte>& all, const std::vector<T>& list) {
+  const std::size_t start = (all.size() + 15) / 16 * 16;
+  all.resize(start + list.size() * sizeof(T));
+  if (!list.empty()) std::memcpy(all.data() + start, list.data(), list.size() * sizeof(T));
+  return start;
+}
+
+}  // namespace
+
+FactoredPlan<Device::cuda>::FactoredPlan(const View& view, const std::uint8_t* marks)
+    : shares_(static_cast<index_t>(sizeof(FactoredShares))) {
+  const Lists lists(view, marks);
+  std::vector<std::byte> all;
+  const std::size_t projections = append(all, lists.projections);
+  const std::size_t pieces = append(all, lists.pieces);
+  const std::size_t panels = append(all, lists.panels);
+  const std::size_t few = append(all, lists.few);
+  const std::size_t many = append(all, lists.many);
+  const std::size_t split = append(all, lists.split);
+  const std::size_t skeleton = append(all, lists.skeleton);
+  lists_ = to_device<Device::cuda>(all.data(), std::ssize(all));
+  const std::byte* data = lists_.data();
+  const FactoredShares shares{.projections = reinterpret_cast<const Projection*>(data + projections),
+                              .pieces = reinterpret_cast<const Piece*>(data + pieces),
+                              .panels = reinterpret_cast<const Panel*>(data + panels),
+                              .few = reinterpret_cast<const Expansion*>(data + few),
+                              .many = reinterpret_cast<const Expansion*>(data + many),
+                              .split = reinterpret_cast<const Expansion*>(data + split),
+                              .skeleton = reinterpret_cast<const std::uint32_t*>(data + skeleton),
+                              .splits = lists.splits,
+                              .projection_splits = lists.projection_splits,
+                              .multiprocessors = lists.multiprocessors,
+                              .projection_count = std::ssize(lists.projections),
+                              .few_count = std::ssize(lists.few),
+                              .many_count = std::ssize(lists.many),
+                              .split_count = std::ssize(lists.split)};
+  std::memcpy(shares_.data(), &shares, sizeof(shares));
+}
+
+}  // namespace hack::kernels

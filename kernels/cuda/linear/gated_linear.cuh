@@ -1,0 +1,199 @@
+#pragma once
+
+#include "kernels/cuda/linear/factored_linear.cuh"
+
+namespace hack::kernels::cuda {
+
+/// silu(a + its bias) * (b + its bias), of row i; a bias may be null.
+HACK_BODY float gated(float a, const float* gate_bias, float b, const float* up_bias, index_t i) {
+  if (gate_bias != nullptr) a += gate_bias[i];
+  if (up_bias != nullptr) b += up_bias[i];
+  return a / (1 + expf(-a)) * b;
+}
+
+/// One of the two matrices in tiles, and where its vector in rank space is.
+template <class W>
+struct GatedSide {
+  FactoredShares w;
+  const W* u = nullptr;
+  const W* v = nullptr;
+  const float* scale = nullptr;
+  const float* bias = nullptr;
+  Array<float> z;                         // (tokens, rank space)
+  const Expansion* expansions = nullptr;  // the U phase's shares, split where rows are few
+  index_t expansion_count = 0;
+  Array<float> sums;  // (splits · tokens, rows) of theirs
+
+  HACK_BODY Array<const float> projected() const { return {z.data, z.rows, z.cols, z.ld}; }
+};
+
+/// V phases of both matrices: the shares of gate, then those of up, split by split.
+template <class W, int T>
+struct ProjectPair {
+  static constexpr const char* name = "ProjectPair";
+  using Rows = ProjectRows<W, T>;
+  static constexpr int max_threads = Rows::threads;
+  GatedSide<W> gate;  // z (splits · tokens, rank space)
+  GatedSide<W> up;
+  Array<const float> x;
+  index_t splits = 1;
+
+  Geometry geometry() const {
+    return {splits * (gate.w.projection_count + up.w.projection_count), max_threads, Rows::shared_words};
+  }
+
+  template <class Exec>
+  HACK_BODY void operator()(Exec& exec) const {
+    const index_t shares = gate.w.projection_count + up.w.projection_count;
+    const index_t split = exec.block() / shares, share = exec.block() % shares;
+    const bool is_gate = share < gate.w.projection_count;
+    const GatedSide<W>& side = is_gate ? gate : up;
+    const Projection part = side.w.projections[is_gate ? share : share - gate.w.projection_count];
+    Rows::run(exec, part, side.v, side.scale, x, split, splits, side.z);
+  }
+};
+
+/// U phases of both matrices, whose tile rows begin at the same rows, and what becomes of them. A block goes through
+/// eight rows of gate, then the same rows of up.
+template <class W, int T>
+struct ExpandGated {
+  static constexpr const char* name = "ExpandGated";
+  using Rows = ExpandRows<W, T>;
+  static constexpr int max_threads = Rows::threads;
+  static constexpr int gate_sums = Rows::z_words, up_sums = Rows::z_words + Rows::sum_words;
+  GatedSide<W> gate;
+  GatedSide<W> up;
+  Array<float> out;
+
+  Geometry geometry() const { return {gate.w.few_count, max_threads, up_sums + Rows::sum_words}; }
+
+  template <class Exec>
+  HACK_BODY void operator()(Exec& exec) const {
+    const Expansion part = gate.w.few[exec.block()];
+    const int tokens = static_cast<int>(out.rows);
+    Rows::run(exec, gate.w, gate.u, part, gate.projected(), gate_sums);
+    Rows::run(exec, up.w, up.u, up.w.few[exec.block()], up.projected(), up_sums);
+    exec.sync();
+    if (exec.thread() >= part.rows * tokens) return;
+    const int r = exec.thread() / tokens, t = exec.thread() % tokens;
+    out.row(t)[part.y + r] =
+        gated(Rows::result(exec, gate_sums, r, t), gate.bias, Rows::result(exec, up_sums, r, t), up.bias, part.y + r);
+  }
+};
+
+/// U phases of both matrices where rows are few: the shares of gate with their splits, then those of up, each with its
+/// sums one below the other.
+template <class W, int T>
+struct ExpandPair {
+  static constexpr const char* name = "ExpandPair";
+  using Rows = ExpandRows<W, T>;
+  static constexpr int max_threads = Rows::threads;
+  GatedSide<W> gate;
+  GatedSide<W> up;
+
+  Geometry geometry() const {
+    return {gate.expansion_count + up.expansion_count, max_threads, Rows::z_words + Rows::sum_words};
+  }
+
+  template <class Exec>
+  HACK_BODY void operator()(Exec& exec) const {
+    const bool is_gate = exec.block() < gate.expansion_count;
+    const GatedSide<W>& side = is_gate ? gate : up;
+    const Expansion part = side.expansions[is_gate ? exec.block() : exec.block() - gate.expansion_count];
+    Rows::run_to(exec, side.w, side.u, part, side.projected(), side.sums);
+  }
+};
+
+/// What becomes of these sums, each matrix's added up in their order.
+struct AddGated {
+  static constexpr const char* name = "AddGated";
+  static constexpr int max_threads = RowPieces::threads;
+  Array<const float> gate;  // (splits of gate · tokens, rows)
+  Array<const float> up;    // (splits of up · tokens, rows)
+  const float* gate_bias = nullptr;
+  const float* up_bias = nullptr;
+  Array<float> out;  // (tokens, rows)
+
+  Geometry geometry() const { return RowPieces::geometry(out.rows, out.cols); }
+
+  template <class Exec>
+  HACK_BODY void operator()(Exec& exec) const {
+    for_each_in_piece(exec, out.cols, [&](index_t t, index_t i) {
+      float a = 0, b = 0;
+      for (index_t row = t; row < gate.rows; row += out.rows) a += gate.row(row)[i];
+      for (index_t row = t; row < up.rows; row += out.rows) b += up.row(row)[i];
+      out.row(t)[i] = gated(a, gate_bias, b, up_bias, i);
+    });
+  }
+};
+
+/// The same of two dense matrices: a warp for a row of each.
+template <class W, int T>
+struct MatVecGated {
+  static constexpr const char* name = "MatVecGated";
+  static constexpr int max_threads = 256;
+  static constexpr int warps = max_threads / 32;
+  static constexpr int panel = T == 1 ? 4096 : 1024;
+  static constexpr int stride = spread_size(panel);
+  Array<const float> x;
+  Array<const W> gate;
+  Array<const W> up;
+  const float* gate_bias = nullptr;
+  const float* up_bias = nullptr;
+  Array<float> out;
+
+  Geometry geometry() const { return {divide_up(gate.rows, warps), max_threads, T * stride}; }
+
+  template <class Exec>
+  HACK_BODY void operator()(Exec& exec) const {
+    const auto z = exec.template shared<float>(0);
+    const index_t row = exec.block() * warps + exec.warp();
+    const int tokens = static_cast<int>(x.rows);
+    float a[T] = {}, b[T] = {};
+    for (index_t first = 0; first < gate.cols; first += panel) {
+      const int count = static_cast<int>(gate.cols - first < panel ? gate.cols - first : panel);
+      if (first > 0) exec.sync();  // the last panel has been read
+      load_vectors(exec, x, first, count, stride, z);
+      exec.sync();
+      if (row < gate.rows) {
+        add_row_dot<W, T>(exec, gate.row(row) + first, count, z, 0, stride, tokens, exec.lane(), 32, a);
+        add_row_dot<W, T>(exec, up.row(row) + first, count, z, 0, stride, tokens, exec.lane(), 32, b);
+      }
+    }
+    HACK_UNROLL
+    for (int t = 0; t < T; ++t) {
+      const float of_gate = exec.group_sum(a[t], 32), of_up = exec.group_sum(b[t], 32);
+      if (t < tokens && exec.lane() == 0 && row < gate.rows)
+        out.row(t)[row] = gated(of_gate, gate_bias, of_up, up_bias, row);
+    }
+  }
+};
+
+}  // namespace hack::kernels::cuda
+
+#define HACK_GATED_KERNELS(X) \
+  X(ProjectPair<float, 1>)    \
+  X(ProjectPair<float, 8>)    \
+  X(ProjectPair<bf16, 1>)     \
+  X(ProjectPair<bf16, 8>)     \
+  X(ProjectPair<f16, 1>)      \
+  X(ProjectPair<f16, 8>)      \
+  X(ExpandGated<float, 1>)    \
+  X(ExpandGated<float, 8>)    \
+  X(ExpandGated<bf16, 1>)     \
+  X(ExpandGated<bf16, 8>)     \
+  X(ExpandGated<f16, 1>)      \
+  X(ExpandGated<f16, 8>)      \
+  X(ExpandPair<float, 1>)     \
+  X(ExpandPair<float, 8>)     \
+  X(ExpandPair<bf16, 1>)      \
+  X(ExpandPair<bf16, 8>)      \
+  X(ExpandPair<f16, 1>)       \
+  X(ExpandPair<f16, 8>)       \
+  X(AddGated)                 \
+  X(MatVecGated<float, 1>)    \
+  X(MatVecGated<float, 8>)    \
+  X(MatVecGated<bf16, 1>)     \
+  X(MatVecGated<bf16, 8>)     \
+  X(MatVecGated<f16, 1>)      \
+  X(MatVecGated<f16, 8>)

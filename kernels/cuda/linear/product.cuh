@@ -1,0 +1,149 @@
+#pragma once
+
+#include "kernels/cuda/llama/elementwise.cuh"
+
+namespace hack::kernels::cuda {
+
+/// What a block adds up: 64 tokens times 64 rows of weights, by tensor cores for narrow weights (x in two narrow parts,
+/// which is as exact as f32 to 2^-17), by multiplications of f32 for f32 ones.
+template <class W>
+struct TileProduct {
+  static constexpr int threads = 128;
+  static constexpr int tokens = 64;
+  static constexpr int outputs = 64;
+  static constexpr int depth = 32;  // of one step
+  static constexpr bool is_wide = std::is_same_v<W, float>;
+  static constexpr int row_words = is_wide ? depth + 1 : depth / 2 + 4;  // no two rows of a load share banks
+  static constexpr int shared_words = (tokens + outputs + (is_wide ? 0 : tokens)) * row_words;
+
+  float sums[32] = {};  // of this thread
+
+  /// sums += Σ_l x(t, l) w(i, l) over l in [0, length); x and w give 0 for tokens and outputs that are not there.
+  template <class Exec, class X, class Y>
+  HACK_BODY void add(Exec& exec, int length, const X& x, const Y& w) {
+    for (int first = 0; first < length; first += depth) {
+      const int count = length - first < depth ? length - first : depth;
+      exec.sync();  // the last step has been read
+      if constexpr (is_wide) {
+        load_wide(exec, first, count, x, w);
+      } else {
+        load_narrow(exec, first, count, x, w);
+      }
+      exec.sync();
+      if constexpr (is_wide) {
+        multiply_wide(exec);
+      } else {
+        multiply_narrow(exec);
+      }
+    }
+  }
+
+  /// Calls visit(token, output, sum) for what this thread has.
+  template <class Exec, class Visit>
+  HACK_BODY void for_each(Exec& exec, const Visit& visit) const {
+    HACK_UNROLL
+    for (int n = 0; n < 32; ++n) {
+      if constexpr (is_wide) {
+        visit(exec.thread() / 16 * 8 + n / 4, exec.thread() % 16 + n % 4 * 16, sums[n]);
+      } else {
+        const int m_tile = n / 16, n_tile = n / 4 % 4, r = n % 4;
+        visit(exec.warp() % 2 * 32 + m_tile * 16 + exec.lane() / 4 + 8 * (r / 2),
+              exec.warp() / 2 * 32 + n_tile * 8 + 2 * (exec.lane() % 4) + r % 2, sums[n]);
+      }
+    }
+  }
+
+ private:
+  template <class Exec, class X, class Y>
+  HACK_BODY void load_wide(Exec& exec, int first, int count, const X& x, const Y& w) {
+    const auto xs = exec.template shared<float>(0);
+    const auto ws = exec.template shared<float>(tokens * row_words);
+    for (int n = exec.thread(); n < tokens * depth; n += threads) {
+      const int row = n / depth, l = n % depth;
+      xs[row * row_words + l] = l < count ? x(row, first + l) : 0.0f;
+      ws[row * row_words + l] = l < count ? w(row, first + l) : 0.0f;
+    }
+  }
+
+  template <class Exec>
+  HACK_BODY void multiply_wide(Exec& exec) {
+    const auto xs = exec.template shared<float>(exec.thread() / 16 * 8 * row_words);
+    const auto ws = exec.template shared<float>((tokens + exec.thread() % 16) * row_words);
+    for (int l = 0; l < depth; ++l) {
+      float w[4];
+      HACK_UNROLL
+      for (int b = 0; b < 4; ++b) w[b] = ws[b * 16 * row_words + l];
+      HACK_UNROLL
+      for (int a = 0; a < 8; ++a) {
+        const float value = xs[a * row_words + l];
+        HACK_UNROLL
+        for (int b = 0; b < 4; ++b) sums[a * 4 + b] = fmaf(value, w[b], sums[a * 4 + b]);
+      }
+    }
+  }
+
+  HACK_BODY static std::uint32_t pair(W low, W high) {
+    return static_cast<std::uint32_t>(low.bits) | static_cast<std::uint32_t>(high.bits) << 16;
+  }
+
+  template <class Exec, class X, class Y>
+  HACK_BODY void load_narrow(Exec& exec, int first, int count, const X& x, const Y& w) {
+    const auto highs = exec.template shared<std::uint32_t>(0);
+    const auto lows = exec.template shared<std::uint32_t>(tokens * row_words);
+    const auto ws = exec.template shared<std::uint32_t>(2 * tokens * row_words);
+    for (int n = exec.thread(); n < tokens * (depth / 2); n += threads) {
+      const int row = n / (depth / 2), l = n % (depth / 2) * 2;
+      W high[2], low[2], weights[2];
+      HACK_UNROLL
+      for (int q = 0; q < 2; ++q) {
+        const bool is_there = l + q < count;
+        split(exec, is_there ? x(row, first + l + q) : 0.0f, high[q], low[q]);
+        weights[q] = is_there ? w(row, first + l + q) : W{0};
+      }
+      highs[row * row_words + l / 2] = pair(high[0], high[1]);
+      lows[row * row_words + l / 2] = pair(low[0], low[1]);
+      ws[row * row_words + l / 2] = pair(weights[0], weights[1]);
+    }
+  }
+
+  template <class Exec>
+  HACK_BODY void multiply_narrow(Exec& exec) {
+    const int g = exec.lane() / 4, t = exec.lane() % 4;
+    const auto ws = exec.template shared<std::uint32_t>(2 * tokens * row_words);
+    HACK_UNROLL
+    for (int k = 0; k < depth / 2; k += 8) {
+      std::uint32_t b[4][2];
+      HACK_UNROLL
+      for (int n_tile = 0; n_tile < 4; ++n_tile) {
+        const int row = exec.warp() / 2 * 32 + n_tile * 8 + g;
+        HACK_UNROLL
+        for (int r = 0; r < 2; ++r) b[n_tile][r] = ws[row * row_words + k + t + 4 * r];
+      }
+      HACK_UNROLL
+      for (int part = 0; part < 2; ++part) {
+        const auto xs = exec.template shared<std::uint32_t>(part * tokens * row_words);
+        HACK_UNROLL
+        for (int m_tile = 0; m_tile < 2; ++m_tile) {
+          const int row = exec.warp() % 2 * 32 + m_tile * 16 + g;
+          std::uint32_t a[4];
+          HACK_UNROLL
+          for (int r = 0; r < 4; ++r) a[r] = xs[(row + 8 * (r % 2)) * row_words + k + t + 4 * (r / 2)];
+          HACK_UNROLL
+          for (int n_tile = 0; n_tile < 4; ++n_tile) multiply_fragment(exec, a, b[n_tile], m_tile * 16 + n_tile * 4);
+        }
+      }
+    }
+  }
+
+  template <class Exec>
+  HACK_BODY void multiply_fragment(Exec& exec, const std::uint32_t (&a)[4], const std::uint32_t (&b)[2], int at) {
+    float part[4];
+    HACK_UNROLL
+    for (int r = 0; r < 4; ++r) part[r] = sums[at + r];
+    exec.template mma<W>(a, b, part);
+    HACK_UNROLL
+    for (int r = 0; r < 4; ++r) sums[at + r] = part[r];
+  }
+};
+
+}  // namespace hack::kernels::cuda

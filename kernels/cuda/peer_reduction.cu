@@ -1,9 +1,0 @@
-#include "kernels/cuda/peer_reduction.cuh"
-
-#include "kernels/cuda/enqueue.cuh"
-
-namespace hack::kernels::cuda {
-
-HACK_PEER_KERNELS(HACK_INSTANTIATE_KERNEL)
-
-}  // namespace hack::kernels::cuda

@@ -1,9 +1,0 @@
-#include "kernels/cuda/tile_svd.cuh"
-
-#include "kernels/cuda/enqueue.cuh"
-
-namespace hack::kernels::cuda {
-
-HACK_TILE_SVD_KERNELS(HACK_INSTANTIATE_KERNEL)
-
-}  // namespace hack::kernels::cuda

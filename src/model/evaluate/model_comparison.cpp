@@ -1,0 +1,92 @@
+#include "model/evaluate/model_comparison.hpp"
+
+#include <algorithm>
+
+#include "kernels/error.hpp"
+#include "model/llama/names.hpp"
+
+namespace hack::model {
+namespace {
+
+/// Tokens that go through the layers at once, as in perplexity.
+constexpr index_t chunk_tokens = 512;
+
+/// Takes a model through all windows. visit(states, first) sees the states before scored tokens, `first` the number of
+/// the first of them. Returns the losses.
+template <Device D, class Visit>
+std::vector<std::vector<float>> run_windows(Llama<D>& model, std::span<const int> ids, const WindowPlan& plan,
+                                            const std::function<void(index_t, index_t)>& progress, Visit visit) {
+  std::vector<std::vector<float>> losses;
+  KvCache<D> cache = model.make_cache(plan.context);
+  index_t scored = 0;
+  for (const Window& window : plan.windows) {
+    std::vector<float>& of_window = losses.emplace_back();
+    cache.clear();
+    const index_t inputs = window.size() - 1;  // the last token is only a target
+    for (index_t begin = 0; begin < inputs; begin += chunk_tokens) {
+      const index_t n = std::min(chunk_tokens, inputs - begin);
+      const auto chunk = ids.subspan(static_cast<std::size_t>(window.begin + begin), static_cast<std::size_t>(n + 1));
+      const MatrixView<const float, D> all = model.forward(chunk.first(static_cast<std::size_t>(n)), cache);
+      // State t predicts token t + 1, so the first state that counts is first_scored - 1.
+      const index_t skip = std::clamp<index_t>(window.first_scored - 1 - begin, 0, n);
+      if (skip == n) continue;
+      const MatrixView<const float, D> states = all.rows_from(skip, n - skip);
+      const std::vector<float> part = model.losses(states, chunk.subspan(static_cast<std::size_t>(skip + 1)));
+      of_window.insert(of_window.end(), part.begin(), part.end());
+      visit(states, scored);
+      scored += states.rows;
+    }
+    progress(std::ssize(losses), std::ssize(plan.windows));
+  }
+  return losses;
+}
+
+template <Device D>
+std::size_t bytes_of(MatrixView<const float, D> states) {
+  return static_cast<std::size_t>(states.rows * states.cols) * sizeof(float);
+}
+
+index_t count_scored(const WindowPlan& plan) {
+  index_t scored = 0;
+  for (const Window& window : plan.windows) scored += window.scored();
+  return scored;
+}
+
+}  // namespace
+
+template <Device D>
+ModelComparison<D>::ModelComparison(Llama<D>& reference, std::vector<int> ids, WindowPlan plan,
+                                    const Progress& progress)
+    : ids_(std::move(ids)),
+      plan_(std::move(plan)),
+      states_(static_cast<std::size_t>(count_scored(plan_) * reference.config().hidden_size)),
+      reference_{run_windows(reference, ids_, plan_, progress, [&](MatrixView<const float, D> states, index_t first) {
+        kernels::copy_to_host<D>(states_.data() + first * states.cols, states.data, bytes_of(states));
+      })} {}
+
+template <Device D>
+ComparedModel ModelComparison<D>::compare(Llama<D>& model, const WeightSource& reference,
+                                          const Progress& progress) const {
+  ComparedModel result;
+  double sum = 0;
+  WeightMatrix<D> dense;
+  kernels::AffineView<D> head = model.head();
+  if (model.has_factored_head()) {
+    const svd::Range hidden = {0, model.config().hidden_size};
+    dense = read_weights<D>(reference.checkpoint, head_name, model.plan().vocabulary, hidden, reference.type);
+    head = {dense.view()};
+  }
+  result.losses = run_windows(model, ids_, plan_, progress, [&](MatrixView<const float, D> states, index_t first) {
+    Buffer<float, D> expected(states.rows * states.cols);
+    kernels::copy_from_host<D>(expected.data(), states_.data() + first * states.cols, bytes_of(states));
+    const kernels::FinalStates<D> wanted{{expected.data(), states.rows, states.cols}, head};
+    for (const double divergence : model.divergences(wanted, states)) sum += divergence;
+  });
+  result.divergence = sum / static_cast<double>(count_scored(plan_));
+  return result;
+}
+
+template class ModelComparison<Device::cpu>;
+template class ModelComparison<Device::cuda>;
+
+}  // namespace hack::model

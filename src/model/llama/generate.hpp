@@ -1,0 +1,29 @@
+#pragma once
+
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "model/llama/llama.hpp"
+#include "model/llama/sampler.hpp"
+
+namespace hack::model {
+
+/// When to stop.
+struct GenerateOptions {
+  index_t max_tokens = 0;
+  std::vector<int> stop_ids;  ///< generation ends after one of these; empty: only max_tokens counts
+};
+
+struct Generated {
+  std::vector<int> ids;    ///< new ids, the same on every rank
+  double prefill_seconds;  ///< the prompt, up to the first new id
+  double decode_seconds;   ///< the ids after the first
+};
+
+/// Continues `prompt` (at least one id). Rank 0 chooses, the others follow. on_token is called with each new id.
+template <Device D>
+Generated generate(Llama<D>& llama, std::span<const int> prompt, const GenerateOptions& options, Sampler& sampler,
+                   const std::function<void(int)>& on_token);
+
+}  // namespace hack::model

@@ -1,0 +1,131 @@
+#include "model/llama/layer_runner.hpp"
+
+#include "comm/collectives.hpp"
+#include "comm/residual_norm.hpp"
+#include "kernels/attention.hpp"
+#include "kernels/elementwise.hpp"
+#include "kernels/gated_linear.hpp"
+#include "model/llama/phase_timer.hpp"
+
+namespace hack::model {
+namespace {
+
+/// Room for (rows, cols); it grows to the largest asked for and stays.
+template <Device D>
+MatrixView<float, D> room(Buffer<float, D>& buffer, index_t rows, index_t cols) {
+  if (buffer.size() < rows * cols) {
+    buffer = {};  // the old goes before the larger one comes
+    buffer = Buffer<float, D>(rows * cols);
+  }
+  return {buffer.data(), rows, cols};
+}
+
+}  // namespace
+
+template <Device D>
+LayerRunner<D>::LayerRunner(const LlamaConfig& config, const comm::Communicator& tensor, Queue<D>& queue)
+    : config_(config), tensor_(tensor), queue_(queue) {
+  const std::vector<float> frequencies = inverse_frequencies(config);
+  inverse_frequencies_ = to_device<D>(frequencies.data(), std::ssize(frequencies));
+}
+
+template <Device D>
+auto LayerRunner<D>::norm(Input x, const float* weight) -> Input {
+  const Stream normed = room(normed_, x.rows, x.cols);
+  kernels::rms_norm<D>(queue_, x, weight, config_.rms_norm_eps, normed);
+  return normed;
+}
+
+template <Device D>
+auto LayerRunner<D>::attention_input(const LlamaLayer<D>& layer, Input x) -> Input {
+  return norm(x, layer.input_norm.data());
+}
+
+template <Device D>
+auto LayerRunner<D>::attention_mix(const LlamaLayer<D>& layer, Input input, std::span<const int> kv_of_head,
+                                   Position<D> position, kernels::CacheView<D> keys, kernels::CacheView<D> values)
+    -> Input {
+  const Stream q = room(q_, input.rows, layer.q.rows());
+  const Stream k = room(k_, input.rows, layer.k.rows());
+  const Stream v = room(v_, input.rows, layer.v.rows());
+  const Stream mixed = room(mixed_, input.rows, layer.q.rows());
+  layer.q.apply(queue_, input, q);
+  layer.k.apply(queue_, input, k);
+  layer.v.apply(queue_, input, v);
+  kernels::rope<D>(queue_, config_.head_dim, position, inverse_frequencies_.data(), q);
+  kernels::rope<D>(queue_, config_.head_dim, position, inverse_frequencies_.data(), k);
+  kernels::append_to_cache<D>(queue_, k, position, keys);
+  kernels::append_to_cache<D>(queue_, v, position, values);
+  const PhaseTimer::Scope<D> timed(queue_, Phase::attention);
+  kernels::attention<D>(queue_, q, keys, values, kv_of_head, position, mixed);
+  return mixed;
+}
+
+template <Device D>
+void LayerRunner<D>::add_attention(const LlamaLayer<D>& layer, Input mixed, Stream x) {
+  add_output(layer.o, mixed, x);
+}
+
+template <Device D>
+auto LayerRunner<D>::mlp_input(const LlamaLayer<D>& layer, Input x) -> Input {
+  return norm(x, layer.post_attention_norm.data());
+}
+
+template <Device D>
+auto LayerRunner<D>::head_input(const float* weight, Input x) -> Input {
+  return norm(x, weight);
+}
+
+template <Device D>
+auto LayerRunner<D>::mlp_inner(const LlamaLayer<D>& layer, Input input) -> Input {
+  const Stream gate = room(gate_, input.rows, layer.gate.rows());
+  const Stream up = room(up_, input.rows, layer.up.rows());
+  const PhaseTimer::Scope<D> timed(queue_, Phase::weights);
+  kernels::gated_linear<D>(queue_, input, layer.gate.view(), layer.up.view(), gate, up);
+  return gate;
+}
+
+template <Device D>
+void LayerRunner<D>::add_mlp(const LlamaLayer<D>& layer, Input inner, Stream x) {
+  add_output(layer.down, inner, x);
+}
+
+template <Device D>
+void LayerRunner<D>::add_output(const LinearLayer<D>& output, Input input, Stream x) {
+  const Stream y = room(y_, x.rows, x.cols);
+  output.apply(queue_, input, y);
+  comm::add_all_reduced<D>(tensor_, queue_, y, x);
+}
+
+template <Device D>
+auto LayerRunner<D>::add_attention_and_norm(const LlamaLayer<D>& layer, Input mixed, Stream x) -> Input {
+  const Stream normed = room(normed_, x.rows, x.cols);
+  add_output_and_norm(layer.o, mixed, x, layer.post_attention_norm.data(), normed);
+  return normed;
+}
+
+template <Device D>
+auto LayerRunner<D>::add_mlp_and_norm(const LlamaLayer<D>& layer, Input inner, Stream x, const float* weight) -> Input {
+  const Stream normed = room(normed_, x.rows, x.cols);
+  add_output_and_norm(layer.down, inner, x, weight, normed);
+  return normed;
+}
+
+template <Device D>
+void LayerRunner<D>::add_mlp_and_norm(const LlamaLayer<D>& layer, Input inner, Stream x, const float* weight,
+                                      Stream normed) {
+  add_output_and_norm(layer.down, inner, x, weight, normed);
+}
+
+template <Device D>
+void LayerRunner<D>::add_output_and_norm(const LinearLayer<D>& output, Input input, Stream x, const float* weight,
+                                         Stream normed) {
+  const Stream y = room(y_, x.rows, x.cols);
+  output.apply(queue_, input, y);
+  comm::add_reduced_and_norm<D>(tensor_, queue_, {y, x, weight, config_.rms_norm_eps, normed});
+}
+
+template class LayerRunner<Device::cpu>;
+template class LayerRunner<Device::cuda>;
+
+}  // namespace hack::model

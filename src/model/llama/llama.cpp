@@ -1,0 +1,213 @@
+#include "model/llama/llama.hpp"
+
+#include <cmath>
+
+#include "comm/collectives.hpp"
+#include "kernels/elementwise.hpp"
+#include "kernels/vocabulary.hpp"
+#include "model/llama/names.hpp"
+#include "model/llama/phase_timer.hpp"
+
+namespace hack::model {
+using svd::Range;
+
+template <Device D>
+Llama<D>::Llama(const WeightSource& source, const comm::Communicator& tensor, Queue<D>& queue, Slice slice)
+    : config_(source.checkpoint.config()),
+      tensor_(tensor),
+      queue_(queue),
+      plan_(ShardPlan::make(config_, source.archive, slice.parts, slice.part)),
+      runner_(config_, tensor, queue) {
+  const Range hidden = {0, config_.hidden_size};
+  embedding_ = read_weights<D>(source.checkpoint, embedding_name, plan_.vocabulary, hidden, source.type);
+  if (!config_.tied_embeddings) {
+    head_.emplace(source, head_path, plan_.vocabulary, hidden, /*has_bias=*/false);
+  }
+  for (index_t layer = 0; layer < config_.layers; ++layer) {
+    layers_.push_back(read_layer<D>(source, plan_, layer, slice.part == 0));
+  }
+  final_norm_ = read_vector<D>(source.checkpoint, final_norm_name, hidden);
+}
+
+template <Device D>
+KvCache<D> Llama<D>::make_cache(index_t capacity) const {
+  return {config_.layers, plan_.kv_heads.size(), capacity, config_.head_dim};
+}
+
+template <Device D>
+MatrixView<const float, D> Llama<D>::forward(std::span<const int> ids, KvCache<D>& cache) {
+  return run(ids, cache, std::ssize(ids));
+}
+
+template <Device D>
+MatrixView<const float, D> Llama<D>::last_state(std::span<const int> ids, KvCache<D>& cache) {
+  return run(ids, cache, 1);
+}
+
+template <Device D>
+MatrixView<const float, D> Llama<D>::run(std::span<const int> ids, KvCache<D>& cache, index_t outputs) {
+  const index_t tokens = std::ssize(ids);
+  HACK_EXPECT(tokens > 0 && cache.length() + tokens <= cache.capacity());
+  for (int id : ids) {
+    validate(id >= 0 && id < config_.vocab_size,
+             "token id {} is outside the vocabulary of {}; the tokenizer does not belong to this model", id,
+             config_.vocab_size);
+  }
+  make_room(tokens);
+  const MatrixView<float, D> x(stream_.data(), tokens, config_.hidden_size);
+  kernels::embed(queue_, ids, embedding_.view(), plan_.vocabulary.begin, x);
+  const MatrixView<const float, D> states = run_layers(x, cache.length(), cache, outputs);
+  cache.advance(tokens);
+  return states;
+}
+
+template <Device D>
+void Llama<D>::make_room(index_t tokens) {
+  if (stream_.size() >= tokens * config_.hidden_size) return;
+  stream_ = {};  // the old buffers go before the larger ones come
+  states_ = {};
+  stream_ = Buffer<float, D>(tokens * config_.hidden_size);
+  states_ = Buffer<float, D>(tokens * config_.hidden_size);
+}
+
+template <Device D>
+MatrixView<const float, D> Llama<D>::run_layers(MatrixView<float, D> x, Position<D> position, KvCache<D>& cache,
+                                                index_t outputs) {
+  comm::all_reduce_sum<D>(tensor_, queue_, x);
+  const MatrixView<float, D> states(states_.data(), outputs, config_.hidden_size);
+  MatrixView<const float, D> normed = runner_.attention_input(layers_.front(), x);
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    const LlamaLayer<D>& layer = layers_[i];
+    const auto number = static_cast<index_t>(i);
+    const bool is_last = i + 1 == layers_.size();
+    MatrixView<const float, D> mixed =
+        runner_.attention_mix(layer, normed, plan_.kv_of_head, position, cache.keys(number), cache.values(number));
+    if (is_last) {  // keys and values of all ids are in the cache
+      mixed = mixed.rows_from(x.rows - outputs, outputs);
+      x = x.rows_from(x.rows - outputs, outputs);
+    }
+    const auto inner = runner_.mlp_inner(layer, runner_.add_attention_and_norm(layer, mixed, x));
+    if (is_last) {
+      runner_.add_mlp_and_norm(layer, inner, x, final_norm_.data(), states);
+    } else {
+      normed = runner_.add_mlp_and_norm(layer, inner, x, layers_[i + 1].input_norm.data());
+    }
+  }
+  return states;
+}
+
+template <Device D>
+void Llama<D>::step(const DecodeState* state, KvCache<D>& cache, MatrixView<float, D> out) {
+  make_room(1);
+  const MatrixView<float, D> x(stream_.data(), 1, config_.hidden_size);
+  kernels::embed(queue_, state, embedding_.view(), plan_.vocabulary.begin, x);
+  logits(run_layers(x, state, cache, 1), out);
+}
+
+template <Device D>
+bool Llama<D>::can_replay() const {
+  return D == Device::cuda && (tensor_.size() == 1 || tensor_.gpu() != nullptr);
+}
+
+template <Device D>
+std::vector<float> Llama<D>::losses(MatrixView<const float, D> states, std::span<const int> targets) {
+  const index_t tokens = std::ssize(targets);
+  std::vector<kernels::PartialLoss> parts(tokens);
+  {
+    const PhaseTimer::Scope<D> timed(queue_, Phase::weights);
+    kernels::partial_losses(queue_, states, head(), plan_.vocabulary.begin, targets, std::span(parts));
+  }
+
+  // max over ranks first, so that no exponential overflows; then the two sums.
+  std::vector<float> maxima(tokens);
+  for (index_t t = 0; t < tokens; ++t) maxima[t] = parts[t].maximum;
+  comm::all_reduce_max(tensor_, std::span(maxima));
+  std::vector<double> sums(2 * tokens);  // Σ exp(logit - max), then target logits
+  for (index_t t = 0; t < tokens; ++t) {
+    sums[t] = parts[t].sum * std::exp(static_cast<double>(parts[t].maximum) - maxima[t]);
+    sums[tokens + t] = parts[t].target_logit;
+  }
+  comm::all_reduce_sum(tensor_, std::span(sums));
+  std::vector<float> losses(tokens);
+  for (index_t t = 0; t < tokens; ++t) losses[t] = static_cast<float>(maxima[t] + std::log(sums[t]) - sums[tokens + t]);
+  return losses;
+}
+
+template <Device D>
+std::vector<double> Llama<D>::divergences(const kernels::FinalStates<D>& reference, MatrixView<const float, D> states) {
+  const auto tokens = static_cast<std::size_t>(states.rows);
+  std::vector<kernels::PartialDivergence> parts(tokens);
+  kernels::partial_divergences(queue_, reference, {states, head()}, std::span(parts));
+
+  std::vector<float> maxima(2 * tokens);  // of the reference, then of the states
+  for (std::size_t t = 0; t < tokens; ++t) {
+    maxima[t] = parts[t].reference_maximum;
+    maxima[tokens + t] = parts[t].maximum;
+  }
+  comm::all_reduce_max(tensor_, std::span(maxima));
+  std::vector<double> sums(3 * tokens);  // as in the parts, relative to the joint maxima
+  for (std::size_t t = 0; t < tokens; ++t) {
+    const kernels::PartialDivergence mine = kernels::join(parts[t], {maxima[t], maxima[tokens + t], 0, 0, 0});
+    sums[t] = mine.reference_sum;
+    sums[tokens + t] = mine.sum;
+    sums[2 * tokens + t] = mine.gap;
+  }
+  comm::all_reduce_sum(tensor_, std::span(sums));
+  std::vector<double> out(tokens);
+  for (std::size_t t = 0; t < tokens; ++t) {
+    out[t] = kernels::divergence({maxima[t], maxima[tokens + t], sums[t], sums[tokens + t], sums[2 * tokens + t]});
+  }
+  return out;
+}
+
+template <Device D>
+std::vector<float> Llama<D>::logits(MatrixView<const float, D> state) {
+  HACK_EXPECT(state.rows == 1);
+  const index_t own = plan_.vocabulary.size();
+  Buffer<float, D> part(own);
+  {
+    const PhaseTimer::Scope<D> timed(queue_, Phase::weights);
+    kernels::affine(queue_, state, head(), MatrixView<float, D>(part.data(), 1, own));
+  }
+  queue_.wait();
+  std::vector<float> host(own);
+  kernels::copy_to_host<D>(host.data(), part.data(), part.bytes());
+  return comm::gather<float>(tensor_, host);
+}
+
+template <Device D>
+void Llama<D>::logits(MatrixView<const float, D> state, MatrixView<float, D> out) {
+  HACK_EXPECT(state.rows == 1 && out.rows == 1 && out.cols == config_.vocab_size);
+  // Zeros where other ranks have theirs: the sum puts the shards together. A lone slice has nobody's.
+  if (plan_.vocabulary.size() < config_.vocab_size) kernels::clear(queue_, out);
+  kernels::affine(queue_, state, head(), out.block(0, plan_.vocabulary.begin, 1, plan_.vocabulary.size()));
+  comm::all_reduce_sum<D>(tensor_, queue_, out);
+}
+
+template <Device D>
+index_t Llama<D>::bytes_per_token() const {
+  index_t bytes = head_bytes() + final_norm_.bytes();
+  for (const LlamaLayer<D>& layer : layers_) {
+    bytes += layer.input_norm.bytes() + layer.post_attention_norm.bytes();
+    for (const LinearLayer<D>* part : {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down}) {
+      bytes += part->bytes();
+    }
+  }
+  return bytes;
+}
+
+template <Device D>
+index_t Llama<D>::last_state_bytes() const {
+  const LlamaLayer<D>& last = layers_.back();
+  return last.o.bytes() + last.gate.bytes() + last.up.bytes() + last.down.bytes();
+}
+
+template <Device D>
+index_t Llama<D>::bytes_held() const {
+  return bytes_per_token() + (config_.tied_embeddings ? 0 : embedding_.bytes());
+}
+
+template class Llama<Device::cpu>;
+template class Llama<Device::cuda>;
+
+}  // namespace hack::model

@@ -1,0 +1,98 @@
+#pragma once
+
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "comm/communicator.hpp"
+#include "kernels/divergence.hpp"
+#include "model/llama/kv_cache.hpp"
+#include "model/llama/layer_runner.hpp"
+
+namespace hack::model {
+
+/// A Llama whose layers are shared out to the ranks of one communicator. All ranks call every function together, with
+/// the same ids. Per layer two all-reduces of (tokens, hidden): after the attention's output projection and after down.
+///
+///     ids ─ embed ─ Σ ─┬─ norm ─ q,k,v ─ attention ─ o ─ Σ ─ + ─┬─ norm ─ gate,up ─ swiglu ─ down ─ Σ ─ + ─ … ─ norm
+///                      └──────────────────────────────────────┘└──────────────────────────────────────┘
+template <Device D>
+class Llama {
+ public:
+  /// Reads this rank's share of the weights, and nothing else.
+  Llama(const WeightSource& source, const comm::Communicator& tensor, Queue<D>& queue)
+      : Llama(source, tensor, queue, {tensor.rank(), tensor.size()}) {}
+
+  /// One rank's share whatever `tensor` is. Alone (tensor.size() == 1) it does what that rank of `slice.parts` does,
+  /// the all-reduces left out: for timings, its values are of no model.
+  Llama(const WeightSource& source, const comm::Communicator& tensor, Queue<D>& queue, Slice slice);
+
+  const LlamaConfig& config() const { return config_; }
+  const comm::Communicator& tensor() const { return tensor_; }
+  Queue<D>& queue() const { return queue_; }
+  const ShardPlan& plan() const { return plan_; }
+  KvCache<D> make_cache(index_t capacity) const;
+
+  /// Runs ids at positions cache.length()… through all layers and appends them to the cache.
+  /// Returns the final normed states (tokens, hidden), valid until the next call; the same on every rank.
+  MatrixView<const float, D> forward(std::span<const int> ids, KvCache<D>& cache);
+
+  /// forward() for the last of the ids alone: its final normed state (1, hidden). What only the others need is left
+  /// out.
+  MatrixView<const float, D> last_state(std::span<const int> ids, KvCache<D>& cache);
+
+  /// Runs the token state->id at state->position through all layers and appends it to the cache, whose length the
+  /// caller advances; `state` is in memory of D. Writes the logits that follow (1, vocabulary), the same on every rank.
+  /// What it does is the same for every token, so that it can be replayed where can_replay() says so.
+  void step(const DecodeState* state, KvCache<D>& cache, MatrixView<float, D> logits);
+  /// Whether collectives stay on the device: ranks that share a GPU wait and copy.
+  bool can_replay() const;
+
+  /// Negative log-likelihoods, in nats, of targets[t] after state t; the same on every rank.
+  std::vector<float> losses(MatrixView<const float, D> states, std::span<const int> targets);
+
+  /// Divergences, in nats, of the next-token distributions after `states` from those after `reference`, the final
+  /// states of the same tokens in another model and this rank's rows of its head. The same on every rank.
+  std::vector<double> divergences(const kernels::FinalStates<D>& reference, MatrixView<const float, D> states);
+
+  /// What makes logits of states: this rank's rows (own vocabulary, hidden).
+  kernels::AffineView<D> head() const { return head_ ? head_->view() : kernels::AffineView<D>{embedding_.view()}; }
+  bool has_factored_head() const { return head_ && head_->is_factored(); }
+
+  /// Logits (vocabulary) of one state (1, hidden), gathered on rank 0; empty elsewhere.
+  std::vector<float> logits(MatrixView<const float, D> state);
+  /// The same in memory of D and on every rank; out (1, vocabulary).
+  void logits(MatrixView<const float, D> state, MatrixView<float, D> out);
+
+  /// Bytes of weights this rank reads for one decoded token.
+  index_t bytes_per_token() const;
+  /// Of these, bytes of the head, which makes logits of states.
+  index_t head_bytes() const { return head_ ? head_->bytes() : embedding_.bytes(); }
+  /// Of these, bytes that last_state() reads for the last of the ids alone: the last layer's behind its attention.
+  index_t last_state_bytes() const;
+  /// Bytes of weights this rank holds.
+  index_t bytes_held() const;
+
+ private:
+  /// Both of these: states of the last `outputs` ids.
+  MatrixView<const float, D> run(std::span<const int> ids, KvCache<D>& cache, index_t outputs);
+  void make_room(index_t tokens);
+  /// Takes the stream, which holds embedded tokens of this rank's shard, through all layers; behind the last layer's
+  /// attention only the last `outputs` tokens.
+  MatrixView<const float, D> run_layers(MatrixView<float, D> x, Position<D> position, KvCache<D>& cache,
+                                        index_t outputs);
+
+  LlamaConfig config_;
+  const comm::Communicator& tensor_;
+  Queue<D>& queue_;
+  ShardPlan plan_;
+  WeightMatrix<D> embedding_;           // (own vocabulary, hidden)
+  std::optional<LinearLayer<D>> head_;  // (own vocabulary, hidden); nothing where tied
+  std::vector<LlamaLayer<D>> layers_;
+  Buffer<float, D> final_norm_;  // (hidden)
+  LayerRunner<D> runner_;
+  Buffer<float, D> stream_;  // (tokens, hidden) residual stream
+  Buffer<float, D> states_;  // (tokens, hidden) final, normed
+};
+
+}  // namespace hack::model

@@ -1,0 +1,210 @@
+#include "svd/archive/hdf5.hpp"
+
+#include <algorithm>
+
+#include "kernels/error.hpp"
+
+namespace hack::svd {
+namespace {
+
+/// Errors become exceptions: HDF5 need not print them as well.
+void switch_off_printing() { H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr); }
+
+/// Takes the description nearest to the cause.
+herr_t take_first(unsigned depth, const H5E_error2_t* error, void* text) {
+  if (depth == 0 && error->desc != nullptr) *static_cast<std::string*>(text) = error->desc;
+  return 0;
+}
+
+Hdf5Id string_type() {
+  Hdf5Id type(HACK_HDF5(H5Tcopy(H5T_C_S1)));
+  HACK_HDF5(H5Tset_size(type.get(), H5T_VARIABLE));
+  HACK_HDF5(H5Tset_cset(type.get(), H5T_CSET_UTF8));
+  return type;
+}
+
+void write_scalar(const Hdf5Id& object, const char* name, hid_t type, const void* value) {
+  const Hdf5Id space(HACK_HDF5(H5Screate(H5S_SCALAR)));
+  const Hdf5Id attribute(HACK_HDF5(H5Acreate2(object.get(), name, type, space.get(), H5P_DEFAULT, H5P_DEFAULT)));
+  HACK_HDF5(H5Awrite(attribute.get(), type, value));
+}
+
+/// Opens an attribute that holds one value of the class.
+Hdf5Id open_attribute(const Hdf5Id& object, const char* name, H5T_class_t expected) {
+  validate(HACK_HDF5(H5Aexists(object.get(), name)) > 0, "attribute '{}' is missing", name);
+  Hdf5Id attribute(HACK_HDF5(H5Aopen(object.get(), name, H5P_DEFAULT)));
+  const Hdf5Id space(HACK_HDF5(H5Aget_space(attribute.get())));
+  const Hdf5Id type(HACK_HDF5(H5Aget_type(attribute.get())));
+  validate(H5Sget_simple_extent_npoints(space.get()) == 1 && H5Tget_class(type.get()) == expected,
+           "attribute '{}' is of another type than expected", name);
+  return attribute;
+}
+
+/// Adds the points first … last - 1 of the dimensions from `axis` on to the selection; `start` fixes those before.
+void add_range(const Hdf5Id& space, std::span<const index_t> shape, std::size_t axis, std::vector<hsize_t>& start,
+               index_t first, index_t last) {
+  if (first >= last) return;
+  index_t inner = 1;  // points below one index of this axis
+  for (std::size_t d = axis + 1; d < shape.size(); ++d) inner *= shape[d];
+  const index_t whole_first = (first + inner - 1) / inner;
+  const index_t whole_last = last / inner;
+  const auto descend = [&](index_t index, index_t from, index_t to) {
+    start[axis] = static_cast<hsize_t>(index);
+    add_range(space, shape, axis + 1, start, from - index * inner, to - index * inner);
+  };
+  if (whole_first > whole_last) return descend(whole_last, first, last);  // within one index
+  descend(whole_first - 1, first, whole_first * inner);
+  if (whole_first < whole_last) {
+    std::vector<hsize_t> block(shape.size(), 1);
+    start[axis] = static_cast<hsize_t>(whole_first);
+    block[axis] = static_cast<hsize_t>(whole_last - whole_first);
+    for (std::size_t d = axis + 1; d < shape.size(); ++d) {
+      start[d] = 0;
+      block[d] = static_cast<hsize_t>(shape[d]);
+    }
+    const std::vector<hsize_t> one(shape.size(), 1);
+    HACK_HDF5(H5Sselect_hyperslab(space.get(), H5S_SELECT_OR, start.data(), nullptr, one.data(), block.data()));
+  }
+  descend(whole_last, whole_last * inner, last);
+}
+
+/// A dataspace of `count` numbers in a row, all or none of them selected.
+Hdf5Id memory_space(index_t count) {
+  const auto size = static_cast<hsize_t>(std::max<index_t>(count, 1));
+  Hdf5Id space(HACK_HDF5(H5Screate_simple(1, &size, nullptr)));
+  if (count == 0) HACK_HDF5(H5Sselect_none(space.get()));
+  return space;
+}
+
+void transfer_contract(const std::vector<index_t>& shape, index_t first, index_t count) {
+  index_t size = 1;
+  for (index_t extent : shape) size *= extent;
+  HACK_EXPECT(first >= 0 && count >= 0 && first + count <= size);
+}
+
+}  // namespace
+
+hid_t check_hdf5(hid_t result, const char* call, std::source_location at) {
+  if (result >= 0) return result;
+  std::string text = "no message";
+  H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take_first, &text);
+  fail("{} failed: {} ({}:{})", call, text, at.file_name(), at.line());
+}
+
+Hdf5Id create_parallel_file(const comm::Communicator& comm, const std::filesystem::path& path) {
+  switch_off_printing();
+  const Hdf5Id access(HACK_HDF5(H5Pcreate(H5P_FILE_ACCESS)));
+  HACK_HDF5(H5Pset_fapl_mpio(access.get(), comm.native(), MPI_INFO_NULL));
+  const Hdf5Id creation(HACK_HDF5(H5Pcreate(H5P_FILE_CREATE)));
+  HACK_HDF5(H5Pset_obj_track_times(creation.get(), false));
+  return Hdf5Id(HACK_HDF5(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation.get(), access.get())));
+}
+
+Hdf5Id open_file(const std::filesystem::path& path) {
+  switch_off_printing();
+  return Hdf5Id(HACK_HDF5(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT)));
+}
+
+Hdf5Id create_group(const Hdf5Id& parent, const std::string& name) {
+  const Hdf5Id creation(HACK_HDF5(H5Pcreate(H5P_GROUP_CREATE)));
+  HACK_HDF5(H5Pset_obj_track_times(creation.get(), false));
+  return Hdf5Id(HACK_HDF5(H5Gcreate2(parent.get(), name.c_str(), H5P_DEFAULT, creation.get(), H5P_DEFAULT)));
+}
+
+Hdf5Id create_dataset(const Hdf5Id& parent, const char* name, hid_t type, std::span<const index_t> shape) {
+  const std::vector<hsize_t> sizes(shape.begin(), shape.end());
+  const Hdf5Id space(HACK_HDF5(H5Screate_simple(static_cast<int>(sizes.size()), sizes.data(), nullptr)));
+  const Hdf5Id creation(HACK_HDF5(H5Pcreate(H5P_DATASET_CREATE)));
+  HACK_HDF5(H5Pset_obj_track_times(creation.get(), false));
+  HACK_HDF5(H5Pset_fill_time(creation.get(), H5D_FILL_TIME_NEVER));
+  return Hdf5Id(HACK_HDF5(H5Dcreate2(parent.get(), name, type, space.get(), H5P_DEFAULT, creation.get(), H5P_DEFAULT)));
+}
+
+Hdf5Id file_type(FactorType type) {
+  if (type.has_scales()) return Hdf5Id(HACK_HDF5(H5Tcopy(H5T_STD_I8LE)));
+  Hdf5Id out(HACK_HDF5(H5Tcopy(H5T_IEEE_F32LE)));
+  if (type == DType::f32) return out;
+  const std::size_t exponent_bits = type == DType::bf16 ? 8 : 5;
+  const std::size_t fraction_bits = 15 - exponent_bits;
+  HACK_HDF5(H5Tset_fields(out.get(), 15, fraction_bits, exponent_bits, 0, fraction_bits));
+  HACK_HDF5(H5Tset_size(out.get(), 2));
+  HACK_HDF5(H5Tset_ebias(out.get(), type == DType::bf16 ? 127 : 15));
+  return out;
+}
+
+void write_attribute(const Hdf5Id& object, const char* name, const std::string& value) {
+  const char* text = value.c_str();
+  write_scalar(object, name, string_type().get(), &text);
+}
+
+void write_attribute(const Hdf5Id& object, const char* name, std::int64_t value) {
+  write_scalar(object, name, H5T_STD_I64LE, &value);
+}
+
+void write_attribute(const Hdf5Id& object, const char* name, double value) {
+  write_scalar(object, name, H5T_IEEE_F64LE, &value);
+}
+
+std::string read_string(const Hdf5Id& object, const char* name) {
+  const Hdf5Id attribute = open_attribute(object, name, H5T_STRING);
+  const Hdf5Id stored(HACK_HDF5(H5Aget_type(attribute.get())));
+  validate(H5Tis_variable_str(stored.get()) > 0, "attribute '{}' is not a string of variable length", name);
+  char* text = nullptr;
+  HACK_HDF5(H5Aread(attribute.get(), string_type().get(), &text));
+  if (text == nullptr) return {};
+  std::string out(text);
+  H5free_memory(text);
+  return out;
+}
+
+std::int64_t read_integer(const Hdf5Id& object, const char* name) {
+  std::int64_t value = 0;
+  HACK_HDF5(H5Aread(open_attribute(object, name, H5T_INTEGER).get(), H5T_NATIVE_INT64, &value));
+  return value;
+}
+
+double read_double(const Hdf5Id& object, const char* name) {
+  double value = 0;
+  HACK_HDF5(H5Aread(open_attribute(object, name, H5T_FLOAT).get(), H5T_NATIVE_DOUBLE, &value));
+  return value;
+}
+
+std::vector<index_t> shape_of(const Hdf5Id& dataset) {
+  const Hdf5Id space(HACK_HDF5(H5Dget_space(dataset.get())));
+  const hid_t dimensions = HACK_HDF5(H5Sget_simple_extent_ndims(space.get()));
+  std::vector<hsize_t> sizes(static_cast<std::size_t>(dimensions));
+  HACK_HDF5(H5Sget_simple_extent_dims(space.get(), sizes.data(), nullptr));
+  return {sizes.begin(), sizes.end()};
+}
+
+void select_range(const Hdf5Id& space, std::span<const index_t> shape, index_t first, index_t last) {
+  HACK_HDF5(H5Sselect_none(space.get()));
+  std::vector<hsize_t> start(shape.size(), 0);
+  add_range(space, shape, 0, start, first, last);
+}
+
+void write_range(const Hdf5Id& dataset, hid_t type, index_t first, index_t count, const void* data,
+                 index_t bytes_per_call) {
+  const std::vector<index_t> shape = shape_of(dataset);
+  transfer_contract(shape, first, count);
+  const auto item = static_cast<index_t>(H5Tget_size(type));
+  const index_t per_call = std::max<index_t>(bytes_per_call / item, 1);
+  const Hdf5Id space(HACK_HDF5(H5Dget_space(dataset.get())));
+  for (index_t begin = 0; begin < count; begin += per_call) {
+    const index_t end = std::min(begin + per_call, count);
+    select_range(space, shape, first + begin, first + end);
+    HACK_HDF5(H5Dwrite(dataset.get(), type, memory_space(end - begin).get(), space.get(), H5P_DEFAULT,
+                       static_cast<const std::byte*>(data) + begin * item));
+  }
+}
+
+void read_range(const Hdf5Id& dataset, hid_t type, index_t first, index_t count, void* data) {
+  const std::vector<index_t> shape = shape_of(dataset);
+  transfer_contract(shape, first, count);
+  if (count == 0) return;
+  const Hdf5Id space(HACK_HDF5(H5Dget_space(dataset.get())));
+  select_range(space, shape, first, first + count);
+  HACK_HDF5(H5Dread(dataset.get(), type, memory_space(count).get(), space.get(), H5P_DEFAULT, data));
+}
+
+}  // namespace hack::svd

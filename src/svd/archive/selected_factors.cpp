@@ -1,0 +1,192 @@
+#include "svd/archive/selected_factors.hpp"
+
+#include <algorithm>
+
+#include "kernels/buffer.hpp"
+#include "kernels/error.hpp"
+#include "kernels/tile_svd.hpp"
+#include "svd/pipeline/collective_try.hpp"
+#include "svd/tile/tile_encoder.hpp"
+
+namespace hack::svd {
+namespace {
+
+using kernels::Structure;
+using kernels::TileSvd;
+
+/// Tiles that are sliced at once by each thread: bounds what kept vectors take.
+constexpr index_t tiles_a_thread = 32;
+
+bool keeps_values(const TileChoice& choice, const Tile& at) {
+  return choice.kind == Structure::dense && choice.rank == at.full_rank();
+}
+
+float* numbers_of(std::vector<std::byte>& bytes) { return reinterpret_cast<float*>(bytes.data()); }
+
+/// Tiles of a part as readers see them.
+std::vector<StoredTile> decode(const MatrixPart& part, FactorType type) {
+  std::vector<StoredTile> tiles;
+  TileBytes rest{part.u, part.v, part.u_scales, part.v_scales, part.skeleton, part.spectra};
+  const auto take = [](auto& from, index_t count) {
+    const auto taken = from.first(static_cast<std::size_t>(count));
+    from = from.subspan(static_cast<std::size_t>(count));
+    return taken;
+  };
+  for (std::size_t t = 0; t < part.tiles.size(); ++t) {
+    const TileChoice& choice = part.tiles[t];
+    const Tile at = part.grid.tile(part.first_tile + static_cast<index_t>(t));
+    const index_t h = at.height, w = at.width, k = choice.rank;
+    const TileBytes bytes{
+        .u = take(rest.u, u_size(choice.kind, h, w, k) * size_of(type)),
+        .v = take(rest.v, v_size(choice.kind, w, k) * size_of(type)),
+        .u_scales = take(rest.u_scales, type.has_scales() ? u_rows(choice.kind, h, k) : 0),
+        .v_scales = take(rest.v_scales, type.has_scales() ? v_rows(choice.kind, k) : 0),
+        .skeleton = take(rest.skeleton, interpolation_bytes(choice.kind, h, k)),
+        .spectrum = take(rest.spectrum, part.grid.max_rank()),
+    };
+    tiles.push_back(decode_tile(at, choice.kind, choice.rank, bytes));
+  }
+  return tiles;
+}
+
+}  // namespace
+
+SelectedFactors::SelectedFactors(const FactorArchive& vectors, const RankRule& rule, const TileFormat& format,
+                                 int threads)
+    : vectors_(vectors), info_(vectors.info()), queue_(threads) {
+  check_rank_rule(rule);
+  validate(
+      vectors.info().compression.keeps_vectors(),
+      "{}: its factors were made for the ranks they have (method {}, {} {}), no others can be chosen; compress the "
+      "model again for other ranks, or once for all with --method plain --max-rank R",
+      vectors.path().string(), vectors.info().header.method, to_string(vectors.info().compression.rule.kind),
+      vectors.info().compression.rule.value);
+  info_.compression.rule = rule;
+  info_.compression.factor_type = format.type;
+  info_.compression.storage = format.storage;
+  info_.compression.fast_share = format.fast_share;
+  info_.compression.values_type = DType::f32;
+  for (const std::string& name : vectors.matrices()) selections_.emplace(name, select(name));
+}
+
+SelectedFactors::Selection SelectedFactors::select(const std::string& name) const {
+  const MatrixEntry& kept = vectors_.matrix(name);
+  const TileGrid& grid = kept.grid;
+  const std::vector<float> sigmas = vectors_.spectrum(name);  // (I, J, r)
+  std::vector<TileSpectrum> spectra;
+  for (index_t t = 0; t < grid.size(); ++t) {
+    const Tile at = grid.tile(t);
+    const auto first = static_cast<std::size_t>(t * kept.spectrum_length);
+    spectra.push_back(
+        {at.height, at.width, std::span(sigmas).subspan(first, static_cast<std::size_t>(at.full_rank()))});
+  }
+  const CompressOptions& how = info_.compression;
+  Selection made{{.grid = grid}, choose_ranks(how.rule, spectra, how.format())};
+  check_ranks(name, made.choices);
+  for (const TileChoice& choice : made.choices) {
+    made.table.ranks.push_back(choice.rank);
+    made.table.kinds.push_back(choice.kind);
+    made.table.energies.push_back(choice.energy);
+    made.table.discarded.push_back(choice.discarded);
+  }
+  const CompressionSummary summary = summarize(name, grid, made.choices, how);
+  made.table.bytes_factors = summary.bytes_factors;
+  made.table.bytes_dense = summary.bytes_dense;
+  return made;
+}
+
+void SelectedFactors::check_ranks(const std::string& name, const std::vector<TileChoice>& choices) const {
+  const MatrixEntry& kept = vectors_.matrix(name);
+  index_t highest = 0, keeps = 0;
+  for (std::size_t t = 0; t < choices.size(); ++t) {
+    const bool is_short =
+        choices[t].rank > kept.ranks[t] && !keeps_values(choices[t], kept.grid.tile(static_cast<index_t>(t)));
+    if (!is_short || choices[t].rank <= highest) continue;
+    highest = choices[t].rank;
+    keeps = kept.ranks[t];
+  }
+  validate(
+      highest == 0,
+      "{}: {} {} takes {} singular values of a tile of {}, of which only {} are kept; choose less, or compress the "
+      "model again with --max-rank {}",
+      vectors_.path().string(), to_string(info_.compression.rule.kind), info_.compression.rule.value, highest, name,
+      keeps, highest);
+}
+
+const SelectedFactors::Selection& SelectedFactors::selection(std::string_view name) const {
+  const auto found = selections_.find(name);
+  validate(found != selections_.end(), "{}: there is no matrix '{}' in this archive", vectors_.path().string(), name);
+  return found->second;
+}
+
+CompressionSummary SelectedFactors::summary(std::string_view name) const {
+  const Selection& of = selection(name);
+  return summarize(std::string(name), of.table.grid, of.choices, info_.compression);
+}
+
+MatrixPart SelectedFactors::part(std::string_view name, Range tiles) const {
+  MatrixPart part{.name = std::string(name), .grid = selection(name).table.grid, .first_tile = tiles.begin};
+  const index_t step = tiles_a_thread * queue_.threads();
+  for (index_t first = tiles.begin; first < tiles.end; first += step) {
+    append_slices(part, {first, std::min(first + step, tiles.end)});
+  }
+  return part;
+}
+
+/// Appends tiles with these numbers, all at once.
+void SelectedFactors::append_slices(MatrixPart& part, Range tiles) const {
+  const MatrixEntry& kept = vectors_.matrix(part.name);
+  const std::vector<float> spectra = vectors_.spectrum(part.name, tiles);  // (tiles, r)
+  std::vector<StoredTile> stored = vectors_.read_tiles(part.name, tiles);
+  const Selection& of = selection(part.name);
+  std::vector<Buffer<float>> values(stored.size());  // (h, w) of dense tiles
+  std::vector<TileNumbers> numbers;
+  std::vector<TileChoice> choices;
+  std::vector<TileSvd<Device::cpu>> truncated;  // of those dense tiles that are products
+  std::vector<index_t> ranks;
+  std::vector<MatrixView<float>> products;
+  for (index_t t = tiles.begin; t < tiles.end; ++t) {
+    const auto local = static_cast<std::size_t>(t - tiles.begin);
+    const Tile at = kept.grid.tile(t);
+    const TileChoice& choice = of.choices[static_cast<std::size_t>(t)];
+    StoredTile& tile = stored[local];
+    const auto r = static_cast<std::size_t>(at.full_rank());
+    const TileSvd<Device::cpu> svd{
+        {numbers_of(tile.u), at.height, tile.rank}, tile.sigma.data(), {numbers_of(tile.v), tile.rank, at.width}};
+    if (choice.kind == Structure::dense) values[local] = Buffer<float>(at.height * at.width);
+    const MatrixView<float> dense(values[local].data(), at.height, at.width);
+    if (keeps_values(choice, at)) {
+      vectors_.read_values(part.name, t, dense);
+    } else if (choice.kind == Structure::dense) {
+      truncated.push_back(svd);
+      ranks.push_back(choice.rank);
+      products.push_back(dense);
+    }
+    choices.push_back(choice);
+    numbers.push_back({dense, svd.u, svd.sigma, svd.vt,
+                       std::span(spectra).subspan(local * static_cast<std::size_t>(kept.spectrum_length), r)});
+  }
+  kernels::tile_product<Device::cpu>(queue_, truncated, ranks, products);
+  append_tiles(queue_, part, choices, numbers, info_.compression.factor_type);
+}
+
+std::vector<StoredTile> SelectedFactors::read_tiles(std::string_view name, index_t i, index_t first_col,
+                                                    index_t last_col) const {
+  const index_t J = matrix(name).grid.tile_cols();
+  return decode(part(name, {i * J + first_col, i * J + last_col}), info_.compression.factor_type);
+}
+
+void write_selection(const comm::Communicator& comm, const SelectedFactors& factors,
+                     const std::vector<std::string>& names, const ArchiveHeader& header,
+                     const std::filesystem::path& output) {
+  FactorArchiveWriter writer(comm, output, {header, factors.info().compression});
+  for (const std::string& name : names) {
+    const Range own = even_part(factors.matrix(name).grid.size(), comm.size(), comm.rank());
+    MatrixPart part{.grid = factors.matrix(name).grid};
+    collective_try(comm, [&] { part = factors.part(name, own); });
+    writer.write(part);
+  }
+  writer.finish();
+}
+
+}  // namespace hack::svd

@@ -1,0 +1,112 @@
+#include "svd/refine/mlp_gradient.hpp"
+
+#include <vector>
+
+#include "kernels/elementwise.hpp"
+#include "kernels/gradient.hpp"
+
+namespace hack::svd {
+namespace {
+
+template <Device D>
+using X = MatrixView<const float, D>;
+template <Device D>
+using Y = MatrixView<float, D>;
+
+}  // namespace
+
+template <Device D>
+MlpGradient<D>::MlpGradient(const FactoredTiles& gate, const FactoredTiles& up, const FactoredTiles& down,
+                            index_t max_tokens, DType rounded)
+    : max_tokens_(max_tokens),
+      rounded_(rounded),
+      parameters_(RefinableMatrix<D>::count_parameters(gate) + RefinableMatrix<D>::count_parameters(up) +
+                  RefinableMatrix<D>::count_parameters(down)),
+      gradients_(parameters_.size()),
+      gate_(gate, parameters_.data(), gradients_.data()),
+      up_(up, parameters_.data() + RefinableMatrix<D>::count_parameters(gate),
+          gradients_.data() + RefinableMatrix<D>::count_parameters(gate)),
+      down_(down, parameters_.data() + parameters_.size() - RefinableMatrix<D>::count_parameters(down),
+            gradients_.data() + gradients_.size() - RefinableMatrix<D>::count_parameters(down)),
+      weight_gradient_(hidden() * intermediate()),
+      gate_out_(max_tokens * intermediate()),
+      up_out_(max_tokens * intermediate()),
+      product_(max_tokens * intermediate()),
+      out_(max_tokens * hidden()),
+      squares_(max_tokens) {
+  HACK_EXPECT(max_tokens >= 1);
+  HACK_EXPECT(gate_.rows() == intermediate() && gate_.cols() == hidden());
+  HACK_EXPECT(up_.rows() == intermediate() && up_.cols() == hidden());
+}
+
+template <Device D>
+const RefinableMatrix<D>& MlpGradient<D>::matrix(MlpMatrix which) const {
+  if (which == MlpMatrix::gate) return gate_;
+  return which == MlpMatrix::up ? up_ : down_;
+}
+
+template <Device D>
+void MlpGradient<D>::rebuild(Queue<D>& queue) {
+  gate_.rebuild(queue);
+  up_.rebuild(queue);
+  down_.rebuild(queue);
+}
+
+/// Leaves factor · weight · (f(x) - target) in out_ and the activations of all layers in their buffers.
+template <Device D>
+double MlpGradient<D>::run_forward(Queue<D>& queue, X<D> inputs, X<D> targets, const float* weights, float factor) {
+  const index_t tokens = inputs.rows;
+  HACK_EXPECT(tokens <= max_tokens_ && targets.rows == tokens);
+  HACK_EXPECT(inputs.cols == hidden() && targets.cols == hidden());
+  const Y<D> gate(gate_out_.data(), tokens, intermediate());
+  const Y<D> up(up_out_.data(), tokens, intermediate());
+  const Y<D> product(product_.data(), tokens, intermediate());
+  const Y<D> out(out_.data(), tokens, hidden());
+  kernels::layer_output<D>(queue, inputs, gate_.weights(), gate, rounded_);
+  kernels::layer_output<D>(queue, inputs, up_.weights(), up, rounded_);
+  kernels::swiglu_into<D>(queue, gate, up, product);
+  kernels::layer_output<D>(queue, product, down_.weights(), out, rounded_);
+  kernels::residual<D>(queue, targets, weights, factor, out, squares_.data());
+  std::vector<float> squares(static_cast<std::size_t>(tokens));
+  queue.wait();
+  kernels::copy_to_host<D>(squares.data(), squares_.data(), squares.size() * sizeof(float));
+  double sum = 0;
+  for (const float square : squares) sum += square;
+  return sum;
+}
+
+template <Device D>
+double MlpGradient<D>::squared_error(Queue<D>& queue, X<D> inputs, X<D> targets, const float* weights) {
+  return run_forward(queue, inputs, targets, weights, 1);
+}
+
+template <Device D>
+double MlpGradient<D>::differentiate(Queue<D>& queue, X<D> inputs, X<D> targets, double factor, const float* weights) {
+  if (inputs.rows == 0) {
+    kernels::clear<D>(queue, {gradients_.data(), 1, gradients_.size()});
+    return 0;
+  }
+  const double sum = run_forward(queue, inputs, targets, weights, static_cast<float>(2 * factor));
+  const Y<D> gate(gate_out_.data(), inputs.rows, intermediate());
+  const Y<D> up(up_out_.data(), inputs.rows, intermediate());
+  const Y<D> product(product_.data(), inputs.rows, intermediate());
+  const Y<D> out(out_.data(), inputs.rows, hidden());
+
+  const Y<D> d_down(weight_gradient_.data(), hidden(), intermediate());
+  kernels::weight_gradient<D>(queue, out, product, d_down, rounded_);
+  down_.differentiate(queue, d_down);
+
+  kernels::input_gradient<D>(queue, out, down_.weights(), product, rounded_);
+  kernels::swiglu_gradient<D>(queue, product, gate, up);
+  const Y<D> d_side(weight_gradient_.data(), intermediate(), hidden());
+  kernels::weight_gradient<D>(queue, gate, inputs, d_side, rounded_);
+  gate_.differentiate(queue, d_side);
+  kernels::weight_gradient<D>(queue, up, inputs, d_side, rounded_);
+  up_.differentiate(queue, d_side);
+  return sum;
+}
+
+template class MlpGradient<Device::cpu>;
+template class MlpGradient<Device::cuda>;
+
+}  // namespace hack::svd

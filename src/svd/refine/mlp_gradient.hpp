@@ -1,0 +1,73 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "kernels/buffer.hpp"
+#include "svd/refine/refinable_matrix.hpp"
+
+namespace hack::svd {
+
+/// The matrices of a SwiGLU MLP, f(x) = down (silu(gate x) * up x).
+enum class MlpMatrix : std::uint8_t { gate, up, down };
+
+/// The error of a SwiGLU MLP of factored matrices and its gradient in all factors, on D. With H the hidden size and I
+/// the intermediate one, gate and up are (I, H), down is (H, I).
+///
+/// A gradient costs seven products of tokens · H · I multiply-adds (three forward, four back; none for the inputs) and
+/// three of k · H · I (the dense matrices, dL, dR). All memory is taken once: three matrices and one gradient of their
+/// size, three times (tokens, I), once (tokens, H), and the parameters twice.
+template <Device D>
+class MlpGradient {
+ public:
+  /// `max_tokens` >= 1: no call brings more. `rounded`: what the seven products may round their numbers to, f32 or
+  /// bf16.
+  MlpGradient(const FactoredTiles& gate, const FactoredTiles& up, const FactoredTiles& down, index_t max_tokens,
+              DType rounded = DType::f32);
+
+  /// H
+  index_t hidden() const { return down_.rows(); }
+  /// I
+  index_t intermediate() const { return down_.cols(); }
+  index_t max_tokens() const { return max_tokens_; }
+
+  /// The factors of gate, up and down in turn, as RefinableMatrix lays them out, in memory of D. Whoever changes them
+  /// calls rebuild().
+  std::span<float> parameters() { return {parameters_.data(), static_cast<std::size_t>(parameters_.size())}; }
+  /// In the order of the parameters.
+  std::span<float> gradients() { return {gradients_.data(), static_cast<std::size_t>(gradients_.size())}; }
+
+  /// Takes the parameters as they are now; called once before the first use, too.
+  void rebuild(Queue<D>& queue);
+
+  /// Returns Σ_t weight_t ‖f(x_t) - target_t‖²; inputs and targets (tokens, H), weights (tokens), all 1 without them.
+  /// All in memory of D.
+  double squared_error(Queue<D>& queue, MatrixView<const float, D> inputs, MatrixView<const float, D> targets,
+                       const float* weights = nullptr);
+
+  /// The same, and writes the gradients of factor · Σ_t weight_t ‖f(x_t) - target_t‖²; zeros for no tokens.
+  double differentiate(Queue<D>& queue, MatrixView<const float, D> inputs, MatrixView<const float, D> targets,
+                       double factor, const float* weights = nullptr);
+
+  const RefinableMatrix<D>& matrix(MlpMatrix which) const;
+
+ private:
+  double run_forward(Queue<D>& queue, MatrixView<const float, D> inputs, MatrixView<const float, D> targets,
+                     const float* weights, float factor);
+
+  index_t max_tokens_;
+  DType rounded_;
+  Buffer<float, D> parameters_;
+  Buffer<float, D> gradients_;
+  RefinableMatrix<D> gate_;
+  RefinableMatrix<D> up_;
+  RefinableMatrix<D> down_;
+  Buffer<float, D> weight_gradient_;  // (I, H) or (H, I), of one matrix after the other
+  Buffer<float, D> gate_out_;         // (tokens, I) gate x, then its gradient
+  Buffer<float, D> up_out_;           // (tokens, I) up x, then its gradient
+  Buffer<float, D> product_;          // (tokens, I) silu(gate x) * up x, then its gradient
+  Buffer<float, D> out_;              // (tokens, H) f(x), then its gradient
+  Buffer<float, D> squares_;          // (tokens)
+};
+
+}  // namespace hack::svd

@@ -1,0 +1,99 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "comm/communicator.hpp"
+#include "svd/refine/mlp_gradient.hpp"
+
+namespace hack::svd {
+
+struct RefineOptions {
+  int steps = 120;
+  double rate = 5e-4;           ///< of Adam at the first step; falls to 0 as half a cosine
+  index_t batch = 1024;         ///< tokens of a step, over all ranks
+  std::uint64_t seed = 0;       ///< of the order in which tokens are taken
+  DType products = DType::f32;  ///< what large products may round their numbers to, f32 or bf16
+};
+
+/// Losses are Σ weight ‖f(x) - target‖² over the tokens that judge, relative to the mean weight ‖target‖² of all
+/// tokens.
+struct RefineReport {
+  double loss_before = 0;
+  double loss_after = 0;  ///< never above loss_before
+  int best_step = 0;      ///< after how many steps the factors were best, which are the ones kept
+};
+
+/// Fits the factors of one layer's MLP on D to given outputs with Adam: f(x) = down (silu(gate x) * up x) is to meet
+/// targets y, for instance those of the original layer, where x is what the compressed layers before it give.
+///
+/// Every rank holds all factors, takes its share of each step's tokens from its own inputs, and sums its gradients with
+/// the others':
+///
+///     rank 0: tokens 0 … a    gradients ┐
+///     rank 1: tokens a … b    gradients ┼ one all-reduce of all parameters a step → the same step of Adam everywhere
+///     rank 2: none            zeros     ┘
+///
+/// Shares follow what ranks hold, so that no token is taken more often than others. A rank goes through its tokens in
+/// random order, each once before any comes again. The result depends on options, inputs and the number of ranks, not
+/// on threads.
+///
+/// Up to 2,048 of the tokens, drawn at random from all ranks' alike, judge the factors before, every 20 steps and
+/// after; the best are kept.
+template <Device D>
+class MlpRefiner {
+ public:
+  /// An Error states which option is impossible. The tiles are copied, the names outlive this.
+  MlpRefiner(const FactoredTiles& gate, const FactoredTiles& up, const FactoredTiles& down,
+             const RefineOptions& options);
+
+  /// Refines on this rank's tokens, which are the host's; inputs and targets (tokens, hidden), ranks may have none. A
+  /// token's error counts `weights` times, (tokens) at least 0, or once where there are none. A second call goes on
+  /// from the factors of the first with a fresh state of Adam. Collective. An Error, on all ranks alike, where numbers
+  /// are not finite, all targets are zero or no rank has tokens.
+  RefineReport refine(const comm::Communicator& comm, Queue<D>& queue, MatrixView<const float> inputs,
+                      MatrixView<const float> targets, std::span<const float> weights = {});
+
+  /// Returns tiles begin … end - 1 of a matrix as they are now, with orthonormal U and V and their ranks as before;
+  /// nothing in place of tiles that keep their original values or are of rank 0. Not collective: all ranks hold the
+  /// same factors and may each ask for some of the tiles.
+  std::vector<TruncatedTile> factors(Queue<D>& queue, MlpMatrix which, Range tiles);
+
+ private:
+  struct Share;  // of the tokens, what is this rank's
+
+  /// A batch where D reads it: the host's own memory, or a copy.
+  class Placed {
+   public:
+    const float* place(const Buffer<float>& host, index_t size);
+
+   private:
+    Buffer<float, D> copy_;
+  };
+
+  Share share_out(const comm::Communicator& comm, Queue<D>& queue, MatrixView<const float> inputs,
+                  MatrixView<const float> targets, std::span<const float> weights) const;
+  /// Tokens of the rows brought together, in memory of D.
+  struct Batch {
+    MatrixView<const float, D> inputs;   // (tokens, hidden)
+    MatrixView<const float, D> targets;  // (tokens, hidden)
+    const float* weights;                // (tokens)
+  };
+
+  Batch gather(Queue<D>& queue, const Share& share, std::span<const index_t> rows);
+  double judge(const comm::Communicator& comm, Queue<D>& queue, const Share& share);
+  void descend(const comm::Communicator& comm, Queue<D>& queue, Share& share, int step);
+
+  RefineOptions options_;
+  MlpGradient<D> mlp_;
+  Buffer<float, D> mean_;    // (parameters) of the gradients, Adam's
+  Buffer<float, D> square_;  // (parameters) of the gradients, Adam's
+  Buffer<float> best_;       // (parameters) on the host
+  Buffer<float> inputs_;     // (batch, hidden)
+  Buffer<float> targets_;    // (batch, hidden)
+  Buffer<float> weights_;    // (batch)
+  Placed inputs_there_, targets_there_, weights_there_;
+};
+
+}  // namespace hack::svd
