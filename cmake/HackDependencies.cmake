@@ -38,6 +38,7 @@ find_package(fmt REQUIRED)
 
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 pkg_check_modules(HIGHWAY REQUIRED IMPORTED_TARGET libhwy)
+pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash>=0.8.1)
 
 # OpenBLAS brings LAPACK; LAPACKE is a part of it in Spack and a library of its own in Debian.
 find_library(HACK_OPENBLAS_LIBRARY NAMES openblas REQUIRED)

@@ -1,36 +1,33 @@
 #pragma once
 
-#include <array>
 #include <cstddef>
-#include <cstdint>
 #include <span>
 #include <string>
 
-#include <fmt/format.h>
-
+#include "io/xxh3_state.hpp"
 #include "kernels/dtype.hpp"
 
 namespace hack::io {
 
-/// Tells contents apart, not safe against intent: FNV-1a with 64 bits, from two starting points.
+/// Tells contents apart, not safe against intent: XXH3 with 128 bits (https://xxhash.com) over everything that is added.
+/// A text is preceded by its length; a number is taken as this machine holds it.
 class Hash {
  public:
-  void add(std::span<const std::byte> bytes) {
-    for (const std::byte byte : bytes) {
-      for (std::uint64_t& state : states_) state = (state ^ std::to_integer<std::uint64_t>(byte)) * 0x100000001b3u;
-    }
-  }
-  void add(const std::string& text) {
-    add(static_cast<index_t>(text.size()));
-    add(std::as_bytes(std::span(text)));
-  }
-  void add(index_t number) { add(std::as_bytes(std::span(&number, 1))); }
-  void add(float number) { add(std::as_bytes(std::span(&number, 1))); }
-  /// 32 hex digits.
-  std::string digits() const { return fmt::format("{:016x}{:016x}", states_[0], states_[1]); }
+  Hash();
+  Hash(const Hash& other);
+  Hash& operator=(const Hash& other);
+  Hash(Hash&&) noexcept = default;
+  Hash& operator=(Hash&&) noexcept = default;
+
+  void add(std::span<const std::byte> bytes);
+  void add(const std::string& text);
+  void add(index_t number);
+  void add(float number);
+  /// 32 hex digits of what was added so far.
+  std::string digits() const;
 
  private:
-  std::array<std::uint64_t, 2> states_ = {0xcbf29ce484222325u, 0x9e3779b97f4a7c15u};
+  Xxh3State state_;
 };
 
 }  // namespace hack::io
