@@ -148,10 +148,9 @@ void ApplyBench::add_options(CLI::App& app) {
 
 nlohmann::json ApplyBench::run(const Session& session, const model::LlamaConfig& config, int repeats) const {
   validate(session.options().device != "cuda", "bench apply times the CPU; leave --device out");
-  const auto* linear = std::find_if(model::linear_names.begin(), model::linear_names.end(),
-                                    [&](const model::LinearName& l) { return l.short_name == matrix_; });
-  validate(linear != model::linear_names.end(), "--matrix {}: not one of q, k, v, o, gate, up, down", matrix_);
-  const std::string tensor = model::layer_prefix(0) + std::string(linear->path) + ".weight";
+  const std::optional<model::Linear> linear = model::find_linear(matrix_);
+  validate(linear.has_value(), "--matrix {}: not one of q, k, v, o, gate, up, down", matrix_);
+  const std::string tensor = model::weight_name(0, *linear);
   const std::vector<model::TensorSpec> specs = model::llama_tensors(config);
   const auto spec = std::find_if(specs.begin(), specs.end(), [&](const auto& s) { return s.name == tensor; });
   HACK_EXPECT(spec != specs.end());

@@ -76,15 +76,13 @@ void CompressionOptions::check() const {
   validate(memory == 0 || calibration.is_plain(),
            "--memory bounds --method plain alone (given: --method {}); leave it out, or give --method plain",
            calibration.method);
-  const std::vector<std::size_t> chosen = linears();
+  const std::vector<model::Linear> chosen = linears();
   if (calibration.refine == 0) return;
-  for (std::size_t l = 0; l < model::linear_names.size(); ++l) {
-    const std::string_view name = model::linear_names[l].short_name;
-    const bool is_mlp = name == "gate" || name == "up" || name == "down";
-    validate(!is_mlp || std::count(chosen.begin(), chosen.end(), l) > 0,
+  for (const model::Linear linear : model::all_linears) {
+    validate(!is_mlp(linear) || std::count(chosen.begin(), chosen.end(), linear) > 0,
              "--refine {} needs gate, up and down among --matrices ({} is missing): it fits a whole MLP; add it, or "
              "leave --refine out",
-             calibration.refine, name);
+             calibration.refine, to_string(linear));
   }
 }
 
@@ -99,19 +97,14 @@ svd::CompressOptions CompressionOptions::stored() const {
   return how;
 }
 
-std::vector<std::size_t> CompressionOptions::linears() const {
-  std::vector<std::size_t> linears;
+std::vector<model::Linear> CompressionOptions::linears() const {
+  std::vector<model::Linear> linears;
   const bool all = matrices == std::vector<std::string>{"all"};
-  for (std::size_t l = 0; l < model::linear_names.size(); ++l) {
-    if (all || std::count(matrices.begin(), matrices.end(), model::linear_names[l].short_name) > 0) {
-      linears.push_back(l);
-    }
+  for (const model::Linear linear : model::all_linears) {
+    if (all || std::count(matrices.begin(), matrices.end(), to_string(linear)) > 0) linears.push_back(linear);
   }
   for (const std::string& name : matrices) {
-    const bool known = all || name == head_option ||
-                       std::any_of(model::linear_names.begin(), model::linear_names.end(),
-                                   [&](const auto& linear) { return linear.short_name == name; });
-    validate(known,
+    validate(all || name == head_option || model::find_linear(name),
              "--matrices: unknown matrix '{}' (known: q, k, v, o, gate, up, down, head; all alone for all of them)",
              name);
   }

@@ -37,8 +37,8 @@ struct CompressionOptions {
   /// Vectors that are kept for other ranks are stored as they are found: f32, as factors. Reads `times`, if there are
   /// any; an Error names that file where it says nothing of these factors.
   svd::CompressOptions stored() const;
-  /// Numbers in `linear_names` of the matrices.
-  std::vector<std::size_t> linears() const;
+  /// The linear layers of each decoder layer that are chosen.
+  std::vector<model::Linear> linears() const;
   /// Whether the head is one of them. An Error where it is named but no matrix of its own.
   bool takes_head(const model::LlamaConfig& config) const;
   model::LayerwiseOptions layerwise(const model::LlamaConfig& config, DType type) const;

@@ -17,7 +17,7 @@ std::vector<std::string> names_in_order(const svd::FactorArchive& archive, const
   const index_t in_layers = std::ssize(archive.matrices()) - (archive.contains(model::head_name) ? 1 : 0);
   for (index_t layer = 0; std::ssize(names) < in_layers; ++layer) {
     const std::size_t before = names.size();
-    for (const std::size_t linear : options.linears()) {
+    for (const model::Linear linear : options.linears()) {
       std::string name = model::weight_name(layer, linear);
       if (archive.contains(name)) names.push_back(std::move(name));
     }

@@ -48,7 +48,7 @@ Gathered gather(const TinyFiles& files, double token_power, bool with_cross) {
   Queue<D> queue(2);
   LayerwisePass<D> pass(files.checkpoint(), DType::f32, files.world(), queue, windows, true, token_power);
   Gathered out;
-  const auto replace = [&](index_t layer, std::size_t linear) {
+  const auto replace = [&](index_t layer, Linear linear) {
     const std::string name = weight_name(layer, linear);
     const TensorInfo info = files.checkpoint().info(name);
     const std::vector<float> values = changed(files.checkpoint(), name);
@@ -61,13 +61,13 @@ Gathered gather(const TinyFiles& files, double token_power, bool with_cross) {
       if (layer == 1) out.statistics.push_back(std::move(statistics));
     };
     take(LinearInput::attention);
-    replace(layer, 1);
+    replace(layer, Linear::k);
     take(LinearInput::attention_output);
     pass.advance_attention();
     take(LinearInput::mlp);
-    replace(layer, 4);
+    replace(layer, Linear::gate);
     take(LinearInput::inner);
-    replace(layer, 6);
+    replace(layer, Linear::down);
     if (layer == 1) {
       pass.advance_dense_mlp();
       const Buffer<float> inputs = pass.mlp_inputs(), targets = pass.mlp_targets();
@@ -180,7 +180,7 @@ LayerwiseOptions options_of_tests() {
   // Ranks are given by the rule alone, so that rounding cannot move one from tile to tile.
   options.storage = {.tile = 32, .rule = {svd::RankRule::Kind::topk, 0.4}, .factor_type = DType::f32};
   options.weighting.sweeps = 2;
-  options.linears = {0, 1, 2, 3, 4, 5, 6};
+  options.linears = {all_linears.begin(), all_linears.end()};
   return options;
 }
 
@@ -222,14 +222,16 @@ TEST(GpuCalibration, CompressesWithRefinementAsTheCpuDoes) {
   LayerwiseOptions options = options_of_tests();
   options.refine = svd::RefineOptions{.steps = 4, .batch = 60};
   options.token_power = 1;
-  options.linears = {4, 5, 6};
+  options.linears = {Linear::gate, Linear::up, Linear::down};
   expect_same_compression(options, bound_of_refinement);
 }
 
 TEST(GpuCalibration, MeasuresLossesAsTheCpuDoes) {
   const TinyFiles files({.layers = 2});
   const TokenWindows windows = some_windows(20, 4), probe = some_windows(17, 1);
-  SensitivityOptions options{.storage = options_of_tests().storage, .linears = {1, 3, 4, 6}, .head = true};
+  SensitivityOptions options{.storage = options_of_tests().storage,
+                             .linears = {Linear::k, Linear::o, Linear::gate, Linear::down},
+                             .head = true};
   Queue<Device::cpu> queue(1);
   Queue<Device::cuda> gpu(1);
   const auto measure = [&](Queue<Device::cuda>* device) {

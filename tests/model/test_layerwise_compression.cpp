@@ -44,7 +44,7 @@ class Layerwise : public ::testing::Test {
     checkpoint_ = Checkpoint::open(shared_ / "model");
     windows_ = cut_windows(random_ids(9 * 48, 1), 48, 0, 8);
     options_.storage = {.tile = 32, .rule = {svd::RankRule::Kind::keep, 0.6}, .factor_type = DType::f32};
-    options_.linears = {4, 5, 6};
+    options_.linears = {Linear::gate, Linear::up, Linear::down};
   }
   void TearDown() override { world_.barrier(); }
 
@@ -146,7 +146,7 @@ TEST_F(Layerwise, GoesOnAfterFinishedLayers) {
 }
 
 TEST_F(Layerwise, FittedFactorsAreCloserThanPlainOnesAtEqualBytes) {
-  options_.linears = {0, 1, 2, 3, 4, 5, 6};
+  options_.linears = {all_linears.begin(), all_linears.end()};
   const LayerwiseReport fitted = compress(world_, "fitted.h5");
   compress_plain(fitted, "plain.h5");
   const std::vector<float> dense = states("");
@@ -154,7 +154,7 @@ TEST_F(Layerwise, FittedFactorsAreCloserThanPlainOnesAtEqualBytes) {
 }
 
 TEST_F(Layerwise, TheHeadIsFittedLikeAnyOtherMatrix) {
-  options_.linears = {6};
+  options_.linears = {Linear::down};
   options_.head = true;
   const LayerwiseReport fitted = compress(world_, "fitted.h5");
   ASSERT_EQ(fitted.matrices.back().name, head_name);
@@ -200,7 +200,8 @@ TEST_F(Layerwise, StatisticsOfTheDenseModelAreFoundAgain) {
 
 TEST_F(Layerwise, SensitivitiesDoNotDependOnRanksAndAreFoundAgain) {
   const TokenWindows probe = cut_windows(random_ids(40, 3), 40, 0, 1);
-  SensitivityOptions options{.storage = options_.storage, .linears = {0, 3, 6}, .head = true, .folder = shared_};
+  SensitivityOptions options{
+      .storage = options_.storage, .linears = {Linear::q, Linear::o, Linear::down}, .head = true, .folder = shared_};
   index_t layers_done = 0;
   const auto measure = [&](const Communicator& comm, const SensitivityOptions& how) {
     return measure_sensitivities(comm, queue_, *checkpoint_, windows_, probe, how,
@@ -249,7 +250,7 @@ TEST_F(Layerwise, MemoryFollowsWindowsRanksAndStatistics) {
 
 TEST_F(Layerwise, GivenRanksAreKept) {
   RankChoices choices;
-  options_.linears = {6};
+  options_.linears = {Linear::down};
   const std::string name = "model.layers.1.mlp.down_proj.weight";
   const svd::TileGrid grid = options_.storage.grid(checkpoint_->info(name).rows, checkpoint_->info(name).cols);
   choices[name].assign(static_cast<std::size_t>(grid.size()), {kernels::Structure::interpolative, 3, 1.0, 0.5});

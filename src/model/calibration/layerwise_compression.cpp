@@ -56,7 +56,7 @@ std::string statistics_key(const Checkpoint& checkpoint, const TokenWindows& win
   text.add(windows.context);
   text.add(std::as_bytes(std::span(windows.ids)));
   std::set<std::string_view> inputs;
-  for (std::size_t linear : options.linears) inputs.insert(to_string(linear_inputs[linear]));
+  for (const Linear linear : options.linears) inputs.insert(to_string(linear_input(linear)));
   if (options.head) inputs.insert(to_string(LinearInput::head));
   return fmt::format("model {}, text {}, inputs {}, token power {}, {}", checkpoint.fingerprint(), text.digits(),
                      fmt::join(inputs, " "), options.token_power, to_string(options.type));
@@ -132,15 +132,15 @@ class LayerwiseCompressor {
   }
 
  private:
-  /// What is compressed: one of `linear_names`, or the head.
+  /// What is compressed: a linear layer, or the head.
   struct Name {
     std::string weights;
-    std::optional<std::size_t> linear;
+    std::optional<Linear> linear;
   };
 
   /// A matrix between its factorization and the archive.
   struct Compressed {
-    std::optional<std::size_t> linear;
+    std::optional<Linear> linear;
     TiledMatrix matrix;
     std::vector<double> column_weights;  // (n)
     Buffer<float> rebuilt;               // (m, n)
@@ -151,8 +151,8 @@ class LayerwiseCompressor {
   /// The selected matrices of a layer that have this input.
   void compress_inputs(index_t layer, LinearInput input) {
     std::vector<Name> names;
-    for (std::size_t linear : options_.linears) {
-      if (linear_inputs[linear] == input) names.push_back({weight_name(layer, linear), linear});
+    for (const Linear linear : options_.linears) {
+      if (linear_input(linear) == input) names.push_back({weight_name(layer, linear), linear});
     }
     if (!names.empty()) compress_inputs(layer_prefix(layer), input, names);
   }
@@ -189,7 +189,7 @@ class LayerwiseCompressor {
   }
 
   /// Takes a factorized matrix: the second stream meets it from here on, and it will be written.
-  void adopt(std::optional<std::size_t> linear, TiledMatrix matrix, MatrixView<const double> h,
+  void adopt(std::optional<Linear> linear, TiledMatrix matrix, MatrixView<const double> h,
              MatrixView<const double, D> h_there) {
     Compressed compressed{linear, std::move(matrix), svd::damped_diagonal(h, options_.weighting.damping), {}};
     clock_.measure("factors", [&] {
@@ -202,13 +202,12 @@ class LayerwiseCompressor {
 
   /// Adam on the factors of gate, up and down together, where all three are compressed.
   void refine(index_t layer) {
-    constexpr std::size_t gate = 4, up = 5, down = 6;
-    Compressed* parts[3] = {};
-    for (Compressed& compressed : compressed_) {
-      if (*compressed.linear >= gate) parts[*compressed.linear - gate] = &compressed;
-    }
-    static_assert(linear_names[gate].short_name == "gate" && linear_names[up].short_name == "up" &&
-                  linear_names[down].short_name == "down");
+    const auto part_of = [&](Linear linear) {
+      const auto at = std::find_if(compressed_.begin(), compressed_.end(),
+                                   [&](const Compressed& compressed) { return compressed.linear == linear; });
+      return at == compressed_.end() ? nullptr : &*at;
+    };
+    Compressed* const parts[3] = {part_of(Linear::gate), part_of(Linear::up), part_of(Linear::down)};
     validate(parts[0] != nullptr && parts[1] != nullptr && parts[2] != nullptr,
              "--refine needs gate, up and down among --matrices");
     const auto tiles_of = [](const Compressed& part) {

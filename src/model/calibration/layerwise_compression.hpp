@@ -12,6 +12,7 @@
 #include "kernels/queue.hpp"
 #include "model/calibration/token_windows.hpp"
 #include "model/checkpoint/checkpoint.hpp"
+#include "model/llama/names.hpp"
 #include "svd/archive/archive_info.hpp"
 #include "svd/pipeline/compression_summary.hpp"
 #include "svd/refine/mlp_refiner.hpp"
@@ -27,7 +28,7 @@ struct LayerwiseOptions {
   double target_share = 0.5;      ///< of the correction for their errors, as PropagatedTarget
   double token_power = 0;         ///< what errors of a token count, as LayerwisePass
   std::optional<svd::RefineOptions> refine;  ///< of each layer's MLP, after its factorization
-  std::vector<std::size_t> linears;          ///< which of `linear_names`
+  std::vector<Linear> linears;               ///< which ones of each layer
   bool head = false;                         ///< the head too, which is not the embedding table then
   index_t align = 1;                         ///< budgets choose ranks that are multiples of it
   DType type = DType::f32;                   ///< what weights are held in

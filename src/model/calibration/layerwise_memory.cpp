@@ -21,7 +21,7 @@ class LayerwiseMemory {
   double most() const {
     const double embedding =
         number(config_.vocab_size) * number(config_.hidden_size) * number(size_of(options_.type)) + streams();
-    return std::max({embedding, half(0, 4), half(4, 7), options_.head ? head() : 0.0});
+    return std::max({embedding, half(false), half(true), options_.head ? head() : 0.0});
   }
 
  private:
@@ -30,12 +30,12 @@ class LayerwiseMemory {
   double copies() const { return two_streams() ? 2 : 1; }
   double tokens() const { return number(own_windows_ * run_.context); }
 
-  Shape shape(std::size_t linear) const {
+  Shape shape(Linear linear) const {
     const double hidden = number(config_.hidden_size), inner = number(config_.intermediate_size);
     const double heads = number(config_.heads * config_.head_dim), kv = number(config_.kv_heads * config_.head_dim);
     const Shape shapes[] = {{heads, hidden}, {kv, hidden},    {kv, hidden},   {hidden, heads},
                             {inner, hidden}, {inner, hidden}, {hidden, inner}};
-    return shapes[linear];
+    return shapes[index_of(linear)];
   }
 
   double streams() const { return copies() * 4 * tokens() * number(config_.hidden_size); }
@@ -43,9 +43,9 @@ class LayerwiseMemory {
   /// Weights and working memory of a layer on each stream.
   double layers() const {
     double weights = 0, replaced = 0;
-    for (std::size_t linear = 0; linear < linear_names.size(); ++linear) weights += shape(linear).size();
+    for (const Linear linear : all_linears) weights += shape(linear).size();
     if (two_streams()) {
-      for (const std::size_t linear : options_.linears) replaced += shape(linear).size();
+      for (const Linear linear : options_.linears) replaced += shape(linear).size();
     }
     const double size = number(size_of(options_.type));
     const double hidden = number(config_.hidden_size), inner = number(config_.intermediate_size);
@@ -81,7 +81,7 @@ class LayerwiseMemory {
 
   double refining() const {
     double parameters = 0, weights = 0;
-    for (std::size_t linear = 4; linear < 7; ++linear) {
+    for (const Linear linear : {Linear::gate, Linear::up, Linear::down}) {
       parameters += factors(shape(linear));
       weights += shape(linear).size();
     }
@@ -91,15 +91,16 @@ class LayerwiseMemory {
     return 4 * (5 * parameters + weights * 4 / 3 + batch * (3 * inner + 3 * hidden) + 2 * tokens() * hidden);
   }
 
-  /// The matrices begin … end - 1 of a layer, which are written together.
-  double half(std::size_t begin, std::size_t end) const {
+  /// The matrices of a layer's attention, or of its MLP, which are written together.
+  double half(bool of_mlp) const {
     double before = 0, most = 0;
-    for (std::size_t linear = begin; linear < end; ++linear) {
-      if (std::find(options_.linears.begin(), options_.linears.end(), linear) == options_.linears.end()) continue;
+    for (const Linear linear : all_linears) {
+      const bool is_chosen = std::count(options_.linears.begin(), options_.linears.end(), linear) > 0;
+      if (is_mlp(linear) != of_mlp || !is_chosen) continue;
       before += kept(shape(linear));
-      most = std::max(most, before + factorizing(shape(linear), linear_inputs[linear]));
+      most = std::max(most, before + factorizing(shape(linear), linear_input(linear)));
     }
-    if (options_.refine && begin == 4) most = std::max(most, before + refining());
+    if (options_.refine && of_mlp) most = std::max(most, before + refining());
     return streams() + layers() + most;
   }
 

@@ -156,9 +156,9 @@ auto LayerwisePass<D>::compressed_inner(index_t w) -> Stream {
 }
 
 template <Device D>
-void LayerwisePass<D>::replace(std::size_t linear, MatrixView<const float> values) {
+void LayerwisePass<D>::replace(Linear linear, MatrixView<const float> values) {
   if (!compressed_) return;
-  if (linear_inputs[linear] != LinearInput::inner) has_compressed_inner_ = false;
+  if (linear_input(linear) != LinearInput::inner) has_compressed_inner_ = false;
   HACK_EXPECT(values.ld == values.cols);
   WeightMatrix<D> weights(values.rows, values.cols, DType::f32);
   queue_.wait();  // the weights before have been read

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <array>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -18,10 +17,23 @@ enum class LinearInput { attention, attention_output, mlp, inner, head };
 
 std::string_view to_string(LinearInput input);
 
-/// The input of each of `linear_names`.
-inline constexpr std::array<LinearInput, 7> linear_inputs = {
-    LinearInput::attention, LinearInput::attention, LinearInput::attention, LinearInput::attention_output,
-    LinearInput::mlp,       LinearInput::mlp,       LinearInput::inner};
+/// What a linear layer of a decoder layer multiplies.
+constexpr LinearInput linear_input(Linear linear) {
+  switch (linear) {
+    case Linear::q:
+    case Linear::k:
+    case Linear::v:
+      return LinearInput::attention;
+    case Linear::o:
+      return LinearInput::attention_output;
+    case Linear::gate:
+    case Linear::up:
+      return LinearInput::mlp;
+    case Linear::down:
+      break;
+  }
+  return LinearInput::inner;
+}
 
 /// Takes windows of text through a model layer by layer, so that one layer is in memory at a time; each rank runs whole
 /// layers on its own windows. Beside the stream of the dense model there may be a second one, `compressed`, which meets
@@ -56,8 +68,8 @@ class LayerwisePass {
   /// itself. Without a second stream the dense one is what is compressed. Collective.
   svd::InputStatistics statistics(LinearInput input, bool with_cross);
 
-  /// Gives the second stream other weights from here on; number in `linear_names`, values (rows, cols).
-  void replace(std::size_t linear, MatrixView<const float> values);
+  /// Gives the second stream other weights from here on; values (rows, cols).
+  void replace(Linear linear, MatrixView<const float> values);
 
   /// Takes all streams past the layer's attention, or its MLP.
   void advance_attention();

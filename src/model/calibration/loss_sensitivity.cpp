@@ -99,14 +99,14 @@ class SensitivityProbe {
   MatrixView<float, D> view_of(Buffer<float, D>& x) const { return {x.data(), probe_.context(), probe_.hidden()}; }
 
   void probe_inputs(index_t layer, LinearInput input, LlamaLayer<D>& other, std::vector<Buffer<float, D>>& begun) {
-    std::vector<std::size_t> linears;
-    for (std::size_t linear : options_.linears) {
-      if (linear_inputs[linear] == input) linears.push_back(linear);
+    std::vector<Linear> linears;
+    for (const Linear linear : options_.linears) {
+      if (linear_input(linear) == input) linears.push_back(linear);
     }
     if (linears.empty()) return;
     const svd::InputStatistics statistics = pass_.statistics(input, false);
     std::optional<svd::WeightedFactorizer<D>> factorizer;
-    for (std::size_t linear : linears) {
+    for (const Linear linear : linears) {
       TiledMatrix matrix = read(weight_name(layer, linear));
       if (!factorizer) factorizer.emplace(device_, statistics.h(), matrix.grid, weighting_);
       if (!factorize(*factorizer, matrix)) continue;
@@ -208,10 +208,12 @@ std::string key_of(const Checkpoint& checkpoint, const TokenWindows& windows, co
     text.add(part->context);
     text.add(std::as_bytes(std::span(part->ids)));
   }
+  std::vector<std::string_view> linears;
+  for (const Linear linear : options.linears) linears.push_back(to_string(linear));
   return fmt::format(
       "model {}, text {}, linears {}{}, mode {}, tile {}, storage {}, damping {}, token power {}, sweeps {}, refit {}, "
       "probe keep {}, {}",
-      checkpoint.fingerprint(), text.digits(), fmt::join(options.linears, " "), options.head ? " head" : "",
+      checkpoint.fingerprint(), text.digits(), fmt::join(linears, " "), options.head ? " head" : "",
       to_string(options.storage.mode), to_string(options.storage.tile), to_string(options.storage.storage),
       options.weighting.damping, options.token_power, probe_weighting(options).sweeps, options.weighting.refit,
       options.probe_keep, to_string(options.type));

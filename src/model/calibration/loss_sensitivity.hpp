@@ -9,6 +9,7 @@
 #include "kernels/queue.hpp"
 #include "model/calibration/token_windows.hpp"
 #include "model/checkpoint/checkpoint.hpp"
+#include "model/llama/names.hpp"
 #include "svd/archive/archive_info.hpp"
 #include "svd/fit/weighted_factorizer.hpp"
 
@@ -29,7 +30,7 @@ struct MatrixSensitivity {
 struct SensitivityOptions {
   svd::CompressOptions storage;  ///< its tiles; the rank rule does not count
   svd::WeightingOptions weighting;
-  std::vector<std::size_t> linears;    ///< which of `linear_names`
+  std::vector<Linear> linears;         ///< which ones of each layer
   bool head = false;                   ///< the head too, which is not the embedding table then
   double token_power = 0;              ///< what errors of a token count, as LayerwisePass
   double probe_keep = 0.4;             ///< share of each tile that the probe keeps

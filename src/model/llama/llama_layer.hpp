@@ -1,6 +1,7 @@
 #pragma once
 
 #include "model/llama/linear_layer.hpp"
+#include "model/llama/names.hpp"
 #include "model/llama/shard_plan.hpp"
 
 namespace hack::model {
@@ -19,11 +20,10 @@ struct LlamaLayer {
   LinearLayer<D> down;                   // (hidden, own intermediate)
 };
 
-/// The linear layers in the order of `linear_names`.
 template <Device D>
-LinearLayer<D>& linear_of(LlamaLayer<D>& layer, std::size_t number) {
+LinearLayer<D>& linear_of(LlamaLayer<D>& layer, Linear linear) {
   LinearLayer<D>* const linears[] = {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down};
-  return *linears[number];
+  return *linears[index_of(linear)];
 }
 
 /// Reads what the plan says of one layer. `adds_bias`: whether this rank adds the biases of o and down, whose inputs

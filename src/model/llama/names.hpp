@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -9,27 +10,37 @@
 
 namespace hack::model {
 
-/// The linear layers of a decoder layer, by the short names of `--matrices`, in the order of the forward pass.
-struct LinearName {
-  std::string_view short_name;
-  std::string_view path;  ///< within "model.layers.N."
-};
+/// The linear layers of a decoder layer, in the order of the forward pass.
+enum class Linear { q, k, v, o, gate, up, down };
 
-inline constexpr std::array<LinearName, 7> linear_names = {{
-    {"q", "self_attn.q_proj"},
-    {"k", "self_attn.k_proj"},
-    {"v", "self_attn.v_proj"},
-    {"o", "self_attn.o_proj"},
-    {"gate", "mlp.gate_proj"},
-    {"up", "mlp.up_proj"},
-    {"down", "mlp.down_proj"},
-}};
+inline constexpr std::array all_linears = {Linear::q,    Linear::k,  Linear::v,   Linear::o,
+                                           Linear::gate, Linear::up, Linear::down};
+
+inline constexpr std::size_t index_of(Linear linear) { return static_cast<std::size_t>(linear); }
+
+/// Whether it belongs to the MLP; the others belong to the attention.
+inline constexpr bool is_mlp(Linear linear) { return linear >= Linear::gate; }
+
+/// Its short name: "q", "k", "v", "o", "gate", "up", "down".
+inline constexpr std::string_view to_string(Linear linear) {
+  constexpr std::array<std::string_view, all_linears.size()> names = {"q", "k", "v", "o", "gate", "up", "down"};
+  return names[index_of(linear)];
+}
+
+/// The linear layer of that short name; nothing if there is none.
+inline constexpr std::optional<Linear> find_linear(std::string_view name) {
+  for (const Linear linear : all_linears) {
+    if (to_string(linear) == name) return linear;
+  }
+  return {};
+}
 
 inline std::string layer_prefix(index_t layer) { return "model.layers." + std::to_string(layer) + "."; }
 
-/// The weights of one of `linear_names` in a layer.
-inline std::string weight_name(index_t layer, std::size_t linear) {
-  return layer_prefix(layer) + std::string(linear_names[linear].path) + ".weight";
+/// Hugging Face's name of the weights of a layer's linear layer.
+inline std::string weight_name(index_t layer, Linear linear) {
+  return layer_prefix(layer) + (is_mlp(linear) ? "mlp." : "self_attn.") + std::string(to_string(linear)) +
+         "_proj.weight";
 }
 
 inline constexpr const char* embedding_name = "model.embed_tokens.weight";
@@ -37,11 +48,11 @@ inline constexpr const char* final_norm_name = "model.norm.weight";
 inline constexpr const char* head_path = "lm_head";
 inline constexpr const char* head_name = "lm_head.weight";
 
-/// The weights of some of `linear_names` in each layer, and of the head, in the order of archives.
-inline std::vector<std::string> weight_names(index_t layers, const std::vector<std::size_t>& linears, bool head) {
+/// The weights of some linear layers in each decoder layer, and of the head, in the order of archives.
+inline std::vector<std::string> weight_names(index_t layers, const std::vector<Linear>& linears, bool head) {
   std::vector<std::string> names;
   for (index_t layer = 0; layer < layers; ++layer) {
-    for (const std::size_t linear : linears) names.push_back(weight_name(layer, linear));
+    for (const Linear linear : linears) names.push_back(weight_name(layer, linear));
   }
   if (head) names.emplace_back(head_name);
   return names;
