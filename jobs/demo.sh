@@ -100,6 +100,7 @@ step "Text from the compressed tiles"
 hack_run generate_compressed generate "$model_file" --archive "$archive" --prompt "$prompt" --max-tokens "$max_tokens"
 
 step "Result"
-"$(python_with json)" "$root/jobs/demo_table.py" "$output" || die "cannot make the table (see above). The reports are in $output"
+# From the checkout, so that the table's paths are short.
+"$(python_with json)" "$root/jobs/demo_table.py" runs/demo || die "cannot make the table (see above). The reports are in $output"
 end_step
 printf 'demo finished in %s\n' "$(duration "$SECONDS")"
