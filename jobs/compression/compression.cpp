@@ -80,20 +80,23 @@ Compressed Compressor::run_plain(const Task& task) {
            format_bytes(static_cast<double>(memory)), format_bytes(static_cast<double>(program_bytes)));
   svd::CompressOptions stored = task.options.stored();
   stored.values_type = checkpoint_.exact_type();
+  const svd::Destination to{task.header, task.output,
+                            [&](index_t done, index_t total) { progress.update(done, total); }, journal.get()};
   const auto compress_on = [&](auto& queue) {
-    return svd::compress(
-        session_.world(), queue, sources(task.options), stored, task.header, task.output,
-        [&](index_t done, index_t total) { progress.update(done, total); }, journal.get(),
-        memory == 0 ? 0 : memory - program_bytes);
+    return svd::compress(session_.world(), queue, sources(task.options), stored, to,
+                         memory == 0 ? 0 : memory - program_bytes);
   };
   Queue<Device::cuda>* const device = gpu();
-  svd::CompressReport report = device != nullptr ? compress_on(*device) : compress_on(queue_);
+  svd::CompressReport report;
+  try {
+    report = device != nullptr ? compress_on(*device) : compress_on(queue_);
+  } catch (const svd::MemoryError& error) {
+    fail("--memory {}: {}", format_bytes(static_cast<double>(memory)), error.what());
+  }
   if (journal) journal->remove();
   return {.matrices = std::move(report.matrices),
           .total = report.total,
-          .phases = {{"reading", report.seconds_reading},
-                     {"factorizing", report.seconds_factorizing},
-                     {"writing", report.seconds_writing}},
+          .phases = std::move(report.phases),
           .idle_shares = std::move(report.idle_shares),
           .memory_bound = static_cast<double>(report.memory + program_bytes),
           .gpu_memory_bound = static_cast<double>(report.gpu_memory)};

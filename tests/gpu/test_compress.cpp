@@ -50,7 +50,7 @@ template <Device D>
 CompressReport run(const Communicator& comm, const std::vector<MatrixSource>& sources, const CompressOptions& options,
                    const std::filesystem::path& path) {
   Queue<D> queue(2);
-  CompressReport report = compress(comm, queue, sources, options, {"0", "f", "{}", "plain", "{}"}, path);
+  CompressReport report = compress(comm, queue, sources, options, {{"0", "f", "{}", "plain", "{}"}, path});
   if constexpr (D == Device::cuda) {
     EXPECT_EQ(queue.resources().tiles_left_to_host(), 0);
   }

@@ -39,8 +39,8 @@ class TinyFiles {
                          }});
     }
     Queue<Device::cpu> queue(1);
-    svd::compress(world_, queue, sources, options, {"0", checkpoint_->fingerprint(), "{}", "plain", "{}"},
-                  file("factors.h5"));
+    svd::compress(world_, queue, sources, options,
+                  {{"0", checkpoint_->fingerprint(), "{}", "plain", "{}"}, file("factors.h5")});
     take("factors.h5");
   }
 

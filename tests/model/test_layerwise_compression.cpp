@@ -70,7 +70,7 @@ class Layerwise : public ::testing::Test {
                            checkpoint_->read(tensor, i, j, out);
                          }});
     }
-    svd::compress(world_, queue_, sources, options_.storage, {}, shared_ / name);
+    svd::compress(world_, queue_, sources, options_.storage, {{}, shared_ / name});
     return svd::FactorArchive(shared_ / name);
   }
 

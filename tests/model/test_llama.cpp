@@ -128,8 +128,8 @@ void compress_all(const TinyCheckpoint& files, const svd::CompressOptions& optio
                        }});
   }
   Queue<Device::cpu> queue(1);
-  svd::compress(files.world(), queue, sources, options, {"0", (*files).fingerprint(), "{}", "plain", "{}"},
-                files.archive_path());
+  svd::compress(files.world(), queue, sources, options,
+                {{"0", (*files).fingerprint(), "{}", "plain", "{}"}, files.archive_path()});
 }
 
 /// Replaces the reference's weights by what the archive holds.

@@ -30,8 +30,8 @@ void expect_bound(const CompressOptions& options, index_t rows, index_t cols) {
   index_t bound = 0;
   {
     Queue<Device::cuda> queue(1);
-    bound = compress(comm::Communicator::self(), queue, sources, options, {"0", "f", "{}", "plain", "{}"},
-                     folder.path() / "a.h5")
+    bound = compress(comm::Communicator::self(), queue, sources, options,
+                     {{"0", "f", "{}", "plain", "{}"}, folder.path() / "a.h5"})
                 .gpu_memory;
   }
   // Lists of tiles and their shares come on top.
@@ -55,10 +55,10 @@ TEST(GpuMemory, BoundsBatches) {
   const hack::testing::TemporaryDirectory folder;
   Queue<Device::cuda> queue(1);
   try {
-    compress(comm::Communicator::self(), queue, sources, options, {"0", "f", "{}", "plain", "{}"},
-             folder.path() / "a.h5", {}, nullptr, 400000);
+    compress(comm::Communicator::self(), queue, sources, options,
+             {{"0", "f", "{}", "plain", "{}"}, folder.path() / "a.h5"}, 400000);
     ADD_FAILURE() << "no error";
-  } catch (const Error& error) {
+  } catch (const MemoryError& error) {
     EXPECT_NE(std::string(error.what()).find("of the GPU's"), std::string::npos) << error.what();
   }
 }

@@ -30,8 +30,8 @@ class FactoredMatrixTest : public ::testing::TestWithParam<CompressOptions> {
                                 }
                               }};
     Queue<Device::cpu> queue(1);
-    compress(comm::Communicator::self(), queue, std::span(&source, 1), GetParam(), {"0", "0", "{}", "plain", "{}"},
-             folder_ / "a.h5");
+    compress(comm::Communicator::self(), queue, std::span(&source, 1), GetParam(),
+             {{"0", "0", "{}", "plain", "{}"}, folder_ / "a.h5"});
   }
 
   /// The archive's matrix rebuilt in double: the slow twin.

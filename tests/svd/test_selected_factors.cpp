@@ -34,7 +34,7 @@ class SelectedFactorsTest : public ::testing::Test {
 
   void make(const CompressOptions& options, const std::string& name) {
     Queue<Device::cpu> queue(2);
-    compress(world_, queue, sources(), options, header, folder_ / name);
+    compress(world_, queue, sources(), options, {header, folder_ / name});
   }
 
   /// Numbers of bf16, smooth with noise, a block of zeros among them.

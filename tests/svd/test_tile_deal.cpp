@@ -62,12 +62,12 @@ TEST(BalancedShares, AreBoundedAndLeaveIdleRanksAlone) {
   EXPECT_NEAR(shares[3], 0.25, 1e-12);
 }
 
-TEST(BatchMemory, CountsATileAsWritten) {
+TEST(StepMemory, CountsATileAsWritten) {
   // One tile of 128 x 128 in f32, kept whole: 64 KiB of values; r (r - 1) / 2 + 4 r + 1 doubles; 64 KiB encoded.
   const std::vector<TileGrid> one = {TileGrid(128, 128, 128, 128)};
   const CompressOptions options{TileMode::tile, 128, {RankRule::Kind::keep, 0.5}, DType::f32};
   const std::vector<Range> dealt = {{0, 1}};
-  const BatchMemory memory = memory_of(options, one, dealt, Device::cpu, 1);
+  const StepMemory memory = memory_of(options, one, dealt, Device::cpu, 1);
   EXPECT_EQ(memory.values, 65536);
   EXPECT_GE(memory.working, 8 * (128 * 127 / 2 + 4 * 128 + 1) + 4 * 128 * 256);
   EXPECT_NEAR(static_cast<double>(memory.encoded), 65536 + 512, 16);

@@ -1,299 +1,200 @@
 #include "svd/pipeline/compress.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <future>
-#include <optional>
-#include <set>
+#include <memory>
 
 #include "comm/collectives.hpp"
-#include "kernels/error.hpp"
-#include "svd/pipeline/collective_try.hpp"
 #include "svd/archive/factor_archive_writer.hpp"
 #include "svd/archive/part_record.hpp"
-#include "svd/pipeline/tile_batch.hpp"
+#include "svd/choose/rank_policy.hpp"
+#include "svd/pipeline/phase_clock.hpp"
+#include "svd/pipeline/plain_fit.hpp"
 
 namespace hack::svd {
 namespace {
 
-/// Of a batch, for each rank, where memory does not ask for less: 128 tiles of 128 × 128, so that a killed run loses
-/// little.
-constexpr index_t batch_numbers = index_t{1} << 21;
+/// A step on its way.
+struct Flight {
+  std::unique_ptr<FitStep> step;
+  StepMemory memory;
+  index_t number = 0;
+  std::vector<MatrixPart> parts;  // this rank's, for the journal
+  StepReport report;
+  std::future<void> reading;  // uses the step: ends before it
 
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
-class Stopwatch {
- public:
-  explicit Stopwatch(double& seconds) : seconds_(seconds) {}
-  Stopwatch(const Stopwatch&) = delete;
-  Stopwatch& operator=(const Stopwatch&) = delete;
-  ~Stopwatch() { seconds_ += seconds_since(start_); }
-
- private:
-  double& seconds_;
-  Clock::time_point start_ = Clock::now();
-};
-
-void check_sources(std::span<const MatrixSource> sources) {
-  std::set<std::string_view> names;
-  for (const MatrixSource& source : sources) {
-    validate(names.insert(source.name).second, "matrix {} is given twice", source.name);
-  }
-}
-
-/// Consecutive matrices on their way, and what becomes of them.
-template <Device D>
-struct Batch {
-  index_t step = 0;
-  std::span<const MatrixSource> sources;
-  std::vector<TileGrid> grids;
-  std::vector<Range> dealt;  // (ranks)
-  BatchMemory memory;
-  bool is_recorded = false;           // in the journal
-  std::optional<TileBatch<D>> tiles;  // where it is not
-  std::future<void> reading;          // likewise
-  std::vector<MatrixPart> parts;      // this rank's
-  std::vector<CompressionSummary> summaries;
-
-  /// What the journal keeps; `parts` and `summaries` stay as they are as long as it is in use.
+  /// What a journal keeps; `parts` and `report` do not change as long as it is in use.
   void put_into(io::PieceWriter& record) const {
-    for (std::size_t m = 0; m < parts.size(); ++m) {
-      put_part(record, parts[m]);
-      put_summary(record, summaries[m]);
-    }
+    record.put(std::ssize(parts));
+    for (const MatrixPart& part : parts) put_part(record, part);
+    for (const CompressionSummary& summary : report.matrices) put_summary(record, summary);
+    record.put(report.weighted);
+    record.put(report.refined);
   }
   void take_from(const std::string& bytes) {
     io::ByteReader record(bytes);
-    for (std::size_t m = 0; m < sources.size(); ++m) {
-      parts.push_back(get_part(record));
-      summaries.push_back(get_summary(record));
-    }
-  }
-  index_t size() const {
-    index_t tiles_of_all = 0;
-    for (const TileGrid& grid : grids) tiles_of_all += grid.size();
-    return tiles_of_all;
+    const auto matrices = record.get<std::ptrdiff_t>();
+    for (std::ptrdiff_t m = 0; m < matrices; ++m) parts.push_back(get_part(record));
+    for (std::ptrdiff_t m = 0; m < matrices; ++m) report.matrices.push_back(get_summary(record));
+    report.weighted = record.get_vector<WeightedSummary>();
+    report.refined = record.get_vector<RefineReport>();
   }
 };
 
-/// Takes matrices from their sources into an archive, batch after batch: while one is factorized the next is read, and
-/// the last written to the journal, by threads of their own.
-template <Device D>
-class Compression {
+template <class T>
+void append(std::vector<T>& to, const std::vector<T>& more) {
+  to.insert(to.end(), more.begin(), more.end());
+}
+
+/// The loop over the steps of a fit.
+class Pipeline {
  public:
-  Compression(const comm::Communicator& comm, Queue<D>& queue, std::span<const MatrixSource> sources,
-              const CompressOptions& options, index_t memory, const Progress& progress, comm::Journal* journal)
+  Pipeline(const comm::Communicator& comm, Fit& fit, const Destination& to)
       : comm_(comm),
-        queue_(queue),
-        sources_(sources),
-        options_(options),
-        memory_(memory),
-        progress_(progress),
-        journal_(journal),
-        recorded_(journal == nullptr ? 0 : journal->steps()),
-        shares_(static_cast<std::size_t>(comm.size()), 1.0 / comm.size()) {
-    for (const MatrixSource& source : sources_) all_tiles_ += options_.grid(source.rows, source.cols).size();
-  }
+        fit_(fit),
+        to_(to),
+        recorded_(to.journal == nullptr ? 0 : to.journal->steps()),
+        clock_(comm),
+        writer_(comm, to.output, {to.header, fit.storage()}) {}
 
-  void run(FactorArchiveWriter& writer) {
-    for (batch_ = next_batch(); batch_; batch_ = std::move(next_)) {
-      make(*batch_);
-      {
-        const Stopwatch watch(writing);
-        for (const MatrixPart& part : batch_->parts) writer.write(part);
-      }
-      for (const CompressionSummary& summary : batch_->summaries) summaries.push_back(summary);
-      done_ += batch_->size();
-      last_ = std::move(batch_);
+  CompressReport run() {
+    if (recorded_ > 0) {
+      clock_.measure_together("archive", [&] { fit_.resume(recorded_, to_.journal->state()); });
     }
-    finish_journaling();
+    for (step_ = start_next(); step_; step_ = std::move(next_)) {
+      if (step_->number < recorded_) {
+        replay(*step_);
+      } else {
+        make(*step_);
+        record(*step_);
+      }
+      done_ += step_->step->size();
+      if (step_->number >= recorded_) tell_progress(done_);
+      add_to_report(step_->report);
+      last_ = std::move(step_);
+    }
+    finish_recording();
+    clock_.measure("archive", [&] {
+      fit_.finish();
+      writer_.finish();
+    });
+    return finish_report();
   }
-
-  std::vector<CompressionSummary> summaries;
-  double reading = 0;  ///< seconds
-  double factorizing = 0;
-  double writing = 0;
-  double waiting = 0;      ///< for other ranks
-  index_t most_bytes = 0;  ///< that were held at once, by the formula
-  index_t most_gpu_bytes = 0;
 
  private:
-  using Grids = std::vector<TileGrid>;
-
-  /// Consecutive matrices from the next one on that make one batch, dealt out; nothing after the last. Which ones does
-  /// not depend on measured shares: a run that resumes makes the same batches.
-  std::unique_ptr<Batch<D>> next_batch() {
-    if (first_ == sources_.size()) return nullptr;
-    auto batch = std::make_unique<Batch<D>>();
-    index_t numbers = 0;
-    for (std::size_t s = first_; s < sources_.size(); ++s) {
-      Grids grids = batch->grids;
-      grids.push_back(options_.grid(sources_[s].rows, sources_[s].cols));
-      numbers += sources_[s].rows * sources_[s].cols;
-      std::vector<Range> dealt = deal_tiles(grids, shares_);
-      const std::vector<double> even(shares_.size(), 1.0);
-      const BatchMemory need = memory_of(options_, grids, deal_tiles(grids, even), D, queue_.threads());
-      const index_t bytes = std::max(bytes_of(need), need.gpu);
-      // What a rank gets beyond an even share.
-      const auto most = comm_.size() == 1 ? bytes : static_cast<index_t>(largest_share * static_cast<double>(bytes));
-      // A rank holds whole matrices in mode full: as many as there are ranks take no more than one.
-      const bool is_small = numbers <= batch_numbers * comm_.size() ||
-                            (options_.mode == TileMode::full && std::ssize(grids) <= comm_.size());
-      const bool fits = memory_ == 0 || most <= memory_;
-      validate(
-          s > first_ || fits,
-          "--memory: {} takes {:.1f} MiB{} on each of {} ranks, of {:.1f} MiB that are left beside what the program "
-          "takes; give more memory or more ranks",
-          sources_[s].name, static_cast<double>(most) / 0x1p20, need.gpu == bytes ? " of the GPU's" : "", comm_.size(),
-          static_cast<double>(memory_) / 0x1p20);
-      if (s > first_ && !(is_small && fits)) break;
-      batch->memory = memory_of(options_, grids, dealt, D, queue_.threads());
-      batch->grids = std::move(grids);
-      batch->dealt = std::move(dealt);
+  /// Takes the next step from the fit, and begins to read what it needs.
+  std::unique_ptr<Flight> start_next() {
+    std::unique_ptr<FitStep> step = fit_.next();
+    if (!step) return nullptr;
+    auto flight = std::make_unique<Flight>();
+    flight->memory = step->memory();
+    flight->number = begun_++;
+    flight->step = std::move(step);
+    if (flight->number < recorded_) return flight;
+    if (auto reading = flight->step->reading()) {
+      flight->reading = std::async(std::launch::async, std::move(reading));
     }
-    batch->sources = sources_.subspan(first_, batch->grids.size());
-    batch->step = step_++;
-    batch->is_recorded = batch->step < recorded_;
-    first_ += batch->grids.size();
-    if (!batch->is_recorded) {
-      batch->tiles.emplace(batch->sources, options_, batch->dealt[static_cast<std::size_t>(comm_.rank())],
-                           queue_.threads());
-      batch->reading = std::async(std::launch::async, [tiles = &*batch->tiles] { tiles->read(); });
-    }
-    return batch;
+    return flight;
   }
 
-  /// Of a batch between others like it.
-  static index_t bytes_of(const BatchMemory& memory) { return bytes_of(memory, memory, memory); }
-  /// While it is factorized the last one's record is written and the next one's tiles are read; when it is encoded its
-  /// tiles are gone.
-  static index_t bytes_of(const BatchMemory& last, const BatchMemory& memory, const BatchMemory& next) {
-    return last.encoded + next.values + std::max(memory.values + memory.working, memory.encoded);
+  void make(Flight& flight) {
+    if (flight.reading.valid()) clock_.measure_together("reading", [&] { flight.reading.get(); });
+    next_ = start_next();
+    note_memory();
+    const auto tell = [&](double share) {
+      tell_progress(done_ + static_cast<index_t>(share * static_cast<double>(flight.step->size())));
+    };
+    StepOutput output(writer_, clock_, tell, to_.journal != nullptr);
+    flight.step->make(output);
+    measures_idle_ = measures_idle_ || output.measures_idle();
+    flight.parts = output.take_parts();
+    flight.report = std::move(output.report());
   }
 
-  void make(Batch<D>& batch) {
-    if (batch.is_recorded) {
-      collective_try([&] { batch.take_from(journal_->record(batch.step)); });
-      next_ = next_batch();
-      return;
-    }
-    collective_try([&] {
-      const Stopwatch watch(reading);
-      batch.reading.get();
+  void replay(Flight& flight) {
+    clock_.measure_together("archive", [&] { flight.take_from(to_.journal->record(flight.number)); });
+    clock_.measure("archive", [&] {
+      for (const MatrixPart& part : flight.parts) writer_.write(part);
     });
-    next_ = next_batch();
-    const BatchMemory none;
-    most_bytes =
-        std::max(most_bytes, bytes_of(last_ ? last_->memory : none, batch.memory, next_ ? next_->memory : none));
-    most_gpu_bytes = std::max(most_gpu_bytes, batch.memory.gpu);
-    const double before = factorizing;
-    const double cost = batch.tiles->cost();
-    collective_try([&] {
-      const Stopwatch watch(factorizing);
-      batch.tiles->find_spectra(queue_, [&](double share) {
-        if (progress_) progress_(done_ + static_cast<index_t>(share * static_cast<double>(batch.size())), all_tiles_);
-      });
-    });
-    {
-      const Stopwatch watch(factorizing);
-      batch.tiles->choose(comm_);
-    }
-    collective_try([&] {
-      const Stopwatch watch(factorizing);
-      batch.parts = batch.tiles->encode(queue_);
-    });
-    for (std::size_t m = 0; m < batch.sources.size(); ++m) {
-      batch.summaries.push_back(summarize(batch.parts[m].name, batch.grids[m], batch.tiles->choices(m), options_));
-    }
-    batch.tiles.reset();
-    balance(cost, factorizing - before);
-    if (journal_ == nullptr) return;
-    finish_journaling();
-    journaling_ = std::async(std::launch::async, [this, &batch] {
+    next_ = start_next();
+  }
+
+  void record(Flight& flight) {
+    if (to_.journal == nullptr) return;
+    finish_recording();
+    const comm::Journal::Pieces state = flight.step->state();
+    recording_ = std::async(std::launch::async, [this, &flight, state] {
       io::PieceWriter record;
-      batch.put_into(record);
-      journal_->append(record.pieces());
+      flight.put_into(record);
+      to_.journal->append(record.pieces(), state);
+    });
+    if (!state.empty()) finish_recording();  // the next step changes it
+  }
+
+  void finish_recording() {
+    clock_.measure_together("archive", [&] {
+      if (recording_.valid()) recording_.get();
     });
   }
 
-  void finish_journaling() {
-    collective_try([&] {
-      const Stopwatch watch(writing);
-      if (journaling_.valid()) journaling_.get();
-    });
+  void note_memory() {
+    const auto memory_of = [](const std::unique_ptr<Flight>& flight) { return flight ? flight->memory : StepMemory(); };
+    report_.memory = std::max(report_.memory, bytes_held(memory_of(last_), memory_of(step_), memory_of(next_)));
+    report_.gpu_memory = std::max(report_.gpu_memory, step_->memory.gpu);
   }
 
-  void balance(double cost, double seconds) {
-    const std::vector<double> costs = comm::all_gather(comm_, std::span<const double>(&cost, 1));
-    const std::vector<double> times = comm::all_gather(comm_, std::span<const double>(&seconds, 1));
-    shares_ = balanced_shares(shares_, costs, times);
+  void tell_progress(index_t done) {
+    if (to_.progress && done > told_) to_.progress(done, fit_.size());
+    told_ = std::max(told_, done);
   }
 
-  template <class F>
-  void collective_try(F part) {
-    double own = 0;
-    const Clock::time_point start = Clock::now();
-    svd::collective_try(comm_, [&] {
-      const Stopwatch watch(own);
-      part();
-    });
-    waiting += seconds_since(start) - own;
+  void add_to_report(const StepReport& step) {
+    append(report_.matrices, step.matrices);
+    append(report_.weighted, step.weighted);
+    append(report_.refined, step.refined);
+  }
+
+  CompressReport finish_report() {
+    report_.total = total_of(report_.matrices);
+    report_.phases = clock_.slowest();
+    const double idle = clock_.waited() / clock_.since_start();
+    if (measures_idle_) report_.idle_shares = comm::all_gather(comm_, std::span<const double>(&idle, 1));
+    return std::move(report_);
   }
 
   const comm::Communicator& comm_;
-  Queue<D>& queue_;
-  std::span<const MatrixSource> sources_;
-  const CompressOptions& options_;
-  index_t memory_;
-  const Progress& progress_;
-  comm::Journal* journal_;
-  index_t recorded_;            // steps in the journal
-  std::vector<double> shares_;  // (ranks) of the work
-  index_t all_tiles_ = 0;
-  index_t done_ = 0;       // tiles
-  std::size_t first_ = 0;  // matrix of the batch after next_
-  index_t step_ = 0;       // number of the batch after next_
+  Fit& fit_;
+  const Destination& to_;
+  index_t recorded_;  // steps in the journal
+  PhaseClock clock_;
+  FactorArchiveWriter writer_;
+  CompressReport report_;
+  bool measures_idle_ = false;
+  index_t begun_ = 0;  // steps
+  index_t done_ = 0;   // of the fit's size
+  index_t told_ = 0;
   // The thread that writes to the journal uses one of the first two: they outlive it.
-  std::unique_ptr<Batch<D>> last_, batch_, next_;
-  std::future<void> journaling_;
+  std::unique_ptr<Flight> last_, step_, next_;
+  std::future<void> recording_;
 };
 
 }  // namespace
 
-template <Device D>
-CompressReport compress(const comm::Communicator& comm, Queue<D>& queue, std::span<const MatrixSource> sources,
-                        const CompressOptions& options, const ArchiveHeader& header,
-                        const std::filesystem::path& output, const Progress& progress, comm::Journal* journal,
-                        index_t memory) {
-  check_rank_rule(options.rule);
-  check_sources(sources);
-  const Clock::time_point start = Clock::now();
-  Compression<D> compression(comm, queue, sources, options, memory, progress, journal);
-  FactorArchiveWriter writer(comm, output, {header, options});
-  compression.run(writer);
-  {
-    const Stopwatch watch(compression.writing);
-    writer.finish();
-  }
-  CompressReport report;
-  report.matrices = std::move(compression.summaries);
-  report.total = total_of(report.matrices);
-  report.seconds_reading = comm::all_reduce_max(comm, compression.reading);
-  report.seconds_factorizing = comm::all_reduce_max(comm, compression.factorizing);
-  report.seconds_writing = comm::all_reduce_max(comm, compression.writing);
-  const double idle = compression.waiting / seconds_since(start);
-  report.idle_shares = comm::all_gather(comm, std::span<const double>(&idle, 1));
-  report.memory = compression.most_bytes;
-  report.gpu_memory = compression.most_gpu_bytes;
-  return report;
+CompressReport compress(const comm::Communicator& comm, Fit& fit, const Destination& to) {
+  check_rank_rule(fit.storage().rule);
+  return Pipeline(comm, fit, to).run();
 }
 
-#define HACK_INSTANTIATE(D)                                                                                    \
-  template CompressReport compress(const comm::Communicator&, Queue<D>&, std::span<const MatrixSource>,        \
-                                   const CompressOptions&, const ArchiveHeader&, const std::filesystem::path&, \
-                                   const Progress&, comm::Journal*, index_t);
+template <Device D>
+CompressReport compress(const comm::Communicator& comm, Queue<D>& queue, std::span<const MatrixSource> sources,
+                        const CompressOptions& options, const Destination& to, index_t memory) {
+  PlainFit<D> fit(comm, queue, {sources.begin(), sources.end()}, options, memory);
+  return compress(comm, fit, to);
+}
+
+#define HACK_INSTANTIATE(D)                                                                             \
+  template CompressReport compress(const comm::Communicator&, Queue<D>&, std::span<const MatrixSource>, \
+                                   const CompressOptions&, const Destination&, index_t);
 HACK_INSTANTIATE(Device::cpu)
 HACK_INSTANTIATE(Device::cuda)
 

@@ -6,14 +6,14 @@
 #include <vector>
 
 #include "comm/communicator.hpp"
-#include "svd/pipeline/compress.hpp"
 #include "svd/archive/factor_archive_writer.hpp"
+#include "svd/pipeline/matrix_source.hpp"
 #include "svd/pipeline/tile_deal.hpp"
 #include "svd/pipeline/tile_run.hpp"
 
 namespace hack::svd {
 
-/// A few matrices on their way through `compress`: which of their tiles are this rank's, and what is known of them.
+/// A few matrices on their way through PlainFit: which of their tiles are this rank's, and what is known of them.
 /// The steps are called once each, in the order they stand here.
 template <Device D>
 class TileBatch {

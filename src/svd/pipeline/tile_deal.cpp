@@ -146,11 +146,11 @@ index_t tiles_at_once(const TileGrid& grid, Device device, int threads) {
   return (is_gpu ? 1 : threads) * std::max<index_t>(1, numbers / (grid.tile_height() * grid.tile_width()));
 }
 
-BatchMemory memory_of(const CompressOptions& options, std::span<const TileGrid> grids, std::span<const Range> dealt,
-                      Device device, int threads) {
-  BatchMemory most;
+StepMemory memory_of(const CompressOptions& options, std::span<const TileGrid> grids, std::span<const Range> dealt,
+                     Device device, int threads) {
+  StepMemory most;
   for (const Range& own : dealt) {
-    BatchMemory memory;
+    StepMemory memory;
     index_t of_run = 0, gpu_of_run = 0, first = 0;
     for (const TileGrid& grid : grids) {
       const Range here = intersect({own.begin - first, own.end - first}, {0, grid.size()});

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "svd/archive/archive_info.hpp"
+#include "svd/pipeline/step_memory.hpp"
 #include "svd/tile/range.hpp"
 
 namespace hack::svd {
@@ -28,16 +29,8 @@ std::vector<double> balanced_shares(std::span<const double> shares, std::span<co
 /// What a tile costs to factorize, up to a constant.
 double cost_of(const Tile& tile);
 
-/// What `compress` takes of memory on the rank that takes most.
-struct BatchMemory {
-  index_t values = 0;   ///< tiles as they are read, f32
-  index_t working = 0;  ///< beside them while they are factorized and encoded
-  index_t encoded = 0;  ///< as they go into the archive, at most
-  index_t gpu = 0;      ///< of a GPU's memory, without what cuSOLVER asks for
-};
-
-/// Of a batch that is dealt so, on such a device, with so many threads on each rank. For a tile (h, w), r = min(h, w),
-/// of rank at most k:
+/// What a batch takes of memory that is dealt so, on such a device, with so many threads on each rank. For a tile (h,
+/// w), r = min(h, w), of rank at most k:
 ///
 ///     values    4 h w
 ///     working   reduced forms of all tiles: 4 r² bytes, 8 r² above r = 256. For `tiles_at_once`: vectors 4 k (h + w),
@@ -48,11 +41,11 @@ struct BatchMemory {
 /// Where a GPU works, `working` is spectra, of all tiles, and for `tiles_at_once` values and vectors or skeleton rows
 /// that come back; tiles taller than 256 rows are interpolative on the host as above. Those that go to the host's
 /// threads altogether are not counted. `gpu`, of all tiles, is values and reduced forms, 4 r (h + w) up to 128 × 128
-/// and 8 r (r
-/// + 1) above; for `tiles_at_once` vectors, skeleton rows and coefficients as above, scratch of the SVD above 128 ×
+/// and 8 r (r + 1)
+/// above; for `tiles_at_once` vectors, skeleton rows and coefficients as above, scratch of the SVD above 128 ×
 /// 128, 8 (h w + 128 max(h, w)), and of pivoting, 8 h k.
-BatchMemory memory_of(const CompressOptions& options, std::span<const TileGrid> grids, std::span<const Range> dealt,
-                      Device device, int threads);
+StepMemory memory_of(const CompressOptions& options, std::span<const TileGrid> grids, std::span<const Range> dealt,
+                     Device device, int threads);
 
 /// Tiles of a batch of this shape whose vectors are held at once: as many as have 2^20 numbers, or one, for each
 /// thread; on GPUs, where a tile is a block's work and some waves of blocks fill the device, as many as have 2^24.

@@ -6,8 +6,8 @@
 #include "kernels/buffer.hpp"
 #include "kernels/interpolative.hpp"
 #include "kernels/tile_svd.hpp"
-#include "svd/pipeline/compress.hpp"
 #include "svd/archive/factor_archive_writer.hpp"
+#include "svd/pipeline/matrix_source.hpp"
 
 namespace hack::svd {
 
