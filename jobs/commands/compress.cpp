@@ -182,9 +182,11 @@ class CompressCommand : public Command {
       const auto [least, most] = std::minmax_element(compressed.idle_shares.begin(), compressed.idle_shares.end());
       fmt::print("  ranks waited for others {:.0f} to {:.0f} % of their time\n", 100 * *least, 100 * *most);
     }
-    if (compressed.memory_bound > 0) {
-      fmt::print("  at most {} of memory each by the formula", format_bytes(compressed.memory_bound));
-      if (compressed.gpu_memory_bound > 0) fmt::print(", {} of a GPU's", format_bytes(compressed.gpu_memory_bound));
+    if (compressed.memory > 0) {
+      fmt::print("  at most {} of memory each by the formula", format_bytes(static_cast<double>(compressed.memory)));
+      if (compressed.gpu_memory > 0) {
+        fmt::print(", {} of a GPU's", format_bytes(static_cast<double>(compressed.gpu_memory)));
+      }
       fmt::print("\n");
     }
     if (!shape_.empty() && checkpoint != nullptr) extrapolate(*checkpoint, compressed, results);

@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "comm/communicator.hpp"
-#include "model/calibration/layerwise_compression.hpp"
+#include "model/calibration/layerwise_fit.hpp"
 #include "model/calibration/token_windows.hpp"
 #include "model/checkpoint/checkpoint.hpp"
 

@@ -7,8 +7,10 @@
 #include "io/temporary_file.hpp"
 #include "kernels/config.hpp"
 #include "kernels/error.hpp"
-#include "model/calibration/layerwise_memory.hpp"
+#include "model/calibration/layerwise_fit.hpp"
 #include "model/llama/names.hpp"
+#include "svd/pipeline/compress.hpp"
+#include "svd/pipeline/plain_fit.hpp"
 
 namespace hack::jobs {
 namespace {
@@ -57,76 +59,65 @@ Compressed Compressor::run(const CompressionOptions& options, const std::filesys
   options.check();
   { const io::TemporaryFile unwritable_places_are_errors_now(output); }
   const auto start = std::chrono::steady_clock::now();
-  const Task task{options,
-                  output,
-                  {HACK_VERSION, checkpoint_.fingerprint(), nlohmann::json(checkpoint_.config()).dump(),
-                   options.calibration.method, options.describe().dump()},
-                  steps};
-  Compressed result = options.calibration.is_plain() ? run_plain(task) : run_layerwise(task);
+  Plan plan =
+      options.calibration.is_plain() ? plan_plain(options) : plan_layerwise(options, absolute(output).parent_path());
+  Progress progress(session_.log(), "compress", plan.unit);
+  svd::Destination to{{HACK_VERSION, checkpoint_.fingerprint(), nlohmann::json(checkpoint_.config()).dump(),
+                       options.calibration.method, options.describe().dump()},
+                      output,
+                      [&](index_t done, index_t total) { progress.update(done, total); }};
+  std::unique_ptr<comm::Journal> journal;
+  if (steps != FinishedSteps::forgotten) journal = open_journal(to, plan, steps == FinishedSteps::resumed);
+  to.journal = journal.get();
+  Compressed result;
+  try {
+    static_cast<svd::CompressReport&>(result) = svd::compress(session_.world(), *plan.fit, to);
+  } catch (const svd::MemoryError& error) {
+    fail("--memory {}: {}", format_bytes(static_cast<double>(options.memory)), error.what());
+  }
+  if (journal) journal->remove();
+  result.memory += program_bytes;
+  result.predicted_loss = plan.predicted_loss;
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return result;
 }
 
-Compressed Compressor::run_plain(const Task& task) {
-  io::Hash batches;  // how matrices are cut into steps
-  if (task.options.memory > 0) {
-    batches.add(task.options.memory);
-    batches.add(index_t{queue_.threads()});
-  }
-  const std::unique_ptr<comm::Journal> journal = open_journal(task, batches);
-  Progress progress(session_.log(), "compress", "tiles");
-  const index_t memory = task.options.memory;
+Compressor::Plan Compressor::plan_plain(const CompressionOptions& options) {
+  const index_t memory = options.memory;
   validate(memory == 0 || memory > program_bytes, "--memory {} is less than the program itself takes ({})",
            format_bytes(static_cast<double>(memory)), format_bytes(static_cast<double>(program_bytes)));
-  svd::CompressOptions stored = task.options.stored();
+  Plan plan{.unit = "tiles"};
+  if (memory > 0) {  // it decides how matrices are cut into steps
+    plan.contents.add(memory);
+    plan.contents.add(index_t{queue_.threads()});
+  }
+  svd::CompressOptions stored = options.stored();
   stored.values_type = checkpoint_.exact_type();
-  const svd::Destination to{task.header, task.output,
-                            [&](index_t done, index_t total) { progress.update(done, total); }, journal.get()};
-  const auto compress_on = [&](auto& queue) {
-    return svd::compress(session_.world(), queue, sources(task.options), stored, to,
-                         memory == 0 ? 0 : memory - program_bytes);
+  const auto fit_on = [&]<Device D>(Queue<D>& queue) {
+    return std::make_unique<svd::PlainFit<D>>(session_.world(), queue, sources(options), stored,
+                                              memory == 0 ? 0 : memory - program_bytes);
   };
   Queue<Device::cuda>* const device = gpu();
-  svd::CompressReport report;
-  try {
-    report = device != nullptr ? compress_on(*device) : compress_on(queue_);
-  } catch (const svd::MemoryError& error) {
-    fail("--memory {}: {}", format_bytes(static_cast<double>(memory)), error.what());
+  if (device != nullptr) {
+    plan.fit = fit_on(*device);
+  } else {
+    plan.fit = fit_on(queue_);
   }
-  if (journal) journal->remove();
-  return {.matrices = std::move(report.matrices),
-          .total = report.total,
-          .phases = std::move(report.phases),
-          .idle_shares = std::move(report.idle_shares),
-          .memory_bound = static_cast<double>(report.memory + program_bytes),
-          .gpu_memory_bound = static_cast<double>(report.gpu_memory)};
+  return plan;
 }
 
-Compressed Compressor::run_layerwise(const Task& task) {
-  const CompressionOptions& options = task.options;
+Compressor::Plan Compressor::plan_layerwise(const CompressionOptions& options, const std::filesystem::path& folder) {
   const CalibrationOptions& calibration = options.calibration;
   const model::TokenWindows windows =
       model::cut_windows(tokens(calibration), calibration.context, 0, calibration.windows);
-  Compressed result;
-  const std::filesystem::path folder = absolute(task.output).parent_path();
-  const Ranks ranks = allocate_ranks(options, folder, result.predicted_loss);
-  const std::unique_ptr<comm::Journal> journal = open_journal(task, hash_of(windows, ranks));
-  Progress progress(session_.log(), "compress", "layers");
+  Plan plan{.unit = "layers"};
+  const Ranks ranks = allocate_ranks(options, folder, plan.predicted_loss);
+  plan.contents = hash_of(windows, ranks);
   model::LayerwiseOptions layerwise = options.layerwise(checkpoint_.config(), type_);
   layerwise.statistics_folder = folder;
   layerwise.gpu = gpu();
-  model::LayerwiseReport report = model::compress_layerwise(
-      session_.world(), queue_, checkpoint_, windows, layerwise, ranks, task.header, task.output,
-      [&](index_t done, index_t total) { progress.update(done, total); }, journal.get());
-  if (journal) journal->remove();
-  result.matrices = std::move(report.matrices);
-  result.total = report.total;
-  result.weighted = std::move(report.weighted);
-  result.refined = std::move(report.refined);
-  result.phases = std::move(report.seconds);
-  const model::LayerwiseRun run{windows.count(), windows.context, session_.world().size(), queue_.threads()};
-  result.memory_bound = model::layerwise_memory(checkpoint_.config(), layerwise, run) + program_bytes;
-  return result;
+  plan.fit = model::make_layerwise_fit(session_.world(), queue_, {checkpoint_, windows}, layerwise, ranks);
+  return plan;
 }
 
 Queue<Device::cuda>* Compressor::gpu() {
@@ -136,15 +127,16 @@ Queue<Device::cuda>* Compressor::gpu() {
   return gpu_.get();
 }
 
-std::unique_ptr<comm::Journal> Compressor::open_journal(const Task& task, io::Hash contents) const {
-  if (task.steps == FinishedSteps::forgotten) return nullptr;
-  const svd::ArchiveHeader& header = task.header;
-  for (const std::string& part : {header.program_version, header.model_fingerprint, header.options}) contents.add(part);
+std::unique_ptr<comm::Journal> Compressor::open_journal(const svd::Destination& to, const Plan& plan,
+                                                        bool resume) const {
+  io::Hash contents = plan.contents;
+  for (const std::string& part : {to.header.program_version, to.header.model_fingerprint, to.header.options}) {
+    contents.add(part);
+  }
   contents.add(std::string(to_string(type_)));
-  std::filesystem::path folder = task.output;
+  std::filesystem::path folder = to.output;
   folder += ".parts";
-  auto journal = std::make_unique<comm::Journal>(session_.world(), folder, contents.digits(),
-                                                 task.steps == FinishedSteps::resumed);
+  auto journal = std::make_unique<comm::Journal>(session_.world(), folder, contents.digits(), resume);
   if (journal->steps() > 0) {
     session_.log().info("resume: {} steps are finished already ({})", journal->steps(), folder.string());
   }
@@ -180,7 +172,7 @@ std::vector<model::MatrixSensitivity> Compressor::sensitivities(const Compressio
                                       .gpu = gpu(),
                                       .folder = folder};
   Progress progress(session_.log(), "measure losses", "layers");
-  return model::measure_sensitivities(session_.world(), queue_, checkpoint_, windows, probe(options), how,
+  return model::measure_sensitivities(session_.world(), queue_, {checkpoint_, windows}, probe(options), how,
                                       [&](index_t done, index_t total) { progress.update(done, total); });
 }
 
@@ -261,14 +253,14 @@ nlohmann::json describe(const Compressed& compressed) {
   results["tiles_per_second"] = static_cast<double>(compressed.total.tiles) / compressed.seconds;
   for (const auto& [phase, seconds] : compressed.phases) results["seconds_" + phase] = seconds;
   if (!compressed.idle_shares.empty()) results["idle_shares"] = compressed.idle_shares;
-  if (compressed.memory_bound > 0) results["memory_bound_bytes"] = compressed.memory_bound;
-  if (compressed.gpu_memory_bound > 0) results["gpu_memory_bound_bytes"] = compressed.gpu_memory_bound;
+  if (compressed.memory > 0) results["memory_bound_bytes"] = compressed.memory;
+  if (compressed.gpu_memory > 0) results["gpu_memory_bound_bytes"] = compressed.gpu_memory;
   results["matrices"] = nlohmann::json::array();
   for (std::size_t m = 0; m < compressed.matrices.size(); ++m) {
     nlohmann::json entry = describe(compressed.matrices[m]);
     entry["name"] = compressed.matrices[m].name;
     if (m < compressed.weighted.size()) {
-      const model::WeightedSummary& weighted = compressed.weighted[m];
+      const svd::WeightedSummary& weighted = compressed.weighted[m];
       entry["weighted_relative_error"] = std::sqrt(weighted.error / weighted.energy);
       entry["weighted_relative_error_predicted"] = std::sqrt(weighted.predicted / weighted.energy);
     }

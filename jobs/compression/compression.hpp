@@ -1,7 +1,6 @@
 #pragma once
 
 #include <filesystem>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -13,7 +12,7 @@
 #include "jobs/compression/compression_options.hpp"
 #include "jobs/session/session.hpp"
 #include "kernels/queue.hpp"
-#include "model/calibration/layerwise_compression.hpp"
+#include "model/calibration/layerwise_fit.hpp"
 #include "model/calibration/loss_sensitivity.hpp"
 #include "model/calibration/token_windows.hpp"
 #include "model/checkpoint/checkpoint.hpp"
@@ -22,17 +21,9 @@
 
 namespace hack::jobs {
 
-/// An archive that was written, and how that went. The same on every rank.
-struct Compressed {
-  std::vector<svd::CompressionSummary> matrices;
-  svd::CompressionSummary total;
-  std::vector<model::WeightedSummary> weighted;  ///< of the same matrices; nothing without a text
-  std::vector<svd::RefineReport> refined;        ///< of each layer; nothing without refinement
-  double predicted_loss = 0;                     ///< of ranks chosen by measured loss
-  std::map<std::string, double> phases;          ///< seconds of each, of the rank that took longest
-  std::vector<double> idle_shares;               ///< of each rank's time; nothing with a text
-  double memory_bound = 0;                       ///< bytes that a rank takes at most, by formula; likewise
-  double gpu_memory_bound = 0;                   ///< of its GPU; nothing with a text, where both are one figure
+/// An archive that was written, and how that went; `memory` is that of the whole process. The same on every rank.
+struct Compressed : svd::CompressReport {
+  double predicted_loss = 0;  ///< of ranks chosen by measured loss
   double seconds = 0;
 };
 
@@ -71,20 +62,21 @@ class Compressor {
  private:
   using Ranks = model::RankChoices;
 
-  /// One archive on its way.
-  struct Task {
-    const CompressionOptions& options;
-    const std::filesystem::path& output;
-    svd::ArchiveHeader header;
-    FinishedSteps steps;
+  /// How an archive is made.
+  struct Plan {
+    std::unique_ptr<svd::Fit> fit;
+    const char* unit;           // that its size is counted in
+    io::Hash contents;          // what decides over its steps and numbers, beside the header
+    double predicted_loss = 0;  // of ranks chosen by measured loss
   };
 
-  Compressed run_plain(const Task& task);
-  Compressed run_layerwise(const Task& task);
+  Plan plan_plain(const CompressionOptions& options);
+  /// `folder`: where measured losses and statistics are kept.
+  Plan plan_layerwise(const CompressionOptions& options, const std::filesystem::path& folder);
   /// Where layers run, if the session is on GPUs; takes this rank's at first.
   Queue<Device::cuda>* gpu();
-  /// Nothing where finished steps are to be forgotten. `contents`: what decides over the numbers beside the header.
-  std::unique_ptr<comm::Journal> open_journal(const Task& task, io::Hash contents) const;
+  /// The finished steps of an archive at `output`, made by this plan.
+  std::unique_ptr<comm::Journal> open_journal(const svd::Destination& to, const Plan& plan, bool resume) const;
   Ranks allocate_ranks(const CompressionOptions& options, const std::filesystem::path& folder, double& predicted_loss);
   std::vector<svd::MatrixSource> sources(const CompressionOptions& options) const;
   const std::vector<int>& tokens(const CalibrationOptions& options);

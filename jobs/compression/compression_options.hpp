@@ -8,7 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "jobs/compression/calibration_options.hpp"
-#include "model/calibration/layerwise_compression.hpp"
+#include "model/calibration/layerwise_fit.hpp"
 #include "svd/archive/archive_info.hpp"
 
 namespace hack::jobs {

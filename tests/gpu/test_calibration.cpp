@@ -5,11 +5,12 @@
 
 #include <gtest/gtest.h>
 
-#include "model/calibration/layerwise_compression.hpp"
+#include "model/calibration/layerwise_fit.hpp"
 #include "model/calibration/layerwise_pass.hpp"
 #include "model/calibration/loss_sensitivity.hpp"
 #include "model/llama/llama.hpp"
 #include "model/llama/names.hpp"
+#include "svd/pipeline/compress.hpp"
 #include "tests/gpu/tiny_files.hpp"
 
 namespace hack::model {
@@ -34,7 +35,7 @@ std::vector<float> changed(const Checkpoint& checkpoint, const std::string& name
   return values;
 }
 
-/// Statistics of all inputs of the second of two layers, whose second stream has met other matrices in the first and in
+/// Statistics of all inputs of the second of two layers, whose compressed stream has other matrices in the first and in
 /// this one; and what the refinement of its MLP would be given.
 struct Gathered {
   std::vector<InputStatistics> statistics;
@@ -46,7 +47,7 @@ template <Device D>
 Gathered gather(const TinyFiles& files, double token_power, bool with_cross) {
   const TokenWindows windows = some_windows(21, 3);
   Queue<D> queue(2);
-  LayerwisePass<D> pass(files.checkpoint(), DType::f32, files.world(), queue, windows, true, token_power);
+  LayerwisePass<D> pass(files.world(), queue, {files.checkpoint(), windows}, {DType::f32, true, token_power});
   Gathered out;
   const auto replace = [&](index_t layer, Linear linear) {
     const std::string name = weight_name(layer, linear);
@@ -134,14 +135,14 @@ TEST(GpuCalibration, TakesUpStreamsWhereTheyWere) {
   const TinyFiles files({.layers = 1});
   const TokenWindows windows = some_windows(9, 3);
   Queue<Device::cuda> queue(1);
-  LayerwisePass<Device::cuda> first(files.checkpoint(), DType::f32, files.world(), queue, windows, true, 0);
+  LayerwisePass<Device::cuda> first(files.world(), queue, {files.checkpoint(), windows}, {DType::f32, true});
   first.load(0);
   first.advance_attention();
   std::string state;
   for (const auto& stream : first.state()) {
     state.append(reinterpret_cast<const char*>(stream.data()), stream.span().size_bytes());
   }
-  LayerwisePass<Device::cuda> second(files.checkpoint(), DType::f32, files.world(), queue, windows, true, 0);
+  LayerwisePass<Device::cuda> second(files.world(), queue, {files.checkpoint(), windows}, {DType::f32, true});
   second.restore(state);
   std::string again;
   for (const auto& stream : second.state()) {
@@ -152,7 +153,7 @@ TEST(GpuCalibration, TakesUpStreamsWhereTheyWere) {
 
 /// A tiny model compressed with its text, and the mean loss of the result on other tokens.
 struct Compressed {
-  LayerwiseReport report;
+  svd::CompressReport report;
   double loss = 0;
 };
 
@@ -162,8 +163,8 @@ Compressed compress(TinyFiles& files, LayerwiseOptions options, Queue<Device::cu
   options.gpu = gpu;
   const std::string name = gpu != nullptr ? "gpu.h5" : "cpu.h5";
   Compressed out;
-  out.report = compress_layerwise(files.world(), queue, files.checkpoint(), windows, options, {}, {}, files.file(name),
-                                  [](index_t, index_t) {});
+  const auto fit = make_layerwise_fit(files.world(), queue, {files.checkpoint(), windows}, options);
+  out.report = svd::compress(files.world(), *fit, {{}, files.file(name)});
   files.take(name);
   std::vector<int> ids;
   for (int t = 0; t < 64; ++t) ids.push_back(t * 37 % 256);
@@ -192,7 +193,7 @@ void expect_same_compression(const LayerwiseOptions& options, double bound) {
   const Compressed actual = compress(files, options, &gpu);
   ASSERT_EQ(actual.report.weighted.size(), expected.report.weighted.size());
   for (std::size_t m = 0; m < actual.report.weighted.size(); ++m) {
-    const WeightedSummary &here = actual.report.weighted[m], &there = expected.report.weighted[m];
+    const svd::WeightedSummary &here = actual.report.weighted[m], &there = expected.report.weighted[m];
     EXPECT_NEAR(here.energy, there.energy, bound * there.energy) << m;
     EXPECT_NEAR(here.error, there.error, bound * there.error) << m;
     EXPECT_EQ(actual.report.matrices[m].bytes_factors, expected.report.matrices[m].bytes_factors) << m;
@@ -236,7 +237,7 @@ TEST(GpuCalibration, MeasuresLossesAsTheCpuDoes) {
   Queue<Device::cuda> gpu(1);
   const auto measure = [&](Queue<Device::cuda>* device) {
     options.gpu = device;
-    return measure_sensitivities(files.world(), queue, files.checkpoint(), windows, probe, options,
+    return measure_sensitivities(files.world(), queue, {files.checkpoint(), windows}, probe, options,
                                  [](index_t, index_t) {});
   };
   const std::vector<MatrixSensitivity> expected = measure(nullptr), actual = measure(&gpu);

@@ -1,6 +1,6 @@
 // Compression layer by layer with a calibration text, on tiny models.
 
-#include "model/calibration/layerwise_compression.hpp"
+#include "model/calibration/layerwise_fit.hpp"
 
 #include <gtest/gtest.h>
 
@@ -48,20 +48,20 @@ class Layerwise : public ::testing::Test {
   }
   void TearDown() override { world_.barrier(); }
 
-  LayerwiseReport compress(const Communicator& comm, const std::string& name, const RankChoices& choices = {}) {
-    return compress_layerwise(comm, queue_, *checkpoint_, windows_, options_, choices, {}, shared_ / name,
-                              [](index_t, index_t) {});
+  svd::CompressReport compress(const Communicator& comm, const std::string& name, const RankChoices& choices = {}) {
+    const auto fit = make_layerwise_fit(comm, queue_, {*checkpoint_, windows_}, options_, choices);
+    return svd::compress(comm, *fit, {{}, shared_ / name});
   }
   /// With a journal, and an end after `layers` of them.
-  LayerwiseReport compress_until(index_t layers, const std::string& name) {
+  svd::CompressReport compress_until(index_t layers, const std::string& name) {
     comm::Journal journal(world_, shared_ / (name + ".parts"), "key", true);
     const auto end_there = [&](index_t done, index_t) { validate(done != layers, "ended"); };
-    return compress_layerwise(world_, queue_, *checkpoint_, windows_, options_, {}, {}, shared_ / name, end_there,
-                              &journal);
+    const auto fit = make_layerwise_fit(world_, queue_, {*checkpoint_, windows_}, options_);
+    return svd::compress(world_, *fit, {{}, shared_ / name, end_there, &journal});
   }
 
   /// The same matrices without a text.
-  svd::FactorArchive compress_plain(const LayerwiseReport& fitted, const std::string& name) {
+  svd::FactorArchive compress_plain(const svd::CompressReport& fitted, const std::string& name) {
     std::vector<svd::MatrixSource> sources;
     for (const svd::CompressionSummary& matrix : fitted.matrices) {
       const TensorInfo info = checkpoint_->info(matrix.name);
@@ -106,19 +106,19 @@ class Layerwise : public ::testing::Test {
 
 TEST_F(Layerwise, BudgetOfOneIsTheDenseModel) {
   options_.storage.rule.value = 1;
-  const LayerwiseReport report = compress(world_, "one.h5");
+  const svd::CompressReport report = compress(world_, "one.h5");
   // The layers before are exact, so there is nothing to make up for: T = W up to the statistics' rounding.
   EXPECT_LT(distance(states(""), states("one.h5")), 1e-4);
-  for (const WeightedSummary& matrix : report.weighted) EXPECT_LE(matrix.error, 1e-9 * matrix.energy);
+  for (const svd::WeightedSummary& matrix : report.weighted) EXPECT_LE(matrix.error, 1e-9 * matrix.energy);
 }
 
 TEST_F(Layerwise, RanksAgree) {
   for (const int steps : {0, 6}) {
     if (steps > 0) options_.refine = svd::RefineOptions{.steps = steps, .batch = 96};
     options_.token_power = steps > 0 ? 1 : 0;
-    const LayerwiseReport together = compress(world_, "together.h5");
+    const svd::CompressReport together = compress(world_, "together.h5");
     const std::string mine = "alone" + std::to_string(world_.rank()) + ".h5";
-    const LayerwiseReport alone = compress(self_, mine);
+    const svd::CompressReport alone = compress(self_, mine);
     // Rounding may move the last rank of a budget to another tile.
     EXPECT_NEAR(together.total.keep(), alone.total.keep(), 1e-3);
     EXPECT_LE(together.total.keep(), 0.6);
@@ -130,10 +130,10 @@ TEST_F(Layerwise, RanksAgree) {
 
 TEST_F(Layerwise, GoesOnAfterFinishedLayers) {
   options_.refine = svd::RefineOptions{.steps = 3, .batch = 96};
-  const LayerwiseReport whole = compress(world_, "whole.h5");
+  const svd::CompressReport whole = compress(world_, "whole.h5");
   EXPECT_THROW(compress_until(1, "ended.h5"), Error);
   world_.barrier();
-  const LayerwiseReport resumed = compress_until(-1, "ended.h5");
+  const svd::CompressReport resumed = compress_until(-1, "ended.h5");
   EXPECT_TRUE(testing::read_file(shared_ / "whole.h5") == testing::read_file(shared_ / "ended.h5"));
   ASSERT_EQ(whole.matrices.size(), resumed.matrices.size());
   for (std::size_t m = 0; m < whole.matrices.size(); ++m) {
@@ -147,7 +147,7 @@ TEST_F(Layerwise, GoesOnAfterFinishedLayers) {
 
 TEST_F(Layerwise, FittedFactorsAreCloserThanPlainOnesAtEqualBytes) {
   options_.linears = {all_linears.begin(), all_linears.end()};
-  const LayerwiseReport fitted = compress(world_, "fitted.h5");
+  const svd::CompressReport fitted = compress(world_, "fitted.h5");
   compress_plain(fitted, "plain.h5");
   const std::vector<float> dense = states("");
   EXPECT_LT(distance(dense, states("fitted.h5")), 0.9 * distance(dense, states("plain.h5")));
@@ -156,7 +156,7 @@ TEST_F(Layerwise, FittedFactorsAreCloserThanPlainOnesAtEqualBytes) {
 TEST_F(Layerwise, TheHeadIsFittedLikeAnyOtherMatrix) {
   options_.linears = {Linear::down};
   options_.head = true;
-  const LayerwiseReport fitted = compress(world_, "fitted.h5");
+  const svd::CompressReport fitted = compress(world_, "fitted.h5");
   ASSERT_EQ(fitted.matrices.back().name, head_name);
   const svd::FactorArchive archive(shared_ / "fitted.h5");
   const svd::FactorArchive plain = compress_plain(fitted, "plain.h5");
@@ -204,7 +204,7 @@ TEST_F(Layerwise, SensitivitiesDoNotDependOnRanksAndAreFoundAgain) {
       .storage = options_.storage, .linears = {Linear::q, Linear::o, Linear::down}, .head = true, .folder = shared_};
   index_t layers_done = 0;
   const auto measure = [&](const Communicator& comm, const SensitivityOptions& how) {
-    return measure_sensitivities(comm, queue_, *checkpoint_, windows_, probe, how,
+    return measure_sensitivities(comm, queue_, {*checkpoint_, windows_}, probe, how,
                                  [&](index_t, index_t) { ++layers_done; });
   };
   const std::vector<MatrixSensitivity> together = measure(world_, options);

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "kernels/matrix_view.hpp"
-#include "model/calibration/layerwise_compression.hpp"
+#include "model/calibration/layerwise_fit.hpp"
 #include "model/checkpoint/llama_config.hpp"
 
 namespace hack::model {
@@ -14,7 +14,7 @@ struct LayerwiseRun {
   int threads = 1;  ///< of each rank
 };
 
-/// Bytes that compress_layerwise takes on the rank that takes most, of the host and a GPU together, beside the program
+/// Bytes that the layerwise fit takes on the rank that takes most, of the host and a GPU together, beside the program
 /// itself; whatever ranks tiles get. With T tokens of the rank's windows, inputs n and outputs m of a matrix, p numbers
 /// in its factors, P ranks and e bytes a weight, the most is either at the start,
 ///

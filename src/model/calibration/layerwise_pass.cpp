@@ -29,20 +29,20 @@ std::string_view to_string(LinearInput input) {
 }
 
 template <Device D>
-LayerwisePass<D>::LayerwisePass(const Checkpoint& checkpoint, DType type, const comm::Communicator& comm,
-                                Queue<D>& queue, const TokenWindows& windows, bool two_streams, double token_power)
-    : checkpoint_(checkpoint),
-      type_(type),
-      token_power_(token_power),
+LayerwisePass<D>::LayerwisePass(const comm::Communicator& comm, Queue<D>& queue, const CalibrationText& text,
+                                const PassOptions& options)
+    : checkpoint_(text.checkpoint),
+      type_(options.type),
+      token_power_(options.token_power),
       comm_(comm),
       queue_(queue),
       self_(comm::Communicator::self()),
-      plan_(ShardPlan::make(checkpoint.config(), nullptr, 1, 0)),
-      cache_(1, checkpoint.config().kv_heads, windows.context, checkpoint.config().head_dim),
-      dense_runner_(checkpoint.config(), self_, queue),
-      compressed_runner_(checkpoint.config(), self_, queue),
-      dense_(checkpoint, type, queue, windows, comm) {
-  if (two_streams) compressed_ = dense_.copy(queue);
+      plan_(ShardPlan::make(checkpoint_.config(), nullptr, 1, 0)),
+      cache_(1, checkpoint_.config().kv_heads, text.windows.context, checkpoint_.config().head_dim),
+      dense_runner_(checkpoint_.config(), self_, queue),
+      compressed_runner_(checkpoint_.config(), self_, queue),
+      dense_(checkpoint_, options.type, queue, text.windows, comm) {
+  if (options.has_compressed) compressed_ = dense_.copy(queue);
 }
 
 template <Device D>

@@ -7,6 +7,7 @@
 
 #include "kernels/host_view.hpp"
 #include "model/calibration/activation_stream.hpp"
+#include "model/calibration/calibration_text.hpp"
 #include "model/llama/layer_runner.hpp"
 #include "svd/fit/input_sums.hpp"
 
@@ -35,12 +36,22 @@ constexpr LinearInput linear_input(Linear linear) {
   return LinearInput::inner;
 }
 
+/// How a text is taken through a model.
+struct PassOptions {
+  DType type = DType::f32;      ///< what weights are held in
+  bool has_compressed = false;  ///< a compressed stream beside the dense one
+  /// p: a squared error of a token counts (mean square of the dense stream)^-p. p = 1 makes errors relative to the
+  /// stream's size, as what follows does by its RMSNorm; 0 counts all alike. The size differs between tokens by orders
+  /// of magnitude: a few would decide over all.
+  double token_power = 0;
+};
+
 /// Takes windows of text through a model layer by layer, so that one layer is in memory at a time; each rank runs whole
-/// layers on its own windows. Beside the stream of the dense model there may be a second one, `compressed`, which meets
-/// the matrices as they are after replace():
+/// layers on its own windows. Beside the dense stream, the states of the dense model, there may be a compressed stream:
+/// the states of the model whose matrices are as they are after replace():
 ///
-///     dense   x ─ attention ─ mlp ─ x ─ …
-///     compressed     x̂ ─ attention ─ mlp ─ x̂ ─ …      matrices replaced so far
+///     dense stream        x ─ attention ─ mlp ─ x ─ …
+///     compressed stream   x̂ ─ attention ─ mlp ─ x̂ ─ …      matrices replaced so far
 ///
 /// For every layer: load, then in the order of LinearInput statistics and replacements, and in between the two
 /// advances; at last load_head. Streams, layers and sums are in memory of D; what is handed out is the host's.
@@ -50,11 +61,9 @@ class LayerwisePass {
   using Layer = LlamaLayer<D>;
   using Stream = MatrixView<float, D>;
 
-  /// The references outlive this. `token_power` p: what a squared error of a token counts, (mean square of the dense
-  /// stream)^-p, where p = 1 makes errors relative to the stream's size, as what follows does by its RMSNorm, and 0
-  /// counts all alike. The size differs between tokens by orders of magnitude: a few would decide over all.
-  LayerwisePass(const Checkpoint& checkpoint, DType type, const comm::Communicator& comm, Queue<D>& queue,
-                const TokenWindows& windows, bool two_streams, double token_power);
+  /// Communicator, queue and checkpoint outlive this.
+  LayerwisePass(const comm::Communicator& comm, Queue<D>& queue, const CalibrationText& text,
+                const PassOptions& options);
 
   void load(index_t layer);
   /// The final norm in place of a layer; all layers are behind the streams.
@@ -65,20 +74,20 @@ class LayerwisePass {
 
   /// Sums over the inputs x̂ of some linear layers, over all windows of all ranks; `with_cross` also those with what the
   /// dense model has there: its inputs, or what down makes of them (without a bias), which has the input `inner` to
-  /// itself. Without a second stream the dense one is what is compressed. Collective.
+  /// itself. Without a compressed stream the inputs are the dense one's. Collective.
   svd::InputStatistics statistics(LinearInput input, bool with_cross);
 
-  /// Gives the second stream other weights from here on; values (rows, cols).
+  /// Gives the compressed stream other weights from here on; values (rows, cols).
   void replace(Linear linear, MatrixView<const float> values);
 
   /// Takes all streams past the layer's attention, or its MLP.
   void advance_attention();
   void advance_mlp();
 
-  /// Takes the dense stream alone past the MLP: what its output will be is then known to the second stream.
+  /// Takes the dense stream alone past the MLP: what its output will be is then known to the compressed stream.
   void advance_dense_mlp();
-  /// This rank's inputs of gate and up in the second stream, and what its MLP would have to add to meet the dense one;
-  /// after advance_dense_mlp().
+  /// This rank's inputs of gate and up in the compressed stream, and what its MLP would have to add to equal the dense
+  /// one; after advance_dense_mlp().
   Buffer<float> mlp_inputs();         // (tokens, hidden)
   Buffer<float> mlp_targets() const;  // (tokens, hidden)
   /// What errors in their outputs count, by the stream behind the layer.
@@ -126,7 +135,7 @@ class LayerwisePass {
   Buffer<float, D> final_norm_;        // (hidden), after load_head()
   bool is_dense_ahead_ = false;        ///< the dense stream is past the MLP already
   Buffer<float, D> product_;           // (context, hidden)
-  Buffer<float, D> compressed_inner_;  // (tokens, intermediate) inputs of down in the second stream
+  Buffer<float, D> compressed_inner_;  // (tokens, intermediate) inputs of down in the compressed stream
   bool has_compressed_inner_ = false;  ///< they are those of gate and up as they are now
 };
 

@@ -49,18 +49,17 @@ template <Device D>
 class SensitivityProbe {
  public:
   SensitivityProbe(const comm::Communicator& comm, Queue<Device::cpu>& queue, Queue<D>& device,
-                   const Checkpoint& checkpoint, const TokenWindows& windows, const TokenWindows& probe,
-                   const SensitivityOptions& options)
+                   const CalibrationText& text, const TokenWindows& probe, const SensitivityOptions& options)
       : comm_(comm),
         queue_(queue),
         device_(device),
-        checkpoint_(checkpoint),
+        checkpoint_(text.checkpoint),
         options_(options),
         weighting_(probe_weighting(options)),
         self_(comm::Communicator::self()),
-        pass_(checkpoint, options.type, comm, device, windows, false, options.token_power),
-        probe_(checkpoint, options.type, device, probe, self_) {
-    HACK_EXPECT(probe.count() == 1 && probe.context <= windows.context);
+        pass_(comm, device, text, {options.type, false, options.token_power}),
+        probe_(text.checkpoint, options.type, device, probe, self_) {
+    HACK_EXPECT(probe.count() == 1 && probe.context <= text.windows.context);
   }
 
   void probe_layer(index_t layer) {
@@ -201,19 +200,18 @@ class SensitivityProbe {
 };
 
 /// What was measured, in words: two measurements with the same key give the same numbers.
-std::string key_of(const Checkpoint& checkpoint, const TokenWindows& windows, const TokenWindows& probe,
-                   const SensitivityOptions& options) {
-  io::Hash text;
-  for (const TokenWindows* part : {&windows, &probe}) {
-    text.add(part->context);
-    text.add(std::as_bytes(std::span(part->ids)));
+std::string key_of(const CalibrationText& text, const TokenWindows& probe, const SensitivityOptions& options) {
+  io::Hash ids;
+  for (const TokenWindows* part : {&text.windows, &probe}) {
+    ids.add(part->context);
+    ids.add(std::as_bytes(std::span(part->ids)));
   }
   std::vector<std::string_view> linears;
   for (const Linear linear : options.linears) linears.push_back(to_string(linear));
   return fmt::format(
       "model {}, text {}, linears {}{}, mode {}, tile {}, storage {}, damping {}, token power {}, sweeps {}, refit {}, "
       "probe keep {}, {}",
-      checkpoint.fingerprint(), text.digits(), fmt::join(linears, " "), options.head ? " head" : "",
+      text.checkpoint.fingerprint(), ids.digits(), fmt::join(linears, " "), options.head ? " head" : "",
       to_string(options.storage.mode), to_string(options.storage.tile), to_string(options.storage.storage),
       options.weighting.damping, options.token_power, probe_weighting(options).sweeps, options.weighting.refit,
       options.probe_keep, to_string(options.type));
@@ -227,20 +225,20 @@ double MatrixSensitivity::weight() const {
 }
 
 std::vector<MatrixSensitivity> measure_sensitivities(const comm::Communicator& comm, Queue<Device::cpu>& queue,
-                                                     const Checkpoint& checkpoint, const TokenWindows& windows,
-                                                     const TokenWindows& probe, const SensitivityOptions& options,
+                                                     const CalibrationText& text, const TokenWindows& probe,
+                                                     const SensitivityOptions& options,
                                                      const std::function<void(index_t done, index_t total)>& progress) {
-  const std::string key = key_of(checkpoint, windows, probe, options);
+  const std::string key = key_of(text, probe, options);
   io::Hash name;
   name.add(key);
   const std::filesystem::path path = options.folder / ("sensitivities-" + name.digits().substr(0, 16) + ".h5");
   if (!options.folder.empty()) {
-    const auto names = weight_names(checkpoint.config().layers, options.linears, options.head);
+    const auto names = weight_names(text.checkpoint.config().layers, options.linears, options.head);
     if (auto found = read_sensitivities(path, key, names)) return *std::move(found);
   }
   const auto measure_on = [&]<Device D>(Queue<D>& device) {
-    SensitivityProbe<D> run(comm, queue, device, checkpoint, windows, probe, options);
-    const index_t layers = checkpoint.config().layers;
+    SensitivityProbe<D> run(comm, queue, device, text, probe, options);
+    const index_t layers = text.checkpoint.config().layers;
     for (index_t layer = 0; layer < layers; ++layer) {
       run.probe_layer(layer);
       progress(layer + 1, layers);

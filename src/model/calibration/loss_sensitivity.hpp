@@ -7,8 +7,7 @@
 
 #include "comm/communicator.hpp"
 #include "kernels/queue.hpp"
-#include "model/calibration/token_windows.hpp"
-#include "model/checkpoint/checkpoint.hpp"
+#include "model/calibration/calibration_text.hpp"
 #include "model/llama/names.hpp"
 #include "svd/archive/archive_info.hpp"
 #include "svd/fit/weighted_factorizer.hpp"
@@ -51,8 +50,8 @@ struct SensitivityOptions {
 /// One layer at a time is in memory, and beside the windows' stream the states of all variants, shared out to ranks:
 /// matrices · context of the probe · hidden · 4 bytes together.
 std::vector<MatrixSensitivity> measure_sensitivities(const comm::Communicator& comm, Queue<Device::cpu>& queue,
-                                                     const Checkpoint& checkpoint, const TokenWindows& windows,
-                                                     const TokenWindows& probe, const SensitivityOptions& options,
+                                                     const CalibrationText& text, const TokenWindows& probe,
+                                                     const SensitivityOptions& options,
                                                      const std::function<void(index_t done, index_t total)>& progress);
 
 }  // namespace hack::model
