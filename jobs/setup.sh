@@ -32,6 +32,8 @@ PCRE2                                |libpcre2-dev      |pcre2          |PCRE2  
 Highway                              |libhwy-dev        |highway        |Highway       |has_library libhwy hwy/highway.h
 xxHash 0.8.1 or later                |libxxhash-dev     |xxhash@0.8.1:  |xxHash        |has_library libxxhash xxhash.h'
 test_requirements='
+clang-format 14                      |clang-format-14   |llvm@14       |Clang         |has_clang_format
+clang-tidy 16 or later               |clang-tidy-16     |llvm@16:      |Clang         |has_clang_tidy
 GoogleTest                           |libgtest-dev      |googletest     |googletest    |has_library gtest gtest/gtest.h
 Boost.Context                        |libboost-context-dev|boost+context|Boost         |has_library boost_context boost/context/fiber.hpp
 HDF5 tools (h5ls, h5dump)            |hdf5-tools        |hdf5+mpi       |HDF5          |on_path h5ls
@@ -64,6 +66,17 @@ has_open_mpi() { mpirun --version 2>/dev/null | grep -q 'Open MPI'; }
 
 # Only a parallel HDF5 brings a parallel compiler wrapper.
 has_parallel_hdf5() { on_path h5pcc || on_path h5pcc.openmpi; }
+
+has_clang_format() {
+  on_path clang-format-14 || clang-format --version 2>/dev/null | grep -q 'version 14\.'
+}
+
+# Older ones do not know all of C++20.
+has_clang_tidy() {
+  local version
+  version=$(clang-tidy --version 2>/dev/null | sed -n 's/.*version \([0-9]*\)\..*/\1/p')
+  [ "${version:-0}" -ge 16 ] || on_path clang-tidy-16
+}
 
 # has_library PKG_CONFIG_NAME HEADER: known to pkg-config, or its header stands where the compiler or CMake would look.
 has_library() {

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Every test, from a bare machine (Debian 12, Ubuntu 24.04): installs what is missing, builds and runs the tests of the
 # release preset, then of the sanitizer preset (on 1 and 3 ranks, without the real model and Slurm), compiles what runs on
-# GPUs where nvcc is installed (preset cuda, three architectures; no GPU needed), then checks the layout.
-# Packages, builds and model are reused. The last line is 'N passed, N failed, N skipped'.
+# GPUs where nvcc is installed (preset cuda, three architectures; no GPU needed), then checks layout and format, and what
+# changed with clang-tidy. Packages, builds and model are reused. The last line is 'N passed, N failed, N skipped'.
 #
 #   bash tests/run.sh [--release-only] [--filter REGEX]
 #
@@ -127,8 +127,24 @@ else
   passed=$((passed + 1))
 fi
 
-step "Layout"
-if bash "$root/tests/check_layout.sh"; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
+# check TITLE SCRIPT…: one of the checks of the sources; exit status 77 is a skip.
+check() {
+  local status=0
+  step "$1"
+  shift
+  bash "$@" || status=$?
+  case $status in
+    0) passed=$((passed + 1)) ;;
+    77) skipped=$((skipped + 1)) ;;
+    *) failed=$((failed + 1)) ;;
+  esac
+}
+
+check "Layout" "$root/tests/check_layout.sh"
+if [ -z "$filter" ]; then
+  check "Format" "$root/tests/check_format.sh"
+  check "What changed, by clang-tidy" "$root/tests/check_tidy.sh" "$root/build"
+fi
 end_step
 
 printf '\nlogs: %s\ntests finished in %s\n' "$logs" "$(duration "$SECONDS")"
