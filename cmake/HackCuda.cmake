@@ -8,15 +8,3 @@ elseif(HACK_WITH_CUDA STREQUAL "ON")
   message(FATAL_ERROR "HACK_WITH_CUDA=ON needs the CUDA Toolkit (found: ${CUDAToolkit_FOUND}) and NCCL "
     "(nccl.h: ${HACK_NCCL_INCLUDE}, library: ${HACK_NCCL_LIBRARY}). Name them by CUDAToolkit_ROOT and NCCL_HOME.")
 endif()
-
-if(HACK_CUDA_ENABLED)
-  # A100, H100 and H200, B200; what comes after them compiles the last one's PTX.
-  if(NOT CMAKE_CUDA_ARCHITECTURES)
-    set(CMAKE_CUDA_ARCHITECTURES 80-real 90-real 100)
-  endif()
-  set(CMAKE_CUDA_COMPILER ${CUDAToolkit_NVCC_EXECUTABLE})
-  enable_language(CUDA)
-  # CMake 3.25 does not know how nvcc is asked for C++20.
-  set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
-  set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
-endif()

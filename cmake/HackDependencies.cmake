@@ -1,5 +1,6 @@
-# Every third-party package in one place. A missing one stops the configure step with the name under which
-# Debian/Ubuntu and Spack know it (jobs/setup.sh installs all of them).
+# Every third-party package in one place, for this project and (installed as a part of the CMake package) for projects that
+# use its libraries. A missing one stops the configure step with the name under which Debian/Ubuntu and Spack know it
+# (jobs/setup.sh installs all of them).
 
 set(MPI_CXX_SKIP_MPICXX ON)
 find_package(MPI REQUIRED COMPONENTS CXX)
@@ -9,7 +10,7 @@ find_package(PkgConfig REQUIRED)
 # Parallel HDF5, as hack_hdf5. pkg-config first: CMake's own search compiles through a wrapper that fails where the path of
 # the build has a space. A serial HDF5 would compile and then lose data silently when several ranks write.
 pkg_search_module(HDF5_PKG IMPORTED_TARGET hdf5-openmpi>=1.10 hdf5-mpich>=1.10 hdf5>=1.10)
-add_library(hack_hdf5 INTERFACE)
+add_library(hack_hdf5 INTERFACE IMPORTED)
 if(HDF5_PKG_FOUND)
   target_link_libraries(hack_hdf5 INTERFACE PkgConfig::HDF5_PKG)
   set(HACK_HDF5_INCLUDE ${HDF5_PKG_INCLUDE_DIRS})
@@ -32,7 +33,6 @@ endif()
 
 find_package(OpenMP REQUIRED COMPONENTS CXX)
 find_package(Threads REQUIRED)
-find_package(CLI11 REQUIRED)
 find_package(nlohmann_json 3.11 REQUIRED)
 find_package(fmt REQUIRED)
 
@@ -45,12 +45,12 @@ find_library(HACK_OPENBLAS_LIBRARY NAMES openblas REQUIRED)
 find_path(HACK_OPENBLAS_INCLUDE NAMES openblas_config.h PATH_SUFFIXES openblas x86_64-linux-gnu aarch64-linux-gnu REQUIRED)
 find_path(HACK_LAPACKE_INCLUDE NAMES lapacke.h PATH_SUFFIXES openblas REQUIRED)
 find_library(HACK_LAPACKE_LIBRARY NAMES lapacke openblas REQUIRED)
-add_library(hack_lapack INTERFACE)
+add_library(hack_lapack INTERFACE IMPORTED)
 target_link_libraries(hack_lapack INTERFACE ${HACK_LAPACKE_LIBRARY} ${HACK_OPENBLAS_LIBRARY})
 target_include_directories(hack_lapack SYSTEM INTERFACE ${HACK_OPENBLAS_INCLUDE} ${HACK_LAPACKE_INCLUDE})
 
 # Device code is compiled only where asked for, or where both the toolkit and a GPU are present.
 set(HACK_CUDA_ENABLED 0)
 if(HACK_WITH_CUDA STREQUAL "ON" OR (HACK_WITH_CUDA STREQUAL "AUTO" AND EXISTS /proc/driver/nvidia/version))
-  include(HackCuda)
+  include(${CMAKE_CURRENT_LIST_DIR}/HackCuda.cmake)
 endif()

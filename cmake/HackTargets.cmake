@@ -1,3 +1,7 @@
+# Below it the folders' headers keep the paths by which they are included: "kernels/…", "svd/…".
+include(GNUInstallDirs)
+set(HACK_INSTALL_INCLUDE ${CMAKE_INSTALL_INCLUDEDIR}/hack)
+
 # hack_add_library(NAME SOURCES file … LINKS target …): one static library per folder, with the project's warnings.
 function(hack_add_library name)
   hack_add_library_of(STATIC ${name} ${ARGN})
@@ -14,7 +18,10 @@ function(hack_add_library_of kind name)
     message(FATAL_ERROR "${name}: unknown arguments ${ARG_UNPARSED_ARGUMENTS}")
   endif()
   add_library(${name} ${kind} ${ARG_SOURCES})
-  target_include_directories(${name} PUBLIC ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/src ${PROJECT_BINARY_DIR}/generated)
+  target_include_directories(${name} PUBLIC
+    "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR};${PROJECT_SOURCE_DIR}/src;${PROJECT_BINARY_DIR}/generated>"
+    $<INSTALL_INTERFACE:${HACK_INSTALL_INCLUDE}>)
+  target_compile_features(${name} PUBLIC cxx_std_20)
   target_link_libraries(${name} PUBLIC ${ARG_LINKS})
   hack_set_options(${name})
 endfunction()
