@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstring>
+
 #include "kernels/cuda/execution.cuh"
 #include "kernels/decode_state.hpp"
 

@@ -69,8 +69,8 @@ class Resources {
 
   /// Room for n numbers. It grows to the largest size asked for and stays; contents do not survive the next call.
   template <class T>
-  T* room(Workspace purpose, index_t n) {
-    Buffer<std::byte, Device::cuda>& buffer = rooms_[static_cast<std::size_t>(purpose)];
+  T* workspace(Workspace purpose, index_t n) {
+    Buffer<std::byte, Device::cuda>& buffer = workspaces_[static_cast<std::size_t>(purpose)];
     const index_t bytes = n * static_cast<index_t>(sizeof(T));
     if (buffer.size() < bytes) {
       buffer = {};  // the old goes before the larger one comes
@@ -85,7 +85,7 @@ class Resources {
   std::shared_ptr<void> dense_library_;
   WaitObserver* observer_ = nullptr;
   index_t tiles_left_to_library_ = 0, tiles_left_to_host_ = 0;
-  std::array<Buffer<std::byte, Device::cuda>, static_cast<std::size_t>(Workspace::count)> rooms_;
+  std::array<Buffer<std::byte, Device::cuda>, static_cast<std::size_t>(Workspace::count)> workspaces_;
 };
 
 /// Copies in the order of the queue. The host's memory may be used again at once (upload), or holds the result
