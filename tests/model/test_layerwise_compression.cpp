@@ -145,6 +145,18 @@ TEST_F(Layerwise, GoesOnAfterFinishedLayers) {
   EXPECT_EQ(whole.refined.front().loss_after, resumed.refined.front().loss_after);
 }
 
+/// Where all layers are in the journal, only the head is made.
+TEST_F(Layerwise, GoesOnBehindTheLastLayer) {
+  options_.linears = {Linear::down};
+  options_.head = true;
+  compress(world_, "whole.h5");
+  EXPECT_THROW(compress_until(checkpoint_->config().layers, "ended.h5"), Error);
+  world_.barrier();
+  const svd::CompressReport resumed = compress_until(-1, "ended.h5");
+  EXPECT_EQ(resumed.matrices.back().name, head_name);
+  EXPECT_TRUE(testing::read_file(shared_ / "whole.h5") == testing::read_file(shared_ / "ended.h5"));
+}
+
 TEST_F(Layerwise, FittedFactorsAreCloserThanPlainOnesAtEqualBytes) {
   options_.linears = {all_linears.begin(), all_linears.end()};
   const svd::CompressReport fitted = compress(world_, "fitted.h5");
