@@ -3,13 +3,16 @@
 #include <exception>
 #include <memory>
 #include <new>
+#include <string_view>
 #include <vector>
 
 #include <CLI/CLI.hpp>
+#include <fmt/core.h>
 
 #include "comm/environment.hpp"
 #include "jobs/commands/commands.hpp"
 #include "jobs/session/library_settings.hpp"
+#include "jobs/session/markdown_help.hpp"
 #include "jobs/session/session.hpp"
 #include "kernels/config.hpp"
 #include "kernels/error.hpp"
@@ -24,6 +27,10 @@ int run(int argc, char** argv) {
   app.set_version_flag("--version", "hack " HACK_VERSION);
   app.require_subcommand(1);
   const std::vector<std::unique_ptr<Command>> commands = make_commands(app);
+  if (argc == 2 && std::string_view(argv[1]) == "--help-markdown") {
+    if (hack::comm::Communicator::world().is_root()) fmt::print("{}", markdown_help(app));
+    return 0;
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
