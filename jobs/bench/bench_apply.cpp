@@ -86,9 +86,11 @@ struct Limits {
   double product_rate;  // operations a second
 };
 
-/// All ways to hold the matrix, for one number of tokens; repeats go round over them, so that all see the same machine.
+/// All ways to hold the matrix, the dense one first, for one number of tokens; repeats go round over them, so that all
+/// see the same machine.
 std::vector<nlohmann::json> time_all(const Session& session, Queue<Device::cpu>& queue, const std::vector<Held>& all,
-                                     const WeightView<>& shape, index_t tokens, int repeats, const Limits& limits) {
+                                     index_t tokens, int repeats, const Limits& limits) {
+  const WeightView<> shape = all.front().dense->view();
   Buffer<float> x(tokens * shape.cols), y(tokens * shape.rows);
   for (index_t i = 0; i < x.size(); ++i) x.data()[i] = static_cast<float>(i % 13 - 6) / 8;
   std::vector<std::vector<double>> seconds(all.size());
@@ -170,7 +172,7 @@ nlohmann::json ApplyBench::run(const Session& session, const model::LlamaConfig&
     const double rate = measure_product_rate<Device::cpu>(session.world(), queue, type) / session.world().size();
     const std::vector<Held> all = hold_all(spec->rows, spec->cols, ranks, type);
     for (const long tokens : tokens_) {
-      const auto timed = time_all(session, queue, all, all.front().dense->view(), tokens, repeats, {bandwidth, rate});
+      const auto timed = time_all(session, queue, all, tokens, repeats, {bandwidth, rate});
       for (const nlohmann::json& row : timed) {
         if (session.world().is_root()) print(row);
         rows.push_back(row);

@@ -144,6 +144,26 @@ class CompressCommand : public Command {
                                {"bytes_factors", scale * static_cast<double>(compressed.total.bytes_factors)}};
   }
 
+  /// Time by phase, what ranks waited, memory.
+  static void print_cost(const Compressed& compressed) {
+    std::string phases;
+    for (const auto& [phase, seconds] : compressed.phases) {
+      phases += fmt::format("{}{} {}", phases.empty() ? "" : ", ", phase, format_seconds(seconds));
+    }
+    fmt::print("  {}{}{}\n", format_seconds(compressed.seconds), phases.empty() ? "" : ": ", phases);
+    if (!compressed.idle_shares.empty()) {
+      const auto [least, most] = std::minmax_element(compressed.idle_shares.begin(), compressed.idle_shares.end());
+      fmt::print("  ranks waited for others {:.0f} to {:.0f} % of their time\n", 100 * *least, 100 * *most);
+    }
+    if (compressed.memory > 0) {
+      fmt::print("  at most {} of memory each by the formula", format_bytes(static_cast<double>(compressed.memory)));
+      if (compressed.gpu_memory > 0) {
+        fmt::print(", {} of a GPU's", format_bytes(static_cast<double>(compressed.gpu_memory)));
+      }
+      fmt::print("\n");
+    }
+  }
+
   /// `checkpoint`: null where it is not known.
   nlohmann::json answer(const Session& session, const model::Checkpoint* checkpoint, const Compressed& compressed,
                         const std::vector<TextScore>& scores) const {
@@ -173,22 +193,7 @@ class CompressCommand : public Command {
       fmt::print("  against 16-bit numbers, as the whole model is: selected matrices {:.2f} %\n",
                  100 * total.keep() / widening);
     }
-    std::string phases;
-    for (const auto& [phase, seconds] : compressed.phases) {
-      phases += fmt::format("{}{} {}", phases.empty() ? "" : ", ", phase, format_seconds(seconds));
-    }
-    fmt::print("  {}{}{}\n", format_seconds(compressed.seconds), phases.empty() ? "" : ": ", phases);
-    if (!compressed.idle_shares.empty()) {
-      const auto [least, most] = std::minmax_element(compressed.idle_shares.begin(), compressed.idle_shares.end());
-      fmt::print("  ranks waited for others {:.0f} to {:.0f} % of their time\n", 100 * *least, 100 * *most);
-    }
-    if (compressed.memory > 0) {
-      fmt::print("  at most {} of memory each by the formula", format_bytes(static_cast<double>(compressed.memory)));
-      if (compressed.gpu_memory > 0) {
-        fmt::print(", {} of a GPU's", format_bytes(static_cast<double>(compressed.gpu_memory)));
-      }
-      fmt::print("\n");
-    }
+    print_cost(compressed);
     if (!shape_.empty() && checkpoint != nullptr) extrapolate(*checkpoint, compressed, results);
     for (const TextScore& score : scores) {
       fmt::print("  {}: perplexity {:.4f}, dense {:.4f}; divergence {:.5f} nats a token\n", score.text, score.after,

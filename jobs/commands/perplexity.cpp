@@ -122,7 +122,12 @@ class PerplexityCommand : public Command {
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     if (!session.world().is_root()) return {};
     if (!options_.per_token.empty()) write_per_token(options_.per_token, plan, losses, encoded.ids);
-    nlohmann::json results = answer(plan, losses, encoded, type, seconds, grid, bytes_held);
+    nlohmann::json results = answer(plan, losses, encoded, type);
+    results["tensor_parallel"] = grid.tensor().size();
+    results["data_parallel"] = grid.data().size();
+    results["weight_bytes_on_rank_0"] = bytes_held;
+    results["seconds"] = seconds;
+    results["tokens_per_second"] = static_cast<double>(tokens_of(plan)) / seconds;
     results["windows_from_records"] = known;
     return results;
   }
@@ -168,12 +173,17 @@ class PerplexityCommand : public Command {
     return first;
   }
 
-  nlohmann::json answer(const model::WindowPlan& plan, const WindowLosses& losses, const Encoded& encoded, DType type,
-                        double seconds, const comm::ProcessGrid& grid, index_t bytes_held) const {
+  /// Tokens that go through the model, scored or not.
+  static index_t tokens_of(const model::WindowPlan& plan) {
+    index_t tokens = 0;
+    for (const model::Window& window : plan.windows) tokens += window.size();
+    return tokens;
+  }
+
+  nlohmann::json answer(const model::WindowPlan& plan, const WindowLosses& losses, const Encoded& encoded,
+                        DType type) const {
     const model::Perplexity result = model::score(plan, losses);
     const std::string bos = encoded.bos ? std::to_string(*encoded.bos) : "none";
-    index_t run_tokens = 0;
-    for (const model::Window& window : plan.windows) run_tokens += window.size();
     fmt::print("perplexity {:.6f} ± {:.4f}   protocol {}, context {}, {} windows, {} tokens scored, BOS {}, {}\n",
                result.perplexity, result.standard_error, to_string(plan.protocol), plan.context, plan.windows.size(),
                result.tokens_scored, bos, to_string(type));
@@ -190,11 +200,6 @@ class PerplexityCommand : public Command {
         {"tokens_in_text", encoded.ids.size()},
         {"bos", encoded.bos ? nlohmann::json(*encoded.bos) : nlohmann::json()},
         {"dtype", to_string(type)},
-        {"tensor_parallel", grid.tensor().size()},
-        {"data_parallel", grid.data().size()},
-        {"weight_bytes_on_rank_0", bytes_held},
-        {"seconds", seconds},
-        {"tokens_per_second", static_cast<double>(run_tokens) / seconds},
     };
   }
 

@@ -170,7 +170,7 @@ class StudyCommand : public Command {
     if (world.rank() < ranks) {
       StudyPhases phases(session, files, type, group, work_);
       const auto time = [&](const char* phase, const auto& rows_of) {
-        once(session, group, table, phase, ranks, "", rows_of);
+        once(session, group, table, {phase, ranks, ""}, rows_of);
       };
       time("read", [&] { return std::vector{phases.read()}; });
       time("allreduce", [&] { return phases.all_reduce(); });
@@ -190,16 +190,27 @@ class StudyCommand : public Command {
     const comm::Communicator group = world.split(takes_part ? 0 : 1, world.rank());
     if (takes_part) {
       StudyPhases phases(session, files, type, group, work_, slice);
-      once(session, group, table, "prefill", slice.parts, slice.text(), [&] { return std::vector{phases.prefill()}; });
-      once(session, group, table, "decode", slice.parts, slice.text(), [&] { return std::vector{phases.decode()}; });
+      const auto time = [&](const char* phase, const auto& rows_of) {
+        once(session, group, table, {phase, slice.parts, slice.text()}, rows_of);
+      };
+      time("prefill", [&] { return std::vector{phases.prefill()}; });
+      time("decode", [&] { return std::vector{phases.decode()}; });
     }
     world.barrier_asleep();
   }
 
-  /// Adds the rows of a phase, on `ranks` ranks or of a slice, unless the table has them.
+  /// What is timed, and on how many ranks or of which slice.
+  struct Point {
+    const char* phase;
+    int ranks;
+    std::string slice;  ///< empty: none
+  };
+
+  /// Adds the rows of a point unless the table has them.
   template <class RowsOf>
   void once(const Session& session, const comm::Communicator& group, std::optional<StudyTable>& table,
-            const char* phase, int ranks, const std::string& slice, const RowsOf& rows_of) const {
+            const Point& point, const RowsOf& rows_of) const {
+    const auto& [phase, ranks, slice] = point;
     const std::string name = slice.empty() ? phase : std::string(phase) + " slice";
     const bool is_missing = wants(phase) && !(table && table->has(name, ranks, slice));
     // What rank 0 has counts for all.

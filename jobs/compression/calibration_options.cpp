@@ -10,8 +10,27 @@
 
 namespace hack::jobs {
 
+namespace {
+
+constexpr const char* group = "Fitting factors to a text";
+
+}  // namespace
+
 void CalibrationOptions::add_to(CLI::App& app) {
-  const std::string group = "Fitting factors to a text";
+  add_fit_to(app);
+  add_allocation_to(app);
+  add_refinement_to(app);
+  app.add_option("--seed", seed, "Of the order in which refinement takes tokens, and of random ids")
+      ->check(CLI::Range(0L, 1L << 62))
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--align", align, "Ranks are multiples of this, where the budget allows")
+      ->check(CLI::Range(1L, 4096L))
+      ->capture_default_str()
+      ->group(group);
+}
+
+void CalibrationOptions::add_fit_to(CLI::App& app) {
   app.add_option("--method", method,
                  "feedback: tiles make up for each other's errors; whiten: each tile by its own inputs; plain: the SVD "
                  "of the weights themselves, which ruins a model")
@@ -56,6 +75,9 @@ void CalibrationOptions::add_to(CLI::App& app) {
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str()
       ->group(group);
+}
+
+void CalibrationOptions::add_allocation_to(CLI::App& app) {
   app.add_option(
          "--allocation", allocation,
          "How --keep is shared out: loss, over all matrices by what compressing each does to the model; uniform, "
@@ -75,6 +97,9 @@ void CalibrationOptions::add_to(CLI::App& app) {
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str()
       ->group(group);
+}
+
+void CalibrationOptions::add_refinement_to(CLI::App& app) {
   app.add_option("--refine", refine,
                  "Steps of Adam on the factors of each layer's MLP, so that its output meets the dense one's")
       ->check(CLI::Range(0, 1 << 20))
@@ -91,14 +116,6 @@ void CalibrationOptions::add_to(CLI::App& app) {
   app.add_option("--refine-products", refine_products,
                  "What refinement may round numbers to before it multiplies them; sums and factors are f32")
       ->check(CLI::IsMember({"f32", "bf16"}))
-      ->capture_default_str()
-      ->group(group);
-  app.add_option("--seed", seed, "Of the order in which refinement takes tokens, and of random ids")
-      ->check(CLI::Range(0L, 1L << 62))
-      ->capture_default_str()
-      ->group(group);
-  app.add_option("--align", align, "Ranks are multiples of this, where the budget allows")
-      ->check(CLI::Range(1L, 4096L))
       ->capture_default_str()
       ->group(group);
 }

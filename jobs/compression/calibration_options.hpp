@@ -52,6 +52,11 @@ struct CalibrationOptions {
 
   /// What decides the numbers in an archive, a budget's shares among it where there is a budget.
   nlohmann::json describe(bool has_budget) const;
+
+ private:
+  void add_fit_to(CLI::App& app);
+  void add_allocation_to(CLI::App& app);
+  void add_refinement_to(CLI::App& app);
 };
 
 }  // namespace hack::jobs
