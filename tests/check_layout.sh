@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Checks the rules of the layout: includes never point upwards (kernels <- io <- comm <- svd <- model <- jobs, and nothing
-# includes tests), headers hold at most 250 lines and sources 400, no file names a path of a build machine or a package
-# registry's host, each folder has its README.md. Prints what breaks a rule; exit status 1 if anything does.
+# includes tests), headers hold at most 250 lines and sources 400, functions 60 lines, signatures 6 parameters outside
+# kernels/ (check_functions.py), folders 25 sources; no file names a path of a build machine or a package registry's host,
+# each folder has its README.md. Prints what breaks a rule; exit status 1 if anything does.
 #
 #   bash tests/check_layout.sh [FOLDER]     (default: the checkout it stands in)
 set -euo pipefail
@@ -58,6 +59,20 @@ too_long() {
   done < <(files_under kernels src jobs)
 }
 
+# Folders with too many sources; headers do not count.
+too_many() {
+  local count folder
+  files_under kernels src jobs tests examples | tr '\0' '\n' | grep -E '\.(cpp|cu|c)$' | sed 's|/[^/]*$||' | sort | uniq -c |
+    while read -r count folder; do
+      [ "$count" -le 25 ] || printf '%s: %d sources (limit 25)\n' "$folder" "$count"
+    done
+}
+
+functions() {
+  command -v python3 >/dev/null || { echo "python3 is missing: it counts them"; return; }
+  files_under kernels src jobs tests examples | grep -zvE '\.in$' | xargs -0 -r python3 tests/check_functions.py || true
+}
+
 # The names are written with brackets so that this file does not hold what it looks for.
 machine='/[w]ork/|/[f]arm/|[p]ypi\.org|[p]ythonhosted|deb\.[d]ebian\.org'
 
@@ -82,6 +97,8 @@ rule "Includes that point upwards" "$(
   includes jobs/study 'jobs/(bench|commands)'
 )"
 rule "Files that are too long" "$(too_long)"
+rule "Folders with too many sources" "$(too_many)"
+rule "Functions that are too long, signatures with too many parameters" "$(functions)"
 rule "Paths of a build machine or registry hosts" "$(
   printf '%s\0' "${files[@]}" | xargs -0 grep -nHIE "$machine" | cut -c 1-160 || true
 )"
