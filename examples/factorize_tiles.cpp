@@ -14,7 +14,7 @@
 using namespace hack;
 constexpr auto cpu = Device::cpu;
 
-WeightView<> weight(MatrixView<float> m) { return {m.data, DType::f32, m.rows, m.cols, m.ld}; }
+WeightView<> weight(MatrixView<float> m) { return {m.data, Codec::f32, m.rows, m.cols, m.ld}; }
 
 int main() {
   constexpr index_t rows = 300, columns = 200, tile_size = 64, rank = 16;

@@ -20,7 +20,7 @@ void multiply(const hack::svd::FactorArchive& archive, const std::string& name) 
   hack::Buffer<float> x(grid.cols()), y(grid.rows());
   std::fill_n(x.data(), x.size(), 1.0F);
   hack::Queue<cpu> queue(2);  // two threads
-  hack::kernels::factored_linear<cpu>(queue, {x.data(), 1, x.size()}, matrix.view(), {y.data(), 1, y.size()});
+  hack::kernels::factored_sum<cpu>(queue, {x.data(), 1, x.size()}, matrix.planes(), {y.data(), 1, y.size()});
   double squares = 0;
   for (hack::index_t i = 0; i < y.size(); ++i) squares += y.data()[i] * y.data()[i];
   std::printf("%s times a vector of ones has norm %.6f; the factors take %ld bytes of memory\n", name.c_str(),

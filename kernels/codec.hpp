@@ -46,11 +46,15 @@ constexpr index_t blocks_of(Codec codec, index_t n) {
   return block == 0 ? 1 : (n + block - 1) / block;
 }
 
-/// Bytes of a row's codes. The last block of a codec with blocks is padded to its full length.
+/// Numbers that codes of a row of n stand for: the last block of a codec with blocks is padded to its full length.
+constexpr index_t padded_length(Codec codec, index_t n) {
+  const index_t block = spec_of(codec).block;
+  return block == 0 ? n : blocks_of(codec, n) * block;
+}
+
+/// Bytes of a row's codes.
 constexpr index_t code_bytes(Codec codec, index_t n) {
-  const CodecSpec& spec = spec_of(codec);
-  const index_t numbers = spec.block == 0 ? n : blocks_of(codec, n) * spec.block;
-  return (numbers * spec.code_bits + 7) / 8;
+  return (padded_length(codec, n) * spec_of(codec).code_bits + 7) / 8;
 }
 
 /// Bytes of a row's scales.

@@ -3,6 +3,7 @@
 #include <type_traits>
 
 #include "kernels/buffer.hpp"
+#include "kernels/codec.hpp"
 
 namespace hack {
 
@@ -29,17 +30,21 @@ struct MatrixView {
   operator MatrixView<const T, D>() const requires(!std::is_const_v<T>) { return {data, rows, cols, ld}; }
 };
 
-/// A weight matrix somebody else owns, in the type it is held in.
+/// A weight matrix somebody else owns, in the codec it is held in.
 template <Device D = Device::cpu>
 struct WeightView {
-  const void* data = nullptr;
-  DType type = DType::f32;
+  const void* data = nullptr;  ///< codes
+  Codec codec = Codec::f32;
   index_t rows = 0;
   index_t cols = 0;
-  index_t ld = 0;  ///< numbers from one row to the next
+  index_t ld = 0;                     ///< numbers from one row to the next; whole blocks of a codec that has blocks
+  const std::byte* scales = nullptr;  ///< row after row; of a codec without scales nothing
 
-  const std::byte* row(index_t i) const { return static_cast<const std::byte*>(data) + i * ld * size_of(type); }
-  WeightView rows_from(index_t i, index_t m) const { return {row(i), type, m, cols, ld}; }
+  const std::byte* row(index_t i) const { return static_cast<const std::byte*>(data) + i * code_bytes(codec, ld); }
+  const std::byte* row_scales(index_t i) const {
+    return scales == nullptr ? nullptr : scales + i * scale_bytes(codec, ld);
+  }
+  WeightView rows_from(index_t i, index_t m) const { return {row(i), codec, m, cols, ld, row_scales(i)}; }
 };
 
 /// Owns a weight matrix (rows, cols), row-major and contiguous, in one of the number types.
@@ -55,7 +60,7 @@ class WeightMatrix {
   DType type() const { return type_; }
   index_t bytes() const { return storage_.bytes(); }
   std::byte* data() { return storage_.data(); }
-  WeightView<D> view() const { return {storage_.data(), type_, rows_, cols_, cols_}; }
+  WeightView<D> view() const { return {storage_.data(), codec_of(type_), rows_, cols_, cols_}; }
 
  private:
   Buffer<std::byte, D> storage_;

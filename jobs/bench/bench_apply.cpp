@@ -28,7 +28,7 @@ struct Held {
 /// Operations a token: of an interpolative tile the h - k other rows of U and k of V.
 double flops_of(const Held& held, index_t rows, index_t cols) {
   if (held.dense) return 2.0 * static_cast<double>(rows) * static_cast<double>(cols);
-  const kernels::FactoredView<Device::cpu> view = held.factored->view();
+  const kernels::FactoredView<Device::cpu>& view = held.factored->planes().front();
   return 2.0 * static_cast<double>(view.u_offsets.back() + view.v_offsets.back());
 }
 
@@ -102,7 +102,7 @@ std::vector<nlohmann::json> time_all(const Session& session, Queue<Device::cpu>&
         if (all[c].dense) {
           kernels::linear<Device::cpu>(queue, in, all[c].dense->view(), out);
         } else {
-          kernels::factored_linear<Device::cpu>(queue, in, all[c].factored->view(), out);
+          kernels::factored_sum<Device::cpu>(queue, in, all[c].factored->planes(), out);
         }
       });
       if (r >= 0) seconds[c].push_back(once);
@@ -113,10 +113,15 @@ std::vector<nlohmann::json> time_all(const Session& session, Queue<Device::cpu>&
   for (std::size_t c = 0; c < all.size(); ++c) {
     const double flops = flops_of(all[c], shape.rows, shape.cols) * static_cast<double>(tokens);
     const double bytes = all[c].bytes();
-    nlohmann::json row = {
-        {"part", "apply"},    {"kind", all[c].kind},   {"rank", all[c].rank},           {"tokens", tokens},
-        {"rows", shape.rows}, {"columns", shape.cols}, {"type", to_string(shape.type)}, {"threads", queue.threads()},
-        {"bytes", bytes}};
+    nlohmann::json row = {{"part", "apply"},
+                          {"kind", all[c].kind},
+                          {"rank", all[c].rank},
+                          {"tokens", tokens},
+                          {"rows", shape.rows},
+                          {"columns", shape.cols},
+                          {"type", to_string(shape.codec)},
+                          {"threads", queue.threads()},
+                          {"bytes", bytes}};
     const Times times = Times::of(seconds[c]);
     times.add_to(row);
     const double limit = std::max(bytes / limits.bandwidth, flops / limits.product_rate);

@@ -94,7 +94,7 @@ void partial_divergences<D>(Queue<D>&, const FinalStates<D>&, const FinalStates<
 }
 
 template <>
-void factored_linear<D>(Queue<D>&, X, const FactoredView<D>&, Y) {
+void factored_linear<D>(Queue<D>&, X, const FactoredView<D>&, Y, Write) {
   refuse();
 }
 

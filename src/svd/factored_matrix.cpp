@@ -65,7 +65,7 @@ void copy_coefficients(const TilePart& part, const kernels::TileLayout& layout, 
   };
   const index_t first = part.rows.begin - skeleton_before(part.rows.begin);
   const index_t last = part.rows.end - skeleton_before(part.rows.end);
-  u.put(layout.coefficients, part, part.u(first, part.tile.rank, 0), (last - first) * part.tile.rank);
+  u.put(layout.left, part, part.u(first, part.tile.rank, 0), (last - first) * part.tile.rank);
 }
 
 }  // namespace
@@ -96,7 +96,7 @@ void FactoredMatrix<D>::lay_out_row(const TileGrid& grid, const TileRow& tiles, 
     const index_t first = rows_.begin + row_offsets_[i] - tile.row;  // row of the tile
     row[j].block = block;
     block += row[j].size;
-    row[j].coefficients = u;
+    row[j].left = u;
     row[j].marks = std::ssize(marks);
     marks.resize(marks.size() + static_cast<std::size_t>(kernels::mark_bytes(height)), 0);
     index_t skeleton = 0;
@@ -195,14 +195,10 @@ FactoredMatrix<D>::FactoredMatrix(const FactorSource& source, const std::string&
   }
   scale_ = to_device<D>(scale.data(), std::ssize(scale));
   marks_ = to_device<D>(marks.data(), std::ssize(marks));
-  plan_.emplace(view(), marks.data());
-}
-
-template <Device D>
-kernels::FactoredView<D> FactoredMatrix<D>::view() const {
-  return {rows(),         cols(),       type_,         row_offsets_,  col_offsets_,
-          block_offsets_, stack_sizes_, tiles_,        u_.data(),     u_offsets_,
-          v_.data(),      v_offsets_,   scale_.data(), marks_.data(), plan_ ? &*plan_ : nullptr};
+  view_ = {this->rows(), this->cols(), codec_of(type), row_offsets_, col_offsets_, block_offsets_, stack_sizes_,
+           tiles_,       u_.data(),    u_offsets_,     v_.data(),    v_offsets_,   scale_.data(),  marks_.data()};
+  plan_ = std::make_unique<kernels::FactoredPlan<D>>(view_, marks.data());
+  view_.plan = plan_.get();
 }
 
 template class FactoredMatrix<Device::cpu>;

@@ -1,6 +1,7 @@
 #pragma once
 
-#include <optional>
+#include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -28,8 +29,8 @@ class FactoredMatrix {
   /// Memory held: numbers, singular values and marks.
   index_t bytes() const { return u_.bytes() + v_.bytes() + scale_.bytes() + marks_.bytes(); }
 
-  /// Valid as long as this matrix lives.
-  kernels::FactoredView<D> view() const;
+  /// What the block is the sum of. Valid as long as this matrix lives and is not moved.
+  std::span<const kernels::FactoredView<D>> planes() const { return {&view_, 1}; }
 
  private:
   using TileRow = std::vector<StoredTile>;
@@ -57,7 +58,8 @@ class FactoredMatrix {
   Buffer<std::byte, D> v_;                  // tile column j: (K_j, w_j)
   Buffer<float, D> scale_;                  // (scales_)
   Buffer<std::uint8_t, D> marks_;
-  std::optional<kernels::FactoredPlan<D>> plan_;
+  std::unique_ptr<kernels::FactoredPlan<D>> plan_;
+  kernels::FactoredView<D> view_;
 };
 
 }  // namespace hack::svd

@@ -35,12 +35,13 @@ class DeviceMatrix {
 class DeviceWeights {
  public:
   explicit DeviceWeights(WeightView<> w)
-      : bytes_(to_device<Device::cuda>(static_cast<const std::byte*>(w.data), w.rows * w.cols * size_of(w.type))),
-        view_{bytes_.data(), w.type, w.rows, w.cols, w.cols} {}
+      : bytes_(to_device<Device::cuda>(static_cast<const std::byte*>(w.data), w.rows * code_bytes(w.codec, w.cols))),
+        scales_(to_device<Device::cuda>(w.scales, w.rows * scale_bytes(w.codec, w.cols))),
+        view_{bytes_.data(), w.codec, w.rows, w.cols, w.ld, scales_.data()} {}
   WeightView<Device::cuda> view() const { return view_; }
 
  private:
-  Buffer<std::byte, Device::cuda> bytes_;
+  Buffer<std::byte, Device::cuda> bytes_, scales_;
   WeightView<Device::cuda> view_;
 };
 

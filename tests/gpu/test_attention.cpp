@@ -122,9 +122,9 @@ TEST(GpuVocabulary, TakesAHeadOfFactors) {
   const std::vector<int> targets(tokens, 61);
   std::vector<PartialLoss> expected(tokens), actual(tokens);
   Queue<Device::cpu> host(1);
-  partial_losses<Device::cpu>(host, view_of(x, tokens, hidden), {{}, head.view}, 50, targets, expected);
+  partial_losses<Device::cpu>(host, view_of(x, tokens, hidden), {{}, {&head.view, 1}}, 50, targets, expected);
   Queue<G> queue(1);
-  partial_losses<G>(queue, x_on_device.in(), {{}, on_device.view()}, 50, targets, actual);
+  partial_losses<G>(queue, x_on_device.in(), {{}, {&on_device.view(), 1}}, 50, targets, actual);
   for (std::size_t t = 0; t < actual.size(); ++t) {
     const double bound = 1e-4 * (1 + std::fabs(expected[t].maximum));
     ASSERT_NEAR(actual[t].maximum, expected[t].maximum, bound);
@@ -138,7 +138,7 @@ TEST(GpuVocabulary, TakesAnEmptySlice) {
   const std::vector<int> targets = {1, 2};
   std::vector<PartialLoss> losses(2);
   Queue<G> queue(1);
-  partial_losses<G>(queue, x.in(), {{nullptr, DType::bf16, 0, 5, 5}}, 0, targets, losses);
+  partial_losses<G>(queue, x.in(), {{nullptr, Codec::bf16, 0, 5, 5}}, 0, targets, losses);
   for (const PartialLoss& loss : losses) {
     EXPECT_TRUE(std::isinf(loss.maximum));
     EXPECT_EQ(loss.sum, 0);

@@ -24,13 +24,13 @@ constexpr Device G = Device::cuda;
 
 /// Both matrices with and without biases on both devices; `host` and `device` make the views.
 template <class Host, class OnDevice>
-void check(index_t rows, index_t cols, index_t tokens, DType type, const Host& host, const OnDevice& device) {
-  SCOPED_TRACE(testing::Message() << rows << " x " << cols << ", " << tokens << " tokens, " << to_string(type));
+void check(index_t rows, index_t cols, index_t tokens, Codec codec, const Host& host, const OnDevice& device) {
+  SCOPED_TRACE(testing::Message() << rows << " x " << cols << ", " << tokens << " tokens, " << to_string(codec));
   const std::vector<float> x = random_floats(tokens * cols, 4), bias = random_floats(2 * rows, 5);
   const DeviceMatrix<> x_on_device(x, tokens, cols), bias_on_device(bias, 2, rows);
   // Sums of up to cols + rank space terms; in narrow parts for many tokens. silu and what it is multiplied with are of
   // the sums' order, so errors of both products count that often.
-  const double split = tokens > 8 && type != DType::f32 ? 0x1p-15 : 0;
+  const double split = tokens > 8 && codec != Codec::f32 ? 0x1p-15 : 0;
   for (const bool has_bias : {false, true}) {
     std::vector<float> expected(static_cast<std::size_t>(tokens * rows)), scratch(expected.size());
     AffineView<Device::cpu> gate = host(0), up = host(1);
@@ -56,13 +56,13 @@ void check(index_t rows, index_t cols, index_t tokens, DType type, const Host& h
 }
 
 TEST(GpuGated, MultipliesDenseMatrices) {
-  for (DType type : tests::all_types) {
+  for (Codec codec : tests::all_codecs()) {
     for (const auto& [rows, cols] : std::vector<std::pair<index_t, index_t>>{{1, 1}, {19, 70}, {33, 1100}, {9, 4099}}) {
-      const RandomWeights weights[] = {{rows, cols, type, 1}, {rows, cols, type, 2}};
+      const RandomWeights weights[] = {{rows, cols, codec, 1}, {rows, cols, codec, 2}};
       const DeviceWeights on_device[] = {DeviceWeights(weights[0].view), DeviceWeights(weights[1].view)};
       for (index_t tokens : {0, 1, 3, 8, 9}) {
         check(
-            rows, cols, tokens, type,
+            rows, cols, tokens, codec,
             [&](int which) {
               return AffineView<Device::cpu>{weights[which].wide(), {}, nullptr};
             },
@@ -78,12 +78,12 @@ void check_tiles(const RandomFactors& gate, const RandomFactors& up, index_t tok
   const RandomFactors* weights[] = {&gate, &up};
   const DeviceFactors on_device[] = {DeviceFactors(gate), DeviceFactors(up)};
   check(
-      gate.view.rows, gate.view.cols, tokens, gate.view.type,
+      gate.view.rows, gate.view.cols, tokens, gate.view.codec,
       [&](int which) {
-        return AffineView<Device::cpu>{{}, weights[which]->view, nullptr};
+        return AffineView<Device::cpu>{{}, {&weights[which]->view, 1}, nullptr};
       },
       [&](int which) {
-        return AffineView<G>{{}, on_device[which].view(), nullptr};
+        return AffineView<G>{{}, {&on_device[which].view(), 1}, nullptr};
       });
 }
 
@@ -95,8 +95,8 @@ TEST(GpuGated, MultipliesTilesOfAllKindsAndRanks) {
   const auto up_form = [](index_t i, index_t j) {
     return (i + j) % 3 == 0 ? interpolative(7 * i + 20 + j) : (i + j) % 3 == 1 ? dense : factors(11 * j + i + 1);
   };
-  for (DType type : tests::all_types) {
-    const RandomFactors gate(200, 330, 64, type, gate_form), up(200, 330, 64, type, up_form);
+  for (Codec codec : tests::all_codecs()) {
+    const RandomFactors gate(200, 330, 64, codec, gate_form), up(200, 330, 64, codec, up_form);
     for (index_t tokens : {0, 1, 2, 8, 11}) check_tiles(gate, up, tokens);
   }
 }
@@ -107,8 +107,8 @@ TEST(GpuGated, MultipliesTilesWhereRowsAreFew) {
   const auto long_form = [](index_t i, index_t j) {
     return j % 3 == 0 ? interpolative(9 * i + 30) : j % 3 == 1 ? dense : factors(11 * j + i + 1);
   };
-  for (DType type : tests::all_types) {
-    const RandomFactors first(130, 430, 100, type, short_form), second(130, 430, 100, type, long_form);
+  for (Codec codec : tests::all_codecs()) {
+    const RandomFactors first(130, 430, 100, codec, short_form), second(130, 430, 100, codec, long_form);
     for (index_t tokens : {1, 2, 8}) {
       check_tiles(first, second, tokens);
       check_tiles(second, first, tokens);
@@ -125,8 +125,8 @@ TEST(GpuGated, GivesTheSameBitsInEveryRun) {
   Queue<G> queue(1);
   in_several_orders([&] {
     DeviceMatrix<> out(3, 37), scratch(3, 37);
-    gated_linear<G>(queue, x.in(), {{}, gate_there.view(), nullptr}, {{}, up_there.view(), nullptr}, out.view(),
-                    scratch.view());
+    gated_linear<G>(queue, x.in(), {{}, {&gate_there.view(), 1}, nullptr}, {{}, {&up_there.view(), 1}, nullptr},
+                    out.view(), scratch.view());
     queue.wait();
     EXPECT_TRUE(before.empty() || before == out.host());
     before = out.host();
@@ -146,13 +146,13 @@ TEST(GpuGated, MultipliesADenseMatrixAndTiles) {
   const DeviceWeights whole_there(whole.view);
   for (const int tiled : {0, 1}) {
     check(
-        70, 67, 2, DType::f32,
+        70, 67, 2, Codec::f32,
         [&](int which) {
-          return which == tiled ? AffineView<Device::cpu>{{}, tiles.view, nullptr}
+          return which == tiled ? AffineView<Device::cpu>{{}, {&tiles.view, 1}, nullptr}
                                 : AffineView<Device::cpu>{whole.view, {}, nullptr};
         },
         [&](int which) {
-          return which == tiled ? AffineView<G>{{}, tiles_there.view(), nullptr}
+          return which == tiled ? AffineView<G>{{}, {&tiles_there.view(), 1}, nullptr}
                                 : AffineView<G>{whole_there.view(), {}, nullptr};
         });
   }

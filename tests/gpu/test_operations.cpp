@@ -103,8 +103,8 @@ TEST(GpuElementwise, RotatesHeads) {
 }
 
 TEST(GpuElementwise, EmbedsWhatIsInTheShard) {
-  for (DType type : tests::all_types) {
-    const RandomWeights table(9, 70, type, 1);
+  for (Codec codec : tests::all_codecs()) {
+    const RandomWeights table(9, 70, codec, 1);
     const DeviceWeights on_device(table.view);
     for (index_t tokens : {1, 7, 600}) {
       std::vector<int> ids;
@@ -132,8 +132,8 @@ class PlacedState {
 };
 
 TEST(GpuElementwise, EmbedsTheTokenThatMemoryNames) {
-  for (DType type : tests::all_types) {
-    const RandomWeights table(9, 1030, type, 1);
+  for (Codec codec : tests::all_codecs()) {
+    const RandomWeights table(9, 1030, codec, 1);
     const DeviceWeights on_device(table.view);
     for (const int id : {1, 2, 10, 11}) {  // the shard has 2 … 10
       expect_twins(1, 1030, 0, [&]<Device D>(Queue<D>& queue, MatrixView<float, D> out) {
@@ -170,9 +170,9 @@ TEST(GpuElementwise, ClearsRows) {
 }
 
 TEST(GpuLinear, MultipliesAsTheCpuDoes) {
-  for (DType type : tests::all_types) {
+  for (Codec codec : tests::all_codecs()) {
     for (const auto& [rows, cols] : std::vector<std::pair<index_t, index_t>>{{1, 1}, {19, 70}, {33, 1100}, {9, 4099}}) {
-      const RandomWeights w(rows, cols, type, 1);
+      const RandomWeights w(rows, cols, codec, 1);
       const DeviceWeights on_device(w.view);
       for (index_t tokens : {1, 3, 8, 9}) {
         const std::vector<float> x = random_floats(tokens * cols, 2);
@@ -197,7 +197,7 @@ TEST(GpuLinear, TakesNoColumns) {
   for (index_t tokens : {1, 20}) {
     for (Write write : {Write::replace, Write::add}) {
       expect_twins(tokens, 7, 0, [&]<Device D>(Queue<D>& queue, MatrixView<float, D> y) {
-        linear<D>(queue, {nullptr, tokens, 0}, {nullptr, DType::bf16, 7, 0, 0}, y, write);
+        linear<D>(queue, {nullptr, tokens, 0}, {nullptr, Codec::bf16, 7, 0, 0}, y, write);
       });
     }
   }

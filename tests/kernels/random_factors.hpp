@@ -37,7 +37,9 @@ struct RandomFactors {
   std::vector<index_t> v_starts;  // (I * J) of each tile's rows of V
   std::vector<float> u, v, scale;
   std::vector<std::uint8_t> marks;
-  std::vector<std::byte> u_bytes, v_bytes;
+  std::vector<std::byte> u_bytes, v_bytes, u_scales, v_scales;
+  std::vector<index_t> v_scale_offsets{0};
+  Codec codec = Codec::f32;
   std::vector<float> matrix;  // (rows, cols): Σ U s Vᵀ, in f32 of f64 sums
   std::vector<float> sizes;   // (rows, cols): Σ |U| s |Vᵀ|
   FactoredView<Device::cpu> view;
@@ -45,7 +47,10 @@ struct RandomFactors {
   /// `form_of(i, j)` says what tile (i, j) is. Of interpolative tiles the view has about as large a part of the
   /// skeleton rows as of their rows; the others lie above and below.
   template <class F>
-  RandomFactors(index_t rows, index_t cols, index_t tile, DType type, F form_of) {
+  RandomFactors(index_t rows, index_t cols, index_t tile, DType type, F form_of, unsigned seed = 1)
+      : RandomFactors(rows, cols, tile, codec_of(type), form_of, seed) {}
+  template <class F>
+  RandomFactors(index_t rows, index_t cols, index_t tile, Codec codec_, F form_of, unsigned seed = 1) : codec(codec_) {
     for (index_t i = tile; i < rows + tile && rows > 0; i += tile) row_offsets.push_back(std::min(i, rows));
     for (index_t j = tile; j < cols + tile && cols > 0; j += tile) col_offsets.push_back(std::min(j, cols));
     const index_t tile_rows = std::ssize(row_offsets) - 1, tile_cols = std::ssize(col_offsets) - 1;
@@ -61,20 +66,26 @@ struct RandomFactors {
       lay_out_row(i, tile_cols);
     }
     for (index_t j = 0; j < tile_cols; ++j) {
-      index_t end = v_offsets.back();
+      const index_t width = col_offsets[j + 1] - col_offsets[j];
+      index_t count = 0;
       for (index_t i = 0; i < tile_rows; ++i) {
-        v_starts[i * tile_cols + j] = end;
+        v_starts[i * tile_cols + j] = v_offsets.back() + count * padded_length(codec, width);
         const TileLayout& layout = tiles[i * tile_cols + j];
-        if (layout.kind != Structure::dense) end += layout.size * (col_offsets[j + 1] - col_offsets[j]);
+        if (layout.kind != Structure::dense) count += layout.size;
       }
-      v_offsets.push_back(end);
+      append(count, width, seed + 1 + 100 * static_cast<unsigned>(j), v, v_bytes, v_scales);
+      v_offsets.push_back(v_offsets.back() + count * padded_length(codec, width));
+      v_scale_offsets.push_back(std::ssize(v_scales));
     }
-    u = numbers(u_offsets.back(), type, 1, u_bytes);
-    v = numbers(v_offsets.back(), type, 2, v_bytes);
-    for (float& s : scale = random_floats(std::ssize(scale), 3)) s = std::fabs(s);
-    view = {rows,  cols,           type,      row_offsets,    col_offsets, block_offsets, stack_sizes,
-            tiles, u_bytes.data(), u_offsets, v_bytes.data(), v_offsets,   scale.data(),  marks.data()};
+    for (float& s : scale = random_floats(std::ssize(scale), seed + 2)) s = std::fabs(s);
+    view = {rows,         cols,         codec,           row_offsets,     col_offsets,    block_offsets,
+            stack_sizes,  tiles,        u_bytes.data(),  u_offsets,       v_bytes.data(), v_offsets,
+            scale.data(), marks.data(), u_scales.data(), v_scales.data(), v_scale_offsets};
     rebuild();
+  }
+
+  bool is_stacked(const TileLayout& layout) const {
+    return layout.kind != Structure::interpolative && !has_scales(codec);
   }
 
   void lay_out_row(index_t i, index_t tile_cols) {
@@ -82,20 +93,26 @@ struct RandomFactors {
     index_t block = block_offsets.back();
     for (index_t j = 0; j < tile_cols; ++j) {
       TileLayout& layout = tiles[i * tile_cols + j];
-      if (layout.kind == Structure::interpolative) continue;
-      layout.block = block;
-      block += layout.size;
       layout.scale = std::ssize(scale);
       if (layout.kind == Structure::low_rank) scale.resize(scale.size() + static_cast<std::size_t>(layout.size));
-    }
-    stack_sizes.push_back(block - block_offsets.back());
-    index_t end = u_offsets.back() + height * stack_sizes.back();
-    for (index_t j = 0; j < tile_cols; ++j) {
-      TileLayout& layout = tiles[i * tile_cols + j];
-      if (layout.kind != Structure::interpolative) continue;
+      if (!is_stacked(layout)) continue;
       layout.block = block;
       block += layout.size;
-      layout.coefficients = end;
+    }
+    stack_sizes.push_back(block - block_offsets.back());
+    append(height, stack_sizes.back(), 7 + static_cast<unsigned>(i), u, u_bytes, u_scales);
+    for (index_t j = 0; j < tile_cols; ++j) {
+      TileLayout& layout = tiles[i * tile_cols + j];
+      if (is_stacked(layout)) continue;
+      layout.block = block;
+      block += layout.size;
+      layout.left = std::ssize(u);
+      layout.left_scales = std::ssize(u_scales);
+      const unsigned seed = 1000 + 50 * static_cast<unsigned>(i) + static_cast<unsigned>(j);
+      if (layout.kind != Structure::interpolative) {
+        append(height, layout.size, seed, u, u_bytes, u_scales);
+        continue;
+      }
       layout.marks = std::ssize(marks);
       marks.resize(marks.size() + static_cast<std::size_t>(kernels::mark_bytes(height)), 0);
       index_t skeleton = 0;
@@ -105,28 +122,34 @@ struct RandomFactors {
         ++skeleton;
       }
       layout.first_skeleton = (layout.size - skeleton + 1) / 2;
-      end += (height - skeleton) * layout.size;
+      append(height - skeleton, layout.size, seed, u, u_bytes, u_scales);
     }
     block_offsets.push_back(block);
-    u_offsets.push_back(end);
+    u_offsets.push_back(std::ssize(u));
   }
 
-  static std::vector<float> numbers(index_t n, DType type, unsigned seed, std::vector<std::byte>& bytes) {
-    std::vector<float> values = random_floats(n, seed);
-    bytes.resize(static_cast<std::size_t>(n * size_of(type)));
-    convert(values.data(), DType::f32, bytes.data(), type, n);
-    convert(bytes.data(), type, values.data(), DType::f32, n);
-    return values;
+  /// Puts random rows behind the others: what they stand for, with zeros up to their padded length, codes and scales.
+  void append(index_t rows, index_t cols, unsigned seed, std::vector<float>& values, std::vector<std::byte>& codes,
+              std::vector<std::byte>& scales) const {
+    const EncodedRows encoded(codec, random_floats(rows * cols, seed), rows, cols);
+    const auto padding = static_cast<std::size_t>(padded_length(codec, cols) - cols);
+    for (index_t r = 0; r < rows; ++r) {
+      values.insert(values.end(), encoded.values.begin() + r * cols, encoded.values.begin() + (r + 1) * cols);
+      values.resize(values.size() + padding);
+    }
+    codes.insert(codes.end(), encoded.codes.begin(), encoded.codes.end());
+    scales.insert(scales.end(), encoded.scales.begin(), encoded.scales.end());
   }
 
   /// What row `row` of tile (i, j) multiplies the l-th number of z_ij with.
   double left(index_t i, const TileLayout& tile, index_t row, index_t l) const {
-    if (tile.kind != Structure::interpolative)
-      return u[u_offsets[i] + row * stack_sizes[i] + tile.block - block_offsets[i] + l];
+    if (is_stacked(tile)) return u[u_offsets[i] + row * stack_sizes[i] + tile.block - block_offsets[i] + l];
+    const index_t length = padded_length(codec, tile.size);
+    if (tile.kind != Structure::interpolative) return u[tile.left + row * length + l];
     const std::uint8_t* tile_marks = marks.data() + tile.marks;
     const index_t above = kernels::count_marks(tile_marks, row);
     if (kernels::is_marked(tile_marks, row)) return l == tile.first_skeleton + above;
-    return u[tile.coefficients + (row - above) * tile.size + l];
+    return u[tile.left + (row - above) * length + l];
   }
 
   void rebuild() {
@@ -136,6 +159,7 @@ struct RandomFactors {
       for (index_t j = 0; j < view.tile_cols(); ++j) {
         const TileLayout& tile = view.tile(i, j);
         const index_t width = col_offsets[j + 1] - col_offsets[j];
+        const index_t length = padded_length(codec, width);
         std::vector<double> sum(width), size(width);
         for (index_t row = row_offsets[i]; row < row_offsets[i + 1]; ++row) {
           std::fill(sum.begin(), sum.end(), 0.0);
@@ -145,7 +169,7 @@ struct RandomFactors {
                                   (tile.kind == Structure::low_rank ? double{scale[tile.scale + l]} : 1.0);
             for (index_t c = 0; c < width; ++c) {
               const double right =
-                  tile.kind == Structure::dense ? l == c : v[v_starts[i * view.tile_cols() + j] + l * width + c];
+                  tile.kind == Structure::dense ? l == c : v[v_starts[i * view.tile_cols() + j] + l * length + c];
               sum[c] += factor * right;
               size[c] += std::fabs(factor * right);
             }

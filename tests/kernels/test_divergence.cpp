@@ -46,7 +46,7 @@ TEST(Divergence, MeetsItsDefinition) {
   for (const int threads : {1, 3}) {
     Queue<Device::cpu> queue(threads);
     std::vector<double> out(variants * tokens);
-    const AffineView<Device::cpu> dense{{head.data(), DType::f32, vocabulary, hidden, hidden}};
+    const AffineView<Device::cpu> dense{{head.data(), Codec::f32, vocabulary, hidden, hidden}};
     divergences<Device::cpu>(queue, {{reference.data(), tokens, hidden}, dense},
                              {{states.data(), variants * tokens, hidden}, dense}, out);
     for (index_t s = 0; s < variants * tokens; ++s) {
@@ -75,7 +75,7 @@ TEST(Divergence, SlicesOfTheVocabularyJoin) {
   }
   Queue<Device::cpu> queue(1);
   const MatrixView<const float> l(reference.data(), tokens, hidden), m(states.data(), tokens, hidden);
-  const WeightView<> whole{head.data(), DType::f32, vocabulary, hidden, hidden};
+  const WeightView<> whole{head.data(), Codec::f32, vocabulary, hidden, hidden};
   std::vector<double> expected(tokens);
   divergences<Device::cpu>(queue, {l, {whole}}, {m, {whole}}, expected);
   std::vector<PartialDivergence> parts(tokens), joined(tokens);
@@ -97,9 +97,9 @@ TEST(Divergence, TakesAHeadOfFactors) {
   const std::vector<float> other = tests::random_floats(vocabulary * hidden, 4);
   const std::vector<float> reference = tests::random_floats(tokens * hidden, 5);
   const std::vector<float> states = tests::random_floats(2 * tokens * hidden, 6);
-  const AffineView<Device::cpu> dense{{other.data(), DType::f32, vocabulary, hidden, hidden}};
-  const AffineView<Device::cpu> rebuilt{{factors.matrix.data(), DType::f32, vocabulary, hidden, hidden}};
-  const AffineView<Device::cpu> factored{{}, factors.view};
+  const AffineView<Device::cpu> dense{{other.data(), Codec::f32, vocabulary, hidden, hidden}};
+  const AffineView<Device::cpu> rebuilt{{factors.matrix.data(), Codec::f32, vocabulary, hidden, hidden}};
+  const AffineView<Device::cpu> factored{{}, {&factors.view, 1}};
   const MatrixView<const float> l(reference.data(), tokens, hidden), m(states.data(), 2 * tokens, hidden);
   Queue<Device::cpu> queue(2);
   for (const auto& [of_reference, of_model, twin_of_reference, twin_of_model] :

@@ -29,15 +29,15 @@ struct RandomFactors : tests::RandomFactors {
 
   /// Two chained sums, of a tile's width and of a tile row's rank space, are off by at most
   /// (width + length + 3) · eps · Σ |U| s |Vᵀ| |x|; the f32 reference matrix adds eps of the same sum. Where x and z
-  /// are rounded to bf16, each of them adds at most 2⁻⁸ of the sum.
+  /// are rounded to bf16, each of them adds at most 2⁻⁸ of the sum, and each weight that is rounded, too.
   void check(index_t tokens) const {
     SCOPED_TRACE(testing::Message() << tokens << " tokens, " << view.rows << " x " << view.cols << " "
-                                    << to_string(view.type));
+                                    << to_string(view.codec));
     const std::vector<float> x = random_floats(tokens * view.cols, 4);
     const std::vector<float> y = run(1, x, tokens);
-    const bool rounds = view.type == DType::bf16 && tokens > few_tokens && has_bf16_product();
+    const bool rounds = is_multiplied_in_bf16(view.codec) && tokens > few_tokens && has_bf16_product();
     const double terms = static_cast<double>(view.cols + view.rank_space() + 4);
-    const double bound = terms * tests::eps + (rounds ? 2.01 / 256 : 0);
+    const double bound = terms * tests::eps + (rounds ? (has_scales(view.codec) ? 4.02 : 2.01) / 256 : 0);
     for (index_t t = 0; t < tokens; ++t) {
       for (index_t i = 0; i < view.rows; ++i) {
         double sum = 0, size = 0;
@@ -54,11 +54,11 @@ struct RandomFactors : tests::RandomFactors {
 };
 
 TEST(FactoredLinear, MatchesTheMatrixItStandsFor) {
-  for (DType type : tests::all_types) {
+  for (Codec codec : tests::all_codecs()) {
     for (index_t tile : {16, 64, 100}) {
       for (index_t rows : {1, 17, 129, 300}) {
         for (index_t cols : {3, 64, 127}) {
-          const RandomFactors w(rows, cols, tile, type,
+          const RandomFactors w(rows, cols, tile, codec,
                                 [&](index_t i, index_t j) { return factors((3 * i + 5 * j) % 7); });
           for (index_t tokens : {1, 3, 8, 9, 65}) w.check(tokens);
         }
@@ -68,11 +68,11 @@ TEST(FactoredLinear, MatchesTheMatrixItStandsFor) {
 }
 
 TEST(FactoredLinear, MatchesTheInterpolativeMatrixItStandsFor) {
-  for (DType type : tests::all_types) {
+  for (Codec codec : tests::all_codecs()) {
     for (index_t tile : {16, 64, 100}) {
       for (index_t rows : {1, 17, 129, 300}) {
         for (index_t cols : {3, 64, 127}) {
-          const RandomFactors w(rows, cols, tile, type,
+          const RandomFactors w(rows, cols, tile, codec,
                                 [&](index_t i, index_t j) { return interpolative((31 * i + 15 * j) % 47); });
           for (index_t tokens : {1, 3, 8, 9, 65}) w.check(tokens);
         }
@@ -87,8 +87,8 @@ TEST(FactoredLinear, MixesTilesOfAllKindsAndEmptyOnes) {
     if (j == 2) return factors(0);                                  // a tile column of no rank
     return (i + j) % 3 == 0 ? dense : (i + j) % 3 == 1 ? factors(5 * i + j) : interpolative(9 * i + j + 30);
   };
-  for (DType type : tests::all_types) {
-    const RandomFactors w(200, 330, 64, type, form_of);
+  for (Codec codec : tests::all_codecs()) {
+    const RandomFactors w(200, 330, 64, codec, form_of);
     for (index_t tokens : {1, 2, 33, 600}) w.check(tokens);
   }
 }
@@ -135,6 +135,38 @@ TEST(FactoredLinear, TakesMatricesWithoutRowsOrColumns) {
     EXPECT_EQ(no_cols.run(2, {}, tokens), std::vector<float>(static_cast<std::size_t>(tokens * 5), 0.0f));
     const RandomFactors no_rows(0, 5, 16, DType::f32, [](index_t, index_t) { return factors(1); });
     EXPECT_TRUE(no_rows.run(2, random_floats(tokens * 5, 1), tokens).empty());
+  }
+}
+
+TEST(FactoredLinear, AddsUpThePlanesOfAMatrix) {
+  // Tiles of two terms, of several codecs, some without a second one; and a term of the whole matrix, a tile by itself.
+  const index_t rows = 150, cols = 130;
+  const RandomFactors first(rows, cols, 64, Codec::int8, tests::every_form);
+  const RandomFactors second(
+      rows, cols, 64, Codec::bf16, [](index_t i, index_t j) { return factors(i == j ? 0 : 7 + i); }, 40);
+  const RandomFactors whole(
+      rows, cols, 1000, Codec::f32, [](index_t, index_t) { return factors(5); }, 60);
+  const std::vector<FactoredView<Device::cpu>> planes = {first.view, second.view, whole.view};
+  for (index_t tokens : {1, 5, 40}) {
+    const std::vector<float> x = random_floats(tokens * cols, 4);
+    const auto run = [&](int threads) {
+      std::vector<float> y(static_cast<std::size_t>(tokens * rows), 5.0f);
+      Queue<Device::cpu> queue(threads);
+      factored_sum<Device::cpu>(queue, view_of(x, tokens, cols), planes, view_of(y, tokens, rows));
+      return y;
+    };
+    std::vector<float> expected = first.run(1, x, tokens);
+    for (const RandomFactors* plane : {&second, &whole}) {
+      const std::vector<float> more = plane->run(1, x, tokens);
+      for (std::size_t n = 0; n < expected.size(); ++n) expected[n] += more[n];
+    }
+    const std::vector<float> y = run(1);
+    // Sums begin at y in another order; each plane's own are tested above.
+    for (std::size_t n = 0; n < y.size(); ++n) {
+      ASSERT_NEAR(y[n], expected[n], 1000 * tests::eps * static_cast<double>(cols)) << n;
+    }
+    EXPECT_EQ(run(2), y);
+    EXPECT_EQ(run(3), y);
   }
 }
 

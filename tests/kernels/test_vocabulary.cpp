@@ -135,7 +135,7 @@ TEST(PartialLosses, SlicesOfTheVocabularyJoinToTheWhole) {
 TEST(PartialLosses, AnEmptySliceAddsNothing) {
   const std::vector<float> hidden = random_floats(3 * 4, 1);
   const std::vector<int> targets = {0, 1, 2};
-  for (const PartialLoss& loss : run(2, hidden, 3, {nullptr, DType::f32, 0, 4, 4}, 0, targets)) {
+  for (const PartialLoss& loss : run(2, hidden, 3, {nullptr, Codec::f32, 0, 4, 4}, 0, targets)) {
     EXPECT_EQ(loss.maximum, -std::numeric_limits<float>::infinity());
     EXPECT_EQ(loss.sum, 0);
     EXPECT_EQ(loss.target_logit, 0);
@@ -151,10 +151,10 @@ TEST(PartialLosses, TakeAHeadOfFactors) {
     std::vector<int> targets;  // some of them outside this slice
     for (index_t t = 0; t < tokens; ++t) targets.push_back(static_cast<int>(t * 7919 % (vocabulary + 90)));
     const auto expected =
-        run(1, hidden, tokens, {factors.matrix.data(), DType::f32, vocabulary, size, size}, 50, targets);
+        run(1, hidden, tokens, {factors.matrix.data(), Codec::f32, vocabulary, size, size}, 50, targets);
     std::vector<PartialLoss> actual(static_cast<std::size_t>(tokens));
     Queue<Device::cpu> queue(2);
-    partial_losses<Device::cpu>(queue, view_of(hidden, tokens, size), {{}, factors.view}, 50, targets, actual);
+    partial_losses<Device::cpu>(queue, view_of(hidden, tokens, size), {{}, {&factors.view, 1}}, 50, targets, actual);
     for (std::size_t t = 0; t < actual.size(); ++t) {
       const double bound = 1e-5 * (1 + std::fabs(expected[t].maximum));
       ASSERT_NEAR(actual[t].maximum, expected[t].maximum, bound) << t;

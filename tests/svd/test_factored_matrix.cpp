@@ -66,8 +66,8 @@ TEST_P(FactoredMatrixTest, MultipliesWithAnyBlockAsTheRebuiltMatrixDoes) {
     for (index_t tokens : {1, 5}) {
       std::vector<float> x(tokens * cols.size()), y(tokens * rows.size(), NAN);
       for (std::size_t i = 0; i < x.size(); ++i) x[i] = std::sin(static_cast<float>(i));
-      kernels::factored_linear<Device::cpu>(queue, MatrixView<const float>(x.data(), tokens, cols.size()),
-                                            matrix.view(), MatrixView<float>(y.data(), tokens, rows.size()));
+      kernels::factored_sum<Device::cpu>(queue, MatrixView<const float>(x.data(), tokens, cols.size()), matrix.planes(),
+                                         MatrixView<float>(y.data(), tokens, rows.size()));
       for (index_t t = 0; t < tokens; ++t) {
         for (index_t i = 0; i < rows.size(); ++i) {
           double expected = 0;
@@ -119,8 +119,8 @@ std::vector<float> product(const MatrixView<const float>& w, kernels::Structure 
   const FactoredMatrix<Device::cpu> matrix(archive, "w", {0, w.rows}, {0, w.cols}, DType::f32);
   std::vector<float> x(tokens * w.cols), y(tokens * w.rows);
   for (std::size_t i = 0; i < x.size(); ++i) x[i] = std::sin(static_cast<float>(i));
-  kernels::factored_linear<Device::cpu>(queue, MatrixView<const float>(x.data(), tokens, w.cols), matrix.view(),
-                                        MatrixView<float>(y.data(), tokens, w.rows));
+  kernels::factored_sum<Device::cpu>(queue, MatrixView<const float>(x.data(), tokens, w.cols), matrix.planes(),
+                                     MatrixView<float>(y.data(), tokens, w.rows));
   return y;
 }
 

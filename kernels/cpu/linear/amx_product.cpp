@@ -101,7 +101,7 @@ HACK_AMX void multiply_tile(const float* a, const float* b, index_t lanes, float
 }
 
 template <std::size_t... R>
-constexpr std::array<TileProduct::Multiply, amx_rows> tile_functions(std::index_sequence<R...>) {
+constexpr std::array<MicroKernel::Multiply, amx_rows> tile_functions(std::index_sequence<R...>) {
   return {&multiply_tile<static_cast<index_t>(R) + 1>...};
 }
 constexpr auto multiply_rows = tile_functions(std::make_index_sequence<amx_rows>());
@@ -146,14 +146,14 @@ AmxTiles::AmxTiles() {
 
 AmxTiles::~AmxTiles() { release(); }
 
-const TileProduct::Multiply* amx_multiply() { return multiply_rows.data(); }
+const MicroKernel::Multiply* amx_multiply() { return multiply_rows.data(); }
 
 #else
 
 bool has_amx() { return false; }
 AmxTiles::AmxTiles() { HACK_EXPECT(false); }
 AmxTiles::~AmxTiles() = default;
-const TileProduct::Multiply* amx_multiply() { return nullptr; }
+const MicroKernel::Multiply* amx_multiply() { return nullptr; }
 
 #endif
 

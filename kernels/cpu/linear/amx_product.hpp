@@ -20,6 +20,6 @@ class AmxTiles {
 constexpr index_t amx_rows = 32;
 constexpr index_t amx_cols = 32;
 constexpr index_t amx_lanes = 16;             ///< of k in a step
-const TileProduct::Multiply* amx_multiply();  ///< [R - 1]
+const MicroKernel::Multiply* amx_multiply();  ///< [R - 1]
 
 }  // namespace hack::kernels

@@ -12,6 +12,7 @@
 
 #include "kernels/cpu/linear/amx_product.hpp"
 #include "kernels/cpu/linear/panel_walk.hpp"
+#include "kernels/cpu/linear/row_math.hpp"
 #include "kernels/cpu/memory/scratch.hpp"
 #include "kernels/cpu/team.hpp"
 
@@ -75,7 +76,7 @@ HACK_BF16 void multiply_tile(const float* __restrict a, const float* __restrict 
 }
 
 template <std::size_t... R>
-constexpr std::array<TileProduct::Multiply, tile_rows> tile_functions(std::index_sequence<R...>) {
+constexpr std::array<MicroKernel::Multiply, tile_rows> tile_functions(std::index_sequence<R...>) {
   return {&multiply_tile<static_cast<index_t>(R) + 1>...};
 }
 constexpr auto multiply_rows = tile_functions(std::make_index_sequence<tile_rows>());  // [R - 1]
@@ -171,13 +172,13 @@ HACK_BF16 inline void store_numbers(bf16* to, index_t count, __m512i numbers) {
   }
 }
 
-constexpr TileProduct avx512_product{tile_rows, tile_cols, 2, 1, multiply_rows.data()};
+constexpr MicroKernel avx512_product{tile_rows, tile_cols, 2, 1, multiply_rows.data()};
 
 /// pack(j, n, p, k, lanes of k, to) as in walk_panels().
 template <class Pack>
 void multiply_packed(Bf16Unit unit, MatrixView<const bf16> x, MatrixView<float> y, Write write, const Pack& pack) {
   if (finish_empty(x.cols, y, write)) return;
-  const auto walk = [&](const TileProduct& tile) {
+  const auto walk = [&](const MicroKernel& tile) {
     walk_panels(tile, x, y, write, panel_scratch,
                 [&](index_t j, index_t n, index_t p, index_t k, float* to) { pack(j, n, p, k, tile.lanes(k), to); });
   };
@@ -204,12 +205,13 @@ void multiply_transposed_bf16(Bf16Unit unit, MatrixView<const bf16> x, WeightVie
       pack_rows(numbers + j * w.ld + p, w.ld, n, k, pairs, to);
     });
   };
-  HACK_EXPECT(w.type == DType::bf16 || w.type == DType::f32);
-  if (w.type == DType::bf16) {
-    multiply(static_cast<const bf16*>(w.data));
-  } else {
-    multiply(static_cast<const float*>(w.data));
-  }
+  if (w.codec == Codec::bf16) return multiply(static_cast<const bf16*>(w.data));
+  if (w.codec == Codec::f32) return multiply(static_cast<const float*>(w.data));
+  multiply_packed(unit, x, y, write, [&](index_t j, index_t n, index_t p, index_t k, index_t pairs, float* to) {
+    float* wide = panel_scratch.widened(tile_cols, k);
+    for (index_t i = 0; i < n; ++i) widen_row(w, j + i, p, k, wide + i * k);
+    pack_rows(wide, k, n, k, pairs, to);
+  });
 }
 
 void multiply_bf16(Bf16Unit unit, MatrixView<const bf16> x, MatrixView<const float> b, MatrixView<float> y,

@@ -17,7 +17,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
-#include "kernels/cpu/codec/widen-inl.hpp"
+#include "kernels/cpu/codec/codecs-inl.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace hack::kernels::HWY_NAMESPACE {
@@ -71,16 +71,16 @@ void multiply_tile(const float* HWY_RESTRICT a, const float* HWY_RESTRICT b, ind
 }
 
 template <std::size_t... R>
-constexpr std::array<TileProduct::Multiply, tile_rows> tile_functions(std::index_sequence<R...>) {
+constexpr std::array<MicroKernel::Multiply, tile_rows> tile_functions(std::index_sequence<R...>) {
   return {&multiply_tile<static_cast<index_t>(R) + 1>...};
 }
 constexpr auto multiply_rows = tile_functions(std::make_index_sequence<tile_rows>());  // [R - 1]
 
-constexpr TileProduct tile_product{tile_rows, tile_cols, 1, 1, multiply_rows.data()};
+constexpr MicroKernel micro_kernel{tile_rows, tile_cols, 1, 1, multiply_rows.data()};
 
-/// packed[p][i] = rows[i][p] for i < n, zero up to tile_cols; rows (n, k) with leading dimension ld.
-template <class T>
-void pack_rows(const T* rows, index_t ld, index_t n, index_t k, float* HWY_RESTRICT packed) {
+/// packed[p][i] = rows[i][p] for i < n, zero up to tile_cols; rows (n, k) in plain codec C with leading dimension ld.
+template <class C>
+void pack_rows(const typename C::Number* rows, index_t ld, index_t n, index_t k, float* HWY_RESTRICT packed) {
   index_t i = 0;
 #if HWY_TARGET != HWY_SCALAR
   for (; i + 4 <= n; i += 4) {  // blocks of 4 x 4 are transposed in registers
@@ -91,10 +91,10 @@ void pack_rows(const T* rows, index_t ld, index_t n, index_t k, float* HWY_RESTR
       if (p % 16 == 0) {  // the rows of the next tile
         for (index_t r = 0; r < 4; ++r) __builtin_prefetch(rows + (tile_cols + i + r) * ld + p);
       }
-      const auto r0 = load(d, rows + i * ld + p);
-      const auto r1 = load(d, rows + (i + 1) * ld + p);
-      const auto r2 = load(d, rows + (i + 2) * ld + p);
-      const auto r3 = load(d, rows + (i + 3) * ld + p);
+      const auto r0 = C::load(d, rows + i * ld + p);
+      const auto r1 = C::load(d, rows + (i + 1) * ld + p);
+      const auto r2 = C::load(d, rows + (i + 2) * ld + p);
+      const auto r3 = C::load(d, rows + (i + 3) * ld + p);
       const auto low01 = hn::BitCast(pairs, hn::InterleaveLower(d, r0, r1));
       const auto low23 = hn::BitCast(pairs, hn::InterleaveLower(d, r2, r3));
       const auto high01 = hn::BitCast(pairs, hn::InterleaveUpper(d, r0, r1));
@@ -126,18 +126,31 @@ void pack_cols(const float* rows, index_t ld, index_t n, index_t k, float* HWY_R
   }
 }
 
+/// The same of numbers [p, p + k) of rows [j, j + n) of w. What has scales is widened on the way.
+template <class C>
+void pack_weights(const WeightView<>& w, index_t j, index_t n, index_t p, index_t k, PanelScratch& scratch, float* to) {
+  if constexpr (has_scales(C::codec)) {
+    float* wide = scratch.widened(tile_cols, k);
+    for (index_t i = 0; i < n; ++i) C::widen(w.row(j + i), w.row_scales(j + i), p, k, wide + i * k);
+    pack_rows<F32Codec>(wide, k, n, k, to);
+  } else {
+    const auto* numbers = static_cast<const typename C::Number*>(w.data);
+    pack_rows<C>(numbers + j * w.ld + p, w.ld, n, k, to);
+  }
+}
+
 void transposed_product(MatrixView<const float> x, WeightView<> w, MatrixView<float> y, Write write,
                         PanelScratch& scratch) {
-  with_pointer(w.data, w.type, [&](const auto* data) HWY_ATTR {
-    walk_panels(tile_product, x, y, write, scratch,
+  with_codec(w.codec, [&]<class C>(C) HWY_ATTR {
+    walk_panels(micro_kernel, x, y, write, scratch,
                 [&](index_t j, index_t n, index_t p, index_t k, float* to)
-                    HWY_ATTR { pack_rows(data + j * w.ld + p, w.ld, n, k, to); });
+                    HWY_ATTR { pack_weights<C>(w, j, n, p, k, scratch, to); });
   });
 }
 
 void plain_product(MatrixView<const float> x, MatrixView<const float> b, MatrixView<float> y, Write write,
                    PanelScratch& scratch) {
-  walk_panels(tile_product, x, y, write, scratch, [&](index_t j, index_t n, index_t p, index_t k, float* to) HWY_ATTR {
+  walk_panels(micro_kernel, x, y, write, scratch, [&](index_t j, index_t n, index_t p, index_t k, float* to) HWY_ATTR {
     pack_cols(b.data + p * b.ld + j, b.ld, n, k, to);
   });
 }

@@ -18,7 +18,7 @@ using Y = MatrixView<float>;
 /// Rows of w go over the threads in contiguous shares of whole cache lines of y.
 void linear_few(Queue<Device::cpu>& queue, X x, WeightView<> w, Y y, Write write) {
   constexpr index_t line = 16;
-#pragma omp parallel num_threads(team_size(queue, w.rows* w.cols* size_of(w.type)))
+#pragma omp parallel num_threads(team_size(queue, w.rows* code_bytes(w.codec, w.cols)))
   {
     const index_t part = omp_get_thread_num(), parts = omp_get_num_threads();
     const auto start = [&](index_t p) { return std::min(w.rows, (w.rows * p / parts + line - 1) / line * line); };
@@ -36,7 +36,7 @@ void linear<Device::cpu>(Queue<Device::cpu>& queue, X x, WeightView<> w, Y y, Wr
   if (x.rows <= few_tokens) {
     linear_few(queue, x, w, y, write);
   } else {
-    share_transposed(queue, queue.threads(), x, w, y, write, w.type == DType::bf16 && has_bf16_product());
+    share_transposed(queue, queue.threads(), x, w, y, write, is_multiplied_in_bf16(w.codec) && has_bf16_product());
   }
 }
 

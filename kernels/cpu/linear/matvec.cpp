@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <type_traits>
 
 #include "kernels/cpu/memory/scratch.hpp"
 #include "kernels/cpu/simd.hpp"
@@ -12,7 +11,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
-#include "kernels/cpu/codec/widen-inl.hpp"
+#include "kernels/cpu/codec/codecs-inl.hpp"
 
 // A lambda that is compiled into the loop that calls it: else every row's sums would go through memory.
 #undef HACK_INLINE_LAMBDA
@@ -29,7 +28,8 @@ constexpr index_t lanes = hn::MaxLanes(Floats());
 constexpr index_t step = 2 * lanes;
 
 /// What all rows of w share: x as rows are loaded, step after step. A row whose length is no multiple of a step is read
-/// to its end by a last step that overlaps the one before it; there x is zero where it has been counted already.
+/// to its end by a last step that overlaps the one before it; there x is zero where it has been counted already. Codecs
+/// with blocks have whole ones in a row, of whole steps: there x is zero beyond the row's end.
 struct Tokens {
   const float* rows = nullptr;  // (T, steps * step)
   index_t stride = 0;           // steps * step
@@ -37,78 +37,86 @@ struct Tokens {
   index_t last = 0;             // number at which the last step starts
 };
 
-/// Loads two vectors of weights. Those of f32 and f16 are neighbours; of bf16, which has no instruction to widen it,
-/// one load gives the numbers at even places, by a shift, and those at odd places, by a mask.
-template <class W>
-HWY_INLINE void load_step(const W* w, Vector& first, Vector& second) {
-  const Floats d;
-  first = load(d, w);
-  second = load(d, w + lanes);
+/// Rows of w in codec C, as they lie in memory.
+template <class C>
+struct Rows {
+  const std::byte* codes = nullptr;
+  const std::byte* scales = nullptr;
+  index_t ld = 0;
+
+  HWY_INLINE const std::byte* row(index_t i) const { return codes + i * code_bytes(C::codec, ld); }
+  HWY_INLINE const std::byte* row_scales(index_t i) const { return scales + i * scale_bytes(C::codec, ld); }
+  HWY_INLINE Rows from(index_t i) const { return {row(i), row_scales(i), ld}; }
+};
+
+/// Bytes of the codes of n numbers in codec C.
+template <class C>
+constexpr index_t bytes_of(index_t n) {
+  return n * spec_of(C::codec).code_bits / 8;
 }
 
-#if HWY_TARGET != HWY_SCALAR
-HWY_INLINE void load_step(const bf16* w, Vector& first, Vector& second) {
-  const Floats d;
-  const hn::RebindToUnsigned<Floats> whole;
-  const hn::Repartition<std::uint16_t, Floats> half;
-  const auto pairs = hn::BitCast(whole, hn::LoadU(half, reinterpret_cast<const std::uint16_t*>(w)));
-  first = hn::BitCast(d, hn::ShiftLeft<16>(pairs));
-  second = hn::BitCast(d, hn::And(pairs, hn::Set(whole, 0xffff0000u)));
-}
-#endif
-
-/// Where load_step puts number i of a step.
-template <class W>
-constexpr index_t place(index_t i) {
-  if constexpr (std::is_same_v<W, bf16> && HWY_TARGET != HWY_SCALAR) return i % 2 * lanes + i / 2;
-  return i;
-}
-
-/// Arranges x (T, k), k >= step, in `room` of x.rows * round_up(k, step) numbers.
-template <class W>
+/// Arranges x (T, k), k >= step but for codecs with blocks, in `room` of x.rows * round_up(k, step) numbers. Where x is
+/// as it should be it stays where it is.
+template <class C>
 Tokens arrange(MatrixView<const float> x, float* room) {
   const index_t full = x.cols / step;
   const index_t steps = (x.cols + step - 1) / step;
+  if (C::place(1, lanes) == 1 && steps == full) return {x.data, x.ld, steps, x.cols - step};
   for (index_t t = 0; t < x.rows; ++t) {
     float* to = room + t * steps * step;
     for (index_t s = 0; s < full; ++s) {
-      for (index_t i = 0; i < step; ++i) to[s * step + place<W>(i)] = x(t, s * step + i);
+      for (index_t i = 0; i < step; ++i) to[s * step + C::place(i, lanes)] = x(t, s * step + i);
     }
     if (steps == full) continue;
-    const index_t first = x.cols - step;
-    for (index_t i = 0; i < step; ++i) to[full * step + place<W>(i)] = first + i < full * step ? 0 : x(t, first + i);
+    const index_t first = has_blocks<C> ? full * step : x.cols - step;
+    for (index_t i = 0; i < step; ++i) {
+      const bool is_new = first + i >= full * step && first + i < x.cols;
+      to[full * step + C::place(i, lanes)] = is_new ? x(t, first + i) : 0;
+    }
   }
-  return {room, steps * step, steps, x.cols - step};
+  return {room, steps * step, steps, has_blocks<C> ? (steps - 1) * step : x.cols - step};
 }
 
-/// Asks for the lines of a step that is a page further on: a core has more reads on their way then than the hardware's
-/// prefetcher gives it, which moreover stops at a page's end.
-template <index_t Numbers, class W>
-HWY_INLINE void prefetch_ahead(const W* w) {
+/// Asks for the lines of some numbers that are a page further on: a core has more reads on their way then than the
+/// hardware's prefetcher gives it, which moreover stops at a page's end.
+template <index_t Numbers, class C>
+HWY_INLINE void prefetch_ahead(const std::byte* from) {
   constexpr index_t ahead = 4096, line = 64;
-  const char* from = reinterpret_cast<const char*>(w) + ahead;
-  for (index_t i = 0; i < Numbers * static_cast<index_t>(sizeof(W)); i += line) __builtin_prefetch(from + i);
+  for (index_t i = 0; i < bytes_of<C>(Numbers); i += line) __builtin_prefetch(from + ahead + i);
 }
 
-/// Partial sums, lane by lane, of x (T, k) · w (k). Rows are read one after the other, as they lie in memory: read side
-/// by side they look random to the hardware's prefetcher, and a core reads at half of its bandwidth.
-template <index_t T, class W>
-HWY_INLINE void dot_row(const Tokens& x, const W* HWY_RESTRICT w, Vector (&out)[T]) {
+/// Partial sums, lane by lane, of x (T, k) · row i of w (k). Rows are read one after the other, as they lie in memory:
+/// read side by side they look random to the hardware's prefetcher, and a core reads at half of its bandwidth.
+template <index_t T, class C>
+HWY_INLINE void dot_row(const Tokens& x, const Rows<C>& w, index_t i, Vector (&out)[T]) {
   const Floats d;
+  const std::byte* HWY_RESTRICT row = w.row(i);
+  const std::byte* HWY_RESTRICT scales = w.row_scales(i);
   Vector sums[T][2];
 #pragma GCC unroll 4
   for (index_t t = 0; t < T; ++t) sums[t][0] = sums[t][1] = hn::Zero(d);
-  for (index_t s = 0; s < x.steps; ++s) {
-    const W* weights = w + std::min(s * step, x.last);
-    prefetch_ahead<step>(weights);
+  const auto add_step = [&](index_t s, index_t at) HACK_INLINE_LAMBDA {
     Vector first, second;
-    load_step(weights, first, second);
+    C::load_step(d, row, scales, at, first, second);
     const float* factors = x.rows + s * step;
 #pragma GCC unroll 4
     for (index_t t = 0; t < T; ++t) {
       sums[t][0] = hn::MulAdd(first, hn::LoadU(d, factors + t * x.stride), sums[t][0]);
       sums[t][1] = hn::MulAdd(second, hn::LoadU(d, factors + t * x.stride + lanes), sums[t][1]);
     }
+  };
+  // Of narrow codes several steps to a half line, which is asked for once.
+  constexpr index_t group = std::max<index_t>(1, 32 / std::max<index_t>(1, bytes_of<C>(step)));
+  index_t s = 0;
+  for (; group > 1 && s + group <= x.steps && (s + group - 1) * step <= x.last; s += group) {
+    prefetch_ahead<group * step, C>(row + bytes_of<C>(s * step));
+#pragma GCC unroll 4
+    for (index_t g = 0; g < group; ++g) add_step(s + g, (s + g) * step);
+  }
+  for (; s < x.steps; ++s) {
+    const index_t at = std::min(s * step, x.last);
+    prefetch_ahead<step, C>(row + bytes_of<C>(at));
+    add_step(s, at);
   }
 #pragma GCC unroll 4
   for (index_t t = 0; t < T; ++t) out[t] = hn::Add(sums[t][0], sums[t][1]);
@@ -146,8 +154,8 @@ HWY_INLINE void sum_lanes(const Vector (&v)[rows_at_once], float* out) {
 #endif
 
 /// y (T, rows) = or += x wᵀ, where dot(row, out) makes the partial sums of a row for T tokens.
-template <index_t T, class Dot>
-HWY_INLINE void dot_rows(MatrixView<float> y, bool add, const Dot& dot) {
+template <index_t T, class C, class Dot>
+HWY_INLINE void dot_rows(const Rows<C>& w, MatrixView<float> y, bool add, const Dot& dot) {
   for (index_t i = 0; i < y.cols; i += rows_at_once) {
     const index_t rows = std::min(rows_at_once, y.cols - i);
     Vector sums[T][rows_at_once];
@@ -162,20 +170,29 @@ HWY_INLINE void dot_rows(MatrixView<float> y, bool add, const Dot& dot) {
     for (index_t t = 0; t < T; ++t) {
       HWY_ALIGN float out[rows_at_once];
       sum_lanes(sums[t], out);
+      if constexpr (scales_rows<C>) C::scale_sums(w.row_scales(i), rows, out);
       float* to = &y(t, i);
+#if HWY_TARGET != HWY_SCALAR
+      if (rows == rows_at_once) {
+        const hn::Full128<float> d;
+        const auto sum = hn::Load(d, out);
+        hn::StoreU(add ? hn::Add(hn::LoadU(d, to), sum) : sum, d, to);
+        continue;
+      }
+#endif
       for (index_t r = 0; r < rows; ++r) to[r] = add ? to[r] + out[r] : out[r];
     }
   }
 }
 
-template <index_t T, class W>
-void dot_long(const Tokens& x, const W* w, index_t ldw, MatrixView<float> y, bool add) {
-  dot_rows<T>(y, add, [&](index_t i, Vector(&out)[T]) HACK_INLINE_LAMBDA { dot_row<T>(x, w + i * ldw, out); });
+template <index_t T, class C>
+void dot_long(const Tokens& x, const Rows<C>& w, MatrixView<float> y, bool add) {
+  dot_rows<T>(w, y, add, [&](index_t i, Vector(&out)[T]) HACK_INLINE_LAMBDA { dot_row<T>(x, w, i, out); });
 }
 
 /// Rows shorter than a step but not than a vector: two loads, the second of which overlaps the first.
-template <index_t T, class W>
-void dot_short(MatrixView<const float> x, const W* w, index_t ldw, MatrixView<float> y, bool add) {
+template <index_t T, class C>
+void dot_short(MatrixView<const float> x, const Rows<C>& w, MatrixView<float> y, bool add) {
   const Floats d;
   const index_t last = x.cols - lanes;
   const auto counted = hn::Lt(hn::Iota(d, 0), hn::Set(d, static_cast<float>(lanes - last)));
@@ -184,19 +201,19 @@ void dot_short(MatrixView<const float> x, const W* w, index_t ldw, MatrixView<fl
     first[t] = hn::LoadU(d, x.row(t));
     second[t] = hn::IfThenZeroElse(counted, hn::LoadU(d, x.row(t) + last));
   }
-  dot_rows<T>(y, add, [&](index_t i, Vector(&out)[T]) HACK_INLINE_LAMBDA {
-    const W* row = w + i * ldw;
-    prefetch_ahead<lanes>(row);
-    const Vector left = load(d, row), right = load(d, row + last);
+  dot_rows<T>(w, y, add, [&](index_t i, Vector(&out)[T]) HACK_INLINE_LAMBDA {
+    const std::byte* row = w.row(i);
+    prefetch_ahead<lanes, C>(row);
+    const Vector left = C::load_at(d, row, 0), right = C::load_at(d, row, last);
     for (index_t t = 0; t < T; ++t) out[t] = hn::MulAdd(right, second[t], hn::Mul(left, first[t]));
   });
 }
 
 /// Rows shorter than a vector, which is loaded with what follows the row; of the last rows from a copy.
-template <index_t T, class W>
-void dot_tiny(MatrixView<const float> x, const W* w, index_t ldw, MatrixView<float> y, bool add) {
+template <index_t T, class C>
+void dot_tiny(MatrixView<const float> x, const Rows<C>& w, MatrixView<float> y, bool add) {
   const Floats d;
-  const index_t numbers = (y.cols - 1) * ldw + x.cols;
+  const index_t numbers = (y.cols - 1) * w.ld + x.cols;
   const auto inside = hn::Lt(hn::Iota(d, 0), hn::Set(d, static_cast<float>(x.cols)));
   Vector factors[T];
   for (index_t t = 0; t < T; ++t) {
@@ -204,34 +221,36 @@ void dot_tiny(MatrixView<const float> x, const W* w, index_t ldw, MatrixView<flo
     std::copy_n(x.row(t), x.cols, copy);
     factors[t] = hn::Load(d, copy);
   }
-  dot_rows<T>(y, add, [&](index_t i, Vector(&out)[T]) HACK_INLINE_LAMBDA {
-    W copy[lanes];
-    const W* row = w + i * ldw;
-    if (i * ldw + lanes > numbers) {
-      std::copy_n(row, x.cols, copy);
-      std::fill(copy + x.cols, copy + lanes, W{});
+  dot_rows<T>(w, y, add, [&](index_t i, Vector(&out)[T]) HACK_INLINE_LAMBDA {
+    std::byte copy[bytes_of<C>(lanes)];
+    const std::byte* row = w.row(i);
+    if (i * w.ld + lanes > numbers) {
+      std::copy_n(row, bytes_of<C>(x.cols), copy);
+      std::fill(copy + bytes_of<C>(x.cols), copy + bytes_of<C>(lanes), std::byte{});
       row = copy;
     }
-    const Vector weights = hn::IfThenElseZero(inside, load(d, row));
+    const Vector weights = hn::IfThenElseZero(inside, C::load_at(d, row, 0));
     for (index_t t = 0; t < T; ++t) out[t] = hn::Mul(weights, factors[t]);
   });
 }
 
-template <index_t T, class W>
-void dot_tokens(MatrixView<const float> x, const Tokens& arranged, const W* w, index_t ldw, MatrixView<float> y,
-                bool add) {
-  if (x.cols >= step) {
-    dot_long<T>(arranged, w, ldw, y, add);
+template <index_t T, class C>
+void dot_tokens(MatrixView<const float> x, const Tokens& arranged, const Rows<C>& w, MatrixView<float> y, bool add) {
+  if constexpr (has_blocks<C>) {
+    dot_long<T>(arranged, w, y, add);
+  } else if (x.cols >= step) {
+    dot_long<T>(arranged, w, y, add);
   } else if (x.cols >= lanes) {
-    dot_short<T>(x, w, ldw, y, add);
+    dot_short<T>(x, w, y, add);
   } else {
-    dot_tiny<T>(x, w, ldw, y, add);
+    dot_tiny<T>(x, w, y, add);
   }
 }
 
-template <class W>
-void dot_all(MatrixView<const float> x, const W* w, index_t ldw, MatrixView<float> y, bool add, Scratch& room) {
-  const Tokens all = x.cols < step ? Tokens{} : arrange<W>(x, room.get(x.rows * (x.cols + step)));
+template <class C>
+void dot_all(MatrixView<const float> x, const Rows<C>& w, MatrixView<float> y, bool add, Scratch& room) {
+  const bool is_long = has_blocks<C> || x.cols >= step;
+  const Tokens all = is_long ? arrange<C>(x, room.get(x.rows * (x.cols + step))) : Tokens{};
   // Beyond four tokens w is read again, from L2: hence blocks of its rows.
   const index_t block = x.rows <= 4 ? y.cols : 64;
   for (index_t i = 0; i < y.cols; i += block) {
@@ -243,16 +262,16 @@ void dot_all(MatrixView<const float> x, const W* w, index_t ldw, MatrixView<floa
       const MatrixView<float> out = y.block(t, i, count, rows);
       switch (count) {
         case 1:
-          dot_tokens<1>(some, arranged, w + i * ldw, ldw, out, add);
+          dot_tokens<1>(some, arranged, w.from(i), out, add);
           break;
         case 2:
-          dot_tokens<2>(some, arranged, w + i * ldw, ldw, out, add);
+          dot_tokens<2>(some, arranged, w.from(i), out, add);
           break;
         case 3:
-          dot_tokens<3>(some, arranged, w + i * ldw, ldw, out, add);
+          dot_tokens<3>(some, arranged, w.from(i), out, add);
           break;
         default:
-          dot_tokens<4>(some, arranged, w + i * ldw, ldw, out, add);
+          dot_tokens<4>(some, arranged, w.from(i), out, add);
           break;
       }
       t += count;
@@ -261,7 +280,9 @@ void dot_all(MatrixView<const float> x, const W* w, index_t ldw, MatrixView<floa
 }
 
 void few_rows_product(MatrixView<const float> x, WeightView<> w, MatrixView<float> y, bool add, Scratch& room) {
-  with_pointer(w.data, w.type, [&](const auto* data) HWY_ATTR { dot_all(x, data, w.ld, y, add, room); });
+  with_codec(w.codec, [&]<class C>(C) HWY_ATTR {
+    dot_all(x, Rows<C>{static_cast<const std::byte*>(w.data), w.scales, w.ld}, y, add, room);
+  });
 }
 
 }  // namespace hack::kernels::HWY_NAMESPACE

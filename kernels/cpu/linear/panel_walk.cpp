@@ -28,7 +28,7 @@ void copy_rows(MatrixView<const T> x, index_t lanes, float* left) {
 }  // namespace
 
 template <class T>
-void multiply_panel(const TileProduct& tile, MatrixView<const T> x, const float* packed, MatrixView<float> y,
+void multiply_panel(const MicroKernel& tile, MatrixView<const T> x, const float* packed, MatrixView<float> y,
                     bool add) {
   alignas(64) float left[max_tile_rows * row_stride];
   alignas(64) float edge[max_tile_rows * max_tile_cols];
@@ -63,7 +63,7 @@ void write_sums(MatrixView<const float> sums, MatrixView<float> y, Write write) 
   }
 }
 
-template void multiply_panel(const TileProduct&, MatrixView<const float>, const float*, MatrixView<float>, bool);
-template void multiply_panel(const TileProduct&, MatrixView<const bf16>, const float*, MatrixView<float>, bool);
+template void multiply_panel(const MicroKernel&, MatrixView<const float>, const float*, MatrixView<float>, bool);
+template void multiply_panel(const MicroKernel&, MatrixView<const bf16>, const float*, MatrixView<float>, bool);
 
 }  // namespace hack::kernels

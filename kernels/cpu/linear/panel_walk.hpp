@@ -7,10 +7,11 @@
 
 namespace hack::kernels {
 
-/// The small product whose sums stay in registers, of which large ones are made: c (R, cols) = or += a b for R <= rows,
+/// The micro-kernel (Goto & van de Geijn 2008): the small product whose sums stay in registers, of which large ones are
+/// made, c (R, cols) = or += a b for R <= rows,
 /// in one instruction set. Operands are rows of lanes of 32 bits, one or several numbers of k in each, with zeros up to
 /// whole steps.
-struct TileProduct {
+struct MicroKernel {
   /// a (R, lanes) with row_stride, b (lanes, cols) packed, c (R, cols) with leading dimension ldc.
   using Multiply = void (*)(const float* a, const float* b, index_t lanes, float* c, index_t ldc, bool add);
 
@@ -31,13 +32,15 @@ constexpr index_t max_tile_cols = 128;
 /// y (rows, cols <= gemm_panel) = or += x packed; x (rows, k) in numbers of a lane's type, packed holds tiles of (lanes
 /// of k, cols of the tile).
 template <class T>
-void multiply_panel(const TileProduct& tile, MatrixView<const T> x, const float* packed, MatrixView<float> y, bool add);
+void multiply_panel(const MicroKernel& tile, MatrixView<const T> x, const float* packed, MatrixView<float> y, bool add);
 
 /// Working memory of a thread's walks.
 class PanelScratch {
  public:
   /// Room for a panel: (gemm_panel / cols of the tile, gemm_depth, cols of the tile).
   float* packed() { return packed_.get(gemm_panel * gemm_depth); }
+  /// Room for numbers that are widened before they are packed.
+  float* widened(index_t rows, index_t depth) { return widened_.get(rows * depth); }
   /// Sums of `rows` rows of a panel, close together: rows of y that are a large power of two apart share few sets of
   /// the cache, and each pass would find the sums of the last one gone.
   MatrixView<float> sums(index_t rows, index_t cols) {
@@ -47,6 +50,7 @@ class PanelScratch {
 
  private:
   Scratch packed_;
+  Scratch widened_;
   Scratch sums_;
 };
 
@@ -56,7 +60,7 @@ void write_sums(MatrixView<const float> sums, MatrixView<float> y, Write write);
 /// y = or += x b, walking over panels of y's columns and passes over k. pack(j, n, p, k, to) packs columns
 /// [j, j + n) of numbers [p, p + k) of b, with zeros up to the last lane.
 template <class T, class Pack>
-void walk_panels(const TileProduct& tile, MatrixView<const T> x, MatrixView<float> y, Write write,
+void walk_panels(const MicroKernel& tile, MatrixView<const T> x, MatrixView<float> y, Write write,
                  PanelScratch& scratch, const Pack& pack) {
   const index_t depth = pass_depth(x.cols, tile.numbers * gemm_depth);
   const bool is_whole = depth >= x.cols;  // one pass: straight to y

@@ -70,10 +70,9 @@ RankSpace<T>::RankSpace(const FactoredView<Device::cpu>& w, index_t tokens, inde
 template <class T>
 void project(FactorProduct<T> product, MatrixView<const T> x, const Factors& w, const Projection& part, index_t token,
              const RankSpace<T>& z) {
-  const index_t width = tile_width(w, part.j);
   const Y sums{projected.get(x.rows * part.rows), x.rows, part.rows};
-  product(x.block(0, w.col_offsets[part.j], x.rows, width),
-          stacked_rows(w.v, w.type, w.v_offsets[part.j] + part.first * width, part.rows, width), sums, Write::replace);
+  product(x.block(0, w.col_offsets[part.j], x.rows, tile_width(w, part.j)),
+          right_rows(w, part.j, part.first, part.rows), sums, Write::replace);
   scatter(sums, w, part, token, z);
 }
 

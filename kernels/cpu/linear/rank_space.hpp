@@ -17,9 +17,30 @@ inline index_t tile_width(const FactoredView<Device::cpu>& w, index_t j) {
   return w.col_offsets[j + 1] - w.col_offsets[j];
 }
 
-/// Rows of a stack that starts at number `start` of the factors.
-inline WeightView<> stacked_rows(const std::byte* numbers, DType type, index_t start, index_t rows, index_t cols) {
-  return {numbers + start * size_of(type), type, rows, cols, cols};
+/// Rows (rows, cols) of the factors that start at number `start` of u or v; their scales at `scales`.
+inline WeightView<> factor_rows(const std::byte* numbers, Codec codec, index_t start, index_t rows, index_t cols,
+                                const std::byte* scales = nullptr) {
+  return {numbers + start * spec_of(codec).code_bits / 8, codec, rows, cols, padded_length(codec, cols), scales};
+}
+
+/// Rows [first, first + rows) of V_j.
+inline WeightView<> right_rows(const FactoredView<Device::cpu>& w, index_t j, index_t first, index_t rows) {
+  const index_t width = tile_width(w, j);
+  const std::byte* scales =
+      has_scales(w.codec) ? w.v_scales + w.v_scale_offsets[j] + first * scale_bytes(w.codec, width) : nullptr;
+  return factor_rows(w.v, w.codec, w.v_offsets[j] + first * padded_length(w.codec, width), rows, width, scales);
+}
+
+/// Left rows [first, first + rows) of a tile that is not stacked, counted among the rows that it stores.
+inline WeightView<> left_rows(const FactoredView<Device::cpu>& w, const TileLayout& tile, index_t first, index_t rows) {
+  const std::byte* scales =
+      has_scales(w.codec) ? w.u_scales + tile.left_scales + first * scale_bytes(w.codec, tile.size) : nullptr;
+  return factor_rows(w.u, w.codec, tile.left + first * padded_length(w.codec, tile.size), rows, tile.size, scales);
+}
+
+/// Whether the tile's left rows are part of its tile row's stack.
+inline bool is_stacked(const FactoredView<Device::cpu>& w, const TileLayout& tile) {
+  return tile.kind != Structure::interpolative && !has_scales(w.codec);
 }
 
 /// z of some tokens and of tile rows [first, last) in numbers of type T, f32 or bf16: one z_i (tokens, length of z_i)

@@ -13,7 +13,7 @@
 
 #include <hwy/contrib/math/math-inl.h>
 
-#include "kernels/cpu/codec/widen-inl.hpp"
+#include "kernels/cpu/codec/codecs-inl.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace hack::kernels::HWY_NAMESPACE {
@@ -154,13 +154,8 @@ void weighted_rows(const float* weights, const float* rows, index_t ld, index_t 
   }
 }
 
-void widen_row(const void* from, DType type, float* to, index_t n) {
-  with_pointer(from, type, [&](const auto* source) HWY_ATTR {
-    const Floats d;
-    index_t i = 0;
-    for (; i + lanes <= n; i += lanes) hn::StoreU(load(d, source + i), d, to + i);
-    for (; i < n; ++i) to[i] = to_float(source[i]);
-  });
+void widen_codes(Codec codec, const std::byte* row, const std::byte* scales, index_t first, index_t n, float* to) {
+  with_codec(codec, [&]<class C>(C) HWY_ATTR { C::widen(row, scales, first, n, to); });
 }
 
 void narrow_to_bf16(const float* from, bf16* to, index_t n) {
@@ -208,7 +203,7 @@ HWY_EXPORT(silu_of_row);
 HWY_EXPORT(weigh_row);
 HWY_EXPORT(scaled_columns);
 HWY_EXPORT(weighted_rows);
-HWY_EXPORT(widen_row);
+HWY_EXPORT(widen_codes);
 HWY_EXPORT(narrow_to_bf16);
 HWY_EXPORT(narrow_to_f16);
 
@@ -234,7 +229,12 @@ void weighted_sum(const float* weights, const float* rows, index_t ld, index_t n
   HWY_DYNAMIC_DISPATCH(weighted_rows)(weights, rows, ld, n, y, cols);
 }
 
-void widen(const void* from, DType type, float* to, index_t n) { HWY_DYNAMIC_DISPATCH(widen_row)(from, type, to, n); }
+void widen(const void* from, DType type, float* to, index_t n) {
+  HWY_DYNAMIC_DISPATCH(widen_codes)(codec_of(type), static_cast<const std::byte*>(from), nullptr, 0, n, to);
+}
+void widen_row(const WeightView<>& w, index_t row, index_t first, index_t n, float* to) {
+  HWY_DYNAMIC_DISPATCH(widen_codes)(w.codec, w.row(row), w.row_scales(row), first, n, to);
+}
 
 void narrow(const float* from, bf16* to, index_t n) { HWY_DYNAMIC_DISPATCH(narrow_to_bf16)(from, to, n); }
 void narrow(const float* from, f16* to, index_t n) { HWY_DYNAMIC_DISPATCH(narrow_to_f16)(from, to, n); }

@@ -31,6 +31,9 @@ void weighted_sum(const float* weights, const float* rows, index_t ld, index_t n
 /// Widens n numbers of `type` to f32.
 void widen(const void* from, DType type, float* to, index_t n);
 
+/// Widens numbers [first, first + n) of a row of weights, with their scales, to f32.
+void widen_row(const WeightView<>& w, index_t row, index_t first, index_t n, float* to);
+
 /// Rounds n numbers to bf16 or f16, to nearest, ties to even.
 void narrow(const float* from, bf16* to, index_t n);
 void narrow(const float* from, f16* to, index_t n);

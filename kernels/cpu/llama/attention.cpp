@@ -82,7 +82,7 @@ void attend_block(const Head& head, index_t first, index_t rows) {
     const index_t count = std::min(key_block, end - key);
     const MatrixView<float> scores{panel, rows, count};
     const MatrixView<const float> keys = head.keys.rows_from(key, count);
-    multiply_transposed(q, {keys.data, DType::f32, count, keys.cols, keys.ld}, scores, Write::replace);
+    multiply_transposed(q, {keys.data, Codec::f32, count, keys.cols, keys.ld}, scores, Write::replace);
     for (index_t t = 0; t < rows; ++t) {
       const index_t seen = std::min(count, head.first_position + first + t + 1 - key);
       const float rescale = fold_scores(scores.row(t), seen, count, head.scale, maxima[t], sums[t]);
@@ -112,7 +112,7 @@ void attend_part(const Head& head, index_t first, index_t count, float* part) {
   const index_t dim = head.q.cols;
   float* scores = score_panel.get(key_block);
   const MatrixView<const float> keys = head.keys.rows_from(first, count);
-  multiply_few(head.q, {keys.data, DType::f32, count, dim, keys.ld}, {scores, 1, count}, Write::replace);
+  multiply_few(head.q, {keys.data, Codec::f32, count, dim, keys.ld}, {scores, 1, count}, Write::replace);
   part[dim] = head.scale * maximum(scores, count);
   part[dim + 1] = exp_and_sum(scores, count, head.scale, part[dim]);
   weighted_sum(scores, head.values.row(first), head.values.ld, count, part, dim);

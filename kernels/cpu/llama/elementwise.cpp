@@ -90,7 +90,7 @@ void embed<Device::cpu>(Queue<Device::cpu>& queue, std::span<const int> ids, Wei
   for (index_t t = 0; t < out.rows; ++t) {
     const index_t row = ids[t] - first_id;
     if (row >= 0 && row < table.rows) {
-      widen(table.row(row), table.type, out.row(t), table.cols);
+      widen_row(table, row, 0, table.cols, out.row(t));
     } else {
       std::fill_n(out.row(t), out.cols, 0.0f);
     }

@@ -7,14 +7,14 @@
 namespace hack::kernels {
 
 index_t LogitBlocks::tokens_at_once(const AffineView<Device::cpu>& head, index_t tokens) {
-  if (!head.factored || tokens == 0) return std::max<index_t>(tokens, 1);
+  if (!head.is_factored() || tokens == 0) return std::max<index_t>(tokens, 1);
   return std::clamp<index_t>((index_t{16} << 20) / std::max<index_t>(head.rows(), 1), 1, tokens);
 }
 
 LogitBlocks::LogitBlocks(Queue<Device::cpu>& queue, MatrixView<const float> states, const AffineView<Device::cpu>& head)
     : states_(states), dense_(head.dense), vocabulary_(head.rows()) {
   HACK_EXPECT(states.cols == head.cols() && head.bias == nullptr);
-  if (!head.factored) return;
+  if (!head.is_factored()) return;
   whole_ = Buffer<float>(states.rows * vocabulary_);
   affine(queue, states, head, MatrixView<float>(whole_.data(), states.rows, vocabulary_));
 }

@@ -25,7 +25,7 @@ index_t stride_of(index_t cols) { return (cols + 15) / 16 * 16 + 16; }
 
 index_t bytes_of(X x) { return x.rows * x.cols * static_cast<index_t>(sizeof(float)); }
 
-WeightView<> weights(X x) { return {x.data, DType::f32, x.rows, x.cols, x.ld}; }
+WeightView<> weights(X x) { return {x.data, Codec::f32, x.rows, x.cols, x.ld}; }
 
 bool is_narrow(DType rounded) {
   HACK_EXPECT(rounded == DType::f32 || rounded == DType::bf16);

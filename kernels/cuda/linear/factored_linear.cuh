@@ -14,13 +14,13 @@ struct ProjectRows {
   static constexpr int threads = 256;
   static constexpr int lanes = 8;
   static constexpr int groups = threads / lanes;
-  static constexpr int rows_of_group = FactoredShares::projected_rows / groups;
+  static constexpr int rows_of_group = FactoredPlanLists::projected_rows / groups;
   static constexpr int panel = 1024;
   static constexpr int stride = spread_size(panel);
   static constexpr int shared_words = T * stride;
 
   template <class Exec>
-  HACK_BODY static void run(Exec& exec, const Projection& part, const W* v, const float* scale,
+  HACK_BODY static void run(Exec& exec, const ProjectionShare& part, const Factors<W>& v, const float* scale,
                             const Array<const float>& x, index_t split, index_t splits, const Array<float>& all) {
     const int tokens = static_cast<int>(x.rows);
     const Array<float> z{all.row(split * tokens), tokens, all.cols, all.ld};
@@ -45,8 +45,8 @@ struct ProjectRows {
       for (int n = 0; n < rows_of_group; ++n) {
         const index_t row = group + n * groups;
         if (row < part.rows) {
-          add_row_dot<W, T>(exec, v + part.v + row * part.width + first, count, vectors, 0, stride, tokens, lane, lanes,
-                            sums[n]);
+          add_row_dot<W, T>(exec, v.codes + part.v + row * part.ld + first, count, vectors, 0, stride, tokens, lane,
+                            lanes, sums[n]);
         }
       }
     }
@@ -55,9 +55,11 @@ struct ProjectRows {
       const int row = group + n * groups;
       HACK_UNROLL
       for (int t = 0; t < T; ++t) {
-        const float sum = exec.group_sum(sums[n][t], lanes);
-        if (t < tokens && lane == 0 && row < part.rows)
+        float sum = exec.group_sum(sums[n][t], lanes);
+        if (t < tokens && lane == 0 && row < part.rows) {
+          if constexpr (CodecOf<W>::scales_rows) sum *= CodecOf<W>::scale(exec, v.scales + part.v_scales, row);
           z.row(t)[part.z + row] = part.scale < 0 ? sum : sum * scale[part.scale + row];
+        }
       }
     }
   }
@@ -65,7 +67,7 @@ struct ProjectRows {
  private:
   /// Where a split of `width` columns begins.
   HACK_BODY static int column(int width, index_t split, index_t splits) {
-    constexpr int least = FactoredShares::projected_columns;
+    constexpr int least = FactoredPlanLists::projected_columns;
     const index_t first = (width + least - 1) / least * split / splits * least;
     return first < width ? static_cast<int>(first) : width;
   }
@@ -78,15 +80,15 @@ template <class W, int T>
 struct ExpandRows {
   static constexpr int threads = 256;
   static constexpr int lanes = 8;
-  static constexpr int rows = FactoredShares::expanded_rows_of_few;
+  static constexpr int rows = FactoredPlanLists::expanded_rows_of_few;
   static constexpr int slices = threads / lanes / rows;
-  static constexpr int stride = spread_size(FactoredShares::panel);
+  static constexpr int stride = spread_size(FactoredPlanLists::panel);
   static constexpr int z_words = T * stride;           // of shared memory, for z
   static constexpr int sum_words = slices * rows * T;  // and for the sums of the four groups
 
   /// Leaves the groups' sums in shared memory, from word `sums_at` on; the block's threads meet before they are read.
   template <class Exec>
-  HACK_BODY static void run(Exec& exec, const FactoredShares& w, const W* u, const Expansion& part,
+  HACK_BODY static void run(Exec& exec, const FactoredPlanLists& w, const Factors<W>& u, const ExpansionShare& part,
                             const Array<const float>& z, int sums_at) {
     const int tokens = static_cast<int>(z.rows);
     const auto vectors = exec.template shared<float>(0);
@@ -114,14 +116,16 @@ struct ExpandRows {
 
   /// The same, and to y: with splits, its sums one below the other.
   template <class Exec>
-  HACK_BODY static void run_to(Exec& exec, const FactoredShares& w, const W* u, const Expansion& part,
-                               const Array<const float>& z, const Array<float>& y) {
+  HACK_BODY static void run_to(Exec& exec, const FactoredPlanLists& w, const Factors<W>& u, const ExpansionShare& part,
+                               const Array<const float>& z, const Array<float>& y, bool adds = false) {
     const int tokens = static_cast<int>(z.rows);
     run(exec, w, u, part, z, z_words);
     exec.sync();
     if (exec.thread() >= part.rows * tokens) return;
     const int r = exec.thread() / tokens, t = exec.thread() % tokens;
-    y.row(static_cast<index_t>(part.split) * tokens + t)[part.y + r] = result(exec, z_words, r, t);
+    float& to = y.row(static_cast<index_t>(part.split) * tokens + t)[part.y + r];
+    const float sum = result(exec, z_words, r, t);
+    to = adds ? to + sum : sum;
   }
 
   /// y of row r and token t, of what run() has left.
@@ -136,8 +140,8 @@ struct ExpandRows {
 
  private:
   template <class Exec, class Z>
-  HACK_BODY static void add_piece(Exec& exec, const FactoredShares& w, const W* u, const Piece& piece, int row,
-                                  int panel_z, int tokens, int lane, const Z& vectors, float (&sums)[T]) {
+  HACK_BODY static void add_piece(Exec& exec, const FactoredPlanLists& w, const Factors<W>& u, const RankPiece& piece,
+                                  int row, int panel_z, int tokens, int lane, const Z& vectors, float (&sums)[T]) {
     index_t stored = row;
     if (piece.skeleton >= 0) {
       const SkeletonRow at(w.skeleton + piece.skeleton, row);
@@ -153,8 +157,16 @@ struct ExpandRows {
       }
       stored -= at.above;
     }
-    add_row_dot<W, T>(exec, u + piece.u + stored * piece.ld + piece.offset, piece.length, vectors, piece.z - panel_z,
-                      stride, tokens, lane, lanes, sums);
+    const W* codes = u.codes + piece.u + stored * piece.ld + piece.offset;
+    if constexpr (CodecOf<W>::scales_rows) {
+      float parts[T] = {};
+      add_row_dot<W, T>(exec, codes, piece.length, vectors, piece.z - panel_z, stride, tokens, lane, lanes, parts);
+      const float scale = CodecOf<W>::scale(exec, u.scales + piece.u_scales, stored);
+      HACK_UNROLL
+      for (int t = 0; t < T; ++t) sums[t] = fmaf(scale, parts[t], sums[t]);
+    } else {
+      add_row_dot<W, T>(exec, codes, piece.length, vectors, piece.z - panel_z, stride, tokens, lane, lanes, sums);
+    }
   }
 };
 
@@ -164,8 +176,8 @@ struct Project {
   static constexpr const char* name = "Project";
   using Rows = ProjectRows<W, T>;
   static constexpr int max_threads = Rows::threads;
-  FactoredShares w;
-  const W* v = nullptr;
+  FactoredPlanLists w;
+  Factors<W> v;
   const float* scale = nullptr;
   Array<const float> x;
   index_t splits = 1;
@@ -186,28 +198,30 @@ struct Expand {
   static constexpr const char* name = "Expand";
   using Rows = ExpandRows<W, T>;
   static constexpr int max_threads = Rows::threads;
-  FactoredShares w;
-  const Expansion* shares = nullptr;
+  FactoredPlanLists w;
+  const ExpansionShare* shares = nullptr;
   index_t count = 0;
-  const W* u = nullptr;
+  Factors<W> u;
   Array<const float> z;
-  Array<float> y;  // (splits · tokens, rows)
+  Array<float> y;     // (splits · tokens, rows)
+  bool adds = false;  // to y
 
   Geometry geometry() const { return {count, max_threads, Rows::z_words + Rows::sum_words}; }
 
   template <class Exec>
   HACK_BODY void operator()(Exec& exec) const {
-    Rows::run_to(exec, w, u, shares[exec.block()], z, y);
+    Rows::run_to(exec, w, u, shares[exec.block()], z, y, adds);
   }
 };
 
-/// y, or z, of the sums of its splits, in their order.
+/// y = or +=, or z =, the sums of its splits, in their order.
 struct AddSplits {
   static constexpr const char* name = "AddSplits";
   static constexpr int max_threads = RowPieces::threads;
   Array<const float> sums;  // (splits · tokens, rows)
   index_t splits = 1;
   Array<float> y;  // (tokens, rows)
+  bool adds = false;
 
   Geometry geometry() const { return RowPieces::geometry(y.rows, y.cols); }
 
@@ -216,24 +230,18 @@ struct AddSplits {
     for_each_in_piece(exec, y.cols, [&](index_t t, index_t i) {
       float sum = 0;
       for (index_t s = 0; s < splits; ++s) sum += sums.row(s * y.rows + t)[i];
-      y.row(t)[i] = sum;
+      y.row(t)[i] = adds ? y.row(t)[i] + sum : sum;
     });
   }
 };
 
 }  // namespace hack::kernels::cuda
 
-#define HACK_FACTORED_KERNELS(X) \
-  X(Project<float, 1>)           \
-  X(Project<float, 8>)           \
-  X(Project<bf16, 1>)            \
-  X(Project<bf16, 8>)            \
-  X(Project<f16, 1>)             \
-  X(Project<f16, 8>)             \
-  X(Expand<float, 1>)            \
-  X(Expand<float, 8>)            \
-  X(Expand<bf16, 1>)             \
-  X(Expand<bf16, 8>)             \
-  X(Expand<f16, 1>)              \
-  X(Expand<f16, 8>)              \
+#define HACK_FACTORED_KERNELS_OF(X, W) \
+  X(Project<W, 1>)                     \
+  X(Project<W, 8>)                     \
+  X(Expand<W, 1>)                      \
+  X(Expand<W, 8>)
+#define HACK_FACTORED_KERNELS(X)                   \
+  HACK_FOR_EACH_CODEC(HACK_FACTORED_KERNELS_OF, X) \
   X(AddSplits)

@@ -14,11 +14,11 @@ namespace hack::kernels {
 namespace {
 
 using View = FactoredView<Device::cuda>;
-using cuda::Expansion;
-using cuda::FactoredShares;
+using cuda::ExpansionShare;
+using cuda::FactoredPlanLists;
 using cuda::Panel;
-using cuda::Piece;
-using cuda::Projection;
+using cuda::ProjectionShare;
+using cuda::RankPiece;
 
 int narrow(index_t n) {
   validate(n <= std::numeric_limits<int>::max(), "a factored matrix has {} numbers in a row or tile; use more ranks",
@@ -36,23 +36,23 @@ class Lists {
     for (index_t s = 0; s < splits && splits > 1; ++s) add_split(s);
   }
 
-  std::vector<Projection> projections;
-  std::vector<Piece> pieces;
+  std::vector<ProjectionShare> projections;
+  std::vector<RankPiece> pieces;
   std::vector<Panel> panels;
-  std::vector<Expansion> few, many, split;
+  std::vector<ExpansionShare> few, many, split;
   std::vector<std::uint32_t> skeleton;
   index_t splits = 1, projection_splits = 1;
   const index_t multiprocessors = cuda::multiprocessors();
 
  private:
-  /// See FactoredShares.
+  /// See FactoredPlanLists.
   index_t choose_splits() const {
     index_t most = 1;
-    for (const Expansion& share : few) most = std::max(most, std::ssize(pieces_of(share)));
+    for (const ExpansionShare& share : few) most = std::max(most, std::ssize(pieces_of(share)));
     return cuda::splits_of(std::ssize(few), most, multiprocessors);
   }
 
-  std::span<const Piece> pieces_of(const Expansion& share) const {
+  std::span<const RankPiece> pieces_of(const ExpansionShare& share) const {
     if (share.first_panel == share.last_panel) return {};
     const int first = panels[static_cast<std::size_t>(share.first_panel)].first_piece;
     const int last = panels[static_cast<std::size_t>(share.last_panel) - 1].last_piece;
@@ -63,8 +63,8 @@ class Lists {
   void add_split(index_t s) {
     int tile_row = -1;    // the last one's first panel among all pieces
     int first_panel = 0;  // and among those of this split
-    for (Expansion share : few) {
-      const std::span<const Piece> all = pieces_of(share);
+    for (ExpansionShare share : few) {
+      const std::span<const RankPiece> all = pieces_of(share);
       const index_t begin = std::ssize(all) * s / splits, end = std::ssize(all) * (s + 1) / splits;
       if (!all.empty() && share.first_panel != tile_row) {
         tile_row = share.first_panel;
@@ -83,19 +83,29 @@ class Lists {
     index_t v = w_.v_offsets[static_cast<std::size_t>(j)];
     const int col = narrow(w_.col_offsets[static_cast<std::size_t>(j)]);
     const int width = narrow(w_.col_offsets[static_cast<std::size_t>(j + 1)] - col);
+    const index_t length = padded_length(w_.codec, width);
+    index_t scales = has_scales(w_.codec) ? w_.v_scale_offsets[static_cast<std::size_t>(j)] : 0;
     for (index_t i = 0; i < w_.tile_rows(); ++i) {
       const TileLayout& tile = w_.tile(i, j);
       if (tile.kind == Structure::dense) {
-        projections.push_back({0, narrow(tile.block), 0, col, width, -1});
+        projections.push_back({.z = narrow(tile.block), .col = col, .width = width});
         continue;
       }
-      for (index_t first = 0; first < tile.size; first += FactoredShares::projected_rows) {
-        const index_t rows = std::min<index_t>(FactoredShares::projected_rows, tile.size - first);
+      for (index_t first = 0; first < tile.size; first += FactoredPlanLists::projected_rows) {
+        const index_t rows = std::min<index_t>(FactoredPlanLists::projected_rows, tile.size - first);
         const int scale = tile.kind == Structure::low_rank ? narrow(tile.scale + first) : -1;
-        projections.push_back({v + first * width, narrow(tile.block + first), narrow(rows), col, width, scale});
-        projection_splits = std::max(projection_splits, cuda::divide_up(width, FactoredShares::projected_columns));
+        projections.push_back({.v = v + first * length,
+                               .v_scales = scales + first * scale_bytes(w_.codec, width),
+                               .z = narrow(tile.block + first),
+                               .rows = narrow(rows),
+                               .ld = narrow(length),
+                               .col = col,
+                               .width = width,
+                               .scale = scale});
+        projection_splits = std::max(projection_splits, cuda::divide_up(width, FactoredPlanLists::projected_columns));
       }
-      v += tile.size * width;
+      v += tile.size * length;
+      scales += tile.size * scale_bytes(w_.codec, width);
     }
   }
 
@@ -107,30 +117,32 @@ class Lists {
     add_pieces(narrow(w_.block_offsets[at]), stack, {.u = w_.u_offsets[at], .ld = stack}, first_panel);
     for (index_t j = 0; j < w_.tile_cols(); ++j) {
       const TileLayout& tile = w_.tile(i, j);
-      if (tile.kind != Structure::interpolative || tile.size == 0) continue;
-      const Piece piece{.u = tile.coefficients,
-                        .ld = narrow(tile.size),
-                        .skeleton = add_skeletons(marks_ + tile.marks, height),
-                        .first_skeleton = narrow(tile.first_skeleton)};
+      const bool is_interpolative = tile.kind == Structure::interpolative;
+      if (tile.size == 0 || !(is_interpolative || has_scales(w_.codec))) continue;
+      const RankPiece piece{.u = tile.left,
+                            .u_scales = tile.left_scales,
+                            .ld = narrow(padded_length(w_.codec, tile.size)),
+                            .skeleton = is_interpolative ? add_skeletons(marks_ + tile.marks, height) : -1,
+                            .first_skeleton = narrow(tile.first_skeleton)};
       add_pieces(narrow(tile.block), narrow(tile.size), piece, first_panel);
     }
     const int last_panel = narrow(std::ssize(panels));
-    const auto add_rows = [&](std::vector<Expansion>& list, index_t rows) {
+    const auto add_rows = [&](std::vector<ExpansionShare>& list, index_t rows) {
       for (index_t first = 0; first < height; first += rows) {
         list.push_back({first_panel, last_panel, narrow(first), narrow(std::min(rows, height - first)),
                         narrow(w_.row_offsets[at] + first)});
       }
     };
-    add_rows(few, FactoredShares::expanded_rows_of_few);
-    add_rows(many, FactoredShares::expanded_rows_of_many);
+    add_rows(few, FactoredPlanLists::expanded_rows_of_few);
+    add_rows(many, FactoredPlanLists::expanded_rows_of_many);
   }
 
   /// Cuts `length` numbers of z into pieces, and pieces into the panels from `first_panel` on.
-  void add_pieces(int z, int length, Piece piece, int first_panel) {
-    for (int first = 0; first < length; first += FactoredShares::piece) {
+  void add_pieces(int z, int length, RankPiece piece, int first_panel) {
+    for (int first = 0; first < length; first += FactoredPlanLists::piece) {
       piece.z = z + first;
       piece.offset = first;
-      piece.length = std::min(FactoredShares::piece, length - first);
+      piece.length = std::min(FactoredPlanLists::piece, length - first);
       pieces.push_back(piece);
       add_to_panel(narrow(std::ssize(pieces)) - 1, first_panel);
     }
@@ -138,9 +150,9 @@ class Lists {
 
   /// The piece with this number to the last of the panels from `first_panel` on, or, where it is full, to another.
   void add_to_panel(int number, int first_panel) {
-    const Piece& piece = pieces[static_cast<std::size_t>(number)];
+    const RankPiece& piece = pieces[static_cast<std::size_t>(number)];
     const bool is_first = std::ssize(panels) == first_panel;
-    if (is_first || panels.back().length + piece.length > FactoredShares::panel) {
+    if (is_first || panels.back().length + piece.length > FactoredPlanLists::panel) {
       panels.push_back({number, number, piece.z, 0});
     }
     HACK_EXPECT(panels.back().z + panels.back().length == piece.z);
@@ -174,7 +186,7 @@ std::size_t append(std::vector<std::byte>& all, const std::vector<T>& list) {
 }  // namespace
 
 FactoredPlan<Device::cuda>::FactoredPlan(const View& view, const std::uint8_t* marks)
-    : shares_(static_cast<index_t>(sizeof(FactoredShares))) {
+    : shares_(static_cast<index_t>(sizeof(FactoredPlanLists))) {
   const Lists lists(view, marks);
   std::vector<std::byte> all;
   const std::size_t projections = append(all, lists.projections);
@@ -186,20 +198,20 @@ FactoredPlan<Device::cuda>::FactoredPlan(const View& view, const std::uint8_t* m
   const std::size_t skeleton = append(all, lists.skeleton);
   lists_ = to_device<Device::cuda>(all.data(), std::ssize(all));
   const std::byte* data = lists_.data();
-  const FactoredShares shares{.projections = reinterpret_cast<const Projection*>(data + projections),
-                              .pieces = reinterpret_cast<const Piece*>(data + pieces),
-                              .panels = reinterpret_cast<const Panel*>(data + panels),
-                              .few = reinterpret_cast<const Expansion*>(data + few),
-                              .many = reinterpret_cast<const Expansion*>(data + many),
-                              .split = reinterpret_cast<const Expansion*>(data + split),
-                              .skeleton = reinterpret_cast<const std::uint32_t*>(data + skeleton),
-                              .splits = lists.splits,
-                              .projection_splits = lists.projection_splits,
-                              .multiprocessors = lists.multiprocessors,
-                              .projection_count = std::ssize(lists.projections),
-                              .few_count = std::ssize(lists.few),
-                              .many_count = std::ssize(lists.many),
-                              .split_count = std::ssize(lists.split)};
+  const FactoredPlanLists shares{.projections = reinterpret_cast<const ProjectionShare*>(data + projections),
+                                 .pieces = reinterpret_cast<const RankPiece*>(data + pieces),
+                                 .panels = reinterpret_cast<const Panel*>(data + panels),
+                                 .few = reinterpret_cast<const ExpansionShare*>(data + few),
+                                 .many = reinterpret_cast<const ExpansionShare*>(data + many),
+                                 .split = reinterpret_cast<const ExpansionShare*>(data + split),
+                                 .skeleton = reinterpret_cast<const std::uint32_t*>(data + skeleton),
+                                 .splits = lists.splits,
+                                 .projection_splits = lists.projection_splits,
+                                 .multiprocessors = lists.multiprocessors,
+                                 .projection_count = std::ssize(lists.projections),
+                                 .few_count = std::ssize(lists.few),
+                                 .many_count = std::ssize(lists.many),
+                                 .split_count = std::ssize(lists.split)};
   std::memcpy(shares_.data(), &shares, sizeof(shares));
 }
 

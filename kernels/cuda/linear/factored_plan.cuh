@@ -8,22 +8,25 @@ namespace hack::kernels::cuda {
 // (factored_plan.cpp) and kept in device memory. z is the vector in rank space, as FactoredView lays it out.
 
 /// Some rows of one tile's part of V; or a dense tile, whose z is x itself.
-struct Projection {
-  index_t v = 0;   // where the rows start, in numbers
-  int z = 0;       // where their results go
-  int rows = 0;    // 0: dense
-  int col = 0;     // of x
-  int width = 0;   // of the tile
-  int scale = -1;  // singular values of two factors; -1: none
+struct ProjectionShare {
+  index_t v = 0;         // where the rows start, in numbers
+  index_t v_scales = 0;  // and their scales, in bytes
+  int z = 0;             // where their results go
+  int rows = 0;          // 0: dense
+  int ld = 0;            // numbers from one row to the next
+  int col = 0;           // of x
+  int width = 0;         // of the tile
+  int scale = -1;        // singular values of two factors; -1: none
 };
 
-/// A run of numbers of z_i that one kind of row multiplies with: a part of the stack, or of an interpolative tile.
-struct Piece {
-  index_t u = 0;      // where the stack's or the coefficients' rows start, in numbers
-  int z = 0;          // where the run stands
-  int length = 0;     // at most FactoredShares::piece
-  int ld = 0;         // numbers from one row to the next
-  int offset = 0;     // of the run within a row
+/// A run of numbers of z_i that one kind of row multiplies with: a part of the stack, or of a tile that is not stacked.
+struct RankPiece {
+  index_t u = 0;         // where the stack's or the tile's left rows start, in numbers
+  index_t u_scales = 0;  // and their scales, in bytes
+  int z = 0;             // where the run stands
+  int length = 0;        // at most FactoredPlanLists::piece
+  int ld = 0;            // numbers from one row to the next
+  int offset = 0;        // of the run within a row
   int skeleton = -1;  // of an interpolative tile: its rows by eights, marks in the low byte and the skeleton rows above
                       // them; -1: none
   int first_skeleton = 0;  // TileLayout::first_skeleton
@@ -34,11 +37,11 @@ struct Panel {
   int first_piece = 0;
   int last_piece = 0;
   int z = 0;
-  int length = 0;  // at most FactoredShares::panel
+  int length = 0;  // at most FactoredPlanLists::panel
 };
 
 /// Some rows of y, all in one tile row; or of one of the sums whose sum is y.
-struct Expansion {
+struct ExpansionShare {
   int first_panel = 0;
   int last_panel = 0;
   int row = 0;  // the first, counted in the tile row
@@ -60,7 +63,7 @@ constexpr index_t splits_of(index_t shares, index_t most, index_t multiprocessor
 /// of the longest tile row): a split adds up some consecutive pieces, and y is the sum of its sums in their order. A
 /// projection goes through its tile's columns, cut likewise where it is launched: a split takes some consecutive groups
 /// of 64 columns, and z is the sum of its sums.
-struct FactoredShares {
+struct FactoredPlanLists {
   static constexpr int projected_rows = 64;
   static constexpr int projected_columns = 64;  // that a split takes at least: eight lanes' loads of 16 bytes in bf16
   static constexpr int piece = 256;
@@ -68,12 +71,12 @@ struct FactoredShares {
   static constexpr int expanded_rows_of_few = 8;
   static constexpr int expanded_rows_of_many = 64;
 
-  const Projection* projections = nullptr;
-  const Piece* pieces = nullptr;
+  const ProjectionShare* projections = nullptr;
+  const RankPiece* pieces = nullptr;
   const Panel* panels = nullptr;
-  const Expansion* few = nullptr;    // rows of y for few tokens
-  const Expansion* many = nullptr;   // and for many
-  const Expansion* split = nullptr;  // for few tokens, split by split; nothing where s = 1
+  const ExpansionShare* few = nullptr;    // rows of y for few tokens
+  const ExpansionShare* many = nullptr;   // and for many
+  const ExpansionShare* split = nullptr;  // for few tokens, split by split; nothing where s = 1
   const std::uint32_t* skeleton = nullptr;
   index_t splits = 1;             // of `few`
   index_t projection_splits = 1;  // at most: groups of columns of the widest tile

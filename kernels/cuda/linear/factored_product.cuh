@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kernels/cuda/linear/factored_plan.cuh"
+#include "kernels/cuda/linear/factored_linear.cuh"
 #include "kernels/cuda/linear/product.cuh"
 
 namespace hack::kernels::cuda {
@@ -9,11 +9,13 @@ namespace hack::kernels::cuda {
 template <class W>
 struct ProjectMany {
   static constexpr const char* name = "ProjectMany";
-  using Product = TileProduct<W>;
+  using Codec = CodecOf<W>;
+  using Operand = typename Codec::Operand;
+  using Product = BlockProduct<Operand>;
   static constexpr int max_threads = Product::threads;
-  static_assert(FactoredShares::projected_rows == Product::outputs);
-  FactoredShares w;
-  const W* v = nullptr;
+  static_assert(FactoredPlanLists::projected_rows == Product::outputs);
+  FactoredPlanLists w;
+  Factors<W> v;
   const float* scale = nullptr;
   Array<const float> x;
   Array<float> z;
@@ -24,7 +26,7 @@ struct ProjectMany {
 
   template <class Exec>
   HACK_BODY void operator()(Exec& exec) const {
-    const Projection part = w.projections[exec.block() % w.projection_count];
+    const ProjectionShare part = w.projections[exec.block() % w.projection_count];
     const index_t first = exec.block() / w.projection_count * Product::tokens;
     const int tokens = static_cast<int>(x.rows - first < Product::tokens ? x.rows - first : Product::tokens);
     if (part.rows == 0) {
@@ -37,26 +39,34 @@ struct ProjectMany {
     Product product;
     product.add(
         exec, part.width, [&](int t, int l) { return t < tokens ? x.row(first + t)[part.col + l] : 0.0f; },
-        [&](int i, int l) { return i < part.rows ? v[part.v + static_cast<index_t>(i) * part.width + l] : W{}; });
+        [&](int i, int l) {
+          const W* row = v.codes + part.v + static_cast<index_t>(i) * part.ld;
+          return i < part.rows ? Codec::operand(exec, row[l]) : Operand{};
+        });
     product.for_each(exec, [&](int t, int i, float sum) {
       if (t >= tokens || i >= part.rows) return;
+      if constexpr (Codec::scales_rows) sum *= Codec::scale(exec, v.scales + part.v_scales, i);
       z.row(first + t)[part.z + i] = part.scale < 0 ? sum : sum * scale[part.scale + i];
     });
   }
 };
 
 /// U phase for many tokens: 64 tokens and up to 64 rows of one tile row a block, which goes through all its tiles. A
-/// skeleton row stands in the product as a unit vector.
+/// skeleton row stands in the product as a unit vector. With scales every piece is a sum of its own, which joins the
+/// others multiplied with its rows' scales.
 template <class W>
 struct ExpandMany {
   static constexpr const char* name = "ExpandMany";
-  using Product = TileProduct<W>;
+  using Codec = CodecOf<W>;
+  using Operand = typename Codec::Operand;
+  using Product = BlockProduct<Operand>;
   static constexpr int max_threads = Product::threads;
-  static_assert(FactoredShares::expanded_rows_of_many == Product::outputs);
-  FactoredShares w;
-  const W* u = nullptr;
+  static_assert(FactoredPlanLists::expanded_rows_of_many == Product::outputs);
+  FactoredPlanLists w;
+  Factors<W> u;
   Array<const float> z;
   Array<float> y;
+  bool adds = false;
 
   Geometry geometry() const {
     return {w.many_count * divide_up(z.rows, Product::tokens), max_threads, Product::shared_words};
@@ -64,49 +74,65 @@ struct ExpandMany {
 
   template <class Exec>
   HACK_BODY void operator()(Exec& exec) const {
-    const Expansion part = w.many[exec.block() % w.many_count];
+    const ExpansionShare part = w.many[exec.block() % w.many_count];
     const index_t first = exec.block() / w.many_count * Product::tokens;
     const int tokens = static_cast<int>(z.rows - first < Product::tokens ? z.rows - first : Product::tokens);
     Product product;
+    ScaledSums<Operand> all;  // with scales, of the pieces so far
     for (int p = part.first_panel; p < part.last_panel; ++p) {
       for (int q = w.panels[p].first_piece; q < w.panels[p].last_piece; ++q) {
-        const Piece piece = w.pieces[q];
+        const RankPiece piece = w.pieces[q];
         product.add(
             exec, piece.length, [&](int t, int l) { return t < tokens ? z.row(first + t)[piece.z + l] : 0.0f; },
-            [&](int i, int l) { return i < part.rows ? number(piece, part.row + i, l) : W{}; });
+            [&](int i, int l) { return i < part.rows ? number(exec, piece, part.row + i, l) : Operand{}; });
+        if constexpr (Codec::scales_rows) {
+          all.take(exec, product, [&](int i) { return i < part.rows ? scale(exec, piece, part.row + i) : 0.0f; });
+        }
       }
     }
+    if constexpr (Codec::scales_rows) all.give_back(product);
     product.for_each(exec, [&](int t, int i, float sum) {
-      if (t < tokens && i < part.rows) y.row(first + t)[part.y + i] = sum;
+      if (t >= tokens || i >= part.rows) return;
+      float& to = y.row(first + t)[part.y + i];
+      to = adds ? to + sum : sum;
     });
   }
 
  private:
-  HACK_BODY W number(const Piece& piece, int row, int l) const {
+  template <class Exec>
+  HACK_BODY Operand number(Exec& exec, const RankPiece& piece, int row, int l) const {
     index_t stored = row;
     if (piece.skeleton >= 0) {
       const SkeletonRow at(w.skeleton + piece.skeleton, row);
-      if (at.is_skeleton) return piece.first_skeleton + at.above == piece.offset + l ? one() : W{};
+      if (at.is_skeleton) return piece.first_skeleton + at.above == piece.offset + l ? one() : Operand{};
       stored -= at.above;
     }
-    return u[piece.u + stored * piece.ld + piece.offset + l];
+    return Codec::operand(exec, u.codes[piece.u + stored * piece.ld + piece.offset + l]);
   }
 
-  HACK_BODY static W one() {
-    if constexpr (std::is_same_v<W, float>) {
+  template <class Exec>
+  HACK_BODY float scale(Exec& exec, const RankPiece& piece, int row) const {
+    index_t stored = row;
+    if (piece.skeleton >= 0) {
+      const SkeletonRow at(w.skeleton + piece.skeleton, row);
+      if (at.is_skeleton) return 1;
+      stored -= at.above;
+    }
+    return Codec::scale(exec, u.scales + piece.u_scales, stored);
+  }
+
+  HACK_BODY static Operand one() {
+    if constexpr (std::is_same_v<Operand, float>) {
       return 1;
     } else {
-      return W{static_cast<std::uint16_t>(std::is_same_v<W, bf16> ? 0x3f80 : 0x3c00)};
+      return Operand{static_cast<std::uint16_t>(std::is_same_v<Operand, bf16> ? 0x3f80 : 0x3c00)};
     }
   }
 };
 
 }  // namespace hack::kernels::cuda
 
-#define HACK_FACTORED_PRODUCT_KERNELS(X) \
-  X(ProjectMany<float>)                  \
-  X(ProjectMany<bf16>)                   \
-  X(ProjectMany<f16>)                    \
-  X(ExpandMany<float>)                   \
-  X(ExpandMany<bf16>)                    \
-  X(ExpandMany<f16>)
+#define HACK_FACTORED_PRODUCT_KERNELS_OF(X, W) \
+  X(ProjectMany<W>)                            \
+  X(ExpandMany<W>)
+#define HACK_FACTORED_PRODUCT_KERNELS(X) HACK_FOR_EACH_CODEC(HACK_FACTORED_PRODUCT_KERNELS_OF, X)

@@ -20,16 +20,16 @@ using cuda::GatedSide;
 
 /// Whether blocks that own rows of one matrix own the same rows of the other.
 bool have_same_rows(const FactoredView<D>& a, const FactoredView<D>& b) {
-  return a.type == b.type && std::ranges::equal(a.row_offsets, b.row_offsets);
+  return a.codec == b.codec && std::ranges::equal(a.row_offsets, b.row_offsets);
 }
 
 template <class W>
 GatedSide<W> side_of(const View& view) {
-  const FactoredView<D>& w = *view.factored;
+  const FactoredView<D>& w = view.planes.front();
   GatedSide<W> side;
   std::memcpy(&side.w, w.plan->shares(), sizeof(side.w));
-  side.u = reinterpret_cast<const W*>(w.u);
-  side.v = reinterpret_cast<const W*>(w.v);
+  side.u = {reinterpret_cast<const W*>(w.u), w.u_scales};
+  side.v = {reinterpret_cast<const W*>(w.v), w.v_scales};
   side.scale = w.scale;
   side.bias = view.bias;
   const bool is_split = side.w.splits > 1;
@@ -75,44 +75,38 @@ void expand(Queue<D>& queue, GatedSide<W>& gate, GatedSide<W>& up, Y out) {
 template <class W, int T>
 void multiply_tiles(Queue<D>& queue, X x, const View& gate, const View& up, Y out) {
   auto first = side_of<W>(gate), second = side_of<W>(up);
-  project<W, T>(queue, x, first, second, gate.factored->rank_space(), up.factored->rank_space());
+  project<W, T>(queue, x, first, second, gate.planes[0].rank_space(), up.planes[0].rank_space());
   expand<W, T>(queue, first, second, out);
 }
 
-/// Calls multiply.operator()<W, T>() for the type of weights and the number of tokens.
+/// Calls multiply.operator()<W, T>() for the codec of weights and the number of tokens.
 template <class Multiply>
-void for_type_and_tokens(DType type, index_t tokens, const Multiply& multiply) {
-  const auto as = [&]<class W>(W) {
+void for_codec_and_tokens(Codec codec, index_t tokens, const Multiply& multiply) {
+  cuda::with_codec(codec, [&]<class W>() {
     if (tokens == 1) {
       multiply.template operator()<W, 1>();
     } else {
       multiply.template operator()<W, 8>();
     }
-  };
-  if (type == DType::f32) as(float{});
-  if (type == DType::bf16) as(bf16{});
-  if (type == DType::f16) as(f16{});
+  });
 }
 
-/// By one launch for both matrices; false, and nothing done, where these are of different kinds or there are many
-/// tokens.
+/// By one launch for both matrices; false, and nothing done, where these are of different kinds, or sums of planes, or
+/// there are many tokens.
 bool multiply_both(Queue<D>& queue, X x, const View& gate, const View& up, Y out) {
   if (x.rows > cuda::few_tokens) return false;
-  if (gate.factored && up.factored) {
-    if (!have_same_rows(*gate.factored, *up.factored)) return false;
-    HACK_EXPECT(x.cols == gate.factored->cols && x.cols == up.factored->cols);
-    for_type_and_tokens(gate.factored->type, x.rows,
-                        [&]<class W, int T>() { multiply_tiles<W, T>(queue, x, gate, up, out); });
+  if (gate.planes.size() == 1 && up.planes.size() == 1) {
+    if (!have_same_rows(gate.planes[0], up.planes[0])) return false;
+    HACK_EXPECT(x.cols == gate.cols() && x.cols == up.cols());
+    for_codec_and_tokens(gate.planes[0].codec, x.rows,
+                         [&]<class W, int T>() { multiply_tiles<W, T>(queue, x, gate, up, out); });
     return true;
   }
-  if (gate.factored || up.factored || gate.dense.type != up.dense.type) return false;
+  if (gate.is_factored() || up.is_factored() || gate.dense.codec != up.dense.codec) return false;
   HACK_EXPECT(x.cols == gate.dense.cols && x.cols == up.dense.cols);
-  for_type_and_tokens(gate.dense.type, x.rows, [&]<class W, int T>() {
-    const auto weights = [](WeightView<D> w) {
-      return cuda::Array<const W>{static_cast<const W*>(w.data), w.rows, w.cols, w.ld};
-    };
-    cuda::launch(queue, cuda::MatVecGated<W, T>{array_of(x), weights(gate.dense), weights(up.dense), gate.bias, up.bias,
-                                                array_of(out)});
+  for_codec_and_tokens(gate.dense.codec, x.rows, [&]<class W, int T>() {
+    cuda::launch(queue, cuda::MatVecGated<W, T>{array_of(x), cuda::weights_of<W>(gate.dense),
+                                                cuda::weights_of<W>(up.dense), gate.bias, up.bias, array_of(out)});
   });
   return true;
 }

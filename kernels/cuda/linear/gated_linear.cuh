@@ -14,13 +14,13 @@ HACK_BODY float gated(float a, const float* gate_bias, float b, const float* up_
 /// One of the two matrices in tiles, and where its vector in rank space is.
 template <class W>
 struct GatedSide {
-  FactoredShares w;
-  const W* u = nullptr;
-  const W* v = nullptr;
+  FactoredPlanLists w;
+  Factors<W> u;
+  Factors<W> v;
   const float* scale = nullptr;
   const float* bias = nullptr;
-  Array<float> z;                         // (tokens, rank space)
-  const Expansion* expansions = nullptr;  // the U phase's shares, split where rows are few
+  Array<float> z;                              // (tokens, rank space)
+  const ExpansionShare* expansions = nullptr;  // the U phase's shares, split where rows are few
   index_t expansion_count = 0;
   Array<float> sums;  // (splits · tokens, rows) of theirs
 
@@ -48,7 +48,7 @@ struct ProjectPair {
     const index_t split = exec.block() / shares, share = exec.block() % shares;
     const bool is_gate = share < gate.w.projection_count;
     const GatedSide<W>& side = is_gate ? gate : up;
-    const Projection part = side.w.projections[is_gate ? share : share - gate.w.projection_count];
+    const ProjectionShare part = side.w.projections[is_gate ? share : share - gate.w.projection_count];
     Rows::run(exec, part, side.v, side.scale, x, split, splits, side.z);
   }
 };
@@ -69,7 +69,7 @@ struct ExpandGated {
 
   template <class Exec>
   HACK_BODY void operator()(Exec& exec) const {
-    const Expansion part = gate.w.few[exec.block()];
+    const ExpansionShare part = gate.w.few[exec.block()];
     const int tokens = static_cast<int>(out.rows);
     Rows::run(exec, gate.w, gate.u, part, gate.projected(), gate_sums);
     Rows::run(exec, up.w, up.u, up.w.few[exec.block()], up.projected(), up_sums);
@@ -99,7 +99,7 @@ struct ExpandPair {
   HACK_BODY void operator()(Exec& exec) const {
     const bool is_gate = exec.block() < gate.expansion_count;
     const GatedSide<W>& side = is_gate ? gate : up;
-    const Expansion part = side.expansions[is_gate ? exec.block() : exec.block() - gate.expansion_count];
+    const ExpansionShare part = side.expansions[is_gate ? exec.block() : exec.block() - gate.expansion_count];
     Rows::run_to(exec, side.w, side.u, part, side.projected(), side.sums);
   }
 };
@@ -136,8 +136,8 @@ struct MatVecGated {
   static constexpr int panel = T == 1 ? 4096 : 1024;
   static constexpr int stride = spread_size(panel);
   Array<const float> x;
-  Array<const W> gate;
-  Array<const W> up;
+  Weights<W> gate;
+  Weights<W> up;
   const float* gate_bias = nullptr;
   const float* up_bias = nullptr;
   Array<float> out;
@@ -162,38 +162,29 @@ struct MatVecGated {
     }
     HACK_UNROLL
     for (int t = 0; t < T; ++t) {
-      const float of_gate = exec.group_sum(a[t], 32), of_up = exec.group_sum(b[t], 32);
-      if (t < tokens && exec.lane() == 0 && row < gate.rows)
+      float of_gate = exec.group_sum(a[t], 32), of_up = exec.group_sum(b[t], 32);
+      if (t < tokens && exec.lane() == 0 && row < gate.rows) {
+        if constexpr (CodecOf<W>::scales_rows) {
+          of_gate *= gate.scale(exec, row);
+          of_up *= up.scale(exec, row);
+        }
         out.row(t)[row] = gated(of_gate, gate_bias, of_up, up_bias, row);
+      }
     }
   }
 };
 
 }  // namespace hack::kernels::cuda
 
-#define HACK_GATED_KERNELS(X) \
-  X(ProjectPair<float, 1>)    \
-  X(ProjectPair<float, 8>)    \
-  X(ProjectPair<bf16, 1>)     \
-  X(ProjectPair<bf16, 8>)     \
-  X(ProjectPair<f16, 1>)      \
-  X(ProjectPair<f16, 8>)      \
-  X(ExpandGated<float, 1>)    \
-  X(ExpandGated<float, 8>)    \
-  X(ExpandGated<bf16, 1>)     \
-  X(ExpandGated<bf16, 8>)     \
-  X(ExpandGated<f16, 1>)      \
-  X(ExpandGated<f16, 8>)      \
-  X(ExpandPair<float, 1>)     \
-  X(ExpandPair<float, 8>)     \
-  X(ExpandPair<bf16, 1>)      \
-  X(ExpandPair<bf16, 8>)      \
-  X(ExpandPair<f16, 1>)       \
-  X(ExpandPair<f16, 8>)       \
-  X(AddGated)                 \
-  X(MatVecGated<float, 1>)    \
-  X(MatVecGated<float, 8>)    \
-  X(MatVecGated<bf16, 1>)     \
-  X(MatVecGated<bf16, 8>)     \
-  X(MatVecGated<f16, 1>)      \
-  X(MatVecGated<f16, 8>)
+#define HACK_GATED_KERNELS_OF(X, W) \
+  X(ProjectPair<W, 1>)              \
+  X(ProjectPair<W, 8>)              \
+  X(ExpandGated<W, 1>)              \
+  X(ExpandGated<W, 8>)              \
+  X(ExpandPair<W, 1>)               \
+  X(ExpandPair<W, 8>)               \
+  X(MatVecGated<W, 1>)              \
+  X(MatVecGated<W, 8>)
+#define HACK_GATED_KERNELS(X)                   \
+  HACK_FOR_EACH_CODEC(HACK_GATED_KERNELS_OF, X) \
+  X(AddGated)

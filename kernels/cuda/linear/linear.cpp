@@ -14,7 +14,7 @@ using Y = MatrixView<float, D>;
 using cuda::array_of;
 
 template <class W>
-void multiply_few(Queue<D>& queue, X x, cuda::Array<const W> w, Y y, bool adds) {
+void multiply_few(Queue<D>& queue, X x, cuda::Weights<W> w, Y y, bool adds) {
   if (x.rows == 1) {
     cuda::launch(queue, cuda::MatVec<W, 1>{array_of(x), w, array_of(y), adds});
   } else {
@@ -25,8 +25,11 @@ void multiply_few(Queue<D>& queue, X x, cuda::Array<const W> w, Y y, bool adds) 
 /// By the library; false, and nothing done, where it has no such product. Those of narrow weights take x in two narrow
 /// parts: with one, its rounding would be the largest error of all.
 template <class W>
-bool multiply_by_library(Queue<D>& queue, X x, cuda::Array<const W> w, Y y, bool adds) {
-  if constexpr (std::is_same_v<W, float>) {
+bool multiply_by_library(Queue<D>& queue, X x, cuda::Weights<W> weights, Y y, bool adds) {
+  const cuda::Array<const W> w{weights.data, weights.rows, weights.cols, weights.ld};
+  if constexpr (has_scales(cuda::CodecOf<W>::codec)) {
+    return false;
+  } else if constexpr (std::is_same_v<W, float>) {
     return cuda::library_product<float>(queue, array_of(x), w, array_of(y), adds);
   } else {
     const index_t ld = (x.cols + 7) / 8 * 8;  // rows begin at 16 bytes
@@ -49,7 +52,8 @@ void linear<D>(Queue<D>& queue, X x, WeightView<D> w, Y y, Write write) {
     for (index_t t = 0; t < y.rows && !adds; ++t) cuda::clear(queue, y.row(t), y.cols * sizeof(float));
     return;
   }
-  cuda::with_type(w, [&]<class W>(cuda::Array<const W> weights) {
+  cuda::with_codec(w.codec, [&]<class W>() {
+    const cuda::Weights<W> weights = cuda::weights_of<W>(w);
     if (x.rows <= cuda::few_tokens) {
       multiply_few(queue, x, weights, y, adds);
     } else if (!multiply_by_library(queue, x, weights, y, adds)) {

@@ -14,7 +14,7 @@ struct MatVec {
   static constexpr int panel = T == 1 ? 4096 : 1024;
   static constexpr int stride = spread_size(panel);
   Array<const float> x;
-  Array<const W> w;
+  Weights<W> w;
   Array<float> y;
   bool adds = false;
 
@@ -36,8 +36,11 @@ struct MatVec {
     }
     HACK_UNROLL
     for (int t = 0; t < T; ++t) {
-      const float sum = exec.group_sum(sums[t], 32);
-      if (t < tokens && exec.lane() == 0 && row < w.rows) y.row(t)[row] = adds ? y.row(t)[row] + sum : sum;
+      float sum = exec.group_sum(sums[t], 32);
+      if (t < tokens && exec.lane() == 0 && row < w.rows) {
+        if constexpr (CodecOf<W>::scales_rows) sum *= w.scale(exec, row);
+        y.row(t)[row] = adds ? y.row(t)[row] + sum : sum;
+      }
     }
   }
 };
@@ -46,10 +49,11 @@ struct MatVec {
 template <class W>
 struct MatMul {
   static constexpr const char* name = "MatMul";
-  using Product = TileProduct<W>;
+  using Operand = typename CodecOf<W>::Operand;
+  using Product = BlockProduct<Operand>;
   static constexpr int max_threads = Product::threads;
   Array<const float> x;
-  Array<const W> w;
+  Weights<W> w;
   Array<float> y;
   bool adds = false;
 
@@ -65,9 +69,10 @@ struct MatMul {
     Product product;
     product.add(
         exec, static_cast<int>(x.cols), [&](int t, int l) { return token + t < x.rows ? x.row(token + t)[l] : 0.0f; },
-        [&](int i, int l) { return row + i < w.rows ? w.row(row + i)[l] : W{}; });
+        [&](int i, int l) { return row + i < w.rows ? CodecOf<W>::operand(exec, w.row(row + i)[l]) : Operand{}; });
     product.for_each(exec, [&](int t, int i, float sum) {
       if (token + t >= y.rows || row + i >= y.cols) return;
+      if constexpr (CodecOf<W>::scales_rows) sum *= w.scale(exec, row + i);
       float& to = y.row(token + t)[row + i];
       to = adds ? to + sum : sum;
     });
@@ -76,13 +81,8 @@ struct MatMul {
 
 }  // namespace hack::kernels::cuda
 
-#define HACK_LINEAR_KERNELS(X) \
-  X(MatVec<float, 1>)          \
-  X(MatVec<float, 8>)          \
-  X(MatVec<bf16, 1>)           \
-  X(MatVec<bf16, 8>)           \
-  X(MatVec<f16, 1>)            \
-  X(MatVec<f16, 8>)            \
-  X(MatMul<float>)             \
-  X(MatMul<bf16>)              \
-  X(MatMul<f16>)
+#define HACK_LINEAR_KERNELS_OF(X, W) \
+  X(MatVec<W, 1>)                    \
+  X(MatVec<W, 8>)                    \
+  X(MatMul<W>)
+#define HACK_LINEAR_KERNELS(X) HACK_FOR_EACH_CODEC(HACK_LINEAR_KERNELS_OF, X)

@@ -7,7 +7,7 @@ namespace hack::kernels::cuda {
 /// What a block adds up: 64 tokens times 64 rows of weights, by tensor cores for narrow weights (x in two narrow parts,
 /// which is as exact as f32 to 2^-17), by multiplications of f32 for f32 ones.
 template <class W>
-struct TileProduct {
+struct BlockProduct {
   static constexpr int threads = 128;
   static constexpr int tokens = 64;
   static constexpr int outputs = 64;
@@ -38,17 +38,26 @@ struct TileProduct {
     }
   }
 
+  /// Number n of this thread's sums is of this output.
+  template <class Exec>
+  HACK_BODY static int output_of(Exec& exec, int n) {
+    if constexpr (is_wide) {
+      return exec.thread() % 16 + n % 4 * 16;
+    } else {
+      return exec.warp() / 2 * 32 + n / 4 % 4 * 8 + 2 * (exec.lane() % 4) + n % 2;
+    }
+  }
+
   /// Calls visit(token, output, sum) for what this thread has.
   template <class Exec, class Visit>
   HACK_BODY void for_each(Exec& exec, const Visit& visit) const {
     HACK_UNROLL
     for (int n = 0; n < 32; ++n) {
       if constexpr (is_wide) {
-        visit(exec.thread() / 16 * 8 + n / 4, exec.thread() % 16 + n % 4 * 16, sums[n]);
+        visit(exec.thread() / 16 * 8 + n / 4, output_of(exec, n), sums[n]);
       } else {
-        const int m_tile = n / 16, n_tile = n / 4 % 4, r = n % 4;
-        visit(exec.warp() % 2 * 32 + m_tile * 16 + exec.lane() / 4 + 8 * (r / 2),
-              exec.warp() / 2 * 32 + n_tile * 8 + 2 * (exec.lane() % 4) + r % 2, sums[n]);
+        const int m_tile = n / 16, r = n % 4;
+        visit(exec.warp() % 2 * 32 + m_tile * 16 + exec.lane() / 4 + 8 * (r / 2), output_of(exec, n), sums[n]);
       }
     }
   }
@@ -143,6 +152,27 @@ struct TileProduct {
     exec.template mma<W>(a, b, part);
     HACK_UNROLL
     for (int r = 0; r < 4; ++r) sums[at + r] = part[r];
+  }
+};
+
+/// Sums of products whose outputs have scales of their own.
+template <class W>
+struct ScaledSums {
+  float sums[32] = {};  // of this thread, as those of a BlockProduct
+
+  /// Adds a product's sums, times scale(output), and clears them.
+  template <class Exec, class Scale>
+  HACK_BODY void take(Exec& exec, BlockProduct<W>& product, const Scale& scale) {
+    HACK_UNROLL
+    for (int n = 0; n < 32; ++n) {
+      sums[n] = fmaf(scale(BlockProduct<W>::output_of(exec, n)), product.sums[n], sums[n]);
+      product.sums[n] = 0;
+    }
+  }
+
+  HACK_BODY void give_back(BlockProduct<W>& product) const {
+    HACK_UNROLL
+    for (int n = 0; n < 32; ++n) product.sums[n] = sums[n];
   }
 };
 

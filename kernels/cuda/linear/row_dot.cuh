@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "kernels/cuda/execution.cuh"
+#include "kernels/cuda/codec/codecs.cuh"
 
 namespace hack::kernels::cuda {
 
@@ -18,18 +18,6 @@ constexpr int per_load = 16 / static_cast<int>(sizeof(W));
 HACK_BODY int spread(int l) { return l + (l >> 3); }
 constexpr int spread_size(int n) { return n + (n >> 3) + 1; }
 
-/// The bits of number q of a load.
-template <class W, class Exec>
-HACK_BODY float number_of(Exec& exec, const std::uint32_t (&words)[4], int q) {
-  if constexpr (sizeof(W) == 4) {
-    float x;
-    memcpy(&x, &words[q], 4);
-    return x;
-  } else {
-    return exec.widen(W{static_cast<std::uint16_t>(words[q / 2] >> (16 * (q % 2)))});
-  }
-}
-
 /// Adds numbers [begin, end) of one load; that of number 0 in z is `first`.
 template <class W, int T, class Exec, class Z>
 HACK_BODY void add_load(Exec& exec, const std::uint32_t (&words)[4], int begin, int end, const Z& z, int first,
@@ -37,7 +25,7 @@ HACK_BODY void add_load(Exec& exec, const std::uint32_t (&words)[4], int begin, 
   HACK_UNROLL
   for (int q = 0; q < per_load<W>; ++q) {
     if (q < begin || q >= end) continue;
-    const float weight = number_of<W>(exec, words, q);
+    const float weight = CodecOf<W>::widen(exec, code_of<W>(words, q));
     HACK_UNROLL
     for (int t = 0; t < T; ++t) {
       if (t < tokens) sums[t] = fmaf(weight, z[t * stride + spread(first + q)], sums[t]);
@@ -45,8 +33,9 @@ HACK_BODY void add_load(Exec& exec, const std::uint32_t (&words)[4], int begin, 
   }
 }
 
-/// sums[t] += Σ_l w[l] z_t[l] over the share of one of `lanes` lanes; w (length) anywhere in memory, z_t[l] at
-/// z[t * stride + spread(first + l)] in shared memory. Loads of 16 bytes may touch what lies beside w; it is left out.
+/// sums[t] += Σ_l w[l] z_t[l], of codes without their row's scale, over the share of one of `lanes` lanes; w (length)
+/// anywhere in memory, z_t[l] at z[t * stride + spread(first + l)] in shared memory. Loads of 16 bytes may touch what
+/// lies beside w; it is left out.
 template <class W, int T, class Exec, class Z>
 HACK_BODY void add_row_dot(Exec& exec, const W* w, int length, const Z& z, int first, int stride, int tokens, int lane,
                            int lanes, float (&sums)[T]) {

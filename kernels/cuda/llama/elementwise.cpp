@@ -60,8 +60,9 @@ void embed<D>(Queue<D>& queue, std::span<const int> ids, WeightView<D> table, in
     const index_t n = std::min(cuda::TokenIds::most, out.rows - first);
     cuda::TokenIds tokens{};
     std::copy_n(ids.data() + first, n, tokens.ids);
-    cuda::with_type(table, [&]<class W>(cuda::Array<const W> rows) {
-      cuda::launch(queue, cuda::Embed<W>{tokens, first_id, rows, array_of(out.rows_from(first, n))});
+    cuda::with_codec(table.codec, [&]<class W>() {
+      cuda::launch(queue,
+                   cuda::Embed<W>{tokens, first_id, cuda::weights_of<W>(table), array_of(out.rows_from(first, n))});
     });
   }
 }
@@ -70,8 +71,8 @@ template <>
 void embed<D>(Queue<D>& queue, const DecodeState* state, WeightView<D> table, index_t first_id,
               MatrixView<float, D> out) {
   HACK_EXPECT(out.rows == 1 && out.cols == table.cols);
-  cuda::with_type(table, [&]<class W>(cuda::Array<const W> rows) {
-    cuda::launch(queue, cuda::EmbedOne<W>{state, first_id, rows, array_of(out)});
+  cuda::with_codec(table.codec, [&]<class W>() {
+    cuda::launch(queue, cuda::EmbedOne<W>{state, first_id, cuda::weights_of<W>(table), array_of(out)});
   });
 }
 

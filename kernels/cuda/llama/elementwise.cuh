@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kernels/cuda/execution.cuh"
+#include "kernels/cuda/codec/codecs.cuh"
 #include "kernels/decode_state.hpp"
 
 namespace hack::kernels::cuda {
@@ -124,13 +124,24 @@ struct TokenIds {
   int ids[most];
 };
 
+/// One weight.
+template <class W, class Exec>
+HACK_BODY float weight_of(Exec& exec, const Weights<W>& table, index_t row, index_t j) {
+  const float code = CodecOf<W>::widen(exec, table.row(row)[j]);
+  if constexpr (CodecOf<W>::scales_rows) {
+    return table.scale(exec, row) * code;
+  } else {
+    return code;
+  }
+}
+
 template <class W>
 struct Embed {
   static constexpr const char* name = "Embed";
   static constexpr int max_threads = RowPieces::threads;
   TokenIds tokens;
   index_t first_id = 0;
-  Array<const W> table;
+  Weights<W> table;
   Array<float> out;
 
   Geometry geometry() const { return RowPieces::geometry(out.rows, out.cols); }
@@ -138,7 +149,7 @@ struct Embed {
   HACK_BODY void operator()(Exec& exec) const {
     for_each_in_piece(exec, out.cols, [&](index_t t, index_t j) {
       const index_t row = tokens.ids[t] - first_id;
-      out.row(t)[j] = row >= 0 && row < table.rows ? exec.widen(table.row(row)[j]) : 0.0f;
+      out.row(t)[j] = row >= 0 && row < table.rows ? weight_of(exec, table, row, j) : 0.0f;
     });
   }
 };
@@ -150,7 +161,7 @@ struct EmbedOne {
   static constexpr int max_threads = RowPieces::threads;
   const DecodeState* state = nullptr;
   index_t first_id = 0;
-  Array<const W> table;
+  Weights<W> table;
   Array<float> out;
 
   Geometry geometry() const { return RowPieces::geometry(1, out.cols); }
@@ -159,7 +170,7 @@ struct EmbedOne {
     const index_t row = state->id - first_id;
     const bool is_here = row >= 0 && row < table.rows;
     for_each_in_piece(exec, out.cols,
-                      [&](index_t, index_t j) { out.data[j] = is_here ? exec.widen(table.row(row)[j]) : 0.0f; });
+                      [&](index_t, index_t j) { out.data[j] = is_here ? weight_of(exec, table, row, j) : 0.0f; });
   }
 };
 
@@ -194,17 +205,15 @@ struct SplitParts {
 
 }  // namespace hack::kernels::cuda
 
-#define HACK_ELEMENTWISE_KERNELS(X) \
-  X(Add)                            \
-  X(AddBias)                        \
-  X(SwiGlu)                         \
-  X(RmsNorm)                        \
-  X(Rope)                           \
-  X(Embed<float>)                   \
-  X(Embed<bf16>)                    \
-  X(Embed<f16>)                     \
-  X(EmbedOne<float>)                \
-  X(EmbedOne<bf16>)                 \
-  X(EmbedOne<f16>)                  \
-  X(SplitParts<bf16>)               \
+#define HACK_EMBED_KERNELS_OF(X, W) \
+  X(Embed<W>)                       \
+  X(EmbedOne<W>)
+#define HACK_ELEMENTWISE_KERNELS(X)             \
+  X(Add)                                        \
+  X(AddBias)                                    \
+  X(SwiGlu)                                     \
+  X(RmsNorm)                                    \
+  X(Rope)                                       \
+  HACK_FOR_EACH_CODEC(HACK_EMBED_KERNELS_OF, X) \
+  X(SplitParts<bf16>)                           \
   X(SplitParts<f16>)

@@ -3,6 +3,7 @@
 #include <array>
 #include <memory>
 
+#include "kernels/cuda/codec/codecs.cuh"
 #include "kernels/cuda/enqueue.hpp"
 #include "kernels/matrix_view.hpp"
 #include "kernels/queue.hpp"
@@ -112,13 +113,9 @@ Array<T> array_of(MatrixView<T, Device::cuda> x) {
   return {x.data, x.rows, x.cols, x.ld};
 }
 
-/// Calls visit(Array<const W>) with the matrix as what its numbers are: float, bf16 or f16.
-template <class Visit>
-void with_type(WeightView<Device::cuda> w, Visit visit) {
-  const auto as = [&]<class W>(W) { visit(Array<const W>{static_cast<const W*>(w.data), w.rows, w.cols, w.ld}); };
-  if (w.type == DType::f32) as(float{});
-  if (w.type == DType::bf16) as(bf16{});
-  if (w.type == DType::f16) as(f16{});
+template <class W>
+Weights<W> weights_of(WeightView<Device::cuda> w) {
+  return {static_cast<const W*>(w.data), w.rows, w.cols, w.ld, w.scales};
 }
 
 }  // namespace hack::kernels::cuda

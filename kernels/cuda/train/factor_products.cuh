@@ -19,7 +19,7 @@ struct FactorShare {
 /// Products of tiles: a block a share.
 struct FactorProducts {
   static constexpr const char* name = "FactorProducts";
-  using Product = TileProduct<float>;
+  using Product = BlockProduct<float>;
   static constexpr int max_threads = Product::threads;
   const FactorShare* shares = nullptr;
   index_t count = 0;

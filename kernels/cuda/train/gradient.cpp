@@ -29,7 +29,7 @@ X turned(Queue<D>& queue, X x, Workspace purpose) {
   return out;
 }
 
-WeightView<D> weights(X x) { return {x.data, DType::f32, x.rows, x.cols, x.ld}; }
+WeightView<D> weights(X x) { return {x.data, Codec::f32, x.rows, x.cols, x.ld}; }
 
 }  // namespace
 

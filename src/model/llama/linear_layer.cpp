@@ -54,7 +54,7 @@ template <Device D>
 void LinearLayer<D>::multiply(Queue<D>& queue, MatrixView<const float, D> x, MatrixView<float, D> y) const {
   const PhaseTimer::Scope<D> timed(queue, Phase::weights);
   if (factored_) {
-    kernels::factored_linear(queue, x, factored_->view(), y);
+    kernels::factored_sum(queue, x, factored_->planes(), y);
   } else {
     kernels::linear(queue, x, dense_.view(), y);
   }
@@ -69,7 +69,7 @@ template <Device D>
 kernels::AffineView<D> LinearLayer<D>::view() const {
   kernels::AffineView<D> view;
   if (factored_) {
-    view.factored = factored_->view();
+    view.planes = factored_->planes();
   } else {
     view.dense = dense_.view();
   }

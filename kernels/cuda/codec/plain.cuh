@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstring>
+
+#include "kernels/codec.hpp"
+#include "kernels/cuda/execution.cuh"
+
+namespace hack::kernels::cuda {
+
+/// What kernels ask of the codec whose codes are of type W (codecs.cuh lists the codecs). `scales` is a matrix's or
+/// tile's, row after row, and `row` counts there.
+template <class W>
+struct CodecOf;
+
+/// Of plain numbers, which tensor cores multiply as they are.
+template <class W, Codec which>
+struct PlainCodec {
+  static constexpr Codec codec = which;
+  static constexpr bool scales_rows = false;  ///< whether rows have one scale each, to be multiplied with sums
+  using Operand = W;                          ///< what tensor cores multiply, or float
+
+  template <class Exec>
+  HACK_BODY static float widen(Exec& exec, W code) {
+    return exec.widen(code);
+  }
+  template <class Exec>
+  HACK_BODY static Operand operand(Exec& /*exec*/, W code) {
+    return code;
+  }
+  template <class Exec>
+  HACK_BODY static float scale(Exec& /*exec*/, const std::byte* /*scales*/, index_t /*row*/) {
+    return 1;
+  }
+};
+
+/// Code q of a load of 16 bytes.
+template <class W>
+HACK_BODY W code_of(const std::uint32_t (&words)[4], int q) {
+  constexpr int in_word = 4 / static_cast<int>(sizeof(W));
+  if constexpr (sizeof(W) == 4) {
+    W code;
+    memcpy(&code, &words[q], 4);
+    return code;
+  } else if constexpr (sizeof(W) == 2) {
+    return W{static_cast<std::uint16_t>(words[q / in_word] >> (16 * (q % in_word)))};
+  } else {
+    return static_cast<W>(words[q / in_word] >> (8 * (q % in_word)));
+  }
+}
+
+}  // namespace hack::kernels::cuda
