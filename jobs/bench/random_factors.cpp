@@ -48,10 +48,10 @@ void RandomFactors::add(const std::string& name, index_t rows, index_t cols) {
 
 void RandomFactors::add_mlp(const model::LlamaConfig& config) {
   for (index_t layer = 0; layer < config.layers; ++layer) {
-    const std::string mlp = model::layer_prefix(layer) + "mlp.";
-    add(mlp + "gate_proj.weight", config.intermediate_size, config.hidden_size);
-    add(mlp + "up_proj.weight", config.intermediate_size, config.hidden_size);
-    add(mlp + "down_proj.weight", config.hidden_size, config.intermediate_size);
+    for (const model::Linear linear : model::mlp_linears) {
+      const model::LayerTensor& tensor = tensor_of(linear);
+      add(model::weight_name(layer, linear), size_of(tensor.rows, config), size_of(tensor.cols, config));
+    }
   }
 }
 

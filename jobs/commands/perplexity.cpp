@@ -19,7 +19,7 @@ using model::WindowLosses;
 
 struct PerplexityOptions {
   std::string model, archive, text, per_token;
-  std::string protocol = "2048";
+  std::string protocol{model::protocols().front().name};
   std::optional<long> context, stride, windows;
   std::string slice;
   std::vector<std::string> records;
@@ -46,6 +46,26 @@ void write_per_token(const std::string& path, const model::WindowPlan& plan, con
   file.rename_to_final();
 }
 
+/// What each protocol does, in words.
+std::string protocol_help() {
+  std::string help = "How windows are cut and tokens counted";
+  for (const model::Protocol& protocol : model::protocols()) {
+    help += fmt::format(". {}: {} tokens, {}; scored: {}", protocol.name, protocol.context, protocol.windows,
+                        protocol.scored_tokens);
+  }
+  return help;
+}
+
+/// What the library finds wrong with windows, and the options that it comes from.
+template <class F>
+auto naming_options(const std::string& options, F work) {
+  try {
+    return work();
+  } catch (const Error& error) {
+    fail("{}: {}", options, error.what());
+  }
+}
+
 class PerplexityCommand : public Command {
  public:
   explicit PerplexityCommand(CLI::App& parent)
@@ -53,12 +73,11 @@ class PerplexityCommand : public Command {
     add_model_options(app_, options_.model, options_.archive);
     selection_.add_to(app_);
     app_.add_option("--text", options_.text, "UTF-8 text to score")->required();
-    app_.add_option("--protocol", options_.protocol,
-                    "How windows are cut and tokens counted: 2048, hack, llama.cpp, stride")
-        ->check(CLI::IsMember({"2048", "hack", "llama.cpp", "stride"}))
+    app_.add_option("--protocol", options_.protocol, protocol_help())
+        ->check(CLI::IsMember(model::protocol_names()))
         ->capture_default_str();
-    app_.add_option("--context", options_.context, "Tokens of a window (2048, 512, 512, 1024 by protocol)");
-    app_.add_option("--stride", options_.stride, "Distance of windows with --protocol stride (512)");
+    app_.add_option("--context", options_.context, "Tokens of a window, in place of the protocol's");
+    app_.add_option("--stride", options_.stride, "Distance of windows that overlap, in place of the protocol's");
     app_.add_option("--windows", options_.windows, "Score at most so many windows");
     app_.add_option("--slice", options_.slice, "I/N: score the I-th of N runs of windows, I from 1");
     app_.add_option("--records", options_.records,
@@ -80,12 +99,15 @@ class PerplexityCommand : public Command {
  private:
   template <Device D>
   nlohmann::json run_on(Session& session) {
-    const model::Protocol protocol = model::parse_protocol(options_.protocol);
+    const model::Protocol& protocol = model::find_protocol(options_.protocol);
     const ModelFiles files(options_.model, options_.archive, selection_, session.threads());
     const std::string text = read_text("--text", options_.text);
     const Encoded encoded = encode_on_root(session.world(), files.checkpoint(), "--text " + options_.text, text);
-    const model::WindowPlan plan = sliced(
-        model::plan_windows(protocol, std::ssize(encoded.ids), options_.context, options_.stride, options_.windows));
+    const model::WindowPlan plan =
+        sliced(naming_options("--text, --context, --stride and --windows do not go together", [&] {
+          return model::plan_windows(protocol, std::ssize(encoded.ids), options_.context, options_.stride,
+                                     options_.windows);
+        }));
     const index_t trained = files.checkpoint().config().context_length;
     if (plan.context > trained) {
       session.log().info("warning: --context {} is longer than the {} tokens the model was made for", plan.context,
@@ -109,15 +131,17 @@ class PerplexityCommand : public Command {
       Queue<D> queue(session.threads());
       model::Llama<D> llama(files.source(type), grid.tensor(), queue);
       bytes_held = llama.bytes_held();
-      // llama.cpp starts each window anew where the model wants a BOS; the other protocols have it once, in the text.
-      const std::optional<int> first = protocol == model::Protocol::llama_cpp ? encoded.bos : std::nullopt;
+      const bool each_window = protocol.bos == model::BosRule::each_window;
+      const std::optional<int> first = each_window ? encoded.bos : std::nullopt;
       Progress progress(session.log(), "perplexity", "windows");
       index_t done = 0;
-      losses = model::window_losses(llama, grid, encoded.ids, plan, first, std::move(losses),
-                                    [&](index_t window, std::span<const float> finished) {
-                                      if (records) records->append(plan, window, finished);
-                                      progress.update(++done, std::ssize(plan.windows) - known);
-                                    });
+      losses = model::window_losses(llama, grid, encoded.ids, plan,
+                                    {.first_token = first,
+                                     .known = std::move(losses),
+                                     .on_window = [&](index_t window, std::span<const float> finished) {
+                                       if (records) records->append(plan, window, finished);
+                                       progress.update(++done, std::ssize(plan.windows) - known);
+                                     }});
     }
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     if (!session.world().is_root()) return {};
@@ -138,7 +162,7 @@ class PerplexityCommand : public Command {
     char after = 0;
     validate(std::sscanf(options_.slice.c_str(), "%ld/%ld%c", &part, &parts, &after) == 2 && part >= 1 && part <= parts,
              "--slice {} is no slice; give I/N with I from 1 to N", options_.slice);
-    return model::slice_of(plan, part - 1, parts);
+    return naming_options("--slice " + options_.slice, [&] { return model::slice_of(plan, part - 1, parts); });
   }
 
   /// Puts what --records hold into `losses`; the file that is added to, if any.
@@ -164,7 +188,7 @@ class PerplexityCommand : public Command {
     run["tensor-parallel"] = grid.tensor().size();
     std::optional<model::LossRecords> first;
     for (const std::string& path : options_.records) {
-      const model::LossRecords records(path, run);
+      const auto records = naming_options("--records", [&] { return model::LossRecords(path, run); });
       validate(!first || std::filesystem::exists(path), "--records {}: there is no such file (only the first is made)",
                path);
       records.read(plan, losses);
@@ -185,7 +209,7 @@ class PerplexityCommand : public Command {
     const model::Perplexity result = model::score(plan, losses);
     const std::string bos = encoded.bos ? std::to_string(*encoded.bos) : "none";
     fmt::print("perplexity {:.6f} ± {:.4f}   protocol {}, context {}, {} windows, {} tokens scored, BOS {}, {}\n",
-               result.perplexity, result.standard_error, to_string(plan.protocol), plan.context, plan.windows.size(),
+               result.perplexity, result.standard_error, plan.protocol.name, plan.context, plan.windows.size(),
                result.tokens_scored, bos, to_string(type));
     return {
         {"perplexity", result.perplexity},
@@ -194,7 +218,7 @@ class PerplexityCommand : public Command {
         {"tokens_scored", result.tokens_scored},
         {"windows", plan.windows.size()},
         {"first_window", plan.first},
-        {"protocol", to_string(plan.protocol)},
+        {"protocol", plan.protocol.name},
         {"context", plan.context},
         {"stride", plan.stride},
         {"tokens_in_text", encoded.ids.size()},

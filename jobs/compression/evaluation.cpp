@@ -60,7 +60,7 @@ Evaluation::Evaluation(const Session& session, const model::Checkpoint& checkpoi
     ids.push_back(encode_on_root(session.world(), checkpoint, origin, text).ids);
     validate(std::ssize(ids.back()) >= context, "{}: {} tokens are fewer than one window of {}; give a longer text",
              origin, ids.back().size(), context);
-    plans.push_back(model::plan_windows(model::Protocol::gptq_2048, std::ssize(ids.back()), context, std::nullopt,
+    plans.push_back(model::plan_windows(model::find_protocol("2048"), std::ssize(ids.back()), context, std::nullopt,
                                         options.windows));
   }
   model::Llama<Device::cpu> llama({checkpoint, nullptr, type}, session.world(), queue_);

@@ -20,7 +20,7 @@ using Comparison = model::ModelComparison<Device::cpu>;
 /// The dense model on the probe window.
 Comparison run_dense(const Session& session, const Compressor& compressor, Queue<Device::cpu>& queue,
                      const model::TokenWindows& probe) {
-  const model::WindowPlan plan{model::Protocol::gptq_2048, probe.context, probe.context, {{0, probe.context, 1}}};
+  const model::WindowPlan plan{model::find_protocol("2048"), probe.context, probe.context, {{0, probe.context, 1}}};
   model::Llama<Device::cpu> dense({compressor.checkpoint(), nullptr, compressor.type()}, session.world(), queue);
   return {dense, probe.ids, plan, [](index_t, index_t) {}};
 }

@@ -48,13 +48,12 @@ struct TilePlace {
 std::vector<TilePlace> tiles_of(const model::LlamaConfig& config, index_t most) {
   std::vector<TilePlace> places;
   for (index_t layer = 0; layer < config.layers; ++layer) {
-    for (const char* name : {"mlp.gate_proj.weight", "mlp.up_proj.weight", "mlp.down_proj.weight"}) {
-      const bool is_down = std::string_view(name).starts_with("mlp.down");
-      const svd::TileGrid grid(is_down ? config.hidden_size : config.intermediate_size,
-                               is_down ? config.intermediate_size : config.hidden_size, tile_size, tile_size);
+    for (const model::Linear linear : model::mlp_linears) {
+      const model::LayerTensor& tensor = tensor_of(linear);
+      const svd::TileGrid grid(size_of(tensor.rows, config), size_of(tensor.cols, config), tile_size, tile_size);
       for (index_t t = 0; t < grid.size(); ++t) {
         if (std::ssize(places) == most) return places;
-        places.push_back({model::layer_prefix(layer) + name, grid.tile(t)});
+        places.push_back({model::weight_name(layer, linear), grid.tile(t)});
       }
     }
   }
@@ -286,16 +285,14 @@ nlohmann::json StudyPhases::perplexity() {
   const index_t windows = work_.windows * (work_.weak ? group_.size() : 1);
   const std::vector<int> ids = spread_ids(windows * work_.context, {0, files_.checkpoint().config().vocab_size});
   const model::WindowPlan plan =
-      model::plan_windows(model::Protocol::gptq_2048, std::ssize(ids), work_.context, std::nullopt, std::nullopt);
+      model::plan_windows(model::find_protocol("2048"), std::ssize(ids), work_.context, std::nullopt, std::nullopt);
   return with_device(session_.device(), [&]<Device D>() {
     forget_peak_memory();
     // As many copies as fit; a group smaller than a copy's ranks shares one.
     const comm::ProcessGrid grid(group_, std::min(work_.tensor_parallel, group_.size()));
     Queue<D> queue(session_.threads());
     model::Llama<D> llama(files_.source(type_), grid.tensor(), queue);
-    const Timing timing = time([&] {
-      model::window_losses(llama, grid, std::span(ids), plan, std::nullopt, {}, [](index_t, std::span<const float>) {});
-    });
+    const Timing timing = time([&] { model::window_losses(llama, grid, ids, plan); });
     nlohmann::json result = row("perplexity", "tokens", static_cast<double>(std::ssize(ids)), timing);
     result["tensor_parallel"] = grid.tensor().size();
     result["weight_bytes"] = llama.bytes_held();

@@ -161,7 +161,7 @@ double divergence() {
   TinyFiles files({.layers = 1});
   Queue<D> queue(1);
   Llama<D> dense(files.source(DType::f32), files.world(), queue);
-  const ModelComparison<D> comparison(dense, some_ids(24), plan_windows(Protocol::hack, 24, 12, {}, {}), ignore);
+  const ModelComparison<D> comparison(dense, some_ids(24), plan_windows(find_protocol("hack"), 24, 12, {}, {}), ignore);
   files.compress({svd::TileMode::tile, 32, {svd::RankRule::Kind::topk, 0.4}, DType::f32});
   Llama<D> factored(files.source(DType::f32), files.world(), queue);
   return comparison.compare(factored, {files.checkpoint(), nullptr, DType::f32}, ignore).divergence;

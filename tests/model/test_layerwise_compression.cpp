@@ -173,7 +173,7 @@ TEST_F(Layerwise, TheHeadIsFittedLikeAnyOtherMatrix) {
   const svd::FactorArchive archive(shared_ / "fitted.h5");
   const svd::FactorArchive plain = compress_plain(fitted, "plain.h5");
   const std::vector<int> ids = random_ids(100, 2);
-  const WindowPlan plan = plan_windows(Protocol::hack, 100, 50, {}, {});
+  const WindowPlan plan = plan_windows(find_protocol("hack"), 100, 50, {}, {});
   const WeightSource dense{*checkpoint_, nullptr, DType::f32};
   const auto ignore = [](index_t, index_t) {};
   const auto divergence = [&](const Communicator& comm, const svd::FactorArchive& factors) {

@@ -174,15 +174,15 @@ TEST(WindowLosses, AreTheSameBitsForEveryNumberOfCopies) {
   const TinyCheckpoint files({});
   Queue<Device::cpu> queue(1);
   const std::vector<int> ids = some_ids(230);
-  const WindowPlan plan = plan_windows(Protocol::hack, 230, 40, {}, {});
+  const WindowPlan plan = plan_windows(find_protocol("hack"), 230, 40, {}, {});
   const comm::Communicator self = comm::Communicator::self();
   const comm::ProcessGrid alone(self, 1);
   Llama<Device::cpu> one({*files, nullptr, DType::f32}, alone.tensor(), queue);
-  const auto expected = window_losses(one, alone, ids, plan, {}, {}, [](index_t, std::span<const float>) {});
+  const auto expected = window_losses(one, alone, ids, plan);
 
   const comm::ProcessGrid copies(files.world(), 1);
   Llama<Device::cpu> mine({*files, nullptr, DType::f32}, copies.tensor(), queue);
-  const auto losses = window_losses(mine, copies, ids, plan, {}, {}, [](index_t, std::span<const float>) {});
+  const auto losses = window_losses(mine, copies, ids, plan);
   if (files.world().is_root()) {
     EXPECT_EQ(losses, expected);
   } else {
@@ -194,16 +194,17 @@ TEST(WindowLosses, OfKnownWindowsAreNotComputed) {
   const TinyCheckpoint files({});
   Queue<Device::cpu> queue(1);
   const std::vector<int> ids = some_ids(230);
-  const WindowPlan plan = plan_windows(Protocol::hack, 230, 40, {}, {});
+  const WindowPlan plan = plan_windows(find_protocol("hack"), 230, 40, {}, {});
   const comm::ProcessGrid copies(files.world(), 1);
   Llama<Device::cpu> llama({*files, nullptr, DType::f32}, copies.tensor(), queue);
   WindowLosses known(plan.windows.size());
   for (const std::size_t w : {1u, 2u, 5u}) known[w].assign(plan.windows[w].scored(), -1.0f);
   std::vector<index_t> heard;
-  const auto losses = window_losses(llama, copies, ids, plan, {}, known, [&](index_t window, std::span<const float> l) {
+  const auto hear = [&](index_t window, std::span<const float> l) {
     heard.push_back(window);
     EXPECT_EQ(std::ssize(l), plan.windows[window].scored());
-  });
+  };
+  const auto losses = window_losses(llama, copies, ids, plan, {.known = known, .on_window = hear});
   if (!files.world().is_root()) return;
   std::sort(heard.begin(), heard.end());
   EXPECT_EQ(heard, (std::vector<index_t>{0, 3, 4}));

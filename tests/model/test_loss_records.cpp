@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include "kernels/error.hpp"
 #include "tests/support/temporary_directory.hpp"
@@ -15,7 +16,7 @@ using testing::TemporaryDirectory;
 using testing::write_file;
 
 /// Four windows of five tokens, four of which are scored.
-WindowPlan four_windows() { return plan_windows(Protocol::gptq_2048, 21, 5, {}, {}); }
+WindowPlan four_windows() { return plan_windows(find_protocol("2048"), 21, 5, {}, {}); }
 
 std::vector<float> losses_of(index_t window) {
   std::vector<float> losses;

@@ -2,7 +2,6 @@
 
 #include <array>
 #include <cmath>
-#include <map>
 #include <numbers>
 #include <random>
 #include <utility>
@@ -11,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/error.hpp"
+#include "model/checkpoint/config_fields.hpp"
 #include "model/checkpoint/llama_tensors.hpp"
 #include "tests/support/gguf_writer.hpp"
 #include "tests/support/temporary_directory.hpp"
@@ -117,30 +117,24 @@ json config_json(const TinyModel& tiny) {
   json out = {{"architectures", json::array({"LlamaForCausalLM"})},
               {"model_type", "llama"},
               {"hidden_act", "silu"},
-              {"hidden_size", tiny.hidden},
-              {"intermediate_size", tiny.intermediate},
-              {"num_hidden_layers", tiny.layers},
-              {"num_attention_heads", tiny.heads},
-              {"num_key_value_heads", tiny.kv_heads},
-              {"head_dim", tiny.head_dim},
-              {"vocab_size", tiny.vocab},
-              {"max_position_embeddings", tiny.context},
-              {"rms_norm_eps", 1e-5},
               {"rope_theta", tiny.rope.theta},
-              {"tie_word_embeddings", tiny.tied},
-              {"attention_bias", tiny.attention_bias},
-              {"mlp_bias", tiny.mlp_bias},
               {"bos_token_id", tiny_end_id},
               {"eos_token_id", tiny_end_id},
               {"torch_dtype", type}};
-  if (tiny.rope.type == RopeType::linear) out["rope_scaling"] = {{"rope_type", "linear"}, {"factor", tiny.rope.factor}};
-  if (tiny.rope.type == RopeType::llama3) {
-    out["rope_scaling"] = {{"rope_type", "llama3"},
-                           {"factor", tiny.rope.factor},
-                           {"low_freq_factor", tiny.rope.low_freq_factor},
-                           {"high_freq_factor", tiny.rope.high_freq_factor},
-                           {"original_max_position_embeddings", tiny.rope.original_context}};
+  const model::LlamaConfig config = tiny_config(tiny);
+  for (const model::SizeField& field : model::size_fields()) out[field.hf] = config.*field.member;
+  for (const model::NumberField& field : model::number_fields()) out[field.hf] = config.*field.member;
+  for (const model::FlagField& field : model::flag_fields()) {
+    if (!field.hf.empty()) out[field.hf] = config.*field.member;
   }
+  if (tiny.rope.type == RopeType::none) return out;
+  const bool is_llama3 = tiny.rope.type == RopeType::llama3;
+  json& rope = out["rope_scaling"];
+  rope["rope_type"] = is_llama3 ? "llama3" : "linear";
+  for (const model::RopeField& field : model::rope_fields()) {
+    if (field.from != RopeType::none && field.from <= tiny.rope.type) rope[field.hf] = tiny.rope.*field.member;
+  }
+  if (is_llama3) rope["original_max_position_embeddings"] = tiny.rope.original_context;
   return out;
 }
 
@@ -167,21 +161,7 @@ std::string safetensors(const TinyModel& tiny, const std::vector<TensorSpec>& sp
   return out.add_text(text).add_bytes(data).bytes();
 }
 
-/// llama.cpp's names, and the order of q's and k's rows: pairs (i, i + head / 2) side by side.
-std::string gguf_name(const std::string& name) {
-  static const std::map<std::string, std::string> parts = {
-      {"input_layernorm", "attn_norm"}, {"self_attn.q_proj", "attn_q"},      {"self_attn.k_proj", "attn_k"},
-      {"self_attn.v_proj", "attn_v"},   {"self_attn.o_proj", "attn_output"}, {"post_attention_layernorm", "ffn_norm"},
-      {"mlp.gate_proj", "ffn_gate"},    {"mlp.up_proj", "ffn_up"},           {"mlp.down_proj", "ffn_down"}};
-  if (name == "model.embed_tokens.weight") return "token_embd.weight";
-  if (name == "model.norm.weight") return "output_norm.weight";
-  if (name == "lm_head.weight") return "output.weight";
-  const std::string rest = name.substr(std::string("model.layers.").size());
-  const std::size_t dot = rest.find('.');
-  const std::size_t last = rest.rfind('.');
-  return "blk." + rest.substr(0, dot) + "." + parts.at(rest.substr(dot + 1, last - dot - 1)) + rest.substr(last);
-}
-
+/// llama.cpp's order of q's and k's rows: pairs (i, i + head / 2) side by side.
 std::vector<float> interleave(const std::vector<float>& x, index_t rows, index_t head) {
   const index_t cols = std::ssize(x) / rows;
   std::vector<float> out(x.size());
@@ -197,18 +177,17 @@ std::vector<float> interleave(const std::vector<float>& x, index_t rows, index_t
 void add_metadata(const TinyModel& tiny, GgufWriter& out) {
   out.add_text("general.architecture", "llama");
   out.add_text("general.name", "tiny");
-  const std::pair<const char*, index_t> integers[] = {{"llama.block_count", tiny.layers},
-                                                      {"llama.context_length", tiny.context},
-                                                      {"llama.embedding_length", tiny.hidden},
-                                                      {"llama.feed_forward_length", tiny.intermediate},
-                                                      {"llama.attention.head_count", tiny.heads},
-                                                      {"llama.attention.head_count_kv", tiny.kv_heads},
-                                                      {"llama.attention.key_length", tiny.head_dim},
-                                                      {"llama.attention.value_length", tiny.head_dim},
-                                                      {"llama.rope.dimension_count", tiny.head_dim},
-                                                      {"llama.vocab_size", tiny.vocab}};
-  for (const auto& [key, value] : integers) out.add_integer(key, static_cast<std::uint32_t>(value));
-  out.add_number("llama.attention.layer_norm_rms_epsilon", 1e-5f);
+  const model::LlamaConfig config = tiny_config(tiny);
+  for (const model::SizeField& field : model::size_fields()) {
+    const std::string key(field.gguf.empty() ? field.name : field.gguf);
+    out.add_integer("llama." + key, static_cast<std::uint32_t>(config.*field.member));
+  }
+  for (const model::NumberField& field : model::number_fields()) {
+    out.add_number("llama." + std::string(field.gguf), config.*field.member);
+  }
+  for (const char* key : {"llama.attention.value_length", "llama.rope.dimension_count"}) {
+    out.add_integer(key, static_cast<std::uint32_t>(tiny.head_dim));
+  }
   out.add_number("llama.rope.freq_base", static_cast<float>(tiny.rope.theta));
   if (tiny.rope.type == RopeType::linear) {
     out.add_text("llama.rope.scaling.type", "linear");
@@ -318,13 +297,11 @@ void write_gguf(const TinyModel& tiny, const std::filesystem::path& file, GgmlTy
   }
   for (const TensorSpec& spec : model::llama_tensors(tiny_config(tiny))) {
     std::vector<float> values = tiny_weight(tiny, spec.name);
-    const bool turned =
-        spec.name.find(".q_proj.") != std::string::npos || spec.name.find(".k_proj.") != std::string::npos;
-    if (turned) values = interleave(values, spec.is_vector ? spec.cols : spec.rows, tiny.head_dim);
+    if (spec.turns_in_gguf) values = interleave(values, spec.is_vector ? spec.cols : spec.rows, tiny.head_dim);
     const bool fits = !spec.is_vector && spec.cols % model::block_size(type) == 0;
     const GgmlType stored = fits ? type : GgmlType::f32;
     const auto dims = spec.is_vector ? std::vector<index_t>{spec.cols} : std::vector<index_t>{spec.cols, spec.rows};
-    out.add_tensor(gguf_name(spec.name), dims, stored,
+    out.add_tensor(spec.gguf_name, dims, stored,
                    encode(stored, values.data(), std::ssize(values), hash(spec.name, tiny.seed)));
   }
   write_file(file, out.bytes());

@@ -31,11 +31,8 @@ class LayerwiseMemory {
   double tokens() const { return number(own_windows_ * run_.context); }
 
   Shape shape(Linear linear) const {
-    const double hidden = number(config_.hidden_size), inner = number(config_.intermediate_size);
-    const double heads = number(config_.heads * config_.head_dim), kv = number(config_.kv_heads * config_.head_dim);
-    const Shape shapes[] = {{heads, hidden}, {kv, hidden},    {kv, hidden},   {hidden, heads},
-                            {inner, hidden}, {inner, hidden}, {hidden, inner}};
-    return shapes[index_of(linear)];
+    const LayerTensor& tensor = tensor_of(linear);
+    return {number(size_of(tensor.rows, config_)), number(size_of(tensor.cols, config_))};
   }
 
   double streams() const { return copies() * 4 * tokens() * number(config_.hidden_size); }
@@ -81,7 +78,7 @@ class LayerwiseMemory {
 
   double refining() const {
     double parameters = 0, weights = 0;
-    for (const Linear linear : {Linear::gate, Linear::up, Linear::down}) {
+    for (const Linear linear : mlp_linears) {
       parameters += factors(shape(linear));
       weights += shape(linear).size();
     }

@@ -129,7 +129,7 @@ svd::InputStatistics LayerwisePass<D>::statistics(LinearInput input, bool with_c
     if (takes_dense_along || cross == svd::Cross::outputs) dense = product_of_down(dense);
     if (takes_dense_along) {
       kernels::add<D>(queue_, dense, dense_.window(w));
-      dense_layer_->down.add_bias(queue_, dense_.window(w));
+      (*dense_layer_)[Linear::down].add_bias(queue_, dense_.window(w));
     }
     sums.add(compressed, dense, weights_of(dense_.window(w)));
   }
@@ -143,7 +143,7 @@ auto LayerwisePass<D>::product_of_down(Input inner) -> Stream {
   const index_t hidden = dense_.hidden();
   if (product_.size() < inner.rows * hidden) product_ = Buffer<float, D>(inner.rows * hidden);
   const Stream product(product_.data(), inner.rows, hidden);
-  dense_layer_->down.multiply(queue_, inner, product);
+  (*dense_layer_)[Linear::down].multiply(queue_, inner, product);
   return product;
 }
 
@@ -163,7 +163,7 @@ void LayerwisePass<D>::replace(Linear linear, MatrixView<const float> values) {
   WeightMatrix<D> weights(values.rows, values.cols, DType::f32);
   queue_.wait();  // the weights before have been read
   kernels::copy_from_host<D>(weights.data(), values.data, static_cast<std::size_t>(weights.bytes()));
-  linear_of(*compressed_layer_, linear).replace(std::move(weights));
+  (*compressed_layer_)[linear].replace(std::move(weights));
 }
 
 template <Device D>

@@ -110,9 +110,9 @@ class SensitivityProbe {
       if (!factorizer) factorizer.emplace(device_, statistics.h(), matrix.grid, weighting_);
       if (!factorize(*factorizer, matrix)) continue;
       begun.push_back(copy_of<D>(device_, probe_.tokens()));
-      linear_of(other, linear).replace(weights_of<D>(svd::rebuild(queue_, matrix), matrix.grid));
+      other[linear].replace(weights_of<D>(svd::rebuild(queue_, matrix), matrix.grid));
       pass_.run(other, view_of(begun.back()));
-      linear_of(other, linear).replace(weights_of<D>(matrix.values, matrix.grid));
+      other[linear].replace(weights_of<D>(matrix.values, matrix.grid));
     }
   }
 

@@ -5,6 +5,7 @@
 #include <span>
 
 #include "kernels/error.hpp"
+#include "model/checkpoint/config_fields.hpp"
 #include "model/checkpoint/gguf_checkpoint.hpp"
 #include "model/checkpoint/hf_checkpoint.hpp"
 #include "model/checkpoint/llama_tensors.hpp"
@@ -46,12 +47,13 @@ std::vector<std::string> Checkpoint::names() const {
 
 std::string Checkpoint::fingerprint() const {
   io::Hash hash;
-  for (const index_t number : {config_.hidden_size, config_.intermediate_size, config_.layers, config_.heads,
-                               config_.kv_heads, config_.head_dim, config_.vocab_size, index_t{config_.tied_embeddings},
-                               index_t{config_.attention_bias}, index_t{config_.mlp_bias}}) {
-    hash.add(number);
+  for (const SizeField& field : size_fields()) {
+    if (field.in_fingerprint) hash.add(config_.*field.member);
   }
-  hash.add(config_.rms_norm_eps);
+  for (const FlagField& field : flag_fields()) {
+    if (field.always_in_fingerprint || config_.*field.member) hash.add(index_t{config_.*field.member});
+  }
+  for (const NumberField& field : number_fields()) hash.add(config_.*field.member);
   hash.add(static_cast<float>(config_.rope.theta));
   std::array<float, sample_cols> sample;
   for (const TensorSpec& spec : llama_tensors(config_)) {

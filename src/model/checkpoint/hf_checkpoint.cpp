@@ -5,6 +5,8 @@
 #include <set>
 #include <utility>
 
+#include <nlohmann/json.hpp>
+
 #include "kernels/error.hpp"
 #include "model/checkpoint/json_object.hpp"
 

@@ -5,6 +5,8 @@
 #include <utility>
 #include <vector>
 
+#include <nlohmann/json.hpp>
+
 #include "kernels/error.hpp"
 #include "io/mapped_file.hpp"
 

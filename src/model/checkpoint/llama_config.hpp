@@ -25,7 +25,8 @@ struct RopeScaling {
   index_t original_context = 8192;
 };
 
-/// The shape of a Llama and what else its forward pass needs to know.
+/// The shape of a Llama and what else its forward pass needs to know. config_fields.hpp says of each field where files
+/// have it.
 struct LlamaConfig {
   index_t hidden_size = 0;
   index_t intermediate_size = 0;
@@ -60,8 +61,7 @@ LlamaConfig llama_config_from_hf(const JsonObject& json);
 /// Reads the llama.* metadata of a GGUF file, rope_freqs.weight, and from the tensors what it does not say otherwise.
 LlamaConfig llama_config_from_gguf(const GgufFile& file);
 
-/// For archives: every field under its own name. from_json checks what it reads.
+/// For archives: every field under its own name.
 void to_json(nlohmann::json& json, const LlamaConfig& config);
-void from_json(const nlohmann::json& json, LlamaConfig& config);
 
 }  // namespace hack::model

@@ -2,15 +2,16 @@
 #include <limits>
 
 #include "kernels/error.hpp"
+#include "model/checkpoint/config_fields.hpp"
 #include "model/checkpoint/gguf_file.hpp"
-#include "model/checkpoint/llama_config.hpp"
 
 namespace hack::model {
 
 namespace {
 
-index_t need_integer(const GgufFile& file, const char* key) {
-  const std::optional<std::int64_t> value = file.find_integer(key);
+/// What a file has under a key; an Error if it has nothing there.
+template <class T>
+T needed(const std::optional<T>& value, const GgufFile& file, const std::string& key) {
   validate(value.has_value(), "cannot use {} (it has no metadata key '{}')", file.path(), key);
   return *value;
 }
@@ -22,16 +23,17 @@ index_t vocabulary(const GgufFile& file) {
   return embedding->dims.size() >= 2 ? embedding->dims[1] : 1;
 }
 
-RopeScaling read_rope(const GgufFile& file) {
+RopeScaling read_rope(const GgufFile& file, const std::string& family) {
   RopeScaling out;
-  out.theta = file.find_number("llama.rope.freq_base").value_or(out.theta);
+  out.theta = file.find_number(family + "rope.freq_base").value_or(out.theta);
   // Files from before the typed keys have only the factor of linear scaling.
-  const bool typed = file.has("llama.rope.scaling.type");
-  const std::string type = file.find_string("llama.rope.scaling.type").value_or("linear");
-  validate(type == "none" || type == "linear",
-           "cannot use {} (llama.rope.scaling.type is '{}'; none and linear are supported)", file.path(), type);
+  const std::string type_key = family + "rope.scaling.type";
+  const bool typed = file.has(type_key);
+  const std::string type = file.find_string(type_key).value_or("linear");
+  validate(type == "none" || type == "linear", "cannot use {} ({} is '{}'; none and linear are supported)", file.path(),
+           type_key, type);
   if (type == "none") return out;
-  const char* key = typed ? "llama.rope.scaling.factor" : "llama.rope.scale_linear";
+  const std::string key = family + (typed ? "rope.scaling.factor" : "rope.scale_linear");
   validate(!typed || file.has(key), "cannot use {} (it has no metadata key '{}')", file.path(), key);
   out.factor = file.find_number(key).value_or(1.0);
   if (out.factor != 1.0) out.type = RopeType::linear;
@@ -50,55 +52,72 @@ std::vector<float> read_rope_factors(const GgufFile& file, index_t head_dim) {
   return out;
 }
 
-}  // namespace
-
-LlamaConfig llama_config_from_gguf(const GgufFile& file) {
-  const std::string architecture = file.find_string("general.architecture").value_or("");
-  validate(architecture == "llama", "cannot use {} (general.architecture is '{}'; llama is supported)", file.path(),
-           architecture);
-  validate(file.find_integer("llama.expert_count").value_or(0) == 0,
+/// What its metadata keys begin with: the architecture's name and a dot.
+std::string family_of(const GgufFile& file) {
+  const std::string family = std::string(architecture_of(file).gguf) + ".";
+  validate(file.find_integer(family + "expert_count").value_or(0) == 0,
            "cannot use {} (it is a mixture of experts; dense Llama models are supported)", file.path());
   validate(file.find_integer("split.count").value_or(1) <= 1,
            "cannot use {} (it is one part of a split model) merge the parts first, for example with llama-gguf-split",
            file.path());
+  return family;
+}
 
-  LlamaConfig out;
-  out.hidden_size = need_integer(file, "llama.embedding_length");
-  out.intermediate_size = need_integer(file, "llama.feed_forward_length");
-  out.layers = need_integer(file, "llama.block_count");
-  out.heads = need_integer(file, "llama.attention.head_count");
-  out.kv_heads = file.find_integer("llama.attention.head_count_kv").value_or(out.heads);
-  out.context_length = need_integer(file, "llama.context_length");
-  const std::optional<double> epsilon = file.find_number("llama.attention.layer_norm_rms_epsilon");
-  validate(epsilon.has_value(), "cannot use {} (it has no metadata key 'llama.attention.layer_norm_rms_epsilon')",
-           file.path());
-  out.rms_norm_eps = static_cast<float>(*epsilon);
-  const std::optional<std::int64_t> head_dim = file.find_integer("llama.attention.key_length");
-  validate(
-      head_dim || (out.heads >= 1 && out.hidden_size % out.heads == 0),
-      "cannot use {} (llama.embedding_length {} is not a multiple of llama.attention.head_count {}, and there is no "
-      "llama.attention.key_length)",
-      file.path(), out.hidden_size, out.heads);
-  out.head_dim = head_dim ? *head_dim : out.hidden_size / out.heads;
-  for (const char* key : {"llama.attention.value_length", "llama.rope.dimension_count"}) {
-    const index_t length = file.find_integer(key).value_or(out.head_dim);
-    validate(length == out.head_dim, "cannot use {} ({} is {}, the head dimension {} expected)", file.path(), key,
-             length, out.head_dim);
+index_t read_size(const GgufFile& file, const std::string& family, const SizeField& field, const LlamaConfig& before) {
+  if (field.gguf.empty()) return vocabulary(file);
+  const std::string key = family + std::string(field.gguf);
+  std::optional<index_t> size = file.find_integer(key);
+  if (!size && field.gguf_default != nullptr) {
+    size = field.gguf_default(before);
+    validate(size.has_value(), "cannot use {} (it has no metadata key '{}', and its other sizes do not imply one)",
+             file.path(), key);
   }
-  out.vocab_size = vocabulary(file);
-  out.tied_embeddings = file.find_tensor("output.weight") == nullptr;
-  out.attention_bias = file.find_tensor("blk.0.attn_q.bias") != nullptr;
-  out.mlp_bias = file.find_tensor("blk.0.ffn_gate.bias") != nullptr;
-  out.rope = read_rope(file);
+  return needed(size, file, key);
+}
+
+std::vector<int> read_eos_ids(const GgufFile& file, index_t vocab_size) {
+  std::vector<int> out;
   for (const char* key :
        {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"}) {
     const std::optional<std::int64_t> id = file.find_integer(key);
     if (!id) continue;
-    validate(*id >= 0 && *id < out.vocab_size && *id <= std::numeric_limits<int>::max(),
-             "cannot use {} ({} is {}, outside the vocabulary of {})", file.path(), key, *id, out.vocab_size);
+    validate(*id >= 0 && *id < vocab_size && *id <= std::numeric_limits<int>::max(),
+             "cannot use {} ({} is {}, outside the vocabulary of {})", file.path(), key, *id, vocab_size);
     const int token = static_cast<int>(*id);
-    if (std::find(out.eos_ids.begin(), out.eos_ids.end(), token) == out.eos_ids.end()) out.eos_ids.push_back(token);
+    if (std::find(out.begin(), out.end(), token) == out.end()) out.push_back(token);
   }
+  return out;
+}
+
+}  // namespace
+
+const Architecture& architecture_of(const GgufFile& file) {
+  const std::string name = file.find_string("general.architecture").value_or("");
+  for (const Architecture& architecture : architectures()) {
+    if (architecture.gguf == name) return architecture;
+  }
+  fail("cannot use {} (general.architecture is '{}'; {} supported)", file.path(), name, architecture_names());
+}
+
+LlamaConfig llama_config_from_gguf(const GgufFile& file) {
+  const std::string family = family_of(file);
+  LlamaConfig out;
+  for (const SizeField& field : size_fields()) out.*field.member = read_size(file, family, field, out);
+  for (const NumberField& field : number_fields()) {
+    const std::string key = family + std::string(field.gguf);
+    out.*field.member = static_cast<float>(needed(file.find_number(key), file, key));
+  }
+  for (const FlagField& field : flag_fields()) {
+    out.*field.member = (file.find_tensor(field.gguf_tensor) == nullptr) == field.if_absent;
+  }
+  for (const char* name : {"attention.value_length", "rope.dimension_count"}) {
+    const std::string key = family + name;
+    const index_t length = file.find_integer(key).value_or(out.head_dim);
+    validate(length == out.head_dim, "cannot use {} ({} is {}, the head dimension {} expected)", file.path(), key,
+             length, out.head_dim);
+  }
+  out.rope = read_rope(file, family);
+  out.eos_ids = read_eos_ids(file, out.vocab_size);
   check(out, file.path());
   out.rope_factors = read_rope_factors(file, out.head_dim);
   check(out, file.path());

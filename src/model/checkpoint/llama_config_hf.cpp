@@ -2,8 +2,8 @@
 #include <limits>
 
 #include "kernels/error.hpp"
+#include "model/checkpoint/config_fields.hpp"
 #include "model/checkpoint/json_object.hpp"
-#include "model/checkpoint/llama_config.hpp"
 
 namespace hack::model {
 
@@ -28,45 +28,57 @@ RopeScaling read_rope(const JsonObject& json, index_t context_length) {
            "cannot use {} (partial_rotary_factor is not 1; only heads turned as a whole are supported)", json.where());
   if (!rope) return out;
   out.type = rope_type(*rope);
-  out.theta = rope->find_number("rope_theta").value_or(out.theta);
-  if (out.type == RopeType::none) return out;
-  out.factor = rope->number("factor");
-  if (out.type == RopeType::linear) return out;
-  out.low_freq_factor = rope->number("low_freq_factor");
-  out.high_freq_factor = rope->number("high_freq_factor");
+  for (const RopeField& field : rope_fields()) {
+    const std::string key(field.hf);
+    if (field.from == RopeType::none) {
+      out.*field.member = rope->find_number(key).value_or(out.*field.member);
+    } else if (out.type >= field.from) {
+      out.*field.member = rope->number(key);
+    }
+  }
+  if (out.type != RopeType::llama3) return out;
   out.original_context = rope->find_integer("original_max_position_embeddings")
                              .value_or(json.find_integer("original_max_position_embeddings").value_or(context_length));
   return out;
 }
 
+const Architecture& architecture_of(const JsonObject& json) {
+  const std::string name = json.find_string("model_type").value_or("");
+  for (const Architecture& architecture : architectures()) {
+    if (architecture.hf == name) return architecture;
+  }
+  fail("cannot use {} (model_type is '{}'; {} supported)", json.where(), name, architecture_names());
+}
+
+void check_parts(const JsonObject& json) {
+  const std::string activation = json.find_string("hidden_act").value_or("silu");
+  validate(activation == "silu", "cannot use {} (hidden_act is '{}'; silu is supported)", json.where(), activation);
+}
+
 }  // namespace
 
 LlamaConfig llama_config_from_hf(const JsonObject& json) {
-  const std::string model = json.find_string("model_type").value_or("");
-  validate(model == "llama", "cannot use {} (model_type is '{}'; llama is supported)", json.where(), model);
-  const std::string activation = json.find_string("hidden_act").value_or("silu");
-  validate(activation == "silu", "cannot use {} (hidden_act is '{}'; silu is supported)", json.where(), activation);
-
+  const Architecture& architecture = architecture_of(json);
+  check_parts(json);
   LlamaConfig out;
-  out.hidden_size = json.integer("hidden_size");
-  out.intermediate_size = json.integer("intermediate_size");
-  out.layers = json.integer("num_hidden_layers");
-  out.heads = json.integer("num_attention_heads");
-  out.kv_heads = json.find_integer("num_key_value_heads").value_or(out.heads);
-  out.vocab_size = json.integer("vocab_size");
-  // What a file may leave out has the value that transformers gives it.
-  out.context_length = json.find_integer("max_position_embeddings").value_or(2048);
-  out.rms_norm_eps = static_cast<float>(json.find_number("rms_norm_eps").value_or(1e-6));
-  out.tied_embeddings = json.find_bool("tie_word_embeddings").value_or(false);
-  out.attention_bias = json.find_bool("attention_bias").value_or(false);
-  out.mlp_bias = json.find_bool("mlp_bias").value_or(false);
-  const std::optional<std::int64_t> head_dim = json.find_integer("head_dim");
-  if (!head_dim) {
-    validate(out.heads >= 1 && out.hidden_size % out.heads == 0,
-             "cannot use {} (hidden_size {} is not a multiple of num_attention_heads {}, and there is no head_dim)",
-             json.where(), out.hidden_size, out.heads);
+  for (const SizeField& field : size_fields()) {
+    const std::string key(field.hf);
+    std::optional<index_t> size = json.find_integer(key);
+    if (!size && field.hf_default != nullptr) {
+      size = field.hf_default(out);
+      validate(size.has_value(), "cannot use {} (it has no '{}', and its other sizes do not imply one)", json.where(),
+               key);
+    }
+    out.*field.member = size ? *size : json.integer(key);
   }
-  out.head_dim = head_dim ? *head_dim : out.hidden_size / out.heads;
+  for (const NumberField& field : number_fields()) {
+    const std::optional<double> number = json.find_number(std::string(field.hf));
+    out.*field.member = number ? static_cast<float>(*number) : field.hf_default;
+  }
+  for (const FlagField& field : flag_fields()) {
+    if (!field.hf.empty()) out.*field.member = json.find_bool(std::string(field.hf)).value_or(false);
+  }
+  if (architecture.implies != nullptr) out.*architecture.implies = true;
   out.rope = read_rope(json, out.context_length);
   if (json.find("eos_token_id") != nullptr) {
     for (const std::int64_t id : json.integers("eos_token_id")) {

@@ -3,44 +3,56 @@
 #include "model/llama/names.hpp"
 
 namespace hack::model {
+namespace {
+
+std::string shape_words(Extent rows, Extent cols) {
+  const std::string last(row_of(cols).words);
+  return rows == Extent::one ? last : std::string(row_of(rows).words) + " × " + last;
+}
+
+class SpecList {
+ public:
+  explicit SpecList(const LlamaConfig& config) : config_(config) {}
+
+  void add(const ModelTensor& tensor) {
+    if (!tensor.has_weight(config_)) return;
+    add(std::string(tensor.name), std::string(tensor.gguf), tensor.rows, tensor.cols, false);
+  }
+
+  void add(const LayerTensor& tensor, index_t layer) {
+    const std::string name = layer_prefix(layer) + std::string(tensor.path);
+    const std::string gguf = "blk." + std::to_string(layer) + "." + std::string(tensor.gguf);
+    if (tensor.has_weight(config_)) {
+      add(name + ".weight", gguf + ".weight", tensor.rows, tensor.cols, tensor.turns_in_gguf);
+    }
+    if (tensor.has_bias(config_)) {
+      add(name + ".bias", gguf + ".bias", Extent::one, tensor.rows, tensor.turns_in_gguf);
+    }
+  }
+
+  std::vector<TensorSpec> take() { return std::move(specs_); }
+
+ private:
+  void add(std::string name, std::string gguf, Extent rows, Extent cols, bool turns) {
+    specs_.push_back({std::move(name), std::move(gguf), size_of(rows, config_), size_of(cols, config_),
+                      rows == Extent::one, turns, shape_words(rows, cols)});
+  }
+
+  const LlamaConfig& config_;
+  std::vector<TensorSpec> specs_;
+};
+
+}  // namespace
 
 std::vector<TensorSpec> llama_tensors(const LlamaConfig& config) {
-  std::vector<TensorSpec> out;
-  const auto matrix = [&](std::string name, index_t rows, index_t cols, const char* from) {
-    out.push_back({std::move(name), rows, cols, false, from});
-  };
-  const auto vector = [&](std::string name, index_t n, const char* from) {
-    out.push_back({std::move(name), 1, n, true, from});
-  };
-  const auto linear = [&](const std::string& name, index_t rows, index_t cols, bool bias, const char* from) {
-    matrix(name + ".weight", rows, cols, from);
-    if (bias) vector(name + ".bias", rows, from);
-  };
-  const index_t hidden = config.hidden_size;
-  const index_t queries = config.heads * config.head_dim;
-  const index_t keys = config.kv_heads * config.head_dim;
-
-  matrix(embedding_name, config.vocab_size, hidden, "vocabulary × hidden size");
+  SpecList specs(config);
+  specs.add(embedding_tensor);
   for (index_t layer = 0; layer < config.layers; ++layer) {
-    const std::string prefix = layer_prefix(layer);
-    vector(prefix + "input_layernorm.weight", hidden, "hidden size");
-    linear(prefix + "self_attn.q_proj", queries, hidden, config.attention_bias, "heads · head dimension × hidden size");
-    linear(prefix + "self_attn.k_proj", keys, hidden, config.attention_bias,
-           "key/value heads · head dimension × hidden size");
-    linear(prefix + "self_attn.v_proj", keys, hidden, config.attention_bias,
-           "key/value heads · head dimension × hidden size");
-    linear(prefix + "self_attn.o_proj", hidden, queries, config.attention_bias, "hidden size × heads · head dimension");
-    vector(prefix + "post_attention_layernorm.weight", hidden, "hidden size");
-    linear(prefix + "mlp.gate_proj", config.intermediate_size, hidden, config.mlp_bias,
-           "intermediate size × hidden size");
-    linear(prefix + "mlp.up_proj", config.intermediate_size, hidden, config.mlp_bias,
-           "intermediate size × hidden size");
-    linear(prefix + "mlp.down_proj", hidden, config.intermediate_size, config.mlp_bias,
-           "hidden size × intermediate size");
+    for (const LayerTensor& tensor : layer_tensors) specs.add(tensor, layer);
   }
-  vector(final_norm_name, hidden, "hidden size");
-  if (!config.tied_embeddings) matrix(head_name, config.vocab_size, hidden, "vocabulary × hidden size");
-  return out;
+  specs.add(final_norm_tensor);
+  specs.add(head_tensor);
+  return specs.take();
 }
 
 }  // namespace hack::model

@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "io/durable_file.hpp"
 #include "io/hash.hpp"
@@ -58,7 +59,7 @@ LossRecords::LossRecords(std::filesystem::path path, const nlohmann::json& run)
   // A header without its end is that of a run that was killed while it began the file.
   if (!std::getline(file, line) || file.eof()) {
     validate(header_.compare(0, line.size(), line) == 0,
-             "--records {}: is no file of losses; name another file, or remove this one", path_.string());
+             "{} is no file of losses; name another file, or remove this one", path_.string());
     return;
   }
   check_header(line, run);
@@ -66,10 +67,10 @@ LossRecords::LossRecords(std::filesystem::path path, const nlohmann::json& run)
 
 void LossRecords::check_header(const std::string& line, const nlohmann::json& run) const {
   if (line == header_) return;
-  validate(line.rfind(format, 0) == 0, "--records {}: is no file of losses; name another file, or remove this one",
+  validate(line.rfind(format, 0) == 0, "{} is no file of losses; name another file, or remove this one",
            path_.string());
   const nlohmann::json theirs = nlohmann::json::parse(line.substr(std::string(format).size()), nullptr, false);
-  fail("--records {}: holds losses of another run ({}); name another file, or remove this one", path_.string(),
+  fail("{} holds losses of another run ({}); name another file, or remove this one", path_.string(),
        differences(theirs, run));
 }
 

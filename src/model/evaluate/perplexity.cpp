@@ -74,10 +74,9 @@ std::vector<float> losses_of(std::span<const std::byte> bytes) {
 
 template <Device D>
 WindowLosses window_losses(Llama<D>& llama, const comm::ProcessGrid& grid, std::span<const int> ids,
-                           const WindowPlan& plan, std::optional<int> first_token, WindowLosses known,
-                           const OnWindow& on_window) {
+                           const WindowPlan& plan, WindowRun run) {
   const bool is_root = grid.tensor().is_root() && grid.data().is_root();
-  WindowLosses losses = is_root ? std::move(known) : WindowLosses{};
+  WindowLosses losses = is_root ? std::move(run.known) : WindowLosses{};
   std::deque<index_t> missing;
   if (is_root) {
     losses.resize(plan.windows.size());
@@ -89,7 +88,7 @@ WindowLosses window_losses(Llama<D>& llama, const comm::ProcessGrid& grid, std::
   if (grid.tensor().is_root()) {
     dealer.emplace(grid.data(), std::move(missing), [&](index_t window, std::span<const std::byte> result) {
       losses[window] = losses_of(result);
-      on_window(window, losses[window]);
+      run.on_window(window, losses[window]);
     });
   }
   WindowSource source(grid.tensor(), dealer ? &*dealer : nullptr);
@@ -98,7 +97,7 @@ WindowLosses window_losses(Llama<D>& llama, const comm::ProcessGrid& grid, std::
   while (const std::optional<index_t> number = source.next()) {
     const Window& window = plan.windows[*number];
     tokens.assign(ids.begin() + window.begin, ids.begin() + window.end);
-    if (first_token) tokens.front() = *first_token;
+    if (run.first_token) tokens.front() = *run.first_token;
     const std::vector<float> mine = one_window(llama, cache, std::span<const int>(tokens), window.first_scored, source);
     if (dealer) dealer->deliver(*number, bytes_of(mine));
   }
@@ -108,7 +107,7 @@ WindowLosses window_losses(Llama<D>& llama, const comm::ProcessGrid& grid, std::
 
 #define HACK_INSTANTIATE(D)                                                                                         \
   template WindowLosses window_losses(Llama<D>&, const comm::ProcessGrid&, std::span<const int>, const WindowPlan&, \
-                                      std::optional<int>, WindowLosses, const OnWindow&);
+                                      WindowRun);
 HACK_INSTANTIATE(Device::cpu)
 HACK_INSTANTIATE(Device::cuda)
 

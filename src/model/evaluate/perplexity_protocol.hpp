@@ -1,6 +1,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -9,13 +10,46 @@
 
 namespace hack::model {
 
-/// How a text is cut into windows and which tokens count. Figures of different protocols do not compare: the same
-/// Llama-3-8B scores 6.14 with `2048` and 6.23 with `llama.cpp`.
-enum class Protocol { gptq_2048, hack, llama_cpp, stride };
+/// Which tokens of a window count. The first one never does: nothing stands before it.
+enum class Scored {
+  fresh,       ///< those that no window before has seen
+  second_half  ///< those behind the middle
+};
 
-std::string_view to_string(Protocol protocol);
-/// Reads "2048", "hack", "llama.cpp" or "stride"; anything else is an Error.
-Protocol parse_protocol(std::string_view name);
+/// How losses become one number.
+enum class Weighting {
+  by_token,  ///< the mean over scored tokens
+  by_window  ///< the mean over windows, each weighted by its number of tokens
+};
+
+/// Where the token stands that begins a text, for models that have one.
+enum class BosRule {
+  once,        ///< at the start of the text
+  each_window  ///< there, and in place of the first token of each window
+};
+
+/// How a text is cut into windows and which tokens count: one row of protocols(). Figures of different protocols do
+/// not compare: the same Llama-3-8B scores 6.14 with `2048` and 6.23 with `llama.cpp`.
+struct Protocol {
+  std::string_view name;
+  std::string_view windows;  ///< in words, for help and pages
+  std::string_view scored_tokens;
+  index_t context;  ///< tokens of a window, by default
+  index_t stride;   ///< distance of windows that overlap, by default; 0: windows stand side by side
+  bool keeps_tail;  ///< the last window may be shorter; otherwise what is left over is dropped
+  Scored scored;
+  Weighting weighting;
+  BosRule bos;
+
+  bool overlaps() const { return stride > 0; }
+};
+
+/// All that there are; the first is the default.
+std::span<const Protocol> protocols();
+/// Their names, as options take them.
+std::vector<std::string> protocol_names();
+/// The one of that name; an Error that names all of them if there is none.
+const Protocol& find_protocol(std::string_view name);
 
 /// Tokens [begin, end) of the text, of which those at positions first_scored… (counted from begin) are scored.
 struct Window {
@@ -35,9 +69,10 @@ struct WindowPlan {
   index_t first = 0;  ///< number in the text of the first of these windows
 };
 
-/// Cuts `tokens` tokens into windows. Defaults: context 2048, 512, 512, 1024; stride 512 (protocol stride only).
-/// `limit`: at most so many windows, from the start. An Error if not one window fits.
-WindowPlan plan_windows(Protocol protocol, index_t tokens, std::optional<index_t> context,
+/// Cuts `tokens` tokens into windows; `context` and `stride` stand in for the protocol's own. A window in which nothing
+/// is scored is left out. `limit`: at most so many windows, from the start. An Error if not one window fits, or
+/// a number makes no sense.
+WindowPlan plan_windows(const Protocol& protocol, index_t tokens, std::optional<index_t> context,
                         std::optional<index_t> stride, std::optional<index_t> limit);
 
 /// The windows of slice `part` of `parts`, from 0: as many as the other slices have, or one more. An Error if it is
@@ -52,8 +87,7 @@ struct Perplexity {
   index_t tokens_scored;
 };
 
-/// Sums in fp64 and in window order. Protocol hack weights each window's mean loss by its number of tokens, the others
-/// take the mean over scored tokens.
+/// Sums in fp64 and in window order.
 Perplexity score(const WindowPlan& plan, const std::vector<std::vector<float>>& losses);
 
 }  // namespace hack::model

@@ -17,7 +17,7 @@ double seconds_since(Clock::time_point start) { return std::chrono::duration<dou
 template <Device D>
 Generated generate(Llama<D>& llama, std::span<const int> prompt, const GenerateOptions& options, Sampler& sampler,
                    const std::function<void(int)>& on_token) {
-  validate(!prompt.empty(), "the prompt has no tokens; give --prompt some text");
+  validate(!prompt.empty(), "the prompt has no tokens");
   constexpr index_t chunk_tokens = 512;
   const index_t prompt_tokens = std::ssize(prompt);
   KvCache<D> cache = llama.make_cache(prompt_tokens + options.max_tokens);

@@ -38,20 +38,20 @@ auto LayerRunner<D>::norm(Input x, const float* weight) -> Input {
 
 template <Device D>
 auto LayerRunner<D>::attention_input(const LlamaLayer<D>& layer, Input x) -> Input {
-  return norm(x, layer.input_norm.data());
+  return norm(x, layer[Norm::input].data());
 }
 
 template <Device D>
 auto LayerRunner<D>::attention_mix(const LlamaLayer<D>& layer, Input input, std::span<const int> kv_of_head,
                                    Position<D> position, kernels::CacheView<D> keys, kernels::CacheView<D> values)
     -> Input {
-  const Stream q = room(q_, input.rows, layer.q.rows());
-  const Stream k = room(k_, input.rows, layer.k.rows());
-  const Stream v = room(v_, input.rows, layer.v.rows());
-  const Stream mixed = room(mixed_, input.rows, layer.q.rows());
-  layer.q.apply(queue_, input, q);
-  layer.k.apply(queue_, input, k);
-  layer.v.apply(queue_, input, v);
+  const Stream q = room(q_, input.rows, layer[Linear::q].rows());
+  const Stream k = room(k_, input.rows, layer[Linear::k].rows());
+  const Stream v = room(v_, input.rows, layer[Linear::v].rows());
+  const Stream mixed = room(mixed_, input.rows, layer[Linear::q].rows());
+  layer[Linear::q].apply(queue_, input, q);
+  layer[Linear::k].apply(queue_, input, k);
+  layer[Linear::v].apply(queue_, input, v);
   kernels::rope<D>(queue_, config_.head_dim, position, inverse_frequencies_.data(), q);
   kernels::rope<D>(queue_, config_.head_dim, position, inverse_frequencies_.data(), k);
   kernels::append_to_cache<D>(queue_, k, position, keys);
@@ -63,12 +63,12 @@ auto LayerRunner<D>::attention_mix(const LlamaLayer<D>& layer, Input input, std:
 
 template <Device D>
 void LayerRunner<D>::add_attention(const LlamaLayer<D>& layer, Input mixed, Stream x) {
-  add_output(layer.o, mixed, x);
+  add_output(layer[Linear::o], mixed, x);
 }
 
 template <Device D>
 auto LayerRunner<D>::mlp_input(const LlamaLayer<D>& layer, Input x) -> Input {
-  return norm(x, layer.post_attention_norm.data());
+  return norm(x, layer[Norm::post_attention].data());
 }
 
 template <Device D>
@@ -78,16 +78,16 @@ auto LayerRunner<D>::head_input(const float* weight, Input x) -> Input {
 
 template <Device D>
 auto LayerRunner<D>::mlp_inner(const LlamaLayer<D>& layer, Input input) -> Input {
-  const Stream gate = room(gate_, input.rows, layer.gate.rows());
-  const Stream up = room(up_, input.rows, layer.up.rows());
+  const Stream gate = room(gate_, input.rows, layer[Linear::gate].rows());
+  const Stream up = room(up_, input.rows, layer[Linear::up].rows());
   const PhaseTimer::Scope<D> timed(queue_, Phase::weights);
-  kernels::gated_linear<D>(queue_, input, layer.gate.view(), layer.up.view(), gate, up);
+  kernels::gated_linear<D>(queue_, input, layer[Linear::gate].view(), layer[Linear::up].view(), gate, up);
   return gate;
 }
 
 template <Device D>
 void LayerRunner<D>::add_mlp(const LlamaLayer<D>& layer, Input inner, Stream x) {
-  add_output(layer.down, inner, x);
+  add_output(layer[Linear::down], inner, x);
 }
 
 template <Device D>
@@ -100,21 +100,21 @@ void LayerRunner<D>::add_output(const LinearLayer<D>& output, Input input, Strea
 template <Device D>
 auto LayerRunner<D>::add_attention_and_norm(const LlamaLayer<D>& layer, Input mixed, Stream x) -> Input {
   const Stream normed = room(normed_, x.rows, x.cols);
-  add_output_and_norm(layer.o, mixed, x, layer.post_attention_norm.data(), normed);
+  add_output_and_norm(layer[Linear::o], mixed, x, layer[Norm::post_attention].data(), normed);
   return normed;
 }
 
 template <Device D>
 auto LayerRunner<D>::add_mlp_and_norm(const LlamaLayer<D>& layer, Input inner, Stream x, const float* weight) -> Input {
   const Stream normed = room(normed_, x.rows, x.cols);
-  add_output_and_norm(layer.down, inner, x, weight, normed);
+  add_output_and_norm(layer[Linear::down], inner, x, weight, normed);
   return normed;
 }
 
 template <Device D>
 void LayerRunner<D>::add_mlp_and_norm(const LlamaLayer<D>& layer, Input inner, Stream x, const float* weight,
                                       Stream normed) {
-  add_output_and_norm(layer.down, inner, x, weight, normed);
+  add_output_and_norm(layer[Linear::down], inner, x, weight, normed);
 }
 
 template <Device D>

@@ -90,7 +90,7 @@ MatrixView<const float, D> Llama<D>::run_layers(MatrixView<float, D> x, Position
     if (is_last) {
       runner_.add_mlp_and_norm(layer, inner, x, final_norm_.data(), states);
     } else {
-      normed = runner_.add_mlp_and_norm(layer, inner, x, layers_[i + 1].input_norm.data());
+      normed = runner_.add_mlp_and_norm(layer, inner, x, layers_[i + 1][Norm::input].data());
     }
   }
   return states;
@@ -187,19 +187,16 @@ void Llama<D>::logits(MatrixView<const float, D> state, MatrixView<float, D> out
 template <Device D>
 index_t Llama<D>::bytes_per_token() const {
   index_t bytes = head_bytes() + final_norm_.bytes();
-  for (const LlamaLayer<D>& layer : layers_) {
-    bytes += layer.input_norm.bytes() + layer.post_attention_norm.bytes();
-    for (const LinearLayer<D>* part : {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down}) {
-      bytes += part->bytes();
-    }
-  }
+  for (const LlamaLayer<D>& layer : layers_) bytes += layer.bytes();
   return bytes;
 }
 
 template <Device D>
 index_t Llama<D>::last_state_bytes() const {
   const LlamaLayer<D>& last = layers_.back();
-  return last.o.bytes() + last.gate.bytes() + last.up.bytes() + last.down.bytes();
+  index_t bytes = 0;
+  for (const Linear linear : {Linear::o, Linear::gate, Linear::up, Linear::down}) bytes += last[linear].bytes();
+  return bytes;
 }
 
 template <Device D>

@@ -1,33 +1,30 @@
 #pragma once
 
+#include <array>
+#include <vector>
+
+#include "model/checkpoint/layer_tensors.hpp"
 #include "model/llama/linear_layer.hpp"
-#include "model/llama/names.hpp"
 #include "model/llama/shard_plan.hpp"
 
 namespace hack::model {
 
-/// One rank's shard of a decoder layer.
+/// One rank's shard of a decoder layer: the tensors of `layer_tensors`.
 template <Device D>
 struct LlamaLayer {
-  Buffer<float, D> input_norm;           // (hidden)
-  LinearLayer<D> q;                      // (own heads * head_dim, hidden)
-  LinearLayer<D> k;                      // (own kv_heads * head_dim, hidden)
-  LinearLayer<D> v;                      // (own kv_heads * head_dim, hidden)
-  LinearLayer<D> o;                      // (hidden, own heads * head_dim)
-  Buffer<float, D> post_attention_norm;  // (hidden)
-  LinearLayer<D> gate;                   // (own intermediate, hidden)
-  LinearLayer<D> up;                     // (own intermediate, hidden)
-  LinearLayer<D> down;                   // (hidden, own intermediate)
+  std::array<Buffer<float, D>, norm_count> norms;  ///< by Norm; empty where the model has none
+  std::vector<LinearLayer<D>> linears;             ///< by Linear: (own rows, own columns)
+
+  LinearLayer<D>& operator[](Linear linear) { return linears[index_of(linear)]; }
+  const LinearLayer<D>& operator[](Linear linear) const { return linears[index_of(linear)]; }
+  const Buffer<float, D>& operator[](Norm norm) const { return norms[index_of(norm)]; }
+
+  /// Bytes of weights read by one decoded token.
+  index_t bytes() const;
 };
 
-template <Device D>
-LinearLayer<D>& linear_of(LlamaLayer<D>& layer, Linear linear) {
-  LinearLayer<D>* const linears[] = {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down};
-  return *linears[index_of(linear)];
-}
-
-/// Reads what the plan says of one layer. `adds_bias`: whether this rank adds the biases of o and down, whose inputs
-/// are split over ranks.
+/// Reads what the plan says of one layer. `adds_bias`: whether this rank adds the biases of layers whose inputs are cut
+/// over ranks (o and down).
 template <Device D>
 LlamaLayer<D> read_layer(const WeightSource& source, const ShardPlan& plan, index_t layer, bool adds_bias);
 

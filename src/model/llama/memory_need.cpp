@@ -16,6 +16,20 @@ constexpr index_t vocabulary_block = 384;
 
 double bytes(index_t numbers, index_t size) { return static_cast<double>(numbers) * static_cast<double>(size); }
 
+/// What a rank holds of the tensors of a layer: norms and biases in f32, matrices in the type of the run.
+double layer_bytes(const LlamaConfig& config, const ShardPlan& plan, const RunShape& run, index_t layer) {
+  double sum = 0;
+  for (const LayerTensor& tensor : layer_tensors) {
+    const index_t rows = plan.own(tensor.rows, config, layer).size();
+    const index_t numbers = rows * plan.own(tensor.cols, config, layer).size();
+    const Linear* linear = std::get_if<Linear>(&tensor.which);
+    const double keep = linear != nullptr && is_mlp(*linear) ? run.mlp_keep : 1;
+    if (tensor.has_weight(config)) sum += keep * bytes(numbers, tensor.is_vector() ? 4 : size_of(run.type));
+    if (tensor.has_bias(config)) sum += bytes(rows, 4);
+  }
+  return sum;
+}
+
 }  // namespace
 
 MemoryNeed memory_need(const LlamaConfig& config, const RunShape& run, int tensor, int rank) {
@@ -26,10 +40,9 @@ MemoryNeed memory_need(const LlamaConfig& config, const RunShape& run, int tenso
   const index_t tables = config.tied_embeddings ? 1 : 2;
   need.weights = bytes(tables * plan.vocabulary.size() * hidden, size) + bytes(hidden, 4);
   index_t widest = 0;
-  for (const svd::Range& intermediate : plan.intermediate) {
-    need.weights += bytes((2 * heads + 2 * kv) * hidden, size) + bytes(2 * hidden, 4);
-    need.weights += run.mlp_keep * bytes(3 * intermediate.size() * hidden, size);
-    widest = std::max(widest, intermediate.size());
+  for (index_t layer = 0; layer < config.layers; ++layer) {
+    need.weights += layer_bytes(config, plan, run, layer);
+    widest = std::max(widest, plan.own(Extent::intermediate, config, layer).size());
   }
   need.cache = bytes(2 * config.layers * kv * run.context, 4);
   const index_t tokens = std::min(chunk_tokens, run.context);

@@ -5,9 +5,9 @@
 namespace hack::model {
 
 Sampler::Sampler(const SamplerOptions& options) : options_(options), random_(options.seed) {
-  validate(options.temperature >= 0, "--temperature {} must not be negative", options.temperature);
-  validate(options.top_p > 0 && options.top_p <= 1, "--top-p {} must lie in (0, 1]", options.top_p);
-  validate(options.repetition_penalty > 0, "--repetition-penalty {} must be above 0", options.repetition_penalty);
+  validate(options.temperature >= 0, "a temperature of {} is negative", options.temperature);
+  validate(options.top_p > 0 && options.top_p <= 1, "a top-p of {} does not lie in (0, 1]", options.top_p);
+  validate(options.repetition_penalty > 0, "a repetition penalty of {} is not above 0", options.repetition_penalty);
 }
 
 // std::uniform_real_distribution differs between standard libraries; 53 bits of the generator do not.

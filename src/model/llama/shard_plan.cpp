@@ -39,10 +39,14 @@ std::pair<Range, Range> own_heads(const LlamaConfig& config, int parts, int rank
 std::vector<double> attention_loads(const LlamaConfig& config, int parts) {
   std::vector<double> loads;
   for (int rank = 0; rank < parts; ++rank) {
-    const auto [heads, kv_heads] = own_heads(config, parts, rank);
-    const index_t weights = 2 * (heads.size() + kv_heads.size()) * config.head_dim * config.hidden_size;
-    const index_t attended = 2 * 256 * heads.size() * config.head_dim;
-    loads.push_back(static_cast<double>(weights + attended));
+    ShardPlan plan;
+    std::tie(plan.heads, plan.kv_heads) = own_heads(config, parts, rank);
+    index_t numbers = 2 * 256 * plan.heads.size() * config.head_dim;  // keys and values
+    for (const Linear linear : all_linears) {
+      const LayerTensor& tensor = tensor_of(linear);
+      if (!is_mlp(linear)) numbers += plan.own(tensor.rows, config, 0).size() * plan.own(tensor.cols, config, 0).size();
+    }
+    loads.push_back(static_cast<double>(numbers));
   }
   return loads;
 }
@@ -77,11 +81,11 @@ std::vector<index_t> dense_offsets(index_t size, int parts) {
 /// The cuts of one layer's intermediate dimension.
 std::vector<index_t> intermediate_cuts(const LlamaConfig& config, const svd::FactorSource* archive, index_t layer,
                                        int parts) {
-  const std::string mlp = layer_prefix(layer) + "mlp.";
-  const std::string gate = mlp + "gate_proj.weight", up = mlp + "up_proj.weight", down = mlp + "down_proj.weight";
   std::vector<index_t> offsets;
   std::vector<double> bytes;
-  for (const auto& [name, by_columns] : {std::pair{gate, false}, std::pair{up, false}, std::pair{down, true}}) {
+  for (const Linear linear : mlp_linears) {
+    const std::string name = weight_name(layer, linear);
+    const bool by_columns = tensor_of(linear).cols == Extent::intermediate;
     if (archive == nullptr || !archive->contains(name)) continue;
     const svd::TileGrid& grid = archive->matrix(name).grid;
     const std::vector<index_t> slabs = by_columns ? grid.col_offsets() : grid.row_offsets();
@@ -157,6 +161,21 @@ ShardPlan ShardPlan::make(const LlamaConfig& config, const svd::FactorSource* ar
     plan.intermediate.push_back({cuts[rank], cuts[rank + 1]});
   }
   return plan;
+}
+
+svd::Range ShardPlan::own(Extent extent, const LlamaConfig& config, index_t layer) const {
+  switch (extent) {
+    case Extent::queries:
+      return {heads.begin * config.head_dim, heads.end * config.head_dim};
+    case Extent::keys:
+      return {kv_heads.begin * config.head_dim, kv_heads.end * config.head_dim};
+    case Extent::intermediate:
+      return intermediate[static_cast<std::size_t>(layer)];
+    case Extent::vocabulary:
+      return vocabulary;
+    default:
+      return {0, size_of(extent, config)};
+  }
 }
 
 }  // namespace hack::model

@@ -3,7 +3,7 @@
 #include <span>
 #include <vector>
 
-#include "model/checkpoint/llama_config.hpp"
+#include "model/checkpoint/layer_tensors.hpp"
 #include "svd/archive/factor_source.hpp"
 #include "svd/tile/range.hpp"
 
@@ -28,6 +28,9 @@ struct ShardPlan {
   /// Rank `rank` of `parts`. MLPs are cut so that with its heads every rank has about the same to do in a layer,
   /// dense vocabularies evenly, those of a compressed head at equal bytes of it.
   static ShardPlan make(const LlamaConfig& config, const svd::FactorSource* archive, int parts, int rank);
+
+  /// Which of a tensor's rows or columns this rank holds in a layer.
+  svd::Range own(Extent extent, const LlamaConfig& config, index_t layer) const;
 };
 
 /// Cuts tiles of the given weights (bytes) into consecutive runs, one for each of `loads`, so that a run and what its
