@@ -53,6 +53,7 @@ constexpr double bound_of_narrow = 1e-4;
 
 TEST(GpuLlama, LosesWhatTheCpuLoses) {
   expect_twins(TinyFiles({.layers = 1, .attention_bias = true, .mlp_bias = true}), DType::f32, bound_of_f32);
+  expect_twins(TinyFiles({.layers = 1, .qk_norm = true}), DType::f32, bound_of_f32);
 }
 
 TEST(GpuLlama, LosesWhatTheCpuLosesWithNarrowWeights) {

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/error.hpp"
+#include "model/checkpoint/gguf_file.hpp"
 #include "model/checkpoint/json_object.hpp"
 #include "tests/support/gguf_writer.hpp"
 #include "tests/support/temporary_directory.hpp"
@@ -45,7 +46,7 @@ std::string error_of(const fs::path& path) {
 bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 std::vector<TinyModel> variants() {
-  std::vector<TinyModel> out(7);
+  std::vector<TinyModel> out(8);
   out[1].tied = true;
   out[2].attention_bias = out[2].mlp_bias = true;
   out[3].dtype = DType::bf16;
@@ -59,6 +60,7 @@ std::vector<TinyModel> variants() {
   out[6].hidden = 64;
   out[6].kv_heads = 10;
   out[6].vocab = 300;
+  out[7].qk_norm = true;
   return out;
 }
 
@@ -85,11 +87,42 @@ TEST(Checkpoint, BothFormatsHoldWhatWasWritten) {
     EXPECT_EQ(hf->contains("lm_head.weight"), !tiny.tied);
     EXPECT_EQ(gguf->contains("lm_head.weight"), !tiny.tied);
     EXPECT_EQ(gguf->contains("model.layers.1.self_attn.k_proj.bias"), tiny.attention_bias);
+    EXPECT_EQ(gguf->contains("model.layers.1.self_attn.k_norm.weight"), tiny.qk_norm);
     // GGUF brings divisors rounded to f32, Hugging Face the rule: three roundings of 2^-24 apart, and the rule's own.
     const std::vector<float> a = inverse_frequencies(hf->config());
     const std::vector<float> b = inverse_frequencies(gguf->config());
     ASSERT_EQ(a.size(), b.size());
     for (std::size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(a[i], b[i], a[i] * 1e-6f);
+  }
+}
+
+// Literals: the tables that readers and the tests' own models share may not drift.
+TEST(Checkpoint, TensorsHaveTheNamesOfBothWorlds) {
+  TinyModel tiny;
+  tiny.attention_bias = tiny.qk_norm = true;
+  const TemporaryDirectory directory;
+  write_gguf(tiny, directory / "a.gguf", GgmlType::f32);
+  const GgufFile gguf(directory / "a.gguf");
+  const auto checkpoint = Checkpoint::open(directory / "a.gguf");
+  const std::pair<const char*, const char*> names[] = {
+      {"token_embd.weight", "model.embed_tokens.weight"},
+      {"blk.1.attn_norm.weight", "model.layers.1.input_layernorm.weight"},
+      {"blk.1.attn_q.weight", "model.layers.1.self_attn.q_proj.weight"},
+      {"blk.1.attn_q.bias", "model.layers.1.self_attn.q_proj.bias"},
+      {"blk.1.attn_k.weight", "model.layers.1.self_attn.k_proj.weight"},
+      {"blk.1.attn_v.weight", "model.layers.1.self_attn.v_proj.weight"},
+      {"blk.1.attn_q_norm.weight", "model.layers.1.self_attn.q_norm.weight"},
+      {"blk.1.attn_k_norm.weight", "model.layers.1.self_attn.k_norm.weight"},
+      {"blk.1.attn_output.weight", "model.layers.1.self_attn.o_proj.weight"},
+      {"blk.1.ffn_norm.weight", "model.layers.1.post_attention_layernorm.weight"},
+      {"blk.1.ffn_gate.weight", "model.layers.1.mlp.gate_proj.weight"},
+      {"blk.1.ffn_up.weight", "model.layers.1.mlp.up_proj.weight"},
+      {"blk.1.ffn_down.weight", "model.layers.1.mlp.down_proj.weight"},
+      {"output_norm.weight", "model.norm.weight"},
+      {"output.weight", "lm_head.weight"}};
+  for (const auto& [theirs, name] : names) {
+    EXPECT_NE(gguf.find_tensor(theirs), nullptr) << theirs;
+    EXPECT_TRUE(checkpoint->contains(name)) << name;
   }
 }
 

@@ -109,6 +109,7 @@ INSTANTIATE_TEST_SUITE_P(
     Shapes, LlamaTest,
     ::testing::Values(NamedTiny{"Default", {}}, NamedTiny{"Tied", {.tied = true}},
                       NamedTiny{"Biases", {.attention_bias = true, .mlp_bias = true}},
+                      NamedTiny{"HeadNorms", {.qk_norm = true}},
                       NamedTiny{"OneKeyValueHead", {.heads = 3, .kv_heads = 1, .head_dim = 8}},
                       NamedTiny{"FewerHeadsThanRanks", {.heads = 1, .kv_heads = 1, .head_dim = 4}},
                       NamedTiny{

@@ -94,6 +94,13 @@ TEST(LlamaConfig, FillsInWhatHuggingFaceLeavesOut) {
   EXPECT_EQ(d.eos_ids, std::vector<int>{7});
 }
 
+TEST(LlamaConfig, KnowsThatQwen3NormsQueriesAndKeys) {
+  EXPECT_FALSE(from_hf(llama_json()).qk_norm);
+  json qwen = llama_json();
+  qwen["model_type"] = "qwen3";
+  EXPECT_TRUE(from_hf(qwen).qk_norm);
+}
+
 TEST(LlamaConfig, ReadsBothSpellingsOfTheRotaryEmbedding) {
   json renamed = llama_json();
   renamed["rope_parameters"] = renamed["rope_scaling"];
@@ -118,8 +125,9 @@ TEST(LlamaConfig, ReadsBothSpellingsOfTheRotaryEmbedding) {
 }
 
 TEST(LlamaConfig, RefusesWhatIsNotSupported) {
-  expect_refused("model_type", "mistral", "llama is supported");
-  expect_refused("model_type", nullptr, "llama is supported");
+  expect_refused("model_type", "mistral", "llama and qwen3 are supported");
+  expect_refused("model_type", nullptr, "llama and qwen3 are supported");
+  expect_refused("use_sliding_window", true, "use_sliding_window");
   expect_refused("hidden_act", "gelu", "silu is supported");
   expect_refused("rope_scaling", {{"type", "yarn"}, {"factor", 2}}, "'yarn'");
   expect_refused("partial_rotary_factor", 0.5, "partial_rotary_factor");
@@ -200,7 +208,7 @@ TEST(LlamaConfig, IsStoredFieldByField) {
   c.rope_factors = {0.5f, 2.0f};
   EXPECT_EQ(json(c), json::parse(R"({"hidden_size": 2048, "intermediate_size": 8192, "layers": 16, "heads": 32,
     "kv_heads": 8, "head_dim": 64, "vocab_size": 128256, "context_length": 131072, "rms_norm_eps": 9.999999747378752e-06,
-    "tied_embeddings": true, "attention_bias": false, "mlp_bias": true,
+    "tied_embeddings": true, "attention_bias": false, "mlp_bias": true, "qk_norm": false,
     "rope": {"type": "llama3", "theta": 500000.0, "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
              "original_context": 8192},
     "rope_factors": [0.5, 2.0], "eos_ids": [128001, 128008, 128009]})"));

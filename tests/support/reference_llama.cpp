@@ -36,6 +36,15 @@ ReferenceLlama::Vector ReferenceLlama::norm(const std::string& name, const Vecto
   return y;
 }
 
+void ReferenceLlama::norm_heads(const std::string& name, Vector& x) const {
+  if (weights_.find(name) == weights_.end()) return;
+  const std::size_t d = config_.head_dim;
+  for (std::size_t head = 0; head < x.size(); head += d) {
+    const Vector normed = norm(name, Vector(x.begin() + head, x.begin() + head + d));
+    std::copy(normed.begin(), normed.end(), x.begin() + head);
+  }
+}
+
 void ReferenceLlama::rotate(Vector& x, index_t position) const {
   const std::vector<float> frequencies = model::inverse_frequencies(config_);
   const index_t half = config_.head_dim / 2;
@@ -55,6 +64,8 @@ ReferenceLlama::Vector ReferenceLlama::attend(index_t layer, const Vector& x, st
   Vector q = linear(prefix + "q_proj", x);
   keys.push_back(linear(prefix + "k_proj", x));
   values.push_back(linear(prefix + "v_proj", x));
+  norm_heads(prefix + "q_norm.weight", q);
+  norm_heads(prefix + "k_norm.weight", keys.back());
   rotate(q, std::ssize(keys) - 1);
   rotate(keys.back(), std::ssize(keys) - 1);
   const index_t d = config_.head_dim;

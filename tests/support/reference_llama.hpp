@@ -37,6 +37,8 @@ class ReferenceLlama {
   using Vector = std::vector<double>;
   Vector linear(const std::string& name, const Vector& x) const;
   Vector norm(const std::string& name, const Vector& x) const;
+  /// Of each head by itself, where there is such a norm.
+  void norm_heads(const std::string& name, Vector& x) const;
   void rotate(Vector& x, index_t position) const;
   Vector attend(index_t layer, const Vector& x, std::vector<Vector>& keys, std::vector<Vector>& values) const;
 

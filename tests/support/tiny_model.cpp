@@ -112,10 +112,13 @@ json tokenizer_json(const TinyModel& tiny) {
   return out;
 }
 
+/// The architecture's name, the same in both formats.
+std::string family(const TinyModel& tiny) { return tiny.qk_norm ? "qwen3" : "llama"; }
+
 json config_json(const TinyModel& tiny) {
   const char* type = tiny.dtype == DType::f32 ? "float32" : tiny.dtype == DType::f16 ? "float16" : "bfloat16";
-  json out = {{"architectures", json::array({"LlamaForCausalLM"})},
-              {"model_type", "llama"},
+  json out = {{"architectures", json::array({tiny.qk_norm ? "Qwen3ForCausalLM" : "LlamaForCausalLM"})},
+              {"model_type", family(tiny)},
               {"hidden_act", "silu"},
               {"rope_theta", tiny.rope.theta},
               {"bos_token_id", tiny_end_id},
@@ -175,23 +178,24 @@ std::vector<float> interleave(const std::vector<float>& x, index_t rows, index_t
 }
 
 void add_metadata(const TinyModel& tiny, GgufWriter& out) {
-  out.add_text("general.architecture", "llama");
+  const std::string keys = family(tiny) + ".";
+  out.add_text("general.architecture", family(tiny));
   out.add_text("general.name", "tiny");
   const model::LlamaConfig config = tiny_config(tiny);
   for (const model::SizeField& field : model::size_fields()) {
     const std::string key(field.gguf.empty() ? field.name : field.gguf);
-    out.add_integer("llama." + key, static_cast<std::uint32_t>(config.*field.member));
+    out.add_integer(keys + key, static_cast<std::uint32_t>(config.*field.member));
   }
   for (const model::NumberField& field : model::number_fields()) {
-    out.add_number("llama." + std::string(field.gguf), config.*field.member);
+    out.add_number(keys + std::string(field.gguf), config.*field.member);
   }
-  for (const char* key : {"llama.attention.value_length", "llama.rope.dimension_count"}) {
-    out.add_integer(key, static_cast<std::uint32_t>(tiny.head_dim));
+  for (const char* key : {"attention.value_length", "rope.dimension_count"}) {
+    out.add_integer(keys + key, static_cast<std::uint32_t>(tiny.head_dim));
   }
-  out.add_number("llama.rope.freq_base", static_cast<float>(tiny.rope.theta));
+  out.add_number(keys + "rope.freq_base", static_cast<float>(tiny.rope.theta));
   if (tiny.rope.type == RopeType::linear) {
-    out.add_text("llama.rope.scaling.type", "linear");
-    out.add_number("llama.rope.scaling.factor", static_cast<float>(tiny.rope.factor));
+    out.add_text(keys + "rope.scaling.type", "linear");
+    out.add_number(keys + "rope.scaling.factor", static_cast<float>(tiny.rope.factor));
   }
   const std::vector<std::string> all = tokens(tiny);
   std::vector<std::int32_t> types(all.size(), 1);
@@ -239,6 +243,7 @@ model::LlamaConfig tiny_config(const TinyModel& tiny) {
   out.tied_embeddings = tiny.tied;
   out.attention_bias = tiny.attention_bias;
   out.mlp_bias = tiny.mlp_bias;
+  out.qk_norm = tiny.qk_norm;
   out.rope = tiny.rope;
   out.eos_ids = {tiny_end_id};
   return out;
@@ -297,7 +302,8 @@ void write_gguf(const TinyModel& tiny, const std::filesystem::path& file, GgmlTy
   }
   for (const TensorSpec& spec : model::llama_tensors(tiny_config(tiny))) {
     std::vector<float> values = tiny_weight(tiny, spec.name);
-    if (spec.turns_in_gguf) values = interleave(values, spec.is_vector ? spec.cols : spec.rows, tiny.head_dim);
+    if (spec.turns_in_gguf && !tiny.qk_norm)
+      values = interleave(values, spec.is_vector ? spec.cols : spec.rows, tiny.head_dim);
     const bool fits = !spec.is_vector && spec.cols % model::block_size(type) == 0;
     const GgmlType stored = fits ? type : GgmlType::f32;
     const auto dims = spec.is_vector ? std::vector<index_t>{spec.cols} : std::vector<index_t>{spec.cols, spec.rows};

@@ -26,6 +26,7 @@ struct TinyModel {
   bool tied = false;
   bool attention_bias = false;
   bool mlp_bias = false;
+  bool qk_norm = false;   ///< makes it a Qwen3
   bool adds_bos = false;  ///< the tokenizer puts "<|end|>" before a text
   model::RopeScaling rope;
   DType dtype = DType::f32;  ///< every weight is exact in this type; the type of the safetensors

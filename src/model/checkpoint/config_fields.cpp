@@ -47,6 +47,7 @@ constexpr std::array flags = {
     FlagField{"tied_embeddings", &LlamaConfig::tied_embeddings, "tie_word_embeddings", "output.weight", true, true},
     FlagField{"attention_bias", &LlamaConfig::attention_bias, "attention_bias", "blk.0.attn_q.bias", false, true},
     FlagField{"mlp_bias", &LlamaConfig::mlp_bias, "mlp_bias", "blk.0.ffn_gate.bias", false, true},
+    FlagField{"qk_norm", &LlamaConfig::qk_norm, "", "blk.0.attn_q_norm.weight", false, false},
 };
 
 constexpr std::array numbers = {
@@ -64,6 +65,7 @@ constexpr std::array rope_numbers = {
 
 constexpr std::array families = {
     Architecture{"llama", "llama", true, nullptr},
+    Architecture{"qwen3", "qwen3", false, &LlamaConfig::qk_norm},
 };
 
 }  // namespace

@@ -13,12 +13,12 @@ namespace hack::model {
 enum class Linear { q, k, v, o, gate, up, down };
 
 /// The norms of a decoder layer.
-enum class Norm { input, post_attention };
+enum class Norm { input, q, k, post_attention };
 
 inline constexpr std::array all_linears = {Linear::q,    Linear::k,  Linear::v,   Linear::o,
                                            Linear::gate, Linear::up, Linear::down};
 inline constexpr std::array mlp_linears = {Linear::gate, Linear::up, Linear::down};
-inline constexpr std::size_t norm_count = 2;
+inline constexpr std::size_t norm_count = 4;
 
 template <class Name>
 constexpr std::size_t index_of(Name name) {
@@ -26,7 +26,7 @@ constexpr std::size_t index_of(Name name) {
 }
 
 /// What the rows or columns of a tensor stand for.
-enum class Extent { one, hidden, queries, keys, intermediate, vocabulary };
+enum class Extent { one, hidden, queries, keys, head, intermediate, vocabulary };
 
 /// What an extent says of rows or columns.
 struct ExtentRow {
@@ -42,6 +42,7 @@ inline constexpr std::array extents = {
     ExtentRow{"heads · head dimension", [](const LlamaConfig& config) { return config.heads * config.head_dim; }, true},
     ExtentRow{"key/value heads · head dimension",
               [](const LlamaConfig& config) { return config.kv_heads * config.head_dim; }, true},
+    ExtentRow{"head dimension", [](const LlamaConfig& config) { return config.head_dim; }, false},
     ExtentRow{"intermediate size", [](const LlamaConfig& config) { return config.intermediate_size; }, true},
     ExtentRow{"vocabulary", [](const LlamaConfig& config) { return config.vocab_size; }, true},
 };
@@ -75,6 +76,7 @@ inline constexpr Presence always = [](const LlamaConfig&) { return true; };
 inline constexpr Presence never = [](const LlamaConfig&) { return false; };
 inline constexpr Presence attention_bias = [](const LlamaConfig& config) { return config.attention_bias; };
 inline constexpr Presence mlp_bias = [](const LlamaConfig& config) { return config.mlp_bias; };
+inline constexpr Presence qk_norm = [](const LlamaConfig& config) { return config.qk_norm; };
 inline constexpr Presence own_head = [](const LlamaConfig& config) { return !config.tied_embeddings; };
 }  // namespace presence
 
@@ -89,6 +91,10 @@ inline constexpr std::array layer_tensors = {
                 Extent::keys, Extent::hidden, presence::always, presence::attention_bias, true},
     LayerTensor{Linear::v, "v", "self_attn.v_proj", "attn_v",
                 Extent::keys, Extent::hidden, presence::always, presence::attention_bias, false},
+    LayerTensor{Norm::q, "", "self_attn.q_norm", "attn_q_norm",
+                Extent::one, Extent::head, presence::qk_norm, presence::never, false},
+    LayerTensor{Norm::k, "", "self_attn.k_norm", "attn_k_norm",
+                Extent::one, Extent::head, presence::qk_norm, presence::never, false},
     LayerTensor{Linear::o, "o", "self_attn.o_proj", "attn_output",
                 Extent::hidden, Extent::queries, presence::always, presence::attention_bias, false},
     LayerTensor{Norm::post_attention, "", "post_attention_layernorm", "ffn_norm",

@@ -40,6 +40,7 @@ struct LlamaConfig {
   bool tied_embeddings = false;  ///< logits come from the embedding table; there is no lm_head.weight
   bool attention_bias = false;   ///< q, k, v and o have biases
   bool mlp_bias = false;         ///< gate, up and down have biases
+  bool qk_norm = false;          ///< each head's queries and keys are normed before they turn (Qwen3)
   RopeScaling rope;
   std::vector<float> rope_factors;  ///< (head_dim / 2) divisors of the frequencies that a GGUF file brings; else empty
   std::vector<int> eos_ids;         ///< tokens that end a text

@@ -52,6 +52,8 @@ const Architecture& architecture_of(const JsonObject& json) {
 
 void check_parts(const JsonObject& json) {
   const std::string activation = json.find_string("hidden_act").value_or("silu");
+  validate(!json.find_bool("use_sliding_window").value_or(false),
+           "cannot use {} (use_sliding_window is set; only attention to all tokens before is supported)", json.where());
   validate(activation == "silu", "cannot use {} (hidden_act is '{}'; silu is supported)", json.where(), activation);
 }
 

@@ -20,6 +20,14 @@ MatrixView<float, D> room(Buffer<float, D>& buffer, index_t rows, index_t cols) 
   return {buffer.data(), rows, cols};
 }
 
+/// Norms each head's part of x (tokens, heads * head_dim) by itself, where the model has such norms: weight (head_dim).
+template <Device D>
+void norm_heads(Queue<D>& queue, const Buffer<float, D>& weight, float epsilon, MatrixView<float, D> x) {
+  if (weight.size() == 0 || x.cols == 0) return;
+  const MatrixView<float, D> heads(x.data, x.rows * x.cols / weight.size(), weight.size());
+  kernels::rms_norm<D>(queue, heads, weight.data(), epsilon, heads);
+}
+
 }  // namespace
 
 template <Device D>
@@ -52,6 +60,8 @@ auto LayerRunner<D>::attention_mix(const LlamaLayer<D>& layer, Input input, std:
   layer[Linear::q].apply(queue_, input, q);
   layer[Linear::k].apply(queue_, input, k);
   layer[Linear::v].apply(queue_, input, v);
+  norm_heads(queue_, layer[Norm::q], config_.rms_norm_eps, q);
+  norm_heads(queue_, layer[Norm::k], config_.rms_norm_eps, k);
   kernels::rope<D>(queue_, config_.head_dim, position, inverse_frequencies_.data(), q);
   kernels::rope<D>(queue_, config_.head_dim, position, inverse_frequencies_.data(), k);
   kernels::append_to_cache<D>(queue_, k, position, keys);
