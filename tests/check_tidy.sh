@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs clang-tidy (.clang-tidy says which checks) on the sources that changed: those that differ from $HACK_BASE, by
-# default from the commit twenty before this one, newest first, headers by the sources that include them. Stops after a
+# Runs clang-tidy (.clang-tidy says which checks) on the program's sources that changed: those that differ from $HACK_BASE,
+# by default from the commit twenty before this one, newest first, headers by the sources that include them. Stops after a
 # time and says what it left out: the checks are for the one who changes a file, not for the whole tree.
 #
 #   bash tests/check_tidy.sh [--seconds S] [BUILD]     (default: 150 seconds; the compile commands of build/)
@@ -33,8 +33,8 @@ sed -E 's/-Winvalid-pch //; s/-include (\\"[^"]*|[^ ]*)cmake_pch\.hxx(\\")? //' 
 # The base: named, or twenty commits ago, or the first commit of a history that is shorter or shallow.
 base=${HACK_BASE:-$(git rev-list --first-parent --max-count=21 HEAD | tail -n 1)}
 {
-  git diff --name-only --diff-filter=d HEAD
-  git log --first-parent --name-only --diff-filter=d --format= "$base..HEAD"
+  git diff --name-only --diff-filter=d HEAD -- kernels src jobs
+  git log --first-parent --name-only --diff-filter=d --format= "$base..HEAD" -- kernels src jobs
 } | awk 'NF && !seen[$0]++' >"$work/changed"
 
 # A header is seen through the first source that includes it by its path.
@@ -44,7 +44,7 @@ sources() {
     [ -f "$file" ] || continue
     case $file in
       *.cpp) printf '%s\n' "$file" ;;
-      *.hpp) git grep -l -F "\"${file#src/}\"" -- '*.cpp' | sed -n 1p || true ;;
+      *.hpp) git grep -l -F "\"${file#src/}\"" -- 'src/*.cpp' 'kernels/*.cpp' 'jobs/*.cpp' | sed -n 1p || true ;;
     esac
   done <"$work/changed" | awk '!seen[$0]++' | while IFS= read -r file; do
     ! grep -qF "/$file\"" "$work/compile_commands.json" || printf '%s\n' "$file"
