@@ -143,7 +143,9 @@ check() {
 check "Layout" "$root/tests/check_layout.sh"
 if [ -z "$filter" ]; then
   check "Format" "$root/tests/check_format.sh"
-  check "What changed, by clang-tidy" "$root/tests/check_tidy.sh" "$root/build"
+  step "What changed, by clang-tidy"
+  # Shown, not counted: each version of clang-tidy finds something else.
+  bash "$root/tests/check_tidy.sh" "$root/build" || [ $? -eq 77 ] || say "clang-tidy has findings, see above"
 fi
 end_step
 
