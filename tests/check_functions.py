@@ -19,8 +19,6 @@ ALLOWED = {
     "kernels/cpu/factorize/tridiagonal_eigen.cpp: laguerre_steps",
     "kernels/cpu/factorize/tridiagonal_eigen.cpp: twisted_vectors",
     "kernels/cuda/llama/attention.cuh: operator()",
-    "src/model/evaluate/perplexity.cpp: window_losses",
-    "src/model/evaluate/perplexity.hpp: window_losses",
     "tests/model/test_ggml_blocks.cpp: cases",
     "tests/model/test_tokenizer.cpp: TEST",
     "tests/svd/test_factor_archive.cpp: TEST_F",
