@@ -19,6 +19,8 @@ struct CodecSpec {
   index_t code_bits = 0;    ///< of each number
   index_t block = 0;        ///< numbers of a row that share scales; 0: all of the row
   index_t scale_bytes = 0;  ///< of a block's scales; 0: the codec has none
+  DType scale_type = DType::bf16;
+  bool has_signed_scales = false;
 };
 
 /// In the order of the enumerators.
@@ -59,6 +61,11 @@ constexpr index_t code_bytes(Codec codec, index_t n) {
 
 /// Bytes of a row's scales.
 constexpr index_t scale_bytes(Codec codec, index_t n) { return blocks_of(codec, n) * spec_of(codec).scale_bytes; }
+
+/// The type of numbers without scales that a codec competes with: its own, or bf16.
+constexpr DType plain_type(Codec codec) {
+  return codec == Codec::f32 ? DType::f32 : codec == Codec::f16 ? DType::f16 : DType::bf16;
+}
 
 /// The codec of plain numbers.
 constexpr Codec codec_of(DType type) {

@@ -2,46 +2,66 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <random>
 
 #include "kernels/error.hpp"
+#include "kernels/row_marks.hpp"
 #include "model/llama/names.hpp"
 
 namespace hack::jobs {
 namespace {
 
-/// n numbers in bf16, uniform, of this standard deviation.
-std::vector<std::byte> random_numbers(index_t n, double deviation, std::minstd_rand& engine) {
-  std::vector<std::byte> bytes(static_cast<std::size_t>(n) * sizeof(bf16));
-  auto* numbers = reinterpret_cast<bf16*>(bytes.data());
+/// Writes n numbers, uniform, of this standard deviation, as bf16.
+void write_random(index_t n, double deviation, std::minstd_rand& engine, std::byte* to) {
   const double width = std::sqrt(12.0) * deviation / static_cast<double>(std::minstd_rand::max());
   for (index_t i = 0; i < n; ++i) {
-    numbers[i] = to_bf16(static_cast<float>(width * (static_cast<double>(engine()) - std::minstd_rand::max() / 2.0)));
+    const bf16 number =
+        to_bf16(static_cast<float>(width * (static_cast<double>(engine()) - std::minstd_rand::max() / 2.0)));
+    std::memcpy(to + i * static_cast<index_t>(sizeof(number)), &number, sizeof(number));
   }
-  return bytes;
+}
+
+/// A term in bf16: numbers are random, singular values are 1, and skeleton rows are spread evenly.
+svd::StoredTerm random_term(const svd::TermEntry& entry, const svd::Tile& at, index_t cols, std::minstd_rand& engine) {
+  svd::StoredTerm term{entry.structure, entry.codec, entry.rank, at.height, at.width, {}};
+  const svd::TermArrays arrays(entry.structure, entry.codec, at.height, at.width, entry.rank);
+  term.bytes.resize(static_cast<std::size_t>(arrays.bytes()));
+  std::byte* next = term.bytes.data();
+  for (std::size_t a = 0; a < arrays.size(); ++a) {
+    const svd::TermArray& array = arrays[a];
+    const auto length = static_cast<double>(a == 0 ? std::max<index_t>(array.cols, 1) : cols);
+    if (array.codec == Codec::bf16) write_random(array.rows * array.cols, 1 / std::sqrt(length), engine, next);
+    if (array.codec == Codec::f32) std::fill_n(reinterpret_cast<float*>(next), array.rows * array.cols, 1.0f);
+    for (index_t p = 0; !array.codec && array.rows > 0 && p < entry.rank; ++p) {
+      kernels::mark(reinterpret_cast<std::uint8_t*>(next), p * at.height / entry.rank);
+    }
+    next += array.bytes();
+  }
+  return term;
 }
 
 }  // namespace
 
-RandomFactors::RandomFactors(index_t rank, svd::Storage storage) : rank_(rank) {
+RandomFactors::RandomFactors(index_t rank, svd::Structure storage) : rank_(rank) {
   validate(rank >= 0, "--rank {} is below 0", rank);
   info_.header.method = "random";
   info_.compression.storage = storage;
-  info_.compression.factor_type = DType::bf16;
+  info_.compression.codec = Codec::bf16;
 }
 
 void RandomFactors::add(const std::string& name, index_t rows, index_t cols) {
-  svd::MatrixTable table{info_.compression.grid(rows, cols), {}, {}, {}, {}, 0, 2 * rows * cols};
-  const kernels::Structure kind = svd::kind_of(info_.compression.storage);
+  svd::MatrixTable table{.grid = info_.compression.grid(rows, cols), .bytes_dense = 2 * rows * cols};
+  const kernels::Structure kind = info_.compression.storage;
   for (index_t number = 0; number < table.grid.size(); ++number) {
     const svd::Tile tile = table.grid.tile(number);
     const index_t rank = std::min(rank_, tile.full_rank());
-    table.ranks.push_back(static_cast<std::int32_t>(rank));
-    table.bytes_factors += svd::stored_bytes(kind, tile.height, tile.width, rank, info_.compression.factor_type);
+    table.terms.push_back({number, kind, info_.compression.codec, static_cast<std::int32_t>(rank)});
+    table.bytes_factors += svd::stored_bytes(kind, tile.height, tile.width, rank, info_.compression.codec);
   }
-  table.kinds.assign(table.ranks.size(), kind);
-  table.energies.assign(table.ranks.size(), 1);
-  table.discarded.assign(table.ranks.size(), 0);
+  table.index_terms();
+  table.energies.assign(table.terms.size(), 1);
+  table.discarded.assign(table.terms.size(), 0);
   tables_.emplace(name, std::move(table));
   names_.insert(std::lower_bound(names_.begin(), names_.end(), name), name);
 }
@@ -68,18 +88,9 @@ std::vector<svd::StoredTile> RandomFactors::read_tiles(std::string_view name, in
   for (index_t j = first_col; j < last_col; ++j) {
     const svd::Tile at = table.grid.tile(i, j);
     const auto number = static_cast<std::size_t>(i * table.grid.tile_cols() + j);
-    const index_t k = table.ranks[number];
     std::minstd_rand engine(static_cast<unsigned>(number + 1));
     svd::StoredTile tile;
-    tile.kind = table.kinds[number];
-    tile.rank = table.ranks[number];
-    tile.u =
-        random_numbers(svd::u_size(tile.kind, at.height, at.width, k), 1 / std::sqrt(std::max<double>(1, k)), engine);
-    tile.v = random_numbers(svd::v_size(tile.kind, at.width, k), 1 / std::sqrt(table.grid.cols()), engine);
-    if (tile.kind == kernels::Structure::low_rank) tile.sigma.assign(static_cast<std::size_t>(k), 1.0f);
-    if (tile.kind == kernels::Structure::interpolative) {
-      for (index_t p = 0; p < k; ++p) tile.skeleton.push_back(p * at.height / k);
-    }
+    tile.terms.push_back(random_term(table.terms[number], at, table.grid.cols(), engine));
     tiles.push_back(std::move(tile));
   }
   return tiles;

@@ -16,7 +16,7 @@ namespace hack::jobs {
 class RandomFactors final : public svd::FactorSource {
  public:
   /// Tiles of 128 × 128 have rank `rank`, clipped ones at most their full rank.
-  RandomFactors(index_t rank, svd::Storage storage);
+  RandomFactors(index_t rank, svd::Structure storage);
 
   /// Adds a matrix (rows, cols).
   void add(const std::string& name, index_t rows, index_t cols);
@@ -29,6 +29,7 @@ class RandomFactors final : public svd::FactorSource {
   const svd::MatrixTable& matrix(std::string_view name) const override;
   std::vector<svd::StoredTile> read_tiles(std::string_view name, index_t i, index_t first_col,
                                           index_t last_col) const override;
+  std::vector<svd::StoredTerm> read_whole_terms(std::string_view) const override { return {}; }
 
  private:
   index_t rank_;

@@ -171,15 +171,16 @@ class CompressCommand : public Command {
     const auto factors = static_cast<double>(total.bytes_factors);
     const auto dense = static_cast<double>(total.bytes_dense);
     // The rest of a model is never stored as int8: whole models compare in 16-bit numbers.
-    const svd::FactorType type = options_.stored().factor_type;
-    const double widening = static_cast<double>(size_of(type.unscaled())) / static_cast<double>(size_of(type));
+    const Codec type = options_.stored().codec;
+    const double widening =
+        16.0 / static_cast<double>(spec_of(type).code_bits) * static_cast<double>(size_of(plain_type(type))) / 2;
     nlohmann::json results = describe(compressed);
     fmt::print("{}: {} matrices, {} tiles ({} dense), ranks {} to {} (mean {:.1f}), relative error {:.4f}\n", output_,
                compressed.matrices.size(), total.tiles, total.dense_tiles, total.min_rank, total.max_rank,
                total.mean_rank, total.relative_error());
     std::string whole;
     if (checkpoint != nullptr) {
-      const double model_dense = dense_bytes(*checkpoint, type.unscaled());
+      const double model_dense = dense_bytes(*checkpoint, plain_type(type));
       const double model_stored = model_dense - widening * dense + factors;
       whole = fmt::format("; whole model: {} in place of {} ({:.2f} %)", format_bytes(model_stored),
                           format_bytes(model_dense), 100 * model_stored / model_dense);
@@ -189,7 +190,7 @@ class CompressCommand : public Command {
     }
     fmt::print("  selected matrices: {} in place of {} ({:.2f} %){}\n", format_bytes(factors), format_bytes(dense),
                100 * total.keep(), whole);
-    if (type.has_scales()) {
+    if (has_scales(type)) {
       fmt::print("  against 16-bit numbers, as the whole model is: selected matrices {:.2f} %\n",
                  100 * total.keep() / widening);
     }
@@ -210,7 +211,7 @@ class CompressCommand : public Command {
     results["archive"] = output_;
     results["evaluation"] = describe(scores);
     results["factor_type"] = to_string(type);
-    if (type.has_scales()) results["keep_16_bit"] = total.keep() / widening;
+    if (has_scales(type)) results["keep_16_bit"] = total.keep() / widening;
     return results;
   }
 

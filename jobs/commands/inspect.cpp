@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <limits>
 #include <map>
 
 #include "jobs/commands/commands.hpp"
@@ -56,15 +57,21 @@ nlohmann::json inspect_model(const std::string& path) {
 }
 
 nlohmann::json describe_matrix(const std::string& name, const svd::MatrixTable& entry) {
-  const auto [low, high] = std::minmax_element(entry.ranks.begin(), entry.ranks.end());
+  std::int32_t low = std::numeric_limits<std::int32_t>::max(), high = 0;
   double sum = 0, energy = 0, discarded = 0;
   long dense = 0, interpolative = 0;
-  for (std::size_t t = 0; t < entry.ranks.size(); ++t) {
-    sum += entry.ranks[t];
-    energy += entry.energies[t];
-    discarded += entry.discarded[t];
-    dense += entry.kinds[t] == kernels::Structure::dense;
-    interpolative += entry.kinds[t] == kernels::Structure::interpolative;
+  std::map<std::string, long> terms;  // by structure and codec
+  for (index_t t = 0; t < entry.grid.size(); ++t) {
+    low = std::min(low, entry.rank(t));
+    high = std::max(high, entry.rank(t));
+    sum += entry.rank(t);
+    energy += entry.energies[static_cast<std::size_t>(t)];
+    discarded += entry.discarded[static_cast<std::size_t>(t)];
+    dense += entry.structure(t) == svd::Structure::dense;
+    interpolative += entry.structure(t) == svd::Structure::interpolative;
+  }
+  for (const svd::TermEntry& term : entry.terms) {
+    ++terms[fmt::format("{} {}", svd::to_string(term.structure), to_string(term.codec))];
   }
   return {{"name", name},
           {"rows", entry.grid.rows()},
@@ -72,9 +79,10 @@ nlohmann::json describe_matrix(const std::string& name, const svd::MatrixTable& 
           {"tiles", entry.grid.size()},
           {"dense_tiles", dense},
           {"interpolative_tiles", interpolative},
-          {"rank_min", *low},
-          {"rank_mean", sum / static_cast<double>(entry.ranks.size())},
-          {"rank_max", *high},
+          {"terms", terms},
+          {"rank_min", low},
+          {"rank_mean", sum / static_cast<double>(entry.grid.size())},
+          {"rank_max", high},
           {"relative_error", energy > 0 ? std::sqrt(discarded / energy) : 0.0},
           {"bytes_factors", entry.bytes_factors},
           {"bytes_dense", entry.bytes_dense},
@@ -89,8 +97,7 @@ nlohmann::json inspect_archive(const std::string& path) {
   fmt::print("  {} matrices, method {}, mode {}{}, {} {}, {} in {}\n", archive.matrices().size(), info.header.method,
              to_string(how.mode),
              how.mode == svd::TileMode::tile ? fmt::format(" of {} × {}", how.tile.height, how.tile.width) : "",
-             to_string(how.rule.kind), how.rule.value,
-             how.storage == svd::Storage::interpolative ? "skeleton" : "factors", to_string(how.factor_type));
+             to_string(how.rule.kind), how.rule.value, svd::storage_name(how.storage), to_string(how.codec));
   fmt::print("  made by hack {} from the model with fingerprint {}\n", info.header.program_version,
              info.header.model_fingerprint);
   fmt::print("  {:<44} {:>13} {:>6} {:>7} {:>6} {:>15} {:>8} {:>7}\n", "matrix", "shape", "tiles", "interpolative",
@@ -110,7 +117,7 @@ nlohmann::json inspect_archive(const std::string& path) {
   }
   fmt::print("  {} of factors in place of {} dense: {:.2f} %\n", format_bytes(stored), format_bytes(dense),
              100 * stored / dense);
-  if (how.factor_type == svd::FactorType::int8) fmt::print("  {:.2f} % of 16-bit numbers\n", 50 * stored / dense);
+  if (how.codec == Codec::int8) fmt::print("  {:.2f} % of 16-bit numbers\n", 50 * stored / dense);
   return {{"kind", "archive"},
           {"method", info.header.method},
           {"mode", to_string(how.mode)},
@@ -118,8 +125,8 @@ nlohmann::json inspect_archive(const std::string& path) {
           {"tile_width", how.tile.width},
           {"rank_rule", to_string(how.rule.kind)},
           {"rank_value", how.rule.value},
-          {"factor_type", to_string(how.factor_type)},
-          {"storage", to_string(how.storage)},
+          {"factor_type", to_string(how.codec)},
+          {"storage", svd::storage_name(how.storage)},
           {"program_version", info.header.program_version},
           {"model_fingerprint", info.header.model_fingerprint},
           {"model", nlohmann::json::parse(info.header.model, nullptr, false)},

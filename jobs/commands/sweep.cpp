@@ -171,7 +171,7 @@ class SweepCommand : public Command {
       hash.add(fmt::format("{} {} {} {}", fingerprint, to_string(type), evaluation_.windows, how));
       return hash.digits().substr(0, 16);
     };
-    std::vector<Run> runs = {{"dense", 1, std::nullopt, id_of(options_.factor_type + " dense")}};
+    std::vector<Run> runs = {{"dense", 1, std::nullopt, id_of(options_.codec + " dense")}};
     const bool is_keep = kind_ == svd::RankRule::Kind::keep;
     const std::vector<double> shares = parse_shares(std::string(to_string(kind_)), is_keep ? keep_ : topk_);
     for (const std::string& method : methods_) {
@@ -247,7 +247,7 @@ class SweepCommand : public Command {
   SweepRow sliced(const Session& session, const svd::FactorArchive& vectors, const Run& run, Evaluation& evaluation) {
     const auto start = std::chrono::steady_clock::now();
     const svd::CompressOptions stored = run.options->stored();
-    const svd::SelectedFactors factors(vectors, stored.rule, {stored.storage, stored.factor_type}, session.threads());
+    const svd::SelectedFactors factors(vectors, stored.rule, {stored.storage, stored.codec}, session.threads());
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     if (!archives_.empty()) compress_archive(session, vectors, *run.options, kept_archive(run));
     std::vector<svd::CompressionSummary> matrices;

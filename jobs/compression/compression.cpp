@@ -197,7 +197,7 @@ index_t Compressor::largest_rank(const CompressionOptions& options) const {
 index_t Compressor::bytes_dense(const CompressionOptions& options) const {
   index_t bytes = 0;
   for (const svd::MatrixSource& source : sources(options)) {
-    bytes += svd::dense_bytes(source.rows, source.cols, svd::parse_factor_type(options.factor_type));
+    bytes += svd::dense_bytes(source.rows, source.cols, parse_codec(options.codec));
   }
   return bytes;
 }

@@ -36,7 +36,7 @@ void CompressionOptions::add_to(CLI::App& app) {
                  "embedding table: all but that)")
       ->delimiter(',')
       ->capture_default_str();
-  app.add_option("--factor-type", factor_type, "Number type the factors are stored in")
+  app.add_option("--factor-type", codec, "Number type the factors are stored in")
       ->check(CLI::IsMember({"f32", "bf16", "f16", "int8"}))
       ->capture_default_str();
   app.add_option("--storage", storage,
@@ -87,12 +87,12 @@ void CompressionOptions::check() const {
 }
 
 svd::CompressOptions CompressionOptions::stored() const {
-  svd::CompressOptions how{svd::parse_tile_mode(mode), svd::parse_tile_shape(tile), rule,
-                           svd::parse_factor_type(factor_type), svd::parse_storage(storage)};
-  if (!times.empty()) how.fast_share = read_fast_share(times, how.storage, how.factor_type.widened(), objective_tokens);
+  svd::CompressOptions how{svd::parse_tile_mode(mode), svd::parse_tile_shape(tile), rule, parse_codec(codec),
+                           svd::parse_storage(storage)};
+  if (!times.empty()) how.fast_share = read_fast_share(times, how.storage, plain_type(how.codec), objective_tokens);
   if (how.keeps_vectors()) {
-    how.factor_type = DType::f32;
-    how.storage = svd::Storage::low_rank;
+    how.codec = Codec::f32;
+    how.storage = kernels::Structure::low_rank;
   }
   return how;
 }
@@ -121,10 +121,10 @@ bool CompressionOptions::takes_head(const model::LlamaConfig& config) const {
 model::LayerwiseOptions CompressionOptions::layerwise(const model::LlamaConfig& config, DType type) const {
   model::LayerwiseOptions options{.storage = stored(), .linears = linears(), .head = takes_head(config), .type = type};
   calibration.apply_to(options);
-  const svd::FactorType stored_as = options.storage.factor_type;
-  const bool rounds = stored_as != DType::f32 && !stored_as.has_scales();
-  if (options.weighting.refit && rounds && options.storage.storage == svd::Storage::low_rank) {
-    options.weighting.rounding = stored_as.widened();
+  const Codec stored_as = options.storage.codec;
+  const bool rounds = stored_as != Codec::f32 && !has_scales(stored_as);
+  if (options.weighting.refit && rounds && options.storage.storage == kernels::Structure::low_rank) {
+    options.weighting.rounding = plain_type(stored_as);
   }
   return options;
 }
@@ -136,8 +136,8 @@ nlohmann::json CompressionOptions::describe() const {
                         {"tile", shape.height},
                         {"matrices", matrices},
                         {std::string(to_string(rule.kind)), rule.value},
-                        {"factor-type", to_string(stored().factor_type)},
-                        {"storage", to_string(stored().storage)}};
+                        {"factor-type", to_string(stored().codec)},
+                        {"storage", svd::storage_name(stored().storage)}};
   if (objective == "time") how["fast-share"] = stored().fast_share;
   if (shape.width != shape.height) how["tile-width"] = shape.width;
   if (!calibration.is_plain()) how.update(calibration.describe(rule.kind == svd::RankRule::Kind::keep));

@@ -19,7 +19,7 @@ struct CompressionOptions {
   std::string tile = "128";
   std::vector<std::string> matrices = {"gate", "up", "down"};
   svd::RankRule rule;
-  std::string factor_type = "bf16";
+  std::string codec = "bf16";
   std::string storage = "interpolative";
   CalibrationOptions calibration;
   std::optional<double> target_loss;  ///< that the rank rule was found for

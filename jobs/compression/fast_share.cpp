@@ -8,10 +8,11 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/error.hpp"
+#include "svd/archive/archive_info.hpp"
 
 namespace hack::jobs {
 
-double read_fast_share(const std::string& report, svd::Storage storage, DType type, long tokens) {
+double read_fast_share(const std::string& report, svd::Structure storage, DType type, long tokens) {
   constexpr double timed_rank = 128;  // full rank of the tiles that were timed
   std::ifstream file(report);
   validate(file.good(), "--times {}: cannot be read", report);
@@ -24,7 +25,7 @@ double read_fast_share(const std::string& report, svd::Storage storage, DType ty
   for (const nlohmann::json& row : whole.at(pointer)) {
     known.push_back(
         fmt::format("{} {} of {} tokens", row.value("type", "?"), row.value("kind", "?"), row.value("tokens", 0L)));
-    if (row.value("kind", "") != to_string(storage) || row.value("type", "") != to_string(type)) continue;
+    if (row.value("kind", "") != svd::storage_name(storage) || row.value("type", "") != to_string(type)) continue;
     if (row.value("tokens", 0L) != tokens) continue;
     validate(row.contains("faster_up_to_rank"),
              "--times {}: {} is not faster than dense at any rank; compress with --objective bytes", report,
@@ -32,7 +33,7 @@ double read_fast_share(const std::string& report, svd::Storage storage, DType ty
     return row["faster_up_to_rank"].get<double>() / timed_rank;
   }
   fail("--times {}: has no times of {} {} of {} tokens (it has: {}); time them with --types {} --batches {}", report,
-       to_string(type), to_string(storage), tokens, fmt::join(known, ", "), to_string(type), tokens);
+       to_string(type), svd::storage_name(storage), tokens, fmt::join(known, ", "), to_string(type), tokens);
 }
 
 }  // namespace hack::jobs

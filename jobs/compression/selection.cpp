@@ -43,7 +43,7 @@ void SelectionOptions::add_to(CLI::App& app) {
                        ->group(group);
   by_share->excludes(by_budget)->excludes(by_error);
   by_budget->excludes(by_error);
-  app.add_option("--factor-type", factor_type, "Number type the chosen factors are rounded to")
+  app.add_option("--factor-type", codec, "Number type the chosen factors are rounded to")
       ->check(CLI::IsMember({"f32", "bf16", "f16", "int8"}))
       ->capture_default_str()
       ->group(group);
@@ -61,9 +61,7 @@ std::optional<svd::RankRule> SelectionOptions::rule() const {
   return std::nullopt;
 }
 
-svd::TileFormat SelectionOptions::format() const {
-  return {svd::parse_storage(storage), svd::parse_factor_type(factor_type)};
-}
+svd::TileFormat SelectionOptions::format() const { return {svd::parse_storage(storage), parse_codec(codec)}; }
 
 bool is_archive(const std::string& path) {
   constexpr std::string_view signature = "\x89HDF\r\n\x1a\n";

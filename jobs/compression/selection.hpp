@@ -14,7 +14,7 @@ namespace hack::jobs {
 /// Which singular values are taken of an archive that keeps vectors, and how its tiles are stored then.
 struct SelectionOptions {
   std::optional<double> topk, keep, tolerance;
-  std::string factor_type = "bf16";
+  std::string codec = "bf16";
   std::string storage = "interpolative";
 
   /// Adds --topk, --keep and --tolerance, at most one of which may be given, and what depends on them.

@@ -23,49 +23,56 @@ std::vector<index_t> clipped_offsets(const std::vector<index_t>& offsets, Range 
   return clipped;
 }
 
-/// A tile of the archive and the part of it that lies in the block.
+/// The term of a tile of the archive, its numbers as f32, and the part of it that lies in the block.
 struct TilePart {
-  const StoredTile& tile;
-  DType stored;
+  const StoredTerm& term;
+  const std::vector<float>& left;
+  const std::vector<float>& right;
   Range rows;     // within the tile
   Range cols;     // within the tile
   index_t width;  // of the whole tile
 
-  /// Number `col` of row `row` of u, whose rows have `length` numbers, or of v.
-  const std::byte* u(index_t row, index_t length, index_t col) const {
-    return tile.u.data() + (row * length + col) * size_of(stored);
-  }
-  const std::byte* v(index_t k) const { return tile.v.data() + (k * width + cols.begin) * size_of(stored); }
+  /// Number `col` of row `row` of the left array, whose rows have `length` numbers, or of the right one.
+  const float* u(index_t row, index_t length, index_t col) const { return left.data() + row * length + col; }
+  const float* v(index_t k) const { return right.data() + k * width + cols.begin; }
 };
+
+/// The numbers of an encoded array.
+std::vector<float> widened(const EncodedArray& array) {
+  std::vector<float> numbers(static_cast<std::size_t>(array.rows * array.cols));
+  array.widen_to(numbers.data());
+  return numbers;
+}
 
 /// Where numbers go, in the type they are held in.
 struct Target {
   std::byte* numbers;
   DType type;
 
-  void put(index_t at, const TilePart& part, const std::byte* from, index_t count) const {
-    convert(from, part.stored, numbers + at * size_of(type), type, count);
+  void put(index_t at, const float* from, index_t count) const {
+    convert(from, DType::f32, numbers + at * size_of(type), type, count);
   }
 };
 
 /// Copies the part's rows of U or of a dense tile into the stack that starts at `start` with rows of `length` numbers.
 void copy_stacked(const TilePart& part, index_t start, index_t length, index_t size, const Target& u) {
-  const bool is_dense = part.tile.kind == kernels::Structure::dense;
+  const bool is_dense = part.term.structure == kernels::Structure::dense;
   for (index_t r = 0; r < part.rows.size(); ++r) {
     const index_t row = part.rows.begin + r;
-    u.put(start + r * length, part,
-          is_dense ? part.u(row, part.width, part.cols.begin) : part.u(row, part.tile.rank, 0), size);
+    u.put(start + r * length, is_dense ? part.u(row, part.width, part.cols.begin) : part.u(row, part.term.rank, 0),
+          size);
   }
 }
 
 /// Copies the coefficients of the part's rows.
 void copy_coefficients(const TilePart& part, const kernels::TileLayout& layout, const Target& u) {
+  const std::vector<index_t> skeleton = part.term.skeleton();
   const auto skeleton_before = [&](index_t row) {
-    return std::lower_bound(part.tile.skeleton.begin(), part.tile.skeleton.end(), row) - part.tile.skeleton.begin();
+    return std::lower_bound(skeleton.begin(), skeleton.end(), row) - skeleton.begin();
   };
   const index_t first = part.rows.begin - skeleton_before(part.rows.begin);
   const index_t last = part.rows.end - skeleton_before(part.rows.end);
-  u.put(layout.left, part, part.u(first, part.tile.rank, 0), (last - first) * part.tile.rank);
+  u.put(layout.left, part.u(first, part.term.rank, 0), (last - first) * part.term.rank);
 }
 
 }  // namespace
@@ -79,8 +86,8 @@ void FactoredMatrix<D>::lay_out_row(const TileGrid& grid, const TileRow& tiles, 
   kernels::TileLayout* row = tiles_.data() + i * J;
   index_t block = block_offsets_.back();
   for (index_t j = 0; j < J; ++j) {
-    row[j].kind = tiles[j].kind;
-    row[j].size = row[j].kind == Structure::dense ? col_offsets_[j + 1] - col_offsets_[j] : tiles[j].rank;
+    row[j].kind = tiles[j].terms.front().structure;
+    row[j].size = row[j].kind == Structure::dense ? col_offsets_[j + 1] - col_offsets_[j] : tiles[j].terms.front().rank;
     if (row[j].kind == Structure::interpolative) continue;
     row[j].block = block;
     block += row[j].size;
@@ -100,7 +107,7 @@ void FactoredMatrix<D>::lay_out_row(const TileGrid& grid, const TileRow& tiles, 
     row[j].marks = std::ssize(marks);
     marks.resize(marks.size() + static_cast<std::size_t>(kernels::mark_bytes(height)), 0);
     index_t skeleton = 0;
-    for (const index_t skeleton_row : tiles[j].skeleton) {
+    for (const index_t skeleton_row : tiles[j].terms.front().skeleton()) {
       row[j].first_skeleton += skeleton_row < first;
       if (skeleton_row < first || skeleton_row >= first + height) continue;
       kernels::mark(marks.data() + row[j].marks, skeleton_row - first);
@@ -159,7 +166,6 @@ FactoredMatrix<D>::FactoredMatrix(const FactorSource& source, const std::string&
   Buffer<std::byte> v(v_offsets_.back() * size_of(type));
   std::vector<float> scale(static_cast<std::size_t>(scales_));
   std::vector<index_t> next_v = v_offsets_;  // where the next tile of each tile column goes
-  const DType stored = source.info().compression.factor_type.widened();
   for (index_t i = 0; i < I; ++i) {
     const TileRow tiles = std::move(stored_tiles[i]);  // given back row by row
     for (index_t j = 0; j < J; ++j) {
@@ -167,8 +173,13 @@ FactoredMatrix<D>::FactoredMatrix(const FactorSource& source, const std::string&
       const Tile place = grid.tile(tile_rows_.begin + i, tile_cols_.begin + j);
       const Range in_rows = intersect({place.row, place.row + place.height}, rows);
       const Range in_cols = intersect({place.col, place.col + place.width}, cols);
-      const TilePart part{tiles[j],
-                          stored,
+      const StoredTerm& term = tiles[j].terms.front();
+      const std::vector<float> left = widened(term.left());
+      const std::vector<float> right =
+          layout.kind == kernels::Structure::dense ? std::vector<float>() : widened(term.right());
+      const TilePart part{term,
+                          left,
+                          right,
                           {in_rows.begin - place.row, in_rows.end - place.row},
                           {in_cols.begin - place.col, in_cols.end - place.col},
                           place.width};
@@ -179,10 +190,12 @@ FactoredMatrix<D>::FactoredMatrix(const FactorSource& source, const std::string&
                      {u.data(), type});
       }
       if (layout.kind == kernels::Structure::dense) continue;
-      if (layout.kind == kernels::Structure::low_rank)
-        std::copy(tiles[j].sigma.begin(), tiles[j].sigma.end(), scale.begin() + layout.scale);
+      if (layout.kind == kernels::Structure::low_rank) {
+        const std::vector<float> sigma = term.sigma();
+        std::copy(sigma.begin(), sigma.end(), scale.begin() + layout.scale);
+      }
       for (index_t k = 0; k < layout.size; ++k, next_v[j] += in_cols.size()) {
-        Target{v.data(), type}.put(next_v[j], part, part.v(k), in_cols.size());
+        Target{v.data(), type}.put(next_v[j], part.v(k), in_cols.size());
       }
     }
   }

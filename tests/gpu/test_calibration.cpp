@@ -179,7 +179,7 @@ Compressed compress(TinyFiles& files, LayerwiseOptions options, Queue<Device::cu
 LayerwiseOptions options_of_tests() {
   LayerwiseOptions options;
   // Ranks are given by the rule alone, so that rounding cannot move one from tile to tile.
-  options.storage = {.tile = 32, .rule = {svd::RankRule::Kind::topk, 0.4}, .factor_type = DType::f32};
+  options.storage = {.tile = 32, .rule = {svd::RankRule::Kind::topk, 0.4}, .codec = Codec::f32};
   options.weighting.sweeps = 2;
   options.linears = {all_linears.begin(), all_linears.end()};
   return options;

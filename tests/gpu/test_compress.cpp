@@ -88,8 +88,10 @@ void GpuCompress::expect_same_matrix(const MatrixSource& original, const FactorA
                                      const FactorArchive& expected) {
   SCOPED_TRACE(original.name);
   const MatrixEntry &here = actual.matrix(original.name), &there = expected.matrix(original.name);
-  EXPECT_EQ(here.ranks, there.ranks);
-  EXPECT_EQ(here.kinds, there.kinds);
+  for (index_t t = 0; t < here.grid.size(); ++t) {
+    EXPECT_EQ(here.rank(t), there.rank(t));
+    EXPECT_EQ(here.structure(t), there.structure(t));
+  }
   EXPECT_EQ(here.bytes_factors, there.bytes_factors);
   const std::vector<float> sigma = actual.spectrum(original.name), sigma_there = expected.spectrum(original.name);
   ASSERT_EQ(sigma.size(), sigma_there.size());
@@ -131,20 +133,20 @@ void GpuCompress::expect_same_archive(const CompressOptions& options, const std:
 }
 
 TEST_F(GpuCompress, WritesTheCpusArchive) {
-  for (const Storage storage : {Storage::interpolative, Storage::low_rank}) {
+  for (const Structure storage : {Structure::interpolative, Structure::low_rank}) {
     for (const RankRule& rule : {RankRule{RankRule::Kind::topk, 0.3}, RankRule{RankRule::Kind::topk, 0.9},
                                  RankRule{RankRule::Kind::tolerance, 0.2}}) {
-      expect_same_archive({TileMode::tile, 24, rule, DType::f32, storage});
+      expect_same_archive({TileMode::tile, 24, rule, Codec::f32, storage});
     }
     // A budget may tell a null from the rounding that another device finds in its place.
     std::vector<MatrixSource> without_nulls = example();
     std::erase_if(without_nulls, [](const MatrixSource& m) { return m.name == "poor" || m.name == "gaps"; });
-    expect_same_archive({TileMode::tile, 24, {RankRule::Kind::keep, 0.6}, DType::f32, storage}, without_nulls);
+    expect_same_archive({TileMode::tile, 24, {RankRule::Kind::keep, 0.6}, Codec::f32, storage}, without_nulls);
   }
 }
 
 TEST_F(GpuCompress, KeepsVectorsForRanksChosenLater) {
-  const CompressOptions options{TileMode::tile, 24, {RankRule::Kind::max_rank, 9}, DType::f32, Storage::low_rank};
+  const CompressOptions options{TileMode::tile, 24, {RankRule::Kind::max_rank, 9}, Codec::f32, Structure::low_rank};
   expect_same_archive(options);
   const FactorArchive archive(path_ / "gpu.h5");
   std::vector<float> values(24 * 24), expected(24 * 24);
@@ -157,16 +159,16 @@ TEST_F(GpuCompress, FactorizesWholeMatrices) {
   const std::vector<MatrixSource> sources = {source("tall", 140, 9, element), source("wide", 12, 131, element),
                                              source("large", 141, 150, element), source("zero", 30, 150, none),
                                              source("small", 20, 30, element)};
-  for (const Storage storage : {Storage::interpolative, Storage::low_rank}) {
+  for (const Structure storage : {Structure::interpolative, Structure::low_rank}) {
     for (const RankRule& rule : {RankRule{RankRule::Kind::topk, 0.3}, RankRule{RankRule::Kind::keep, 0.6}}) {
-      expect_same_archive({TileMode::full, 0, rule, DType::f32, storage}, sources);
+      expect_same_archive({TileMode::full, 0, rule, Codec::f32, storage}, sources);
     }
   }
-  expect_same_archive({TileMode::full, 0, {RankRule::Kind::max_rank, 135}, DType::f32, Storage::low_rank}, sources);
+  expect_same_archive({TileMode::full, 0, {RankRule::Kind::max_rank, 135}, Codec::f32, Structure::low_rank}, sources);
 }
 
 TEST_F(GpuCompress, GivesTheSameBytesForAnyNumberOfRanks) {
-  for (const FactorType type : {FactorType(DType::bf16), FactorType::int8}) {
+  for (const Codec type : {Codec::bf16, Codec::int8}) {
     const CompressOptions options{TileMode::tile, 24, {RankRule::Kind::keep, 0.6}, type};
     const std::filesystem::path mine = path_ / (std::to_string(world_.rank()) + ".h5");
     run<Device::cuda>(world_, example(), options, path_ / "all.h5");
@@ -182,7 +184,7 @@ TEST_F(GpuCompress, NamesTheTileThatIsNotFinite) {
     return i == 50 && j == 30 ? std::numeric_limits<float>::quiet_NaN() : element(i, j);
   });
   try {
-    run<Device::cuda>(world_, sources, {TileMode::tile, 24, {RankRule::Kind::topk, 0.5}, DType::f32}, path_ / "a.h5");
+    run<Device::cuda>(world_, sources, {TileMode::tile, 24, {RankRule::Kind::topk, 0.5}, Codec::f32}, path_ / "a.h5");
     ADD_FAILURE() << "no error";
   } catch (const Error& error) {
     EXPECT_NE(std::string(error.what()).find("tensor broken, tile (2, 1)"), std::string::npos) << error.what();

@@ -69,15 +69,15 @@ TEST(GpuLlama, LosesWhatTheCpuLosesWhereARankHasNoHead) {
 TEST(GpuLlama, RunsOnFactors) {
   using Kind = svd::RankRule::Kind;
   for (const svd::CompressOptions& options :
-       {svd::CompressOptions{svd::TileMode::tile, 50, {Kind::keep, 0.8}, DType::f32},
-        svd::CompressOptions{svd::TileMode::tile, 32, {Kind::topk, 0.4}, DType::f32, svd::Storage::low_rank},
-        svd::CompressOptions{svd::TileMode::full, 1, {Kind::topk, 0.3}, DType::f32}}) {
+       {svd::CompressOptions{svd::TileMode::tile, 50, {Kind::keep, 0.8}, Codec::f32},
+        svd::CompressOptions{svd::TileMode::tile, 32, {Kind::topk, 0.4}, Codec::f32, kernels::Structure::low_rank},
+        svd::CompressOptions{svd::TileMode::full, 1, {Kind::topk, 0.3}, Codec::f32}}) {
     TinyFiles files({.layers = 1});
     files.compress(options);
     expect_twins(files, DType::f32, bound_of_f32);
   }
   TinyFiles files({.layers = 1});
-  files.compress({svd::TileMode::tile, 50, {Kind::keep, 0.8}, DType::bf16});
+  files.compress({svd::TileMode::tile, 50, {Kind::keep, 0.8}, Codec::bf16});
   expect_twins(files, DType::bf16, bound_of_narrow);
 }
 
@@ -102,7 +102,7 @@ TEST(GpuLlama, GeneratesWhatTheCpuGenerates) {
 
 TEST(GpuLlama, GeneratesOnFactorsWhatTheCpuGenerates) {
   TinyFiles files({.layers = 2, .mlp_bias = true});
-  files.compress({svd::TileMode::tile, 50, {svd::RankRule::Kind::keep, 0.8}, DType::f32});
+  files.compress({svd::TileMode::tile, 50, {svd::RankRule::Kind::keep, 0.8}, Codec::f32});
   const SamplerOptions options{.temperature = 1, .top_p = 0.95, .seed = 9};
   EXPECT_EQ(continuation<Device::cuda>(files, options), continuation<Device::cpu>(files, options));
 }
@@ -163,7 +163,7 @@ double divergence() {
   Queue<D> queue(1);
   Llama<D> dense(files.source(DType::f32), files.world(), queue);
   const ModelComparison<D> comparison(dense, some_ids(24), plan_windows(find_protocol("hack"), 24, 12, {}, {}), ignore);
-  files.compress({svd::TileMode::tile, 32, {svd::RankRule::Kind::topk, 0.4}, DType::f32});
+  files.compress({svd::TileMode::tile, 32, {svd::RankRule::Kind::topk, 0.4}, Codec::f32});
   Llama<D> factored(files.source(DType::f32), files.world(), queue);
   return comparison.compare(factored, {files.checkpoint(), nullptr, DType::f32}, ignore).divergence;
 }

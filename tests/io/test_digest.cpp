@@ -1,5 +1,5 @@
-// Digests and hashes against the values that xxHash's own program gives: `printf abc | xxhsum -H3 -` for Digest, -H2 for
-// Hash.
+// Digests and hashes against the values that xxHash's own program gives: `printf abc | xxhsum -H3 -` for Digest, -H2
+// for Hash.
 #include <gtest/gtest.h>
 
 #include <algorithm>

@@ -207,23 +207,28 @@ import sys, h5py, numpy as np
 file = h5py.File(sys.argv[1], "r")
 assert len(file["matrices"]) == 15
 group = file["matrices/model.layers.0.mlp.gate_proj.weight"]
-kind, rank, spectrum = group["kind"][()], group["rank"][()], group["spectrum"][()]
+structures, codecs = (file.attrs[name].decode().split() for name in ("structures", "codecs"))
+spectrum, data = group["spectrum"][()], group["bytes"]
 weight = np.fromfile(sys.argv[2], np.float32).reshape(151, 70).astype(np.float64)
-u_at = v_at = 0
-for i in range(kind.shape[0]):
-    for j in range(kind.shape[1]):
-        tile = weight[32 * i:32 * (i + 1), 32 * j:32 * (j + 1)]
-        (h, w), k = tile.shape, rank[i, j]
-        assert k == int(0.4 * min(h, w)), k
-        assert np.allclose(spectrum[i, j, :min(h, w)], np.linalg.svd(tile, compute_uv=False), atol=1e-5)
-        assert np.isclose(group["energy"][i, j], (tile ** 2).sum(), rtol=1e-5)
-        dense = kind[i, j] == 1
-        nu, nv = (h * w, 0) if dense else (h * k, k * w)
-        u, v = group["u"][u_at:u_at + nu], group["v"][v_at:v_at + nv]
-        u_at, v_at = u_at + nu, v_at + nv
-        rebuilt = u.reshape(h, w) if dense else u.reshape(h, k) * spectrum[i, j, :k] @ v.reshape(k, w)
-        assert np.isclose(((tile - rebuilt) ** 2).sum(), group["discarded"][i, j], rtol=1e-4, atol=1e-6)
-assert u_at == group["u"].size and v_at == group["v"].size
+at = 0
+for (row, col, h, w), structure, codec, k in zip(group["extent"][()], group["structure"][()], group["codec"][()], group["rank"][()]):
+    tile = weight[row:row + h, col:col + w]
+    i, j = row // 32, col // 32
+    assert tile.shape == (h, w) and codecs[codec] == "f32"
+    assert k == int(0.4 * min(h, w)), k
+    assert np.allclose(spectrum[i, j, :min(h, w)], np.linalg.svd(tile, compute_uv=False), atol=1e-5)
+    assert np.isclose(group["energy"][i, j], (tile ** 2).sum(), rtol=1e-5)
+    dense = structures[structure] == "dense"
+    count = h * w if dense else h * k + k * w + k
+    numbers = data[at:at + 4 * count].view("<f4")
+    at += 4 * count
+    if dense:
+        rebuilt = numbers.reshape(h, w)
+    else:
+        u, v, sigma = numbers[:h * k].reshape(h, k), numbers[h * k:h * k + k * w].reshape(k, w), numbers[-k:]
+        rebuilt = u * sigma @ v
+    assert np.isclose(((tile - rebuilt) ** 2).sum(), group["discarded"][i, j], rtol=1e-4, atol=1e-6)
+assert at == data.size
 )");
   const std::vector<float> weight = tiny_weight({}, "model.layers.0.mlp.gate_proj.weight");
   write_file(file("weight"), std::string(reinterpret_cast<const char*>(weight.data()), weight.size() * sizeof(float)));

@@ -43,7 +43,7 @@ class Layerwise : public ::testing::Test {
     world_.barrier();
     checkpoint_ = Checkpoint::open(shared_ / "model");
     windows_ = cut_windows(random_ids(9 * 48, 1), 48, 0, 8);
-    options_.storage = {.tile = 32, .rule = {svd::RankRule::Kind::keep, 0.6}, .factor_type = DType::f32};
+    options_.storage = {.tile = 32, .rule = {svd::RankRule::Kind::keep, 0.6}, .codec = Codec::f32};
     options_.linears = {Linear::gate, Linear::up, Linear::down};
   }
   void TearDown() override { world_.barrier(); }
@@ -268,7 +268,7 @@ TEST_F(Layerwise, GivenRanksAreKept) {
   choices[name].assign(static_cast<std::size_t>(grid.size()), {kernels::Structure::interpolative, 3, 1.0, 0.5});
   compress(world_, "given.h5", choices);
   const svd::FactorArchive archive(shared_ / "given.h5");
-  for (const std::int32_t rank : archive.matrix(name).ranks) EXPECT_EQ(rank, 3);
+  for (const svd::TermEntry& term : archive.matrix(name).terms) EXPECT_EQ(term.rank, 3);
 }
 
 }  // namespace

@@ -153,10 +153,10 @@ void rebuild(ReferenceLlama& reference, const svd::FactorArchive& archive) {
 TEST(CompressedLlama, RunsOnFactorsWhatTheReferenceRunsRebuilt) {
   using Kind = svd::RankRule::Kind;
   for (const svd::CompressOptions& options :
-       {svd::CompressOptions{svd::TileMode::tile, 32, {Kind::topk, 0.4}, DType::f32},
-        svd::CompressOptions{svd::TileMode::tile, 50, {Kind::keep, 0.8}, DType::f32},
-        svd::CompressOptions{svd::TileMode::tile, 50, {Kind::keep, 0.8}, DType::f32, svd::Storage::low_rank},
-        svd::CompressOptions{svd::TileMode::full, 1, {Kind::topk, 0.3}, DType::f32}}) {
+       {svd::CompressOptions{svd::TileMode::tile, 32, {Kind::topk, 0.4}, Codec::f32},
+        svd::CompressOptions{svd::TileMode::tile, 50, {Kind::keep, 0.8}, Codec::f32},
+        svd::CompressOptions{svd::TileMode::tile, 50, {Kind::keep, 0.8}, Codec::f32, kernels::Structure::low_rank},
+        svd::CompressOptions{svd::TileMode::full, 1, {Kind::topk, 0.3}, Codec::f32}}) {
     const TinyCheckpoint files({.attention_bias = true});
     compress_all(files, options);
     const svd::FactorArchive archive(files.archive_path());

@@ -40,18 +40,18 @@ void expect_bound(const CompressOptions& options, index_t rows, index_t cols) {
 }
 
 TEST(GpuMemory, IsWhatTheFormulaSays) {
-  for (const Storage storage : {Storage::interpolative, Storage::low_rank}) {
+  for (const Structure storage : {Structure::interpolative, Structure::low_rank}) {
     const RankRule rule{RankRule::Kind::topk, 0.5};
-    expect_bound({TileMode::full, 0, rule, DType::bf16, storage}, 270, 150);
-    expect_bound({TileMode::full, 0, rule, DType::bf16, storage}, 140, 320);
-    expect_bound({TileMode::tile, 48, rule, DType::bf16, storage}, 96, 96);
+    expect_bound({TileMode::full, 0, rule, Codec::bf16, storage}, 270, 150);
+    expect_bound({TileMode::full, 0, rule, Codec::bf16, storage}, 140, 320);
+    expect_bound({TileMode::tile, 48, rule, Codec::bf16, storage}, 96, 96);
   }
-  expect_bound({TileMode::full, 0, {RankRule::Kind::max_rank, 130}, DType::bf16, Storage::low_rank}, 200, 150);
+  expect_bound({TileMode::full, 0, {RankRule::Kind::max_rank, 130}, Codec::bf16, Structure::low_rank}, 200, 150);
 }
 
 TEST(GpuMemory, BoundsBatches) {
   const std::vector<MatrixSource> sources = {random_matrix("first", 200, 150), random_matrix("second", 150, 200)};
-  const CompressOptions options{TileMode::full, 0, {RankRule::Kind::topk, 0.5}, DType::bf16, Storage::low_rank};
+  const CompressOptions options{TileMode::full, 0, {RankRule::Kind::topk, 0.5}, Codec::bf16, Structure::low_rank};
   const hack::testing::TemporaryDirectory folder;
   Queue<Device::cuda> queue(1);
   try {

@@ -60,7 +60,7 @@ std::vector<index_t> check_consistency(const Problem& problem, const TileFormat&
       double discarded = 0;
       for (index_t k = tile.full_rank(); k-- > choice.rank;) discarded += std::pow(double{tile.sigma[k]}, 2);
       EXPECT_DOUBLE_EQ(choice.discarded, discarded);
-      EXPECT_EQ(choice.kind, choice.rank == tile.full_rank() ? Structure::dense : kind_of(format.storage));
+      EXPECT_EQ(choice.kind, choice.rank == tile.full_rank() ? Structure::dense : format.storage);
       loss += matrix.weight * discarded;
       bytes.back() += stored_bytes(choice.kind, tile.height, tile.width, choice.rank, format.type);
       dense += dense_bytes(tile.height, tile.width, format.type);
@@ -88,7 +88,7 @@ std::vector<std::vector<Point>> points_of(const Problem& problem, const TileForm
       for (index_t k = r; k >= 0; --k) {
         if (k < r) tail += std::pow(double{tile.sigma[k]}, 2);
         if (k < r && !format.is_fast(k, r)) continue;
-        const Structure kind = k == r ? Structure::dense : kind_of(format.storage);
+        const Structure kind = k == r ? Structure::dense : format.storage;
         of_tile.push_back({stored_bytes(kind, tile.height, tile.width, k, format.type), matrix.weight * tail});
       }
     }
@@ -154,12 +154,12 @@ bool ends_at_a_step(const std::vector<std::vector<Point>>& points, const Problem
 
 TEST(Allocation, IsOptimalToAStepAgainstExhaustiveSearch) {
   std::mt19937 engine(1);
-  for (const Storage storage : {Storage::interpolative, Storage::low_rank}) {
+  for (const Structure storage : {Structure::interpolative, Structure::low_rank}) {
     for (int round = 0; round < 12; ++round) {
       Problem problem;
       problem.add_random(engine, TileGrid(14, 7, 7 + round % 2, 7), 1, 10, 0.3f);
       problem.add_random(engine, TileGrid(6, 8, 6, 8), 1e5, 0.05f, 0.3f);
-      const TileFormat format{storage, round % 3 == 0 ? DType::f32 : DType::bf16, 1, round % 4 == 1 ? 0.5 : 1.0};
+      const TileFormat format{storage, round % 3 == 0 ? Codec::f32 : Codec::bf16, 1, round % 4 == 1 ? 0.5 : 1.0};
       const auto points = points_of(problem, format);
       for (double keep : {0.1, 0.3, 0.5, 0.7, 0.9, 0.97}) {
         const Allocation found = allocate(keep, problem.matrices, {.format = format, .floor = 0});
@@ -177,12 +177,12 @@ TEST(Allocation, IsOptimalToAStepAgainstExhaustiveSearch) {
 TEST(Allocation, IsOptimalWhereTheBudgetEndsAtAStep) {
   std::mt19937 engine(2);
   int exact = 0;
-  for (const Storage storage : {Storage::interpolative, Storage::low_rank}) {
+  for (const Structure storage : {Structure::interpolative, Structure::low_rank}) {
     for (int round = 0; round < 6; ++round) {
       Problem problem;
       problem.add_random(engine, TileGrid(18, 9, 9, 9), 2, 10, 0.5f);
       problem.add_random(engine, TileGrid(8, 9, 9, 9), 5e3, 0.2f, 0.5f);
-      const TileFormat format{storage, DType::f32};
+      const TileFormat format{storage, Codec::f32};
       const auto points = points_of(problem, format);
       for (double keep = 0.1; keep < 0.95; keep += 0.03) {
         const Allocation found = allocate(keep, problem.matrices, {.format = format, .floor = 0});
@@ -202,7 +202,7 @@ TEST(Allocation, TakesTheHullOfInterpolativeTiles) {
   Problem problem;
   MatrixSpectra& matrix = problem.add("flat", 1);
   for (int t = 0; t < 8; ++t) problem.add_tile(matrix, 64, 64, std::vector<float>(64, 1.0f));
-  const TileFormat format{Storage::interpolative, DType::f32};
+  const TileFormat format{Structure::interpolative, Codec::f32};
   const Allocation found = allocate(0.51, problem.matrices, {.mode = Mode::uniform, .format = format});
   for (std::size_t t = 0; t < 4; ++t) EXPECT_EQ(found.choices[0][t].kind, Structure::dense);
   for (std::size_t t = 5; t < 8; ++t) EXPECT_EQ(found.choices[0][t].rank, 0);
@@ -219,8 +219,8 @@ TEST(Allocation, MeetsTheBudgetFromBelow) {
       const TileGrid grid(size(engine), size(engine), tile, tile);
       problem.add_random(engine, grid, std::pow(10.0, 4 * m), std::pow(10.0f, -2.0f * m), 0.8f);
     }
-    const TileFormat format{round % 4 < 2 ? Storage::interpolative : Storage::low_rank,
-                            std::array{DType::bf16, DType::f32, DType::f16}[round % 3], round % 8 < 4 ? 1 : 8};
+    const TileFormat format{round % 4 < 2 ? Structure::interpolative : Structure::low_rank,
+                            std::array{Codec::bf16, Codec::f32, Codec::f16}[round % 3], round % 8 < 4 ? 1 : 8};
     const double keep = keep_of(engine);
     const Allocation global = allocate(keep, problem.matrices, {.format = format});
     check_consistency(problem, format, global);
@@ -243,9 +243,9 @@ TEST(Allocation, ChoosesNothingSlowerThanDense) {
   Problem problem;
   problem.add_random(engine, TileGrid(300, 260, 64, 64), 1, 1, 0.9f);
   problem.add_random(engine, TileGrid(130, 300, 64, 64), 100, 1, 0.9f);
-  for (const Storage storage : {Storage::interpolative, Storage::low_rank}) {
+  for (const Structure storage : {Structure::interpolative, Structure::low_rank}) {
     for (const double share : {0.25, 0.4, 0.8}) {
-      const TileFormat format{storage, DType::bf16, 1, share};
+      const TileFormat format{storage, Codec::bf16, 1, share};
       for (const Mode mode : {Mode::global, Mode::uniform, Mode::even}) {
         int low = 0, dense = 0;
         for (const double keep : {0.2, 0.6, 0.9}) {
@@ -272,8 +272,8 @@ TEST(Allocation, AlignsAllTilesButTheLast) {
   Problem problem;
   problem.add_random(engine, TileGrid(512, 512, 128, 128), 1, 1, 0.8f);
   problem.add_random(engine, TileGrid(512, 256, 128, 128), 100, 1, 0.8f);
-  for (const Storage storage : {Storage::interpolative, Storage::low_rank}) {
-    const TileFormat format{storage, DType::bf16, 16};
+  for (const Structure storage : {Structure::interpolative, Structure::low_rank}) {
+    const TileFormat format{storage, Codec::bf16, 16};
     index_t largest = 127;
     while (smallest_kind(format, 128, 128, largest) == Structure::dense) --largest;
     for (double keep : {0.2, 0.5, 0.8}) {
@@ -288,14 +288,14 @@ TEST(Allocation, AlignsAllTilesButTheLast) {
 
 TEST(Allocation, NeverLosesMoreWithALargerBudget) {
   std::mt19937 engine(5);
-  for (const Storage storage : {Storage::interpolative, Storage::low_rank}) {
+  for (const Structure storage : {Structure::interpolative, Structure::low_rank}) {
     for (const Mode mode : {Mode::global, Mode::uniform, Mode::even}) {
       for (const index_t align : {1, 4}) {
         Problem problem;
         problem.add_random(engine, TileGrid(32, 22, 16, 11), 1, 10, 0.4f);
         problem.add_random(engine, TileGrid(20, 30, 16, 11), 1e6, 1e-3f, 0.9f);
         problem.add_random(engine, TileGrid(24, 24, 12, 12), 0, 1, 0.5f);
-        const AllocationOptions options{.mode = mode, .format = {storage, DType::bf16, align}};
+        const AllocationOptions options{.mode = mode, .format = {storage, Codec::bf16, align}};
         double before = infinity;
         for (int step = 0; step <= 700; ++step) {
           const double loss = allocate(step / 700.0, problem.matrices, options).predicted_loss;
@@ -316,7 +316,8 @@ TEST(Allocation, KeepsToFloorAndCeiling) {
   const TileGrid grid(240, 240, 24, 24);
   for (double weight : {1.0, 1e-12, 1e12}) problem.add_random(engine, grid, weight, 1, 0.9f);
   const auto shares = [&](double keep, double floor, double ceiling) {
-    const AllocationOptions options{.format = {Storage::interpolative, DType::f32}, .floor = floor, .ceiling = ceiling};
+    const AllocationOptions options{
+        .format = {Structure::interpolative, Codec::f32}, .floor = floor, .ceiling = ceiling};
     std::vector<double> out;
     for (index_t bytes : check_consistency(problem, options.format, allocate(keep, problem.matrices, options))) {
       out.push_back(static_cast<double>(bytes) / (240 * 240 * 4));
@@ -347,7 +348,7 @@ TEST(Allocation, WeighsEnergiesOfDifferentScale) {
     for (float& value : sigma) value *= 0x1p-40f;
     problem.add_tile(scaled, 32, 32, std::move(sigma));
   }
-  const Allocation found = allocate(0.6, problem.matrices, {.format = {Storage::interpolative, DType::bf16}});
+  const Allocation found = allocate(0.6, problem.matrices, {.format = {Structure::interpolative, Codec::bf16}});
   index_t difference = 0;
   for (std::size_t t = 0; t < 9; ++t) difference += std::abs(found.choices[0][t].rank - found.choices[1][t].rank);
   EXPECT_LE(difference, 2);  // the last step of one of them
@@ -359,7 +360,7 @@ TEST(Allocation, LeavesTheRestToMatricesOfNoWeight) {
   problem.add_tile(none, 16, 16, std::vector<float>(16, 1e6f));
   MatrixSpectra& some = problem.add("some", 1e-30);
   problem.add_tile(some, 16, 16, {5, 3, 1e-8f, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0});
-  const AllocationOptions options{.format = {Storage::low_rank, DType::f32}, .floor = 0};
+  const AllocationOptions options{.format = {Structure::low_rank, Codec::f32}, .floor = 0};
   const Allocation found = allocate(0.5, problem.matrices, options);
   EXPECT_EQ(found.choices[1][0].rank, 3);  // what can help, not more
   EXPECT_GT(found.choices[0][0].rank, 3);
@@ -371,18 +372,18 @@ TEST(Allocation, EvenGivesEachTileTheLargestRankThatFits) {
   MatrixSpectra& matrix = problem.add("w", 1);
   problem.add_tile(matrix, 128, 128, std::vector<float>(128, 1.0f));
   problem.add_tile(matrix, 64, 128, std::vector<float>(64, 2.0f));
-  const auto ranks = [&](double keep, Storage storage, index_t align) {
-    const AllocationOptions options{.mode = Mode::even, .format = {storage, DType::bf16, align}};
+  const auto ranks = [&](double keep, Structure storage, index_t align) {
+    const AllocationOptions options{.mode = Mode::even, .format = {storage, Codec::bf16, align}};
     const Allocation found = allocate(keep, problem.matrices, options);
     check_consistency(problem, options.format, found);
     return std::pair(found.choices[0][0].rank, found.choices[0][1].rank);
   };
-  EXPECT_EQ(ranks(0.8, Storage::interpolative, 1), std::pair(70, 44));  // 70 * 186 <= 0.8 * 128 * 128 < 71 * 185
+  EXPECT_EQ(ranks(0.8, Structure::interpolative, 1), std::pair(70, 44));  // 70 * 186 <= 0.8 * 128 * 128 < 71 * 185
   // With singular values, 4 bytes each: 2 · 50 · 256 + 4 · 128 <= 0.8 · 2 · 128 · 128 < 2 · 51 · 256 + 4 · 128.
-  EXPECT_EQ(ranks(0.8, Storage::low_rank, 1), std::pair(50, 33));
-  EXPECT_EQ(ranks(0.8, Storage::interpolative, 8), std::pair(64, 40));
-  EXPECT_EQ(ranks(0, Storage::interpolative, 1), std::pair(0, 0));
-  EXPECT_EQ(ranks(1, Storage::interpolative, 8), std::pair(128, 64));
+  EXPECT_EQ(ranks(0.8, Structure::low_rank, 1), std::pair(50, 33));
+  EXPECT_EQ(ranks(0.8, Structure::interpolative, 8), std::pair(64, 40));
+  EXPECT_EQ(ranks(0, Structure::interpolative, 1), std::pair(0, 0));
+  EXPECT_EQ(ranks(1, Structure::interpolative, 8), std::pair(128, 64));
 }
 
 TEST(Allocation, SavesWhatCannotHelp) {

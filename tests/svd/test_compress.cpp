@@ -79,15 +79,15 @@ const RankRule rules[] = {{RankRule::Kind::topk, 0.3},
                           {RankRule::Kind::keep, 0.7}};
 
 TEST_F(CompressTest, GivesTheSameBytesForAnyNumberOfRanksAndThreads) {
-  const FactorType half = DType::bf16, integer = FactorType::int8;
-  for (const auto& [rule, storage, type] : {std::tuple{rules[0], Storage::interpolative, half},
-                                            {rules[0], Storage::low_rank, half},
-                                            {rules[1], Storage::interpolative, half},
-                                            {rules[1], Storage::low_rank, integer},
-                                            {rules[2], Storage::low_rank, half},
-                                            {rules[3], Storage::interpolative, half},
-                                            {rules[3], Storage::interpolative, integer},
-                                            {rules[3], Storage::low_rank, half}}) {
+  const Codec half = Codec::bf16, integer = Codec::int8;
+  for (const auto& [rule, storage, type] : {std::tuple{rules[0], Structure::interpolative, half},
+                                            {rules[0], Structure::low_rank, half},
+                                            {rules[1], Structure::interpolative, half},
+                                            {rules[1], Structure::low_rank, integer},
+                                            {rules[2], Structure::low_rank, half},
+                                            {rules[3], Structure::interpolative, half},
+                                            {rules[3], Structure::interpolative, integer},
+                                            {rules[3], Structure::low_rank, half}}) {
     const CompressOptions options{TileMode::tile, 16, rule, type, storage};
     const CompressReport all = run(world_, example(), options, folder_ / "all.h5", 2);
     const CompressReport self = run(Communicator::self(), example(), options, mine("self"), 1);
@@ -104,7 +104,7 @@ TEST_F(CompressTest, GivesTheSameBytesForAnyNumberOfRanksAndThreads) {
 TEST_F(CompressTest, GivesTheSameBytesInLittleMemory) {
   Queue<Device::cpu> queue(1);
   const ArchiveHeader header = {"0", "f", "{}", "plain", "{}"};
-  const CompressOptions options{TileMode::tile, 16, rules[3], DType::bf16};
+  const CompressOptions options{TileMode::tile, 16, rules[3], Codec::bf16};
   std::vector<MatrixSource> sources;
   for (index_t seed = 0; seed < 40; ++seed) sources.push_back(source(std::to_string(seed), seed, 40, 27));
   const CompressReport all = run(world_, sources, options, folder_ / "all.h5");
@@ -146,13 +146,13 @@ double measured_error(const FactorArchive& archive, const MatrixSource& original
   return std::sqrt(error / norm);
 }
 
-class CompressStorageTest : public CompressTest, public ::testing::WithParamInterface<Storage> {};
+class CompressStorageTest : public CompressTest, public ::testing::WithParamInterface<Structure> {};
 
 TEST_P(CompressStorageTest, StoresWhatTheReportSays) {
   for (TileMode mode : {TileMode::tile, TileMode::full}) {
     for (const RankRule& rule : rules) {
       const CompressReport report =
-          run(world_, example(), {mode, 16, rule, DType::f32, GetParam()}, folder_ / "all.h5");
+          run(world_, example(), {mode, 16, rule, Codec::f32, GetParam()}, folder_ / "all.h5");
       const FactorArchive archive(folder_ / "all.h5");
       ASSERT_EQ(report.matrices.size(), 4u);
       index_t bytes = 0, dense_tiles = 0;
@@ -164,9 +164,15 @@ TEST_P(CompressStorageTest, StoresWhatTheReportSays) {
         EXPECT_EQ(summary.bytes_factors, entry.bytes_factors);
         EXPECT_EQ(summary.bytes_dense, original.rows * original.cols * 4);
         EXPECT_EQ(summary.tiles, mode == TileMode::full ? 1 : entry.grid.size());
-        EXPECT_EQ(summary.min_rank, *std::min_element(entry.ranks.begin(), entry.ranks.end()));
-        EXPECT_EQ(summary.max_rank, *std::max_element(entry.ranks.begin(), entry.ranks.end()));
-        EXPECT_EQ(summary.dense_tiles, std::count(entry.kinds.begin(), entry.kinds.end(), Structure::dense));
+        index_t least = entry.grid.max_rank(), most = 0, dense = 0;
+        for (index_t t = 0; t < entry.grid.size(); ++t) {
+          least = std::min<index_t>(least, entry.rank(t));
+          most = std::max<index_t>(most, entry.rank(t));
+          dense += entry.structure(t) == Structure::dense;
+        }
+        EXPECT_EQ(summary.min_rank, least);
+        EXPECT_EQ(summary.max_rank, most);
+        EXPECT_EQ(summary.dense_tiles, dense);
         // Factors and products are within about n eps = 40 * 6e-8 of the truncated tile; twice that for both.
         EXPECT_NEAR(measured_error(archive, original), summary.relative_error(), 5e-6);
         bytes += summary.bytes_factors;
@@ -185,11 +191,12 @@ TEST_P(CompressStorageTest, StoresWhatTheReportSays) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Storages, CompressStorageTest, ::testing::Values(Storage::interpolative, Storage::low_rank),
+INSTANTIATE_TEST_SUITE_P(Storages, CompressStorageTest,
+                         ::testing::Values(Structure::interpolative, Structure::low_rank),
                          [](const auto& storage) { return std::string(to_string(storage.param)); });
 
 TEST_F(CompressTest, KeepsOriginalValuesUnderABudgetOfOne) {
-  const CompressOptions options{TileMode::tile, 16, {RankRule::Kind::keep, 1.0}, DType::f32};
+  const CompressOptions options{TileMode::tile, 16, {RankRule::Kind::keep, 1.0}, Codec::f32};
   const CompressReport report = run(world_, example(), options, folder_ / "all.h5");
   EXPECT_EQ(report.total.relative_error(), 0);
   EXPECT_EQ(report.total.dense_tiles, report.total.tiles);
@@ -199,7 +206,7 @@ TEST_F(CompressTest, KeepsOriginalValuesUnderABudgetOfOne) {
 
 TEST_F(CompressTest, WorksWithMoreRanksThanTiles) {
   const std::vector<MatrixSource> one = {source("w", 5, 5, 7)};
-  const CompressOptions options{TileMode::full, 0, {RankRule::Kind::topk, 0.2}, DType::f16};
+  const CompressOptions options{TileMode::full, 0, {RankRule::Kind::topk, 0.2}, Codec::f16};
   const CompressReport report = run(world_, one, options, folder_ / "all.h5");
   EXPECT_EQ(report.total.tiles, 1);
   EXPECT_EQ(report.total.max_rank, 1);
@@ -213,7 +220,7 @@ TEST_F(CompressTest, CompressesZeros) {
                                                 std::fill_n(out.row(i), out.cols, 0.0f);
                                             }}};
   for (const RankRule& rule : rules) {
-    const CompressReport report = run(world_, zeros, {TileMode::tile, 8, rule, DType::bf16}, folder_ / "all.h5");
+    const CompressReport report = run(world_, zeros, {TileMode::tile, 8, rule, Codec::bf16}, folder_ / "all.h5");
     EXPECT_EQ(report.total.relative_error(), 0);
     world_.barrier();
   }
@@ -226,7 +233,7 @@ TEST_F(CompressTest, ReadsEveryTileOnce) {
     read[0] += out.rows * out.cols;
     inner(row, col, out);
   };
-  run(world_, sources, {TileMode::tile, 8, {RankRule::Kind::topk, 0.5}, DType::bf16}, folder_ / "all.h5");
+  run(world_, sources, {TileMode::tile, 8, {RankRule::Kind::topk, 0.5}, Codec::bf16}, folder_ / "all.h5");
   comm::all_reduce_sum(world_, std::span<std::int64_t>(read));
   EXPECT_EQ(read[0], 37 * 53);
 }
@@ -245,7 +252,7 @@ std::string message_of(F work) {
 /// A run that ends in its fourth step, and one that goes on: what the first finished is neither read nor factorized
 /// again, and the archive is that of a run which nothing disturbed.
 TEST_F(CompressTest, TakesFinishedStepsFromTheJournal) {
-  const CompressOptions options{TileMode::tile, 16, {RankRule::Kind::topk, 0.5}, DType::bf16};
+  const CompressOptions options{TileMode::tile, 16, {RankRule::Kind::topk, 0.5}, Codec::bf16};
   constexpr index_t rows = 1024, cols = 2048;  // more than a batch by itself
   std::vector<std::int64_t> read(4);           // numbers of each matrix
   std::vector<MatrixSource> sources;
@@ -287,7 +294,7 @@ TEST_F(CompressTest, NamesTheTileThatIsNotFiniteOnEveryRank) {
       for (index_t i = 0; i < out.rows; ++i) std::fill_n(out.row(i), out.cols, 1.0f);
       if (row == 16 && col == 32) out(3, 2) = bad;
     };
-    const CompressOptions options{TileMode::tile, 16, {RankRule::Kind::topk, 0.5}, DType::bf16};
+    const CompressOptions options{TileMode::tile, 16, {RankRule::Kind::topk, 0.5}, Codec::bf16};
     const std::string message = message_of([&] { run(world_, sources, options, folder_ / "all.h5"); });
     EXPECT_NE(message.find("tensor down, tile (1, 2)"), std::string::npos) << message;
     world_.barrier();
@@ -300,7 +307,7 @@ TEST_F(CompressTest, NamesTheTileThatIsNotFiniteOnEveryRank) {
 TEST_F(CompressTest, PassesErrorsOfOneRankToAll) {
   std::vector<MatrixSource> sources = example();
   sources[3].read = [](index_t, index_t, MatrixView<float>) { fail("the disk is gone"); };
-  const CompressOptions options{TileMode::tile, 16, {RankRule::Kind::keep, 0.5}, DType::bf16};
+  const CompressOptions options{TileMode::tile, 16, {RankRule::Kind::keep, 0.5}, Codec::bf16};
   EXPECT_EQ(message_of([&] { run(world_, sources, options, folder_ / "all.h5"); }), "the disk is gone");
 }
 
@@ -311,11 +318,11 @@ TEST_F(CompressTest, RefusesDenseValuesThatDoNotFitTheType) {
       for (index_t j = 0; j < out.cols; ++j) out(i, j) = 1e5f * element(1, row + i, col + j);
     }
   };
-  CompressOptions options{TileMode::tile, 16, {RankRule::Kind::topk, 0.9}, DType::f16};
+  CompressOptions options{TileMode::tile, 16, {RankRule::Kind::topk, 0.9}, Codec::f16};
   const std::string message = message_of([&] { run(world_, sources, options, folder_ / "all.h5"); });
   EXPECT_NE(message.find("tensor w, tile (0, 0) does not fit f16"), std::string::npos) << message;
   world_.barrier();
-  options.factor_type = DType::bf16;
+  options.codec = Codec::bf16;
   EXPECT_NO_THROW(run(world_, sources, options, folder_ / "all.h5"));
 }
 
@@ -338,7 +345,7 @@ TEST_F(CompressTest, TellsProgress) {
     EXPECT_EQ(all, 256);
     done.push_back(tiles);
   };
-  compress(world_, queue, sources, {TileMode::tile, 4, {}, DType::bf16}, {{}, folder_ / "all.h5", tell});
+  compress(world_, queue, sources, {TileMode::tile, 4, {}, Codec::bf16}, {{}, folder_ / "all.h5", tell});
   EXPECT_TRUE(std::is_sorted(done.begin(), done.end()));
   EXPECT_EQ(done.back(), 256);
 }

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "kernels/tile_svd.hpp"
+#include "svd/archive/factor_archive_writer.hpp"
 #include "svd/pipeline/compress.hpp"
 #include "svd/tile/tile_encoder.hpp"
 #include "tests/support/stored_tile.hpp"
@@ -83,14 +84,14 @@ TEST_P(FactoredMatrixTest, MultipliesWithAnyBlockAsTheRebuiltMatrixDoes) {
 
 std::vector<CompressOptions> all_options() {
   std::vector<CompressOptions> options;
-  for (Storage storage : {Storage::interpolative, Storage::low_rank}) {
+  for (Structure storage : {Structure::interpolative, Structure::low_rank}) {
     for (const RankRule& rule : {RankRule{RankRule::Kind::topk, 0.3},
                                  {RankRule::Kind::keep, 0.7},
                                  {RankRule::Kind::topk, 0},
                                  {RankRule::Kind::topk, 1}}) {
-      options.push_back({TileMode::tile, 16, rule, DType::f32, storage});
+      options.push_back({TileMode::tile, 16, rule, Codec::f32, storage});
     }
-    options.push_back({TileMode::full, 1, {RankRule::Kind::topk, 0.4}, DType::f32, storage});
+    options.push_back({TileMode::full, 1, {RankRule::Kind::topk, 0.4}, Codec::f32, storage});
   }
   return options;
 }
@@ -108,10 +109,10 @@ std::vector<float> product(const MatrixView<const float>& w, kernels::Structure 
   MatrixPart part{.name = "w", .grid = TileGrid(w.rows, w.cols, w.rows, w.cols)};
   const TileChoice choice{kind, static_cast<std::int32_t>(rank), 1.0, 0.0};
   const TileNumbers numbers{w, svd.u, sigma.data(), svd.vt, sigma};
-  append_tiles(queue, part, std::span(&choice, 1), std::span(&numbers, 1), DType::f32);
+  append_tiles(queue, part, std::span(&choice, 1), std::span(&numbers, 1), Codec::f32);
   {
     const comm::Communicator self = comm::Communicator::self();
-    FactorArchiveWriter writer(self, folder / "a.h5", {{}, {TileMode::full, 1, {}, DType::f32}});
+    FactorArchiveWriter writer(self, folder / "a.h5", {{}, {TileMode::full, 1, {}, Codec::f32}});
     writer.write(part);
     writer.finish();
   }

@@ -15,13 +15,13 @@ namespace {
 using kernels::Structure;
 using Kind = RankRule::Kind;
 
-constexpr TileFormat factors{Storage::low_rank, DType::bf16};
-constexpr TileFormat interpolative{Storage::interpolative, DType::bf16};
+constexpr TileFormat factors{Structure::low_rank, Codec::bf16};
+constexpr TileFormat interpolative{Structure::interpolative, Codec::bf16};
 
 TEST(Storage, CountsFactorsDenseNumbersAndTheTable) {
-  EXPECT_EQ(stored_bytes(Structure::low_rank, 128, 96, 10, DType::bf16), (128 + 96) * 10 * 2 + 4 * 10 + 5);
-  EXPECT_EQ(stored_bytes(Structure::low_rank, 128, 96, 0, DType::f32), 5);
-  EXPECT_EQ(stored_bytes(Structure::dense, 128, 96, 10, DType::f32), 128 * 96 * 4 + 5);
+  EXPECT_EQ(stored_bytes(Structure::low_rank, 128, 96, 10, Codec::bf16), (128 + 96) * 10 * 2 + 4 * 10 + 5);
+  EXPECT_EQ(stored_bytes(Structure::low_rank, 128, 96, 0, Codec::f32), 5);
+  EXPECT_EQ(stored_bytes(Structure::dense, 128, 96, 10, Codec::f32), 128 * 96 * 4 + 5);
 }
 
 TEST(TopK, RoundsDownButNotForRoundingErrors) {

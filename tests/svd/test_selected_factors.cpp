@@ -64,7 +64,7 @@ class SelectedFactorsTest : public ::testing::Test {
   /// The archive of kept vectors with these options, in f32 as factors.
   void keep_vectors(index_t rank, TileMode mode, const std::string& name) {
     CompressOptions options{
-        mode, 16, {RankRule::Kind::max_rank, static_cast<double>(rank)}, DType::f32, Storage::low_rank};
+        mode, 16, {RankRule::Kind::max_rank, static_cast<double>(rank)}, Codec::f32, Structure::low_rank};
     options.values_type = DType::bf16;
     make(options, name);
   }
@@ -74,12 +74,13 @@ class SelectedFactorsTest : public ::testing::Test {
 };
 
 void expect_equal(const StoredTile& tile, const StoredTile& expected) {
-  EXPECT_EQ(tile.kind, expected.kind);
-  EXPECT_EQ(tile.rank, expected.rank);
-  EXPECT_EQ(tile.u, expected.u);
-  EXPECT_EQ(tile.v, expected.v);
-  EXPECT_EQ(tile.sigma, expected.sigma);
-  EXPECT_EQ(tile.skeleton, expected.skeleton);
+  ASSERT_EQ(tile.terms.size(), expected.terms.size());
+  for (std::size_t t = 0; t < tile.terms.size(); ++t) {
+    EXPECT_EQ(tile.terms[t].structure, expected.terms[t].structure);
+    EXPECT_EQ(tile.terms[t].codec, expected.terms[t].codec);
+    EXPECT_EQ(tile.terms[t].rank, expected.terms[t].rank);
+    EXPECT_EQ(tile.terms[t].bytes, expected.terms[t].bytes);
+  }
 }
 
 TEST_F(SelectedFactorsTest, AreWhatCompressionUnderTheSameRuleMakes) {
@@ -89,9 +90,9 @@ TEST_F(SelectedFactorsTest, AreWhatCompressionUnderTheSameRuleMakes) {
     const FactorArchive kept(folder_ / "kept.h5");
     for (const RankRule& rule : {RankRule{Kind::topk, 0}, RankRule{Kind::topk, 0.4}, RankRule{Kind::topk, 0.9},
                                  RankRule{Kind::topk, 1}, RankRule{Kind::tolerance, 0.2}, RankRule{Kind::keep, 0.7}}) {
-      for (const auto& [type, storage] : {std::pair{FactorType(DType::bf16), Storage::interpolative},
-                                          {FactorType(DType::f32), Storage::low_rank},
-                                          {FactorType::int8, Storage::interpolative}}) {
+      for (const auto& [type, storage] : {std::pair{Codec::bf16, Structure::interpolative},
+                                          {Codec::f32, Structure::low_rank},
+                                          {Codec::int8, Structure::interpolative}}) {
         SCOPED_TRACE(std::string(to_string(rule.kind)) + " " + std::to_string(rule.value));
         make({mode, 16, rule, type, storage}, "made.h5");
         const SelectedFactors selected(kept, rule, {storage, type}, 2);
@@ -117,10 +118,10 @@ TEST_F(SelectedFactorsTest, AreWhatCompressionUnderTheSameRuleMakes) {
 TEST_F(SelectedFactorsTest, ReadTheOriginalValuesBack) {
   keep_vectors(3, TileMode::tile, "kept.h5");
   const FactorArchive kept(folder_ / "kept.h5");
-  const SelectedFactors all(kept, {RankRule::Kind::topk, 1}, {Storage::interpolative, DType::f32}, 1);
+  const SelectedFactors all(kept, {RankRule::Kind::topk, 1}, {Structure::interpolative, Codec::f32}, 1);
   const StoredTile tile = all.read_tiles("down", 1, 2, 3).front();  // rows 16 to 26, columns 32 to 39
-  ASSERT_EQ(tile.u.size(), 11 * 8 * sizeof(float));
-  const auto* values = reinterpret_cast<const float*>(tile.u.data());
+  ASSERT_EQ(tile.terms.front().bytes.size(), 11 * 8 * sizeof(float));
+  const auto* values = reinterpret_cast<const float*>(tile.terms.front().bytes.data());
   for (index_t i = 0; i < 11; ++i) {
     for (index_t j = 0; j < 8; ++j) EXPECT_EQ(values[i * 8 + j], element(3, 16 + i, 32 + j));
   }

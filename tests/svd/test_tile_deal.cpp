@@ -65,7 +65,7 @@ TEST(BalancedShares, AreBoundedAndLeaveIdleRanksAlone) {
 TEST(StepMemory, CountsATileAsWritten) {
   // One tile of 128 x 128 in f32, kept whole: 64 KiB of values; r (r - 1) / 2 + 4 r + 1 doubles; 64 KiB encoded.
   const std::vector<TileGrid> one = {TileGrid(128, 128, 128, 128)};
-  const CompressOptions options{TileMode::tile, 128, {RankRule::Kind::keep, 0.5}, DType::f32};
+  const CompressOptions options{TileMode::tile, 128, {RankRule::Kind::keep, 0.5}, Codec::f32};
   const std::vector<Range> dealt = {{0, 1}};
   const StepMemory memory = memory_of(options, one, dealt, Device::cpu, 1);
   EXPECT_EQ(memory.values, 65536);

@@ -10,6 +10,9 @@
 #include "kernels/interpolative.hpp"
 #include "kernels/tile_svd.hpp"
 #include "svd/archive/factor_archive.hpp"
+#include "svd/archive/factor_archive_writer.hpp"
+#include "svd/tile/encode_rows.hpp"
+#include "svd/tile/encoded_term.hpp"
 #include "svd/tile/int8_rows.hpp"
 #include "kernels/cpu/factorize/linear_algebra.hpp"
 #include "svd/tile/storage.hpp"
@@ -68,7 +71,7 @@ struct Example {
   std::vector<float> values, u, sigma, vt;
 };
 
-MatrixPart encode(const Example& example, const TileNumbers& numbers, Structure kind, index_t k, FactorType type) {
+MatrixPart encode(const Example& example, const TileNumbers& numbers, Structure kind, index_t k, Codec type) {
   Queue<Device::cpu> queue(1);
   MatrixPart part{.name = "w",
                   .grid = TileGrid(example.at.height, example.at.width, example.at.height, example.at.width)};
@@ -81,8 +84,8 @@ MatrixPart encode(const Example& example, const TileNumbers& numbers, Structure 
 std::vector<double> stored(const Example& example, const TileNumbers& numbers, Structure kind, index_t k) {
   const testing::TemporaryDirectory folder;
   const comm::Communicator self = comm::Communicator::self();
-  FactorArchiveWriter writer(self, folder / "a.h5", {{}, {TileMode::full, 1, {}, FactorType::int8}});
-  writer.write(encode(example, numbers, kind, k, FactorType::int8));
+  FactorArchiveWriter writer(self, folder / "a.h5", {{}, {TileMode::full, 1, {}, Codec::int8}});
+  writer.write(encode(example, numbers, kind, k, Codec::int8));
   writer.finish();
   return hack::testing::values_of(FactorArchive(folder / "a.h5").read_tiles("w", 0, 0, 1).front(), example.at);
 }
@@ -100,14 +103,16 @@ double relative_error(const std::vector<double>& x, const std::vector<double>& e
 
 TEST(Int8Rows, RoundsHandComputedRows) {
   const float x[] = {127, -63.6f, 0.4f, 0, 0, 0, -254, 1, 3};
-  Int8Rows rows(3, 3);
+  std::vector<std::int8_t> codes(9);
+  std::vector<bf16> scales(3);
+  const Int8Rows rows{codes.data(), scales.data()};
   const std::vector<double> ones(3, 1.0);
   round_rows({x, 3, 3}, ones, rows);
   const std::int8_t expected[] = {127, -64, 0, 0, 0, 0, -127, 0, 2};  // 1 / 2 and 3 / 2 go to the even one
-  EXPECT_TRUE(std::equal(std::begin(expected), std::end(expected), rows.numbers.data()));
-  EXPECT_EQ(to_float(rows.scales.data()[0]), 1);
-  EXPECT_EQ(to_float(rows.scales.data()[1]), 0);
-  EXPECT_EQ(to_float(rows.scales.data()[2]), 2);
+  EXPECT_TRUE(std::equal(std::begin(expected), std::end(expected), rows.numbers));
+  EXPECT_EQ(to_float(rows.scales[0]), 1);
+  EXPECT_EQ(to_float(rows.scales[1]), 0);
+  EXPECT_EQ(to_float(rows.scales[2]), 2);
 }
 
 TEST(Int8Rows, CutsOffANumberThatCostsLittle) {
@@ -115,14 +120,16 @@ TEST(Int8Rows, CutsOffANumberThatCostsLittle) {
   for (std::size_t c = 0; c < x.size(); ++c) x[c] = std::sin(static_cast<float>(c));
   x[9] = 1.25f;
   std::vector<double> weights(512, 1.0);
-  Int8Rows rows(1, 512);
+  std::vector<std::int8_t> codes(512);
+  std::vector<bf16> scales(1);
+  const Int8Rows rows{codes.data(), scales.data()};
   round_rows({x.data(), 1, 512}, weights, rows);
-  EXPECT_EQ(rows.scales.data()[0].bits, to_bf16(1.25f / 127).bits);
+  EXPECT_EQ(rows.scales[0].bits, to_bf16(1.25f / 127).bits);
   weights[9] = 0;
   round_rows({x.data(), 1, 512}, weights, rows);
-  EXPECT_LT(to_float(rows.scales.data()[0]), 1.1f / 127);
-  EXPECT_EQ(rows.numbers.data()[9], 127);
-  widen_rows(rows.numbers.data(), rows.scales.data(), {out.data(), 1, 512});
+  EXPECT_LT(to_float(rows.scales[0]), 1.1f / 127);
+  EXPECT_EQ(rows.numbers[9], 127);
+  widen_rows(rows.numbers, rows.scales, {out.data(), 1, 512});
   for (std::size_t c = 0; c < x.size(); ++c) {
     if (c == 9) continue;
     // half a step, and what is cut off of numbers up to 1 by a scale that bf16 rounds by 2^-9
@@ -160,17 +167,13 @@ double error_number_by_number(const Example& example, index_t k) {
                                                {p.data(), k, w},
                                                {c.data(), h - k, k}};
   kernels::interpolate_tiles<Device::cpu>(queue, std::span(&tile, 1));
-  Int8Rows v(k, w), u(h - k, k);
+  EncodedTerm encoded(TermArrays(Structure::interpolative, Codec::int8, h, w, k));
   const std::vector<double> ones(std::max(w, k), 1.0);
-  round_rows(tile.skeleton, std::span(ones).first(w), v);
-  round_rows(tile.coefficients, std::span(ones).first(k), u);
-  StoredTile rounded{Structure::interpolative, static_cast<std::int32_t>(k), {}, {}, {}, {}};
-  rounded.u.resize(c.size() * sizeof(float)), rounded.v.resize(p.size() * sizeof(float));
-  widen_rows(u.numbers.data(), u.scales.data(), {reinterpret_cast<float*>(rounded.u.data()), h - k, k});
-  widen_rows(v.numbers.data(), v.scales.data(), {reinterpret_cast<float*>(rounded.v.data()), k, w});
-  for (index_t row = 0; row < h; ++row) {
-    if (kernels::is_marked(marks.data(), row)) rounded.skeleton.push_back(row);
-  }
+  encode_rows(Codec::int8, tile.coefficients, std::span(ones).first(k), encoded.codes(0), encoded.scales(0));
+  encode_rows(Codec::int8, tile.skeleton, std::span(ones).first(w), encoded.codes(1), encoded.scales(1));
+  std::copy(marks.begin(), marks.end(), reinterpret_cast<std::uint8_t*>(encoded.codes(2)));
+  StoredTile rounded{{{Structure::interpolative, Codec::int8, static_cast<std::int32_t>(k), h, w, {}}}};
+  encoded.append_to(rounded.terms.front().bytes);
   return relative_error(hack::testing::values_of(rounded, example.at), example.truncated(Structure::interpolative, k));
 }
 
@@ -215,7 +218,7 @@ TEST(TileEncoder, RefusesNumbersThatIntegersCannotStandFor) {
   for (float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(), 3e38f}) {
     Example example(12, 10, 10);
     example.values[5] = bad;
-    EXPECT_THROW(encode(example, example.numbers(), Structure::dense, 10, FactorType::int8), Error);
+    EXPECT_THROW(encode(example, example.numbers(), Structure::dense, 10, Codec::int8), Error);
   }
 }
 
@@ -226,17 +229,17 @@ TEST(TileEncoder, TakesAboutHalfTheBytesAsIntegers) {
     for (index_t t = 0; t < grid.size(); ++t) {
       const Tile tile = grid.tile(t);
       const index_t k = 70 * tile.full_rank() / 128;
-      integers += stored_bytes(Structure::interpolative, tile.height, tile.width, k, FactorType::int8);
-      halves += stored_bytes(Structure::interpolative, tile.height, tile.width, k, DType::bf16);
+      integers += stored_bytes(Structure::interpolative, tile.height, tile.width, k, Codec::int8);
+      halves += stored_bytes(Structure::interpolative, tile.height, tile.width, k, Codec::bf16);
     }
     EXPECT_LE(static_cast<double>(integers), 0.52 * static_cast<double>(halves));
   }
   // 128 rows of C and P together, a scale of 2 bytes each
-  EXPECT_EQ(stored_bytes(Structure::interpolative, 128, 128, 70, FactorType::int8), 70 * 186 + 256 + 16 + 5);
-  EXPECT_EQ(stored_bytes(Structure::interpolative, 128, 128, 0, FactorType::int8), 5);
-  EXPECT_EQ(stored_bytes(Structure::low_rank, 128, 96, 10, FactorType::int8), 10 * 224 + 2 * 138 + 40 + 5);
-  EXPECT_EQ(stored_bytes(Structure::dense, 128, 96, 10, FactorType::int8), 128 * 96 + 256 + 5);
-  EXPECT_EQ(dense_bytes(128, 96, FactorType::int8), 128 * 96);
+  EXPECT_EQ(stored_bytes(Structure::interpolative, 128, 128, 70, Codec::int8), 70 * 186 + 256 + 16 + 5);
+  EXPECT_EQ(stored_bytes(Structure::interpolative, 128, 128, 0, Codec::int8), 5);
+  EXPECT_EQ(stored_bytes(Structure::low_rank, 128, 96, 10, Codec::int8), 10 * 224 + 2 * 138 + 40 + 5);
+  EXPECT_EQ(stored_bytes(Structure::dense, 128, 96, 10, Codec::int8), 128 * 96 + 256 + 5);
+  EXPECT_EQ(dense_bytes(128, 96, Codec::int8), 128 * 96);
 }
 
 }  // namespace

@@ -297,7 +297,7 @@ class LayerwiseFit : public svd::Fit {
     const svd::Range rows = svd::even_part(matrix.grid.tile_rows(), comm_.size(), comm_.rank());
     const index_t columns = matrix.grid.tile_cols();
     svd::MatrixPart part{.name = matrix.name, .grid = matrix.grid, .first_tile = rows.begin * columns};
-    part.has_spectra = options_.storage.storage == svd::Storage::low_rank;
+    part.has_spectra = false;
     std::vector<svd::TileNumbers> numbers;
     for (index_t t = rows.begin * columns; t < rows.end * columns; ++t) {
       const svd::Tile at = matrix.grid.tile(t);
@@ -307,12 +307,11 @@ class LayerwiseFit : public svd::Fit {
            .u = {tile.u.data(), at.height, tile.rank},
            .sigma = tile.sigma.data(),
            .vt = {tile.vt.data(), tile.rank, at.width},
-           .spectrum = {tile.sigma.data(), static_cast<std::size_t>(part.has_spectra ? tile.rank : 0)},
            .column_weights = {compressed.column_weights.data() + at.col, static_cast<std::size_t>(at.width)}});
     }
     const auto choices = std::span<const svd::TileChoice>(matrix.choices)
                              .subspan(static_cast<std::size_t>(rows.begin * columns), numbers.size());
-    svd::append_tiles(queue_, part, choices, numbers, options_.storage.factor_type);
+    svd::append_tiles(queue_, part, choices, numbers, options_.storage.codec);
     return part;
   }
 

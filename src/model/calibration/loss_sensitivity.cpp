@@ -127,8 +127,7 @@ class SensitivityProbe {
   bool factorize(const svd::WeightedFactorizer<D>& factorizer, TiledMatrix& matrix) {
     MatrixSensitivity result{matrix.name, matrix.grid, svd::spectra_together(comm_, device_, factorizer, matrix)};
     const std::vector<svd::MatrixSpectra> spectra = {{matrix.name, svd::tile_spectra(matrix.grid, result.sigma), 1.0}};
-    const svd::AllocationOptions even{svd::AllocationMode::even,
-                                      {options_.storage.storage, options_.storage.factor_type, 1}};
+    const svd::AllocationOptions even{svd::AllocationMode::even, {options_.storage.storage, options_.storage.codec, 1}};
     matrix.choices = svd::allocate(options_.probe_keep, spectra, even).choices.front();
     for (const svd::TileChoice& choice : matrix.choices) result.discarded += choice.discarded;
     svd::factorize_together(comm_, device_, factorizer, matrix);
@@ -212,7 +211,7 @@ std::string key_of(const CalibrationText& text, const TokenWindows& probe, const
       "model {}, text {}, linears {}{}, mode {}, tile {}, storage {}, damping {}, token power {}, sweeps {}, refit {}, "
       "probe keep {}, {}",
       text.checkpoint.fingerprint(), ids.digits(), fmt::join(linears, " "), options.head ? " head" : "",
-      to_string(options.storage.mode), to_string(options.storage.tile), to_string(options.storage.storage),
+      to_string(options.storage.mode), to_string(options.storage.tile), svd::storage_name(options.storage.storage),
       options.weighting.damping, options.token_power, probe_weighting(options).sweeps, options.weighting.refit,
       options.probe_keep, to_string(options.type));
 }

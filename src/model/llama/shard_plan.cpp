@@ -21,8 +21,7 @@ void add_slab_bytes(const svd::FactorSource& archive, const std::string& name, b
   const svd::MatrixTable& entry = archive.matrix(name);
   for (index_t number = 0; number < entry.grid.size(); ++number) {
     const svd::Tile tile = entry.grid.tile(number);
-    bytes[by_columns ? tile.j : tile.i] += static_cast<double>(svd::stored_bytes(
-        entry.kinds[number], tile.height, tile.width, entry.ranks[number], archive.info().compression.factor_type));
+    bytes[by_columns ? tile.j : tile.i] += static_cast<double>(entry.stored_bytes_of(number));
   }
 }
 
@@ -102,7 +101,7 @@ std::vector<index_t> intermediate_cuts(const LlamaConfig& config, const svd::Fac
       bytes.push_back(static_cast<double>(3 * (offsets[s + 1] - offsets[s]) * config.hidden_size));
     }
   } else {
-    const auto bytes_of_number = static_cast<double>(svd::dense_bytes(1, 1, archive->info().compression.factor_type));
+    const auto bytes_of_number = static_cast<double>(svd::dense_bytes(1, 1, archive->info().compression.codec));
     for (double& load : loads) load *= bytes_of_number;
   }
   return cut_by_weight(offsets, bytes, loads);

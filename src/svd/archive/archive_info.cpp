@@ -31,9 +31,14 @@ TileShape parse_tile_shape(std::string_view text) {
   return {size_of(text.substr(0, cross)), size_of(text.substr(cross + 1))};
 }
 
-Storage parse_storage(std::string_view name) {
-  for (Storage storage : {Storage::interpolative, Storage::low_rank}) {
-    if (name == to_string(storage)) return storage;
+std::string_view storage_name(Structure storage) {
+  return storage == Structure::low_rank ? "factors" : to_string(storage);
+}
+
+Structure parse_storage(std::string_view name) {
+  if (name == "pivoted") return Structure::interpolative;
+  for (Structure storage : {Structure::interpolative, Structure::low_rank}) {
+    if (name == storage_name(storage)) return storage;
   }
   fail("unknown storage '{}' (known: interpolative, factors)", name);
 }

@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-#include "svd/tile/factor_type.hpp"
+#include "kernels/codec.hpp"
 #include "svd/choose/rank_policy.hpp"
 #include "svd/tile/storage.hpp"
 #include "svd/tile/tile_grid.hpp"
@@ -19,8 +19,11 @@ constexpr std::string_view to_string(TileMode mode) { return mode == TileMode::t
 /// Reads "tile" or "full"; anything else is an Error.
 TileMode parse_tile_mode(std::string_view name);
 
-/// Reads "interpolative" or "factors"; anything else is an Error.
-Storage parse_storage(std::string_view name);
+/// What tiles of low rank are stored as, in options and reports: "interpolative", or "factors" for two factors.
+std::string_view storage_name(Structure storage);
+
+/// Reads either name, or "pivoted", an older word for interpolative; anything else is an Error.
+Structure parse_storage(std::string_view name);
 
 /// Sizes of tiles that are not clipped; what is larger than a matrix is cut to it.
 struct TileShape {
@@ -46,13 +49,13 @@ struct CompressOptions {
   TileMode mode = TileMode::tile;
   TileShape tile;  ///< unused in mode full
   RankRule rule;
-  FactorType factor_type = DType::bf16;
-  Storage storage = Storage::interpolative;  ///< of tiles of low rank
-  DType values_type = DType::f32;            ///< that holds the matrices exactly; of archives that keep vectors alone
+  Codec codec = Codec::bf16;
+  Structure storage = Structure::interpolative;  ///< of tiles of low rank
+  DType values_type = DType::f32;  ///< that holds the matrices exactly; of archives that keep vectors alone
 
   double fast_share = 1;  ///< as of TileFormat
 
-  TileFormat format(index_t align = 1) const { return {storage, factor_type, align, fast_share}; }
+  TileFormat format(index_t align = 1) const { return {storage, codec, align, fast_share}; }
   /// Whether tiles are kept as vectors and original values, for ranks to be chosen later.
   bool keeps_vectors() const { return rule.kind == RankRule::Kind::max_rank; }
   TileGrid grid(index_t rows, index_t cols) const {
@@ -75,8 +78,8 @@ struct ArchiveInfo {
   CompressOptions compression;
 };
 
-/// First attribute of every archive, and the newest layout this program knows: that of archives that keep vectors.
+/// First attribute of every archive, and the layout that this program writes and reads.
 constexpr const char* archive_format = "hack-factors";
-constexpr std::int64_t archive_format_version = 3;
+constexpr std::int64_t archive_format_version = 4;
 
 }  // namespace hack::svd

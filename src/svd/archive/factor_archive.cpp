@@ -5,14 +5,12 @@
 #include <functional>
 #include <limits>
 
+#include "io/digest.hpp"
 #include "kernels/error.hpp"
-#include "kernels/row_marks.hpp"
 #include "svd/tile/storage.hpp"
 
 namespace hack::svd {
 namespace {
-
-using kernels::Structure;
 
 /// Runs `read` and puts in front of its errors what they are about.
 template <class F>
@@ -59,21 +57,6 @@ TileGrid read_grid(const Hdf5Id& group) {
   return {sizes[0], sizes[1], sizes[2], sizes[3]};
 }
 
-/// Throws an Error unless each tile has as many rows marked as it has skeleton rows.
-void check_skeletons(const MatrixEntry& entry) {
-  for (index_t t = 0; t < entry.grid.size(); ++t) {
-    const std::uint8_t* marks = entry.skeleton.data() + entry.skeleton_offsets[static_cast<std::size_t>(t)];
-    const index_t bytes = entry.skeleton_offsets[static_cast<std::size_t>(t) + 1] - (marks - entry.skeleton.data());
-    if (bytes == 0) continue;
-    const Tile tile = entry.grid.tile(t);
-    const index_t k = entry.ranks[static_cast<std::size_t>(t)];
-    const index_t marked = kernels::count_marks(marks, tile.height), all = kernels::count_marks(marks, 8 * bytes);
-    validate(marked == k && all == k,
-             "tile ({}, {}) of rank {} marks {} of its {} rows as skeleton, and {} beyond them", tile.i, tile.j, k,
-             marked, tile.height, all - marked);
-  }
-}
-
 /// Singular values of each tile in the file: all of them, or none.
 index_t spectrum_length(const Hdf5Id& group, const TileGrid& grid) {
   if (H5Lexists(group.get(), "spectrum", H5P_DEFAULT) <= 0) return grid.max_rank();  // found missing later
@@ -89,10 +72,11 @@ ArchiveInfo FactorArchive::read_info() {
   const Hdf5Id& root = file_;
   validate(H5Aexists(root.get(), "format") > 0 && read_string(root, "format") == archive_format,
            "this is not a factor archive (its format is not '{}')", archive_format);
-  version_ = read_integer(root, "format_version");
-  validate(version_ >= 1 && version_ <= archive_format_version,
-           "its format version is {} (this program reads versions up to {}); use a newer program", version_,
+  const std::int64_t version = read_integer(root, "format_version");
+  validate(version == archive_format_version,
+           "its format version is {} (this program reads version {}); use a newer program, or make it anew", version,
            archive_format_version);
+  legends_ = parse_legends(read_string(root, "structures"), read_string(root, "codecs"));
   ArchiveInfo info;
   info.header.program_version = read_string(root, "program_version");
   info.header.model_fingerprint = read_string(root, "model_fingerprint");
@@ -100,30 +84,24 @@ ArchiveInfo FactorArchive::read_info() {
   info.header.method = read_string(root, "method");
   info.header.options = read_string(root, "options");
   info.compression.mode = parse_tile_mode(read_string(root, "mode"));
-  info.compression.tile = read_integer(root, "tile");
-  if (H5Aexists(root.get(), "tile_width") > 0) info.compression.tile.width = read_integer(root, "tile_width");
+  info.compression.tile = {read_integer(root, "tile"), read_integer(root, "tile_width")};
   info.compression.rule.kind = parse_rank_rule(read_string(root, "rank_rule"));
   info.compression.rule.value = read_double(root, "rank_value");
-  info.compression.factor_type = parse_factor_type(read_string(root, "factor_type"));
-  info.compression.storage = version_ < 2 ? Storage::low_rank : parse_storage(read_string(root, "storage"));
+  info.compression.codec = parse_codec(read_string(root, "codec"));
+  info.compression.storage = parse_storage(read_string(root, "storage"));
   if (info.compression.keeps_vectors()) {
-    validate(version_ >= 3 && info.compression.factor_type == FactorType(DType::f32),
-             "it keeps vectors of its tiles, but not in f32");
+    validate(info.compression.codec == Codec::f32, "it keeps vectors of its tiles, but not in f32");
     info.compression.values_type = parse_dtype(read_string(root, "values_type"));
   }
   check_rank_rule(info.compression.rule);
   return info;
 }
 
-FactorArchive::FactorArchive(const std::filesystem::path& path) : path_(path) {
-  std::error_code missing;
-  const auto size = std::filesystem::file_size(path_, missing);
-  validate(!missing, "cannot read {} ({})", path_.string(), missing.message());
-  file_size_ = static_cast<index_t>(size);
+FactorArchive::FactorArchive(const std::filesystem::path& path) : path_(path), digested_(check_seal(path)) {
+  file_size_ = static_cast<index_t>(std::filesystem::file_size(path));
   naming(path_.string(), [&] {
     file_ = open_file(path_);
     info_ = read_info();
-    number_type_ = file_type(info_.compression.factor_type);
     names_ = read_names(file_);
   });
   for (const std::string& name : names_) {
@@ -151,40 +129,70 @@ Hdf5Id FactorArchive::open_dataset(const Hdf5Id& group, const char* name, hid_t 
   return dataset;
 }
 
-/// Derives the offsets from the ranks; an Error where rank or kind is impossible or byte counts disagree.
+/// A dataset of bytes that have digests of their own: it lies where the seal says.
+Hdf5Id FactorArchive::open_bytes(const Hdf5Id& group, const char* name, index_t expected_size) const {
+  Hdf5Id dataset = open_dataset(group, name, H5T_STD_U8LE, {expected_size});
+  const FileRange range = range_of(dataset);
+  const auto is_same = [&](const FileRange& other) { return other.begin == range.begin && other.size == range.size; };
+  validate(expected_size == 0 || std::any_of(digested_.begin(), digested_.end(), is_same),
+           "the bytes of '{}' are not where the file's seal says", name);
+  return dataset;
+}
+
+/// Derives the offsets from the terms; an Error where tables disagree.
 void FactorArchive::set_offsets(MatrixEntry& entry) const {
-  const FactorType type = info_.compression.factor_type;
-  entry.u_offsets = entry.v_offsets = entry.u_scale_offsets = entry.v_scale_offsets = entry.skeleton_offsets = {0};
-  entry.value_offsets = {0};
+  entry.index_terms();
+  entry.term_offsets = {0};
+  for (const TermEntry& term : entry.terms) {
+    entry.term_offsets.push_back(entry.term_offsets.back() + entry.bytes_of(term));
+  }
   index_t bytes = 0;
+  for (const TermEntry& term : entry.whole_terms()) bytes += entry.bytes_of(term);
   for (index_t t = 0; t < entry.grid.size(); ++t) {
     const Tile tile = entry.grid.tile(t);
     const auto at = static_cast<std::size_t>(t);
-    const index_t k = entry.ranks[at];
-    const Structure kind = entry.kinds[at];
-    validate(k >= 0 && k <= tile.full_rank(), "tile ({}, {}) has rank {} (it is {} x {})", tile.i, tile.j, k,
-             tile.height, tile.width);
-    const bool is_known =
-        kind == Structure::low_rank || kind == Structure::dense || (kind == Structure::interpolative && version_ >= 2);
-    validate(is_known, "tile ({}, {}) is of the unknown kind {}", tile.i, tile.j, static_cast<int>(kind));
-    validate(kind != Structure::low_rank || k == 0 || entry.spectrum_length > 0,
-             "tile ({}, {}) needs its singular values, but there is no spectrum", tile.i, tile.j);
     validate(std::isfinite(entry.energies[at]) && entry.energies[at] >= 0 && entry.discarded[at] >= 0 &&
                  entry.discarded[at] <= entry.energies[at],
              "tile ({}, {}) discards {} of the energy {}", tile.i, tile.j, entry.discarded[at], entry.energies[at]);
-    entry.u_offsets.push_back(entry.u_offsets.back() + u_size(kind, tile.height, tile.width, k));
-    entry.v_offsets.push_back(entry.v_offsets.back() + v_size(kind, tile.width, k));
-    entry.u_scale_offsets.push_back(entry.u_scale_offsets.back() + u_rows(kind, tile.height, k));
-    entry.v_scale_offsets.push_back(entry.v_scale_offsets.back() + v_rows(kind, k));
-    entry.skeleton_offsets.push_back(entry.skeleton_offsets.back() + interpolation_bytes(kind, tile.height, k));
-    entry.value_offsets.push_back(entry.value_offsets.back() + tile.height * tile.width);
-    validate(!info_.compression.keeps_vectors() || (kind == Structure::low_rank && entry.spectrum_length > 0),
-             "tile ({}, {}) has no vectors, but the archive is said to keep them", tile.i, tile.j);
-    bytes += stored_bytes(kind, tile.height, tile.width, k, type);
+    if (info_.compression.keeps_vectors()) {
+      validate(entry.terms_of(t).size() == 1 && entry.structure(t) == Structure::low_rank && entry.spectrum_length > 0,
+               "tile ({}, {}) has no vectors, but the archive is said to keep them", tile.i, tile.j);
+    }
+    bytes += entry.stored_bytes_of(t);
   }
-  const index_t dense = dense_bytes(entry.grid.rows(), entry.grid.cols(), type);
+  const index_t dense = dense_bytes(entry.grid.rows(), entry.grid.cols(), info_.compression.codec);
   validate(entry.bytes_factors == bytes && entry.bytes_dense == dense,
-           "it claims {} and {} bytes (its ranks say {} and {})", entry.bytes_factors, entry.bytes_dense, bytes, dense);
+           "it claims {} and {} bytes (its terms say {} and {})", entry.bytes_factors, entry.bytes_dense, bytes, dense);
+}
+
+void FactorArchive::read_tile_tables(const Hdf5Id& group, MatrixEntry& entry) const {
+  const std::vector<index_t> table = {entry.grid.tile_rows(), entry.grid.tile_cols()};
+  const auto read_column = [&](const char* column, hid_t type, auto& out) {
+    const Hdf5Id dataset = open_dataset(group, column, type, table);
+    out.resize(static_cast<std::size_t>(entry.grid.size()));
+    read_range(dataset, type, 0, entry.grid.size(), out.data());
+  };
+  read_column("energy", H5T_IEEE_F64LE, entry.energies);
+  read_column("discarded", H5T_IEEE_F64LE, entry.discarded);
+  if (info_.compression.keeps_vectors()) read_column("values_digest", H5T_STD_U64LE, entry.value_digests);
+  entry.spectrum_length = spectrum_length(group, entry.grid);
+  open_dataset(group, "spectrum", H5T_IEEE_F32LE,
+               {entry.grid.tile_rows(), entry.grid.tile_cols(), entry.spectrum_length});
+}
+
+void FactorArchive::read_term_table(const Hdf5Id& group, MatrixEntry& entry) const {
+  validate(H5Lexists(group.get(), "rank", H5P_DEFAULT) > 0, "the dataset 'rank' is missing");
+  const std::vector<index_t> shape = shape_of(Hdf5Id(HACK_HDF5(H5Dopen2(group.get(), "rank", H5P_DEFAULT))));
+  const index_t terms = shape.empty() ? 0 : shape.front();
+  TermColumns columns;
+  for_each_column(columns, [&](const char* name, hid_t type, index_t width, auto& numbers) {
+    std::vector<index_t> expected{terms};
+    if (width > 1) expected.push_back(width);
+    const Hdf5Id dataset = open_dataset(group, name, type, expected);
+    numbers.resize(static_cast<std::size_t>(terms * width));
+    read_range(dataset, type, 0, terms * width, numbers.data());
+  });
+  entry.terms = entries_of(columns, entry.grid, legends_);
 }
 
 MatrixEntry FactorArchive::read_entry(const std::string& name) const {
@@ -192,36 +200,18 @@ MatrixEntry FactorArchive::read_entry(const std::string& name) const {
   MatrixEntry entry{{.grid = read_grid(group)}};
   entry.bytes_factors = read_integer(group, "bytes_factors");
   entry.bytes_dense = read_integer(group, "bytes_dense");
-  const index_t tiles = entry.grid.size();
-  const std::vector<index_t> table = {entry.grid.tile_rows(), entry.grid.tile_cols()};
-  const auto read_column = [&](const char* column, hid_t type, auto& out) {
-    const Hdf5Id dataset = open_dataset(group, column, type, table);
-    out.resize(static_cast<std::size_t>(tiles));
-    read_range(dataset, type, 0, tiles, out.data());
-  };
-  read_column("rank", H5T_STD_I32LE, entry.ranks);
-  read_column("kind", H5T_STD_U8LE, entry.kinds);
-  read_column("energy", H5T_IEEE_F64LE, entry.energies);
-  read_column("discarded", H5T_IEEE_F64LE, entry.discarded);
-  entry.spectrum_length = spectrum_length(group, entry.grid);
+  read_tile_tables(group, entry);
+  read_term_table(group, entry);
   set_offsets(entry);
-  open_dataset(group, "spectrum", H5T_IEEE_F32LE,
-               {entry.grid.tile_rows(), entry.grid.tile_cols(), entry.spectrum_length});
-  open_dataset(group, "u", number_type_.get(), {entry.u_offsets.back()});
-  open_dataset(group, "v", number_type_.get(), {entry.v_offsets.back()});
-  if (info_.compression.factor_type.has_scales()) {
-    const Hdf5Id scale = file_type(DType::bf16);
-    open_dataset(group, "u_scale", scale.get(), {entry.u_scale_offsets.back()});
-    open_dataset(group, "v_scale", scale.get(), {entry.v_scale_offsets.back()});
+  open_bytes(group, "bytes", entry.term_offsets.back());
+  if (!info_.compression.keeps_vectors()) return entry;
+  entry.value_offsets = {0};
+  for (index_t t = 0; t < entry.grid.size(); ++t) {
+    const Tile tile = entry.grid.tile(t);
+    entry.value_offsets.push_back(entry.value_offsets.back() +
+                                  tile.height * tile.width * size_of(info_.compression.values_type));
   }
-  if (version_ < 2) return entry;
-  if (info_.compression.keeps_vectors()) {
-    open_dataset(group, "values", file_type(info_.compression.values_type).get(), {entry.value_offsets.back()});
-  }
-  const Hdf5Id skeleton = open_dataset(group, "skeleton", H5T_STD_U8LE, {entry.skeleton_offsets.back()});
-  entry.skeleton.resize(static_cast<std::size_t>(entry.skeleton_offsets.back()));
-  read_range(skeleton, H5T_STD_U8LE, 0, entry.skeleton_offsets.back(), entry.skeleton.data());
-  check_skeletons(entry);
+  open_bytes(group, "values", entry.value_offsets.back());
   return entry;
 }
 
@@ -236,18 +226,28 @@ Hdf5Id FactorArchive::open_matrix_dataset(std::string_view matrix, const char* n
   return Hdf5Id(HACK_HDF5(H5Dopen2(group.get(), name, H5P_DEFAULT)));
 }
 
-std::vector<std::byte> FactorArchive::read_numbers(std::string_view matrix, const char* array, Range numbers) const {
-  std::vector<std::byte> bytes(static_cast<std::size_t>(numbers.size() * size_of(info_.compression.factor_type)));
-  read_range(open_matrix_dataset(matrix, array), number_type_.get(), numbers.begin, numbers.size(), bytes.data());
-  return bytes;
-}
-
-std::vector<bf16> FactorArchive::read_scales(std::string_view matrix, const char* array, Range rows) const {
-  std::vector<bf16> scales;
-  if (!info_.compression.factor_type.has_scales() || rows.size() == 0) return scales;
-  scales.resize(static_cast<std::size_t>(rows.size()));
-  read_range(open_matrix_dataset(matrix, array), file_type(DType::bf16).get(), rows.begin, rows.size(), scales.data());
-  return scales;
+/// Reads consecutive terms, by their numbers in the matrix's table, in one piece.
+std::vector<StoredTerm> FactorArchive::read_terms(std::string_view name, Range terms) const {
+  const MatrixEntry& entry = matrix(name);
+  const index_t begin = entry.term_offsets[static_cast<std::size_t>(terms.begin)];
+  const index_t end = entry.term_offsets[static_cast<std::size_t>(terms.end)];
+  return naming(fmt::format("{}: matrix {}", path_.string(), name), [&] {
+    std::vector<std::byte> bytes(static_cast<std::size_t>(end - begin));
+    read_range(open_matrix_dataset(name, "bytes"), H5T_STD_U8LE, begin, end - begin, bytes.data());
+    std::vector<StoredTerm> out;
+    for (index_t t = terms.begin; t < terms.end; ++t) {
+      const TermEntry& of = entry.terms[static_cast<std::size_t>(t)];
+      const Tile at = entry.extent_of(of);
+      const std::byte* first = bytes.data() + entry.term_offsets[static_cast<std::size_t>(t)] - begin;
+      StoredTerm term{of.structure, of.codec, of.rank, at.height, at.width, {first, first + entry.bytes_of(of)}};
+      validate(io::digest64(term.bytes) == of.digest,
+               "the bytes of tile ({}, {}) in dataset 'bytes' are not those that were written: the file is damaged",
+               at.i, at.j);
+      check_term(at, term);
+      out.push_back(std::move(term));
+    }
+    return out;
+  });
 }
 
 std::vector<StoredTile> FactorArchive::read_tiles(std::string_view name, index_t i, index_t first_col,
@@ -261,51 +261,36 @@ std::vector<StoredTile> FactorArchive::read_tiles(std::string_view name, index_t
 std::vector<StoredTile> FactorArchive::read_tiles(std::string_view name, Range tiles) const {
   const MatrixEntry& entry = matrix(name);
   HACK_EXPECT(0 <= tiles.begin && tiles.begin <= tiles.end && tiles.end <= entry.grid.size());
-  const auto of = [&](const std::vector<index_t>& offsets) {
-    return Range{offsets[static_cast<std::size_t>(tiles.begin)], offsets[static_cast<std::size_t>(tiles.end)]};
-  };
-  return naming(fmt::format("{}: matrix {}", path_.string(), name), [&] {
-    const std::vector<std::byte> u = read_numbers(name, "u", of(entry.u_offsets));
-    const std::vector<std::byte> v = read_numbers(name, "v", of(entry.v_offsets));
-    const std::vector<bf16> u_scales = read_scales(name, "u_scale", of(entry.u_scale_offsets));
-    const std::vector<bf16> v_scales = read_scales(name, "v_scale", of(entry.v_scale_offsets));
-    const std::vector<float> spectra = spectrum(name, tiles);
-    const index_t r = entry.spectrum_length;
-    const index_t item = size_of(info_.compression.factor_type);
-    std::vector<StoredTile> out;
-    for (index_t t = tiles.begin; t < tiles.end; ++t) {
-      const auto at = static_cast<std::size_t>(t);
-      // The tile's part of what was read, or of all (base 0), `size` bytes or values a number.
-      const auto part = [&](const auto& values, const std::vector<index_t>& offsets, index_t base, index_t size) {
-        const auto first = static_cast<std::size_t>((offsets[at] - base) * size);
-        return std::span(values).subspan(first, static_cast<std::size_t>((offsets[at + 1] - offsets[at]) * size));
-      };
-      TileBytes bytes{.u = part(u, entry.u_offsets, of(entry.u_offsets).begin, item),
-                      .v = part(v, entry.v_offsets, of(entry.v_offsets).begin, item)};
-      if (!u_scales.empty()) bytes.u_scales = part(u_scales, entry.u_scale_offsets, of(entry.u_scale_offsets).begin, 1);
-      if (!v_scales.empty()) bytes.v_scales = part(v_scales, entry.v_scale_offsets, of(entry.v_scale_offsets).begin, 1);
-      if (!entry.skeleton.empty()) bytes.skeleton = part(entry.skeleton, entry.skeleton_offsets, 0, 1);
-      bytes.spectrum =
-          std::span(spectra).subspan(static_cast<std::size_t>((t - tiles.begin) * r), static_cast<std::size_t>(r));
-      out.push_back(decode_tile(entry.grid.tile(t), entry.kinds[at], entry.ranks[at], bytes));
+  const auto first_term = [&](index_t tile) { return entry.first_terms[static_cast<std::size_t>(tile)]; };
+  std::vector<StoredTerm> terms = read_terms(name, {first_term(tiles.begin), first_term(tiles.end)});
+  std::vector<StoredTile> out(static_cast<std::size_t>(tiles.size()));
+  for (index_t t = tiles.begin; t < tiles.end; ++t) {
+    std::vector<StoredTerm>& of_tile = out[static_cast<std::size_t>(t - tiles.begin)].terms;
+    for (index_t n = first_term(t); n < first_term(t + 1); ++n) {
+      of_tile.push_back(std::move(terms[static_cast<std::size_t>(n - first_term(tiles.begin))]));
     }
-    return out;
-  });
+  }
+  return out;
+}
+
+std::vector<StoredTerm> FactorArchive::read_whole_terms(std::string_view name) const {
+  const MatrixEntry& entry = matrix(name);
+  return read_terms(name, {entry.first_terms.back(), std::ssize(entry.terms)});
 }
 
 void FactorArchive::read_values(std::string_view name, index_t tile, MatrixView<float> out) const {
   const MatrixEntry& entry = matrix(name);
   HACK_EXPECT(!entry.value_offsets.empty() && out.ld == out.cols);
-  const index_t count = out.rows * out.cols;
-  HACK_EXPECT(entry.value_offsets[static_cast<std::size_t>(tile) + 1] -
-                  entry.value_offsets[static_cast<std::size_t>(tile)] ==
-              count);
+  const auto at = static_cast<std::size_t>(tile);
+  const index_t begin = entry.value_offsets[at], size = entry.value_offsets[at + 1] - begin;
+  const DType type = info_.compression.values_type;
+  HACK_EXPECT(size == out.rows * out.cols * size_of(type));
   naming(fmt::format("{}: matrix {}", path_.string(), name), [&] {
-    const DType type = info_.compression.values_type;
-    std::vector<std::byte> bytes(static_cast<std::size_t>(count * size_of(type)));
-    read_range(open_matrix_dataset(name, "values"), file_type(type).get(),
-               entry.value_offsets[static_cast<std::size_t>(tile)], count, bytes.data());
-    convert(bytes.data(), type, out.data, DType::f32, count);
+    std::vector<std::byte> bytes(static_cast<std::size_t>(size));
+    read_range(open_matrix_dataset(name, "values"), H5T_STD_U8LE, begin, size, bytes.data());
+    validate(io::digest64(bytes) == entry.value_digests[at],
+             "the bytes of tile {} in dataset 'values' are not those that were written: the file is damaged", tile);
+    convert(bytes.data(), type, out.data, DType::f32, out.rows * out.cols);
   });
 }
 

@@ -1,10 +1,13 @@
 #include "svd/archive/factor_archive_writer.hpp"
 
+#include <algorithm>
 #include <array>
 
 #include "comm/collectives.hpp"
 #include "comm/deadline.hpp"
+#include "io/digest.hpp"
 #include "kernels/error.hpp"
+#include "svd/archive/term_columns.hpp"
 #include "svd/tile/storage.hpp"
 
 namespace hack::svd {
@@ -13,76 +16,91 @@ namespace {
 void write_header(const Hdf5Id& root, const ArchiveInfo& info) {
   const CompressOptions& compression = info.compression;
   write_attribute(root, "format", std::string(archive_format));
-  write_attribute(root, "format_version", compression.keeps_vectors() ? archive_format_version : std::int64_t{2});
+  write_attribute(root, "format_version", archive_format_version);
+  write_attribute(root, "structures", structure_legend());
+  write_attribute(root, "codecs", codec_legend());
   write_attribute(root, "program_version", info.header.program_version);
   write_attribute(root, "model_fingerprint", info.header.model_fingerprint);
   write_attribute(root, "model", info.header.model);
   write_attribute(root, "method", info.header.method);
   write_attribute(root, "mode", std::string(to_string(compression.mode)));
   write_attribute(root, "tile", std::int64_t{compression.tile.height});
-  if (compression.tile.width != compression.tile.height) {
-    write_attribute(root, "tile_width", std::int64_t{compression.tile.width});
-  }
+  write_attribute(root, "tile_width", std::int64_t{compression.tile.width});
   write_attribute(root, "rank_rule", std::string(to_string(compression.rule.kind)));
   write_attribute(root, "rank_value", compression.rule.value);
-  write_attribute(root, "factor_type", std::string(to_string(compression.factor_type)));
-  write_attribute(root, "storage", std::string(to_string(compression.storage)));
+  write_attribute(root, "codec", std::string(to_string(compression.codec)));
+  write_attribute(root, "storage", std::string(storage_name(compression.storage)));
   write_attribute(root, "options", info.header.options);
   if (compression.keeps_vectors()) {
     write_attribute(root, "values_type", std::string(to_string(compression.values_type)));
   }
 }
 
-/// Sizes of one rank's part of a matrix, and of the parts before it.
+/// Sizes of one rank's part of a matrix.
 struct PartSizes {
-  std::int64_t bytes = 0;
-  std::int64_t u = 0, v = 0, skeleton = 0, values = 0, u_scales = 0, v_scales = 0;  // numbers
-
-  PartSizes& operator+=(const PartSizes& other) {
-    bytes += other.bytes;
-    u += other.u;
-    v += other.v;
-    skeleton += other.skeleton;
-    values += other.values;
-    u_scales += other.u_scales;
-    v_scales += other.v_scales;
-    return *this;
-  }
+  index_t stored = 0;  ///< bytes that count
+  index_t terms = 0;
+  index_t bytes = 0;
+  index_t values = 0;
 };
 
-PartSizes sizes_of(const MatrixPart& part, const CompressOptions& options) {
-  const FactorType type = options.factor_type;
-  PartSizes sizes{.u = std::ssize(part.u) / size_of(type),
-                  .v = std::ssize(part.v) / size_of(type),
-                  .skeleton = std::ssize(part.skeleton),
-                  .values = std::ssize(part.values) / size_of(options.values_type),
-                  .u_scales = std::ssize(part.u_scales),
-                  .v_scales = std::ssize(part.v_scales)};
-  for (std::size_t t = 0; t < part.tiles.size(); ++t) {
-    const Tile tile = part.grid.tile(part.first_tile + static_cast<index_t>(t));
-    sizes.bytes += stored_bytes(part.tiles[t].kind, tile.height, tile.width, part.tiles[t].rank, type);
-  }
-  return sizes;
+PartSizes sizes_of(const MatrixPart& part) {
+  return {.stored = table_entry_bytes * std::ssize(part.tiles) + std::ssize(part.bytes),
+          .terms = std::ssize(part.terms),
+          .bytes = std::ssize(part.bytes),
+          .values = std::ssize(part.values)};
 }
 
-/// One field of the ranks' choices, as a column of the tile table.
+/// One size of all ranks' parts: they follow each other in rank order.
+SharedRange shared(const comm::Communicator& comm, const std::vector<PartSizes>& sizes, index_t PartSizes::*size) {
+  SharedRange range{.count = sizes[static_cast<std::size_t>(comm.rank())].*size};
+  for (int p = 0; p < comm.size(); ++p) {
+    const index_t count = sizes[static_cast<std::size_t>(p)].*size;
+    if (p < comm.rank()) range.first += count;
+    range.total += count;
+  }
+  return range;
+}
+
+/// One number of each tile, as an (I, J) table.
 template <class T, class F>
-void write_column(const Hdf5Id& group, const char* name, hid_t type, const MatrixPart& part, F field) {
+void write_tile_column(const Hdf5Id& group, const char* name, hid_t type, const MatrixPart& part, F number) {
   std::vector<T> column;  // (tiles of this rank)
-  for (const TileChoice& choice : part.tiles) column.push_back(static_cast<T>(field(choice)));
+  for (std::size_t t = 0; t < part.tiles.size(); ++t) column.push_back(number(t));
   const Hdf5Id dataset = create_dataset(group, name, type, std::array{part.grid.tile_rows(), part.grid.tile_cols()});
   write_range(dataset, type, part.first_tile, std::ssize(column), column.data());
 }
 
-void write_tables(const Hdf5Id& group, const MatrixPart& part) {
-  write_column<std::int32_t>(group, "rank", H5T_STD_I32LE, part, [](const TileChoice& c) { return c.rank; });
-  write_column<std::uint8_t>(group, "kind", H5T_STD_U8LE, part, [](const TileChoice& c) { return c.kind; });
-  write_column<double>(group, "energy", H5T_IEEE_F64LE, part, [](const TileChoice& c) { return c.energy; });
-  write_column<double>(group, "discarded", H5T_IEEE_F64LE, part, [](const TileChoice& c) { return c.discarded; });
+void write_tile_tables(const Hdf5Id& group, const MatrixPart& part) {
+  const auto of = [&](double TileChoice::*field) {
+    return [&part, field](std::size_t t) { return part.tiles[t].*field; };
+  };
+  write_tile_column<double>(group, "energy", H5T_IEEE_F64LE, part, of(&TileChoice::energy));
+  write_tile_column<double>(group, "discarded", H5T_IEEE_F64LE, part, of(&TileChoice::discarded));
   const index_t r = part.has_spectra ? part.grid.max_rank() : 0;
   const Hdf5Id spectrum =
       create_dataset(group, "spectrum", H5T_IEEE_F32LE, std::array{part.grid.tile_rows(), part.grid.tile_cols(), r});
   write_range(spectrum, H5T_IEEE_F32LE, part.first_tile * r, std::ssize(part.spectra), part.spectra.data());
+}
+
+void write_term_table(const Hdf5Id& group, const MatrixPart& part, const SharedRange& range) {
+  const TermColumns columns(part);
+  for_each_column(columns, [&](const char* name, hid_t type, index_t width, const auto& numbers) {
+    std::vector<index_t> shape{range.total};
+    if (width > 1) shape.push_back(width);
+    const Hdf5Id dataset = create_dataset(group, name, type, shape);
+    write_range(dataset, type, range.first * width, range.count * width, numbers.data());
+  });
+}
+
+void write_value_digests(const Hdf5Id& group, const MatrixPart& part, DType type) {
+  const std::byte* next = part.values.data();
+  write_tile_column<std::uint64_t>(group, "values_digest", H5T_STD_U64LE, part, [&](std::size_t t) {
+    const Tile at = part.grid.tile(part.first_tile + static_cast<index_t>(t));
+    const std::span<const std::byte> values(next, static_cast<std::size_t>(at.height * at.width * size_of(type)));
+    next += values.size();
+    return io::digest64(values);
+  });
 }
 
 /// Does a part of the writing; its errors name the file.
@@ -123,37 +141,29 @@ void FactorArchiveWriter::write(const MatrixPart& part) {
 }
 
 void FactorArchiveWriter::write_group(const MatrixPart& part) {
-  const FactorType type = compression_.factor_type;
-  const PartSizes mine = sizes_of(part, compression_);
-  PartSizes before, all;  // of the ranks before this one, and of all
+  const PartSizes mine = sizes_of(part);
   const std::vector<PartSizes> sizes = comm::all_gather(comm_, std::span<const PartSizes>(&mine, 1));
-  for (int p = 0; p < comm_.size(); ++p) {
-    if (p == comm_.rank()) before = all;
-    all += sizes[static_cast<std::size_t>(p)];
-  }
-
   const Hdf5Id group = create_group(matrices_, part.name);
   write_attribute(group, "rows", std::int64_t{part.grid.rows()});
   write_attribute(group, "cols", std::int64_t{part.grid.cols()});
   write_attribute(group, "tile_rows", std::int64_t{part.grid.tile_height()});
   write_attribute(group, "tile_cols", std::int64_t{part.grid.tile_width()});
-  write_attribute(group, "bytes_factors", all.bytes);
-  write_attribute(group, "bytes_dense", std::int64_t{dense_bytes(part.grid.rows(), part.grid.cols(), type)});
-  write_tables(group, part);
-  const auto write_array = [&](const char* name, const Hdf5Id& number, std::int64_t PartSizes::*size,
-                               const void* numbers) {
-    const Hdf5Id dataset = create_dataset(group, name, number.get(), std::array{index_t{all.*size}});
-    write_range(dataset, number.get(), before.*size, mine.*size, numbers);
-  };
-  write_array("u", file_type(type), &PartSizes::u, part.u.data());
-  write_array("v", file_type(type), &PartSizes::v, part.v.data());
-  write_array("skeleton", Hdf5Id(HACK_HDF5(H5Tcopy(H5T_STD_U8LE))), &PartSizes::skeleton, part.skeleton.data());
-  if (compression_.keeps_vectors()) {
-    write_array("values", file_type(compression_.values_type), &PartSizes::values, part.values.data());
-  }
-  if (!type.has_scales()) return;
-  write_array("u_scale", file_type(DType::bf16), &PartSizes::u_scales, part.u_scales.data());
-  write_array("v_scale", file_type(DType::bf16), &PartSizes::v_scales, part.v_scales.data());
+  write_attribute(group, "bytes_factors", std::int64_t{shared(comm_, sizes, &PartSizes::stored).total});
+  write_attribute(group, "bytes_dense",
+                  std::int64_t{dense_bytes(part.grid.rows(), part.grid.cols(), compression_.codec)});
+  write_tile_tables(group, part);
+  write_term_table(group, part, shared(comm_, sizes, &PartSizes::terms));
+  write_bytes(group, "bytes", shared(comm_, sizes, &PartSizes::bytes), part.bytes);
+  if (!compression_.keeps_vectors()) return;
+  write_value_digests(group, part, compression_.values_type);
+  write_bytes(group, "values", shared(comm_, sizes, &PartSizes::values), part.values);
+}
+
+void FactorArchiveWriter::write_bytes(const Hdf5Id& group, const char* name, const SharedRange& range,
+                                      const std::vector<std::byte>& bytes) {
+  const Hdf5Id dataset = create_dataset(group, name, H5T_STD_U8LE, std::array{range.total});
+  write_range(dataset, H5T_STD_U8LE, range.first, range.count, bytes.data());
+  if (range.total > 0) digested_.push_back(range_of(dataset));
 }
 
 void FactorArchiveWriter::finish() {
@@ -165,6 +175,11 @@ void FactorArchiveWriter::finish() {
   });
   comm_.barrier();
   if (comm_.is_root()) {
+    naming(temporary_.path(), [&] {
+      const auto by_place = [](const FileRange& a, const FileRange& b) { return a.begin < b.begin; };
+      std::sort(digested_.begin(), digested_.end(), by_place);
+      seal_archive(temporary_.path(), digested_);
+    });
     temporary_.rename_to_final();
   } else {
     temporary_.release();

@@ -16,9 +16,11 @@ herr_t take_first(unsigned depth, const H5E_error2_t* error, void* text) {
   return 0;
 }
 
-Hdf5Id string_type() {
+/// A text of this many bytes; zeros follow where it is shorter.
+Hdf5Id string_type(std::size_t bytes) {
   Hdf5Id type(HACK_HDF5(H5Tcopy(H5T_C_S1)));
-  HACK_HDF5(H5Tset_size(type.get(), H5T_VARIABLE));
+  HACK_HDF5(H5Tset_size(type.get(), std::max<std::size_t>(bytes, 1)));
+  HACK_HDF5(H5Tset_strpad(type.get(), H5T_STR_NULLPAD));
   HACK_HDF5(H5Tset_cset(type.get(), H5T_CSET_UTF8));
   return type;
 }
@@ -120,21 +122,10 @@ Hdf5Id create_dataset(const Hdf5Id& parent, const char* name, hid_t type, std::s
   return Hdf5Id(HACK_HDF5(H5Dcreate2(parent.get(), name, type, space.get(), H5P_DEFAULT, creation.get(), H5P_DEFAULT)));
 }
 
-Hdf5Id file_type(FactorType type) {
-  if (type.has_scales()) return Hdf5Id(HACK_HDF5(H5Tcopy(H5T_STD_I8LE)));
-  Hdf5Id out(HACK_HDF5(H5Tcopy(H5T_IEEE_F32LE)));
-  if (type == DType::f32) return out;
-  const std::size_t exponent_bits = type == DType::bf16 ? 8 : 5;
-  const std::size_t fraction_bits = 15 - exponent_bits;
-  HACK_HDF5(H5Tset_fields(out.get(), 15, fraction_bits, exponent_bits, 0, fraction_bits));
-  HACK_HDF5(H5Tset_size(out.get(), 2));
-  HACK_HDF5(H5Tset_ebias(out.get(), type == DType::bf16 ? 127 : 15));
-  return out;
-}
-
 void write_attribute(const Hdf5Id& object, const char* name, const std::string& value) {
-  const char* text = value.c_str();
-  write_scalar(object, name, string_type().get(), &text);
+  std::string padded = value;
+  if (padded.empty()) padded.push_back('\0');
+  write_scalar(object, name, string_type(padded.size()).get(), padded.data());
 }
 
 void write_attribute(const Hdf5Id& object, const char* name, std::int64_t value) {
@@ -148,13 +139,11 @@ void write_attribute(const Hdf5Id& object, const char* name, double value) {
 std::string read_string(const Hdf5Id& object, const char* name) {
   const Hdf5Id attribute = open_attribute(object, name, H5T_STRING);
   const Hdf5Id stored(HACK_HDF5(H5Aget_type(attribute.get())));
-  validate(H5Tis_variable_str(stored.get()) > 0, "attribute '{}' is not a string of variable length", name);
-  char* text = nullptr;
-  HACK_HDF5(H5Aread(attribute.get(), string_type().get(), &text));
-  if (text == nullptr) return {};
-  std::string out(text);
-  H5free_memory(text);
-  return out;
+  validate(H5Tis_variable_str(stored.get()) == 0, "attribute '{}' is not a text of fixed length", name);
+  std::string text(H5Tget_size(stored.get()), '\0');
+  HACK_HDF5(H5Aread(attribute.get(), stored.get(), text.data()));
+  text.resize(std::min(text.size(), text.find('\0')));
+  return text;
 }
 
 std::int64_t read_integer(const Hdf5Id& object, const char* name) {
@@ -167,6 +156,12 @@ double read_double(const Hdf5Id& object, const char* name) {
   double value = 0;
   HACK_HDF5(H5Aread(open_attribute(object, name, H5T_FLOAT).get(), H5T_NATIVE_DOUBLE, &value));
   return value;
+}
+
+FileRange range_of(const Hdf5Id& dataset) {
+  const haddr_t begin = H5Dget_offset(dataset.get());
+  if (begin == HADDR_UNDEF) return {};
+  return {begin, H5Dget_storage_size(dataset.get())};
 }
 
 std::vector<index_t> shape_of(const Hdf5Id& dataset) {

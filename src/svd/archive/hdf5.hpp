@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "comm/communicator.hpp"
-#include "svd/tile/factor_type.hpp"
+#include "svd/archive/archive_seal.hpp"
 
 namespace hack::svd {
 
@@ -54,11 +54,8 @@ Hdf5Id create_group(const Hdf5Id& parent, const std::string& name);
 /// Creates a contiguous dataset without time stamps or fill values. Collective on a file of several ranks.
 Hdf5Id create_dataset(const Hdf5Id& parent, const char* name, hid_t type, std::span<const index_t> shape);
 
-/// The type of numbers in a file, little-endian: IEEE binary32 and binary16; bfloat16 as a float of 8 exponent and 7
-/// fraction bits, which h5py and h5dump read as numbers; 8-bit integers of int8.
-Hdf5Id file_type(FactorType type);
-
-/// Writes an attribute; every rank gives the same value.
+/// Writes an attribute; every rank gives the same value. Texts are of fixed length: those of variable length lie in a
+/// heap of the file, and HDF5 crashes where that is damaged.
 void write_attribute(const Hdf5Id& object, const char* name, const std::string& value);
 void write_attribute(const Hdf5Id& object, const char* name, std::int64_t value);
 void write_attribute(const Hdf5Id& object, const char* name, double value);
@@ -67,6 +64,9 @@ void write_attribute(const Hdf5Id& object, const char* name, double value);
 std::string read_string(const Hdf5Id& object, const char* name);
 std::int64_t read_integer(const Hdf5Id& object, const char* name);
 double read_double(const Hdf5Id& object, const char* name);
+
+/// Where the bytes of a contiguous dataset lie in the file; nothing where it has none.
+FileRange range_of(const Hdf5Id& dataset);
 
 /// Sizes of a dataset.
 std::vector<index_t> shape_of(const Hdf5Id& dataset);

@@ -14,11 +14,8 @@ void write_part(Writer& record, const MatrixPart& part) {
   record.put(part.has_spectra);
   record.put(part.tiles);
   record.put(part.spectra);
-  record.put(part.u);
-  record.put(part.v);
-  record.put(part.u_scales);
-  record.put(part.v_scales);
-  record.put(part.skeleton);
+  record.put(part.terms);
+  record.put(part.bytes);
   record.put(part.values);
 }
 
@@ -55,11 +52,8 @@ MatrixPart get_part(io::ByteReader& record) {
   part.has_spectra = record.get<bool>();
   part.tiles = record.get_vector<TileChoice>();
   part.spectra = record.get_vector<float>();
-  part.u = record.get_vector<std::byte>();
-  part.v = record.get_vector<std::byte>();
-  part.u_scales = record.get_vector<bf16>();
-  part.v_scales = record.get_vector<bf16>();
-  part.skeleton = record.get_vector<std::uint8_t>();
+  part.terms = record.get_vector<TermEntry>();
+  part.bytes = record.get_vector<std::byte>();
   part.values = record.get_vector<std::byte>();
   return part;
 }

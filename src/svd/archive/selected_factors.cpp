@@ -21,33 +21,18 @@ bool keeps_values(const TileChoice& choice, const Tile& at) {
   return choice.kind == Structure::dense && choice.rank == at.full_rank();
 }
 
-float* numbers_of(std::vector<std::byte>& bytes) { return reinterpret_cast<float*>(bytes.data()); }
-
-/// Tiles of a part as readers see them.
-std::vector<StoredTile> decode(const MatrixPart& part, FactorType type) {
-  std::vector<StoredTile> tiles;
-  TileBytes rest{part.u, part.v, part.u_scales, part.v_scales, part.skeleton, part.spectra};
-  const auto take = [](auto& from, index_t count) {
-    const auto taken = from.first(static_cast<std::size_t>(count));
-    from = from.subspan(static_cast<std::size_t>(count));
-    return taken;
-  };
-  for (std::size_t t = 0; t < part.tiles.size(); ++t) {
-    const TileChoice& choice = part.tiles[t];
-    const Tile at = part.grid.tile(part.first_tile + static_cast<index_t>(t));
-    const index_t h = at.height, w = at.width, k = choice.rank;
-    const TileBytes bytes{
-        .u = take(rest.u, u_size(choice.kind, h, w, k) * size_of(type)),
-        .v = take(rest.v, v_size(choice.kind, w, k) * size_of(type)),
-        .u_scales = take(rest.u_scales, type.has_scales() ? u_rows(choice.kind, h, k) : 0),
-        .v_scales = take(rest.v_scales, type.has_scales() ? v_rows(choice.kind, k) : 0),
-        .skeleton = take(rest.skeleton, interpolation_bytes(choice.kind, h, k)),
-        .spectrum = take(rest.spectrum, part.grid.max_rank()),
-    };
-    tiles.push_back(decode_tile(at, choice.kind, choice.rank, bytes));
+/// Factors of a tile whose vectors are kept, in f32.
+struct KeptVectors {
+  explicit KeptVectors(const StoredTerm& term)
+      : u(term.left().rows * term.left().cols), vt(term.right().rows * term.right().cols), sigma(term.sigma()) {
+    term.left().widen_to(u.data());
+    term.right().widen_to(vt.data());
   }
-  return tiles;
-}
+
+  Buffer<float> u;           // (h, R)
+  Buffer<float> vt;          // (R, w)
+  std::vector<float> sigma;  // (R)
+};
 
 }  // namespace
 
@@ -62,7 +47,7 @@ SelectedFactors::SelectedFactors(const FactorArchive& vectors, const RankRule& r
       vectors.path().string(), vectors.info().header.method, to_string(vectors.info().compression.rule.kind),
       vectors.info().compression.rule.value);
   info_.compression.rule = rule;
-  info_.compression.factor_type = format.type;
+  info_.compression.codec = format.type;
   info_.compression.storage = format.storage;
   info_.compression.fast_share = format.fast_share;
   info_.compression.values_type = DType::f32;
@@ -84,11 +69,11 @@ SelectedFactors::Selection SelectedFactors::select(const std::string& name) cons
   Selection made{{.grid = grid}, choose_ranks(how.rule, spectra, how.format())};
   check_ranks(name, made.choices);
   for (const TileChoice& choice : made.choices) {
-    made.table.ranks.push_back(choice.rank);
-    made.table.kinds.push_back(choice.kind);
+    made.table.terms.push_back({std::ssize(made.table.terms), choice.kind, how.codec, choice.rank});
     made.table.energies.push_back(choice.energy);
     made.table.discarded.push_back(choice.discarded);
   }
+  made.table.index_terms();
   const CompressionSummary summary = summarize(name, grid, made.choices, how);
   made.table.bytes_factors = summary.bytes_factors;
   made.table.bytes_dense = summary.bytes_dense;
@@ -99,11 +84,11 @@ void SelectedFactors::check_ranks(const std::string& name, const std::vector<Til
   const MatrixEntry& kept = vectors_.matrix(name);
   index_t highest = 0, keeps = 0;
   for (std::size_t t = 0; t < choices.size(); ++t) {
-    const bool is_short =
-        choices[t].rank > kept.ranks[t] && !keeps_values(choices[t], kept.grid.tile(static_cast<index_t>(t)));
+    const bool is_short = choices[t].rank > kept.rank(static_cast<index_t>(t)) &&
+                          !keeps_values(choices[t], kept.grid.tile(static_cast<index_t>(t)));
     if (!is_short || choices[t].rank <= highest) continue;
     highest = choices[t].rank;
-    keeps = kept.ranks[t];
+    keeps = kept.rank(static_cast<index_t>(t));
   }
   validate(
       highest == 0,
@@ -137,7 +122,8 @@ MatrixPart SelectedFactors::part(std::string_view name, Range tiles) const {
 void SelectedFactors::append_slices(MatrixPart& part, Range tiles) const {
   const MatrixEntry& kept = vectors_.matrix(part.name);
   const std::vector<float> spectra = vectors_.spectrum(part.name, tiles);  // (tiles, r)
-  std::vector<StoredTile> stored = vectors_.read_tiles(part.name, tiles);
+  std::vector<KeptVectors> stored;
+  for (const StoredTile& tile : vectors_.read_tiles(part.name, tiles)) stored.emplace_back(tile.terms.front());
   const Selection& of = selection(part.name);
   std::vector<Buffer<float>> values(stored.size());  // (h, w) of dense tiles
   std::vector<TileNumbers> numbers;
@@ -149,10 +135,11 @@ void SelectedFactors::append_slices(MatrixPart& part, Range tiles) const {
     const auto local = static_cast<std::size_t>(t - tiles.begin);
     const Tile at = kept.grid.tile(t);
     const TileChoice& choice = of.choices[static_cast<std::size_t>(t)];
-    StoredTile& tile = stored[local];
+    KeptVectors& tile = stored[local];
+    const index_t kept_rank = kept.rank(t);
     const auto r = static_cast<std::size_t>(at.full_rank());
     const TileSvd<Device::cpu> svd{
-        {numbers_of(tile.u), at.height, tile.rank}, tile.sigma.data(), {numbers_of(tile.v), tile.rank, at.width}};
+        {tile.u.data(), at.height, kept_rank}, tile.sigma.data(), {tile.vt.data(), kept_rank, at.width}};
     if (choice.kind == Structure::dense) values[local] = Buffer<float>(at.height * at.width);
     const MatrixView<float> dense(values[local].data(), at.height, at.width);
     if (keeps_values(choice, at)) {
@@ -167,13 +154,13 @@ void SelectedFactors::append_slices(MatrixPart& part, Range tiles) const {
                        std::span(spectra).subspan(local * static_cast<std::size_t>(kept.spectrum_length), r)});
   }
   kernels::tile_product<Device::cpu>(queue_, truncated, ranks, products);
-  append_tiles(queue_, part, choices, numbers, info_.compression.factor_type);
+  append_tiles(queue_, part, choices, numbers, info_.compression.codec);
 }
 
 std::vector<StoredTile> SelectedFactors::read_tiles(std::string_view name, index_t i, index_t first_col,
                                                     index_t last_col) const {
   const index_t J = matrix(name).grid.tile_cols();
-  return decode(part(name, {i * J + first_col, i * J + last_col}), info_.compression.factor_type);
+  return part(name, {i * J + first_col, i * J + last_col}).stored_tiles();
 }
 
 void write_selection(const comm::Communicator& comm, const SelectedFactors& factors,

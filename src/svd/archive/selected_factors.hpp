@@ -34,6 +34,8 @@ class SelectedFactors : public FactorSource {
   std::vector<StoredTile> read_tiles(std::string_view name, index_t i, index_t first_col,
                                      index_t last_col) const override;
 
+  std::vector<StoredTerm> read_whole_terms(std::string_view) const override { return {}; }
+
   /// Tiles with these numbers as they go into an archive.
   MatrixPart part(std::string_view name, Range tiles) const;
 

@@ -68,7 +68,7 @@ Allocation describe(const Ranks& ranks, std::span<const MatrixSpectra> matrices,
     double discarded = 0;
     for (std::size_t t = 0; t < ranks[m].size(); ++t) {
       const TileSpectrum& tile = matrices[m].tiles[t];
-      const Structure kind = ranks[m][t] == tile.full_rank() ? Structure::dense : kind_of(format.storage);
+      const Structure kind = ranks[m][t] == tile.full_rank() ? Structure::dense : format.storage;
       choices.push_back(make_choice(tile, kind, ranks[m][t]));
       discarded += choices.back().discarded;
       result.bytes += option_bytes(tile, format, ranks[m][t]);

@@ -10,7 +10,7 @@ namespace hack::svd {
 using kernels::Structure;
 
 index_t option_bytes(const TileSpectrum& tile, const TileFormat& format, index_t rank) {
-  const Structure kind = rank == tile.full_rank() ? Structure::dense : kind_of(format.storage);
+  const Structure kind = rank == tile.full_rank() ? Structure::dense : format.storage;
   return stored_bytes(kind, tile.height, tile.width, rank, format.type);
 }
 

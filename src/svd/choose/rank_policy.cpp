@@ -75,7 +75,7 @@ TileChoice make_choice(const TileSpectrum& tile, Structure kind, index_t rank) {
 
 Structure smallest_kind(const TileFormat& format, index_t h, index_t w, index_t k) {
   if (!format.is_fast(k, std::min(h, w))) return Structure::dense;
-  const Structure kind = kind_of(format.storage);
+  const Structure kind = format.storage;
   return stored_bytes(kind, h, w, k, format.type) < stored_bytes(Structure::dense, h, w, k, format.type)
              ? kind
              : Structure::dense;

@@ -40,8 +40,8 @@ index_t rank_of_topk(double t, index_t full_rank);
 
 /// How tiles will be stored.
 struct TileFormat {
-  Storage storage = Storage::interpolative;
-  FactorType type = DType::bf16;
+  Structure storage = Structure::interpolative;
+  Codec type = Codec::bf16;
   index_t align = 1;  ///< budgets choose ranks that are multiples of it, as far as they can
   /// Share of its full rank up to which a tile's low-rank form is no slower than its dense one: above that it is dense.
   double fast_share = 1;

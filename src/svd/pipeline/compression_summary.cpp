@@ -9,7 +9,7 @@ namespace hack::svd {
 
 CompressionSummary summarize(const std::string& name, const TileGrid& grid, std::span<const TileChoice> tiles,
                              const CompressOptions& options) {
-  const FactorType type = options.factor_type;
+  const Codec type = options.codec;
   CompressionSummary out{.name = name, .tiles = grid.size()};
   out.bytes_dense = dense_bytes(grid.rows(), grid.cols(), type);
   out.min_rank = grid.max_rank();

@@ -85,7 +85,7 @@ MatrixPart TileBatch<D>::empty_part(std::size_t m) const {
   MatrixPart part{.name = sources_[m].name, .grid = grids_[m], .first_tile = first};
   const Range here = intersect(own_, {first_tiles_[m], first_tiles_[m + 1]});
   if (here.size() == 0) return part;
-  reserve_tiles(part, choices(here), options_.factor_type);
+  reserve_tiles(part, choices(here), options_.codec);
   index_t numbers = 0;
   for (index_t t = here.begin; t < here.end; ++t) {
     const Tile at = grids_[m].tile(t - first_tiles_[m]);

@@ -39,9 +39,8 @@ TileMemory memory_of_tile(const CompressOptions& options, const Tile& tile) {
     memory.encoded += 4 * k * (h + w) + h * w * size_of(options.values_type);
     return memory;
   }
-  memory.encoded += std::min(dense_bytes(h, w, options.factor_type),
-                             stored_bytes(kind_of(options.storage), h, w, k, options.factor_type));
-  if (options.storage != Storage::low_rank) memory.interpolative = 4 * k * (h + w - k);
+  memory.encoded += std::min(dense_bytes(h, w, options.codec), stored_bytes(options.storage, h, w, k, options.codec));
+  if (options.storage != Structure::low_rank) memory.interpolative = 4 * k * (h + w - k);
   return memory;
 }
 

@@ -157,7 +157,7 @@ void TileRun<D>::append_to(Queue<D>& queue, MatrixPart& part, Choices choices, c
     if (choices[t].kind == Structure::interpolative) tile.interpolative = interpolative[next_interpolative++];
   }
   Queue<Device::cpu> host(queue.threads());
-  append_tiles(host, part, choices, numbers, options.factor_type);
+  append_tiles(host, part, choices, numbers, options.codec);
   if (!options.keeps_vectors()) return;
   for (const TileNumbers& tile : numbers) append_numbers(part.values, tile.values, options.values_type);
 }

@@ -41,27 +41,27 @@ bf16 best_scale(const float* x, std::span<const double> weights) {
 
 }  // namespace
 
-void round_rows(MatrixView<const float> x, std::span<const double> weights, Int8Rows& to) {
+void round_rows(MatrixView<const float> x, std::span<const double> weights, const Int8Rows& to) {
   if (x.cols == 0) return;
   for (index_t r = 0; r < x.rows; ++r) {
-    to.scales.data()[r] = best_scale(x.row(r), weights);
-    const double inverse = inverse_of(to_float(to.scales.data()[r]));
-    std::int8_t* row = to.numbers.data() + r * x.cols;
+    to.scales[r] = best_scale(x.row(r), weights);
+    const double inverse = inverse_of(to_float(to.scales[r]));
+    std::int8_t* row = to.numbers + r * x.cols;
     for (index_t c = 0; c < x.cols; ++c) row[c] = static_cast<std::int8_t>(nearest(x(r, c), inverse));
   }
 }
 
 void round_together(MatrixView<const float> x, Along along, MatrixView<const double> l, std::span<double> carried,
-                    Int8Rows& to) {
+                    const Int8Rows& to) {
   const bool by_rows = along == Along::rows;
   for (index_t vector = 0; vector < (by_rows ? x.rows : x.cols); ++vector) {
     std::fill(carried.begin(), carried.end(), 0.0);
     for (index_t i = l.rows; i-- > 0;) {
       const index_t r = by_rows ? vector : i, c = by_rows ? i : vector;
-      const double scale = to_float(to.scales.data()[r]);
+      const double scale = to_float(to.scales[r]);
       const double wanted = x(r, c) + carried[static_cast<std::size_t>(i)] / l(i, i);
       const double integer = nearest(wanted, inverse_of(scale));
-      to.numbers.data()[r * x.cols + c] = static_cast<std::int8_t>(integer);
+      to.numbers[r * x.cols + c] = static_cast<std::int8_t>(integer);
       const double error = x(r, c) - scale * integer;
       for (index_t j = 0; j < i; ++j) carried[static_cast<std::size_t>(j)] += error * l(i, j);
     }

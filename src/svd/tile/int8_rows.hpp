@@ -3,20 +3,17 @@
 #include <cstdint>
 #include <span>
 
-#include "kernels/buffer.hpp"
+#include "kernels/dtype.hpp"
 #include "kernels/matrix_view.hpp"
 
 namespace hack::svd {
 
-/// Rows of numbers as 8-bit integers: row r stands for scales[r] times its integers, which are -127 … 127. The scale is
-/// a bf16: its range is that of f32, and integers are rounded to the scale as stored, so that its few digits cost
-/// nothing.
+/// Rows of numbers as 8-bit integers, in the caller's memory: row r stands for scales[r] times its integers, which are
+/// -127 … 127. The scale is a bf16: its range is that of f32, and integers are rounded to the scale as stored, so that
+/// its few digits cost nothing.
 struct Int8Rows {
-  Int8Rows() = default;
-  Int8Rows(index_t rows, index_t cols) : numbers(rows * cols), scales(rows) {}
-
-  Buffer<std::int8_t> numbers;  // (rows, cols)
-  Buffer<bf16> scales;          // (rows)
+  std::int8_t* numbers = nullptr;  // (rows, cols)
+  bf16* scales = nullptr;          // (rows)
 };
 
 /// Rounds x (rows, cols) into `to`, made for it. Of the scales max|x| / 127 · (1, 0.95, 0.9, 0.85, 0.8) a row takes the
@@ -26,7 +23,7 @@ struct Int8Rows {
 ///
 /// and the larger of two that leave the same; a row of zeros takes 0, one without numbers none. Numbers are at most
 /// 2^127. Does not throw.
-void round_rows(MatrixView<const float> x, std::span<const double> weights, Int8Rows& to);
+void round_rows(MatrixView<const float> x, std::span<const double> weights, const Int8Rows& to);
 
 enum class Along : std::uint8_t { rows, columns };
 
@@ -35,7 +32,7 @@ enum class Along : std::uint8_t { rows, columns };
 /// of those rounded before it as far as it can (the nearest plane of Babai 1986; GPTQ). `carried` is working memory of
 /// the size of L. Does not throw.
 void round_together(MatrixView<const float> x, Along along, MatrixView<const double> l, std::span<double> carried,
-                    Int8Rows& to);
+                    const Int8Rows& to);
 
 /// Writes what rows of integers stand for; exact.
 void widen_rows(const std::int8_t* numbers, const bf16* scales, MatrixView<float> out);

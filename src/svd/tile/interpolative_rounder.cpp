@@ -38,12 +38,12 @@ void InterpolativeRounder::reserve(index_t h, index_t w, index_t k) {
 }
 
 void InterpolativeRounder::round(MatrixView<const float> skeleton, MatrixView<const float> coefficients,
-                                 std::span<const double> weights, Int8Rows& u, Int8Rows& v) {
+                                 std::span<const double> weights, const Int8Rows& u, const Int8Rows& v) {
   const index_t k = skeleton.rows, others = coefficients.rows;
   if (k == 0) return;
   round_skeleton(skeleton, coefficients, weights, v);
   if (others == 0) return;
-  widen_rows(v.numbers.data(), v.scales.data(), {rounded_.data(), k, skeleton.cols});
+  widen_rows(v.numbers, v.scales, {rounded_.data(), k, skeleton.cols});
   const bool is_fitted = fit(skeleton, coefficients, weights);
   const MatrixView<const float> fitted(fitted_.data(), others, k);
   round_rows(fitted, first(costs_, k), u);
@@ -51,7 +51,7 @@ void InterpolativeRounder::round(MatrixView<const float> skeleton, MatrixView<co
 }
 
 void InterpolativeRounder::round_skeleton(MatrixView<const float> skeleton, MatrixView<const float> coefficients,
-                                          std::span<const double> weights, Int8Rows& v) {
+                                          std::span<const double> weights, const Int8Rows& v) {
   const index_t k = skeleton.rows, others = coefficients.rows;
   round_rows(skeleton, weights, v);
   if (others == 0) return;

@@ -29,11 +29,11 @@ class InterpolativeRounder {
 
   /// Writes Q to `v`, made for (k, w), and the rounded C' to `u`, made for (h - k, k). BLAS must be held to one thread.
   void round(MatrixView<const float> skeleton, MatrixView<const float> coefficients, std::span<const double> weights,
-             Int8Rows& u, Int8Rows& v);
+             const Int8Rows& u, const Int8Rows& v);
 
  private:
   void round_skeleton(MatrixView<const float> skeleton, MatrixView<const float> coefficients,
-                      std::span<const double> weights, Int8Rows& v);
+                      std::span<const double> weights, const Int8Rows& v);
   bool fit(MatrixView<const float> skeleton, MatrixView<const float> coefficients, std::span<const double> weights);
 
   Buffer<float> rounded_;    // Q (k, w)

@@ -5,33 +5,54 @@
 #include <span>
 #include <vector>
 
-#include "kernels/factored_linear.hpp"
-#include "svd/tile/factor_type.hpp"
+#include "svd/tile/term.hpp"
 #include "svd/tile/tile_grid.hpp"
 
 namespace hack::svd {
 
-/// A tile as readers see it, in the factor type; of int8 as f32, with the scales multiplied in.
+/// Encoded rows of a term, as its bytes have them; nothing is aligned.
+struct EncodedArray {
+  Codec codec = Codec::f32;
+  index_t rows = 0;
+  index_t cols = 0;
+  const std::byte* codes = nullptr;   // rows of code_bytes(codec, cols)
+  const std::byte* scales = nullptr;  // rows of scale_bytes(codec, cols)
+
+  /// Writes what the rows stand for.
+  void widen_to(float* out) const { widen(codec, codes, scales, rows, cols, out); }  // (rows, cols)
+};
+
+/// One term of a tile, or of a whole matrix, as it is stored: a structure whose numbers are in a codec.
+struct StoredTerm {
+  Structure structure = Structure::low_rank;
+  Codec codec = Codec::f32;
+  std::int32_t rank = 0;         ///< k
+  index_t height = 0;            ///< h
+  index_t width = 0;             ///< w
+  std::vector<std::byte> bytes;  // the arrays of its structure, one after the other
+
+  /// The a-th array of its structure; not of marks.
+  EncodedArray array(std::size_t a) const;
+  /// U of two factors, the coefficients of an interpolative term, the values of a dense one.
+  EncodedArray left() const { return array(0); }
+  /// Vᵀ of two factors or the skeleton of an interpolative term; not of a dense one.
+  EncodedArray right() const { return array(1); }
+  /// Singular values of two factors.
+  std::vector<float> sigma() const;  // (k)
+  /// Rows that an interpolative term keeps, ascending.
+  std::vector<index_t> skeleton() const;  // (k)
+
+ private:
+  const std::byte* start_of(std::size_t a) const;
+};
+
+/// A tile is the sum of its terms.
 struct StoredTile {
-  kernels::Structure kind = kernels::Structure::low_rank;
-  std::int32_t rank = 0;          ///< k
-  std::vector<std::byte> u;       // (h, k) row-major; (h, w) of a dense tile; (h - k, k) of an interpolative one
-  std::vector<std::byte> v;       // (k, w) row-major, Vᵀ or skeleton rows; empty of a dense tile
-  std::vector<float> sigma;       // (k); empty where there is no spectrum
-  std::vector<index_t> skeleton;  // (k) rows of the tile, ascending; empty of other kinds
+  std::vector<StoredTerm> terms;
 };
 
-/// What an archive's arrays have of one tile.
-struct TileBytes {
-  std::span<const std::byte> u;
-  std::span<const std::byte> v;
-  std::span<const bf16> u_scales;          // with int8 only; a scale for each row of u that has numbers
-  std::span<const bf16> v_scales;          // likewise
-  std::span<const std::uint8_t> skeleton;  // marks of an interpolative tile, where it has some
-  std::span<const float> spectrum;         // all singular values, or none
-};
-
-/// Makes a StoredTile of them. An Error where a scale or a singular value is impossible.
-StoredTile decode_tile(const Tile& at, kernels::Structure kind, std::int32_t rank, const TileBytes& bytes);
+/// Throws an Error that names the term's tile where its numbers are impossible: scales or singular values that are
+/// negative or not finite, marks that are not as many as its rank.
+void check_term(const Tile& at, const StoredTerm& term);
 
 }  // namespace hack::svd

@@ -5,7 +5,7 @@
 #include "kernels/matrix_view.hpp"
 #include "kernels/interpolative.hpp"
 #include "kernels/queue.hpp"
-#include "svd/archive/factor_archive_writer.hpp"
+#include "svd/archive/matrix_part.hpp"
 
 namespace hack::svd {
 
@@ -28,23 +28,24 @@ struct TileNumbers {
   /// For parts with spectra: the tile's singular values, at most min(h, w); zeros follow where there are fewer. Of a
   /// tile kept as two factors the first k are `sigma`.
   std::span<const float> spectrum;
-  /// For int8: what a squared error in each column costs, (w), at least 0; nothing where all cost the same.
+  /// For codecs that leave a choice: what a squared error in each column costs, (w), at least 0; nothing where all cost
+  /// the same.
   std::span<const double> column_weights;
   /// Of an interpolative tile, where its skeleton rows have been found.
   InterpolativeNumbers interpolative;
 };
 
-/// Appends the next tiles to a part, each in the form its choice says, in `type`. As int8, scales are chosen by what
-/// errors cost, and numbers of interpolative tiles make up for what others lost (round_rows, InterpolativeRounder).
-/// Where the tiles lie follows from how many the part has; numbers[t] belongs to choices[t]. Memory beside the result:
-/// a few MB a thread, or four copies of the largest tile in double. Bits do not depend on the number of threads or on
-/// how tiles are spread over calls. An Error names matrix and tile where a number is not finite or does not fit `type`;
-/// the part is of no use then.
+/// Appends the next tiles to a part, each as one term of the structure and rank that its choice says, in `codec`. As
+/// int8, scales are chosen by what errors cost, and numbers of interpolative tiles make up for what others lost
+/// (round_rows, InterpolativeRounder). Where the tiles lie follows from how many the part has; numbers[t] belongs to
+/// choices[t]. Memory beside the result: a few MB a thread, or four copies of the largest tile in double. Bits do not
+/// depend on the number of threads or on how tiles are spread over calls. An Error names matrix and tile where a number
+/// is not finite or does not fit the codec; the part is of no use then.
 void append_tiles(Queue<Device::cpu>& queue, MatrixPart& part, std::span<const TileChoice> choices,
-                  std::span<const TileNumbers> numbers, FactorType type);
+                  std::span<const TileNumbers> numbers, Codec codec);
 
 /// Makes room in a part for such tiles, as exactly as is needed: vectors that grow hold twice as much.
-void reserve_tiles(MatrixPart& part, std::span<const TileChoice> choices, FactorType type);
+void reserve_tiles(MatrixPart& part, std::span<const TileChoice> choices, Codec codec);
 
 /// Appends the numbers of x, row by row, in `type`.
 void append_numbers(std::vector<std::byte>& to, MatrixView<const float> x, DType type);
