@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <optional>
 
+#include <nlohmann/json.hpp>
+
 #include "comm/collectives.hpp"
 #include "jobs/commands/commands.hpp"
 #include "jobs/compression/model_files.hpp"
@@ -57,7 +59,7 @@ class StudyCommand : public Command {
     app_.add_option("--links", links_,
                     "All-reduces of the model: those of a100-80gb, h100, h200 or a study's .json, not this run's");
     app_.add_option("--output", output_,
-                    "Prefix of the results: PREFIX.json, .csv, .md; rows that PREFIX.json has are not timed again")
+                    "Prefix of the results: PREFIX.json, .csv, .md; rows that PREFIX.records has are not timed again")
         ->required();
     common_.add_to(app_);
   }

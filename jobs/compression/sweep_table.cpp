@@ -1,11 +1,12 @@
 #include "jobs/compression/sweep_table.hpp"
 
 #include <algorithm>
-#include <fstream>
-#include <iterator>
-#include <sstream>
+
+#include <nlohmann/json.hpp>
 
 #include "comm/collectives.hpp"
+#include "io/byte_stream.hpp"
+#include "io/replace_file.hpp"
 #include "kernels/error.hpp"
 
 namespace hack::jobs {
@@ -20,11 +21,22 @@ std::string column_name(const std::string& path) {
   return name;
 }
 
-std::vector<std::string> cells_of(const std::string& line) {
-  std::vector<std::string> cells;
-  std::istringstream stream(line);
-  for (std::string cell; std::getline(stream, cell, ',');) cells.push_back(cell);
-  return cells;
+std::vector<std::string> column_names(const std::vector<std::string>& paths) {
+  std::vector<std::string> names;
+  for (const std::string& path : paths) names.push_back(column_name(path));
+  return names;
+}
+
+std::string record_of(const SweepRow& row) {
+  io::ByteWriter record;
+  record.put(row.method);
+  record.put(row.id);
+  for (const double number : {row.value, row.bytes_stored, row.bytes_dense, row.seconds}) record.put(number);
+  for (const TextScore& score : row.scores) {
+    record.put(score.after);
+    record.put(score.divergence);
+  }
+  return record.bytes();
 }
 
 std::string line_of(const SweepRow& row) {
@@ -38,46 +50,59 @@ std::string line_of(const SweepRow& row) {
 
 SweepTable::SweepTable(const comm::Communicator& world, std::filesystem::path path, std::string rule,
                        const std::vector<std::string>& texts)
-    : world_(world), path_(std::move(path)), rule_(std::move(rule)) {
-  for (const std::string& text : texts) texts_.push_back(column_name(text));
-  std::string content;
-  if (world.is_root()) {
-    std::ifstream file(path_, std::ios::binary);
-    content.assign(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
+    : world_(world),
+      path_(std::move(path)),
+      rule_(std::move(rule)),
+      texts_(column_names(texts)),
+      records_(path_.string() + ".records", "sweep", {{"rule", rule_}, {"texts", texts_}}) {
+  std::string all;
+  if (world_.is_root()) {
+    io::ByteWriter rows;
+    for (const std::string& row : recorded_rows()) rows.put(row);
+    all = rows.bytes();
   }
-  comm::broadcast(world, content);
-  if (content.empty()) return;
-  std::istringstream lines(content);
-  std::string line;
-  std::getline(lines, line);
-  validate(line + "\n" == header(),
-           "--output {}: is another table (its first line is '{}'); name another file, or remove this one",
-           path_.string(), line);
-  while (std::getline(lines, line)) {
-    if (std::optional<SweepRow> row = parse(line)) rows_.push_back(*std::move(row));
-  }
+  comm::broadcast(world_, all);
+  for (io::ByteReader rows(all); !rows.at_end();) rows_.push_back(parse(rows.get_text()));
 }
 
-std::string SweepTable::header() const {
-  std::string line = fmt::format("method,{},id,bytes_stored,bytes_dense,ratio,seconds", rule_);
-  for (const std::string& text : texts_) line += fmt::format(",perplexity {},divergence {}", text, text);
-  return line + "\n";
+/// Records that were changed are not taken: their rows are made again.
+std::vector<std::string> SweepTable::recorded_rows() const {
+  using Owner = io::RecordFile::Owner;
+  validate(records_.owner() != Owner::other_work, "--output {}: is another table ({}); name another file, or remove {}",
+           path_.string(), records_.difference(), records_.path().string());
+  validate(records_.owner() != Owner::other_program, "--output {}: {} holds no records of a table; remove both",
+           path_.string(), records_.path().string());
+  std::error_code missing;
+  const bool has_table = std::filesystem::file_size(path_, missing) > 0 && !missing;
+  validate(records_.owner() == Owner::this_work || !has_table,
+           "--output {}: is there already, without its {}; name another file, or remove this one", path_.string(),
+           records_.path().string());
+  std::vector<std::string> rows;
+  for (index_t i = 0; i < records_.size(); ++i) {
+    if (auto row = records_.read(i)) rows.push_back(*std::move(row));
+  }
+  return rows;
 }
 
-/// Nothing where a killed run left half a line.
-std::optional<SweepRow> SweepTable::parse(const std::string& line) const {
-  const std::vector<std::string> cells = cells_of(line);
-  if (cells.size() != 7 + 2 * texts_.size()) return std::nullopt;
-  try {
-    SweepRow row{cells[0], std::stod(cells[1]), cells[2], std::stod(cells[3]), std::stod(cells[4]), std::stod(cells[6]),
-                 {}};
-    for (std::size_t t = 0; t < texts_.size(); ++t) {
-      row.scores.push_back({texts_[t], 0, std::stod(cells[7 + 2 * t]), std::stod(cells[8 + 2 * t])});
-    }
-    return row;
-  } catch (const std::exception&) {
-    return std::nullopt;
+SweepRow SweepTable::parse(const std::string& record) const {
+  io::ByteReader reader(record);
+  SweepRow row;
+  row.method = reader.get_text();
+  row.id = reader.get_text();
+  for (double* number : {&row.value, &row.bytes_stored, &row.bytes_dense, &row.seconds}) *number = reader.get<double>();
+  for (const std::string& text : texts_) {
+    const auto after = reader.get<double>();
+    row.scores.push_back({text, 0, after, reader.get<double>()});
   }
+  return row;
+}
+
+std::string SweepTable::csv() const {
+  std::string table = fmt::format("method,{},id,bytes_stored,bytes_dense,ratio,seconds", rule_);
+  for (const std::string& text : texts_) table += fmt::format(",perplexity {},divergence {}", text, text);
+  table += "\n";
+  for (const SweepRow& row : rows_) table += line_of(row);
+  return table;
 }
 
 const SweepRow* SweepTable::find(const std::string& id) const {
@@ -86,24 +111,10 @@ const SweepRow* SweepTable::find(const std::string& id) const {
 }
 
 void SweepTable::append(SweepRow row) {
-  if (world_.is_root()) {
-    std::string text;
-    {
-      std::ifstream before(path_, std::ios::binary | std::ios::ate);
-      if (!before.good() || before.tellg() == 0) {
-        text = header();
-      } else {
-        before.seekg(-1, std::ios::end);
-        if (before.get() != '\n') text = "\n";  // ends the line that a killed run left
-      }
-    }
-    text += line_of(row);
-    std::ofstream file(path_, std::ios::binary | std::ios::app);
-    file << text;
-    file.flush();
-    validate(file.good(), "--output {}: cannot be written (no permission, or the disk is full)", path_.string());
-  }
   rows_.push_back(std::move(row));
+  if (!world_.is_root()) return;
+  records_.append(rows_.back().id, record_of(rows_.back()));
+  io::replace_file(path_, csv());
 }
 
 std::string SweepTable::markdown(const std::vector<std::string>& ids) const {

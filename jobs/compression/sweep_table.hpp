@@ -1,13 +1,11 @@
 #pragma once
 
 #include <filesystem>
-#include <optional>
 #include <string>
 #include <vector>
 
-#include <nlohmann/json.hpp>
-
 #include "comm/communicator.hpp"
+#include "io/record_file.hpp"
 #include "jobs/compression/evaluation.hpp"
 
 namespace hack::jobs {
@@ -23,12 +21,12 @@ struct SweepRow {
   std::vector<TextScore> scores;
 };
 
-/// The rows of a sweep in a CSV file, to which each is appended when it is known: a run that is killed keeps its rows,
-/// and the next one goes on after them.
+/// The rows of a sweep: a CSV file, written anew with each row that becomes known, and beside it an io::RecordFile
+/// (PATH.records) from which the next run takes the rows that are there, whatever ended this one.
 class SweepTable {
  public:
-  /// Reads the rows that are there already. `rule`, "keep" or "topk", names a column. An Error where the file is
-  /// another table. Collective.
+  /// Takes the rows that are recorded already. `rule`, "keep" or "topk", names a column. An Error where the file is
+  /// another table, or a table without its records. Collective.
   SweepTable(const comm::Communicator& world, std::filesystem::path path, std::string rule,
              const std::vector<std::string>& texts);
 
@@ -41,13 +39,15 @@ class SweepTable {
   std::string markdown(const std::vector<std::string>& ids) const;
 
  private:
-  std::string header() const;
-  std::optional<SweepRow> parse(const std::string& line) const;
+  std::string csv() const;
+  SweepRow parse(const std::string& record) const;
+  std::vector<std::string> recorded_rows() const;
 
   const comm::Communicator& world_;
   std::filesystem::path path_;
   std::string rule_;
   std::vector<std::string> texts_;  // names for columns
+  io::RecordFile records_;          // one a row, named by its id; rank 0's
   std::vector<SweepRow> rows_;
 };
 

@@ -1,12 +1,14 @@
 #include "jobs/study/study_table.hpp"
 
 #include <algorithm>
-#include <fstream>
 #include <map>
+#include <optional>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
 
+#include "io/replace_file.hpp"
 #include "io/temporary_file.hpp"
 #include "jobs/session/log.hpp"
 #include "kernels/error.hpp"
@@ -55,17 +57,6 @@ constexpr const char* columns[] = {"kind",
 std::string cell(const json& row, const char* column) {
   if (!row.contains(column) || row[column].is_null()) return "";
   return row[column].is_string() ? row[column].get<std::string>() : row[column].dump();
-}
-
-void write_whole(const std::filesystem::path& path, const std::string& text) {
-  io::TemporaryFile file(path);
-  {
-    std::ofstream out(file.path(), std::ios::binary);
-    out << text;
-    out.flush();
-    validate(out.good(), "--output: cannot write {} (is the disk full?)", file.path().string());
-  }
-  file.rename_to_final();
 }
 
 /// "3.21" with four digits that count; "" of nothing.
@@ -158,19 +149,24 @@ std::string model_table(const json& model) {
 
 }  // namespace
 
-StudyTable::StudyTable(const std::filesystem::path& prefix, json key) : prefix_(prefix), key_(std::move(key)) {
+StudyTable::StudyTable(const std::filesystem::path& prefix, json key)
+    : prefix_(prefix), key_(std::move(key)), records_(file(".records"), "study", key_) {
+  using Owner = io::RecordFile::Owner;
   const io::TemporaryFile probe(file(".json"));  // an unwritable place is an error now, not after the first hour
-  std::ifstream before(file(".json"));
-  if (!before.good()) return;
-  const json study = json::parse(before, nullptr, false);
-  validate(study.is_object() && study.contains("key") && study.contains("rows"),
-           "--output {}: is no study; name another prefix, or remove it", file(".json").string());
-  for (const auto& [name, value] : key_.items()) {
-    validate(study["key"].value(name, json()) == value,
-             "--output {}: is another study's ({} is {}, here {}); name another prefix, or remove it",
-             file(".json").string(), name, study["key"].value(name, json()).dump(), value.dump());
+  validate(records_.owner() != Owner::other_program, "--output {}: holds no records of a study; name another prefix",
+           records_.path().string());
+  validate(records_.owner() != Owner::other_work,
+           "--output {}: is another study's ({}); name another prefix, or remove it", records_.path().string(),
+           records_.difference());
+  validate(records_.owner() == Owner::this_work || !std::filesystem::exists(file(".json")),
+           "--output {}: is there already, without its {}; name another prefix, or remove it", file(".json").string(),
+           records_.path().string());
+  for (index_t i = 0; i < records_.size(); ++i) {
+    const std::optional<std::string> record = records_.read(i);
+    if (!record) continue;  // it was changed: the phase is measured again
+    const json rows = json::parse(*record);
+    rows_.insert(rows_.end(), rows.begin(), rows.end());
   }
-  rows_ = study["rows"].get<std::vector<json>>();
 }
 
 bool StudyTable::has(const std::string& phase, int ranks, const std::string& slice) const {
@@ -182,6 +178,7 @@ bool StudyTable::has(const std::string& phase, int ranks, const std::string& sli
 
 void StudyTable::add(const std::vector<json>& rows) {
   rows_.insert(rows_.end(), rows.begin(), rows.end());
+  records_.append(rows.front()["phase"].get<std::string>(), json(rows).dump());
   write(json::object());
 }
 
@@ -189,7 +186,7 @@ void StudyTable::write(const json& model) const {
   json study = model;
   study["key"] = key_;
   study["rows"] = rows_;
-  write_whole(file(".json"), study.dump(2) + "\n");
+  io::replace_file(file(".json"), study.dump(2) + "\n");
 }
 
 void StudyTable::compare() {
@@ -226,9 +223,9 @@ std::string StudyTable::finish(const json& model, const std::string& title) cons
     for (const char* column : shown) csv += cell(row, column) + ",";
     csv.back() = '\n';
   }
-  write_whole(file(".csv"), csv);
+  io::replace_file(file(".csv"), csv);
   const std::string text = "# " + title + "\n\n" + measured_table(rows_) + model_table(model);
-  write_whole(file(".md"), text);
+  io::replace_file(file(".md"), text);
   return text;
 }
 

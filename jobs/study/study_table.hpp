@@ -6,13 +6,16 @@
 
 #include <nlohmann/json.hpp>
 
+#include "io/record_file.hpp"
+
 namespace hack::jobs {
 
-/// Rows of a study as they are measured, in PREFIX.json after each one, for the run that goes on after a kill. Used by
-/// one rank.
+/// Rows of a study as they are measured: in PREFIX.json after each phase, and in an io::RecordFile (PREFIX.records) from
+/// which the run takes them that goes on after a kill. Used by one rank.
 class StudyTable {
  public:
-  /// `key`: what the rows depend on. An Error where the file is another study's, saying what differs.
+  /// `key`: what the rows depend on. An Error where the files are another study's, saying what differs, or where
+  /// PREFIX.json stands without its records.
   StudyTable(const std::filesystem::path& prefix, nlohmann::json key);
 
   /// Whether a phase was measured on so many ranks, of a slice where `slice` names one.
@@ -35,6 +38,7 @@ class StudyTable {
 
   std::filesystem::path prefix_;
   nlohmann::json key_;
+  io::RecordFile records_;  // one for each call of add()
   std::vector<nlohmann::json> rows_;
 };
 

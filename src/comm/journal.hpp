@@ -1,12 +1,10 @@
 #pragma once
 
-#include <cstddef>
 #include <filesystem>
-#include <span>
 #include <string>
-#include <vector>
 
 #include "comm/communicator.hpp"
+#include "io/record_file.hpp"
 #include "kernels/dtype.hpp"
 
 namespace hack::comm {
@@ -14,14 +12,15 @@ namespace hack::comm {
 /// The finished steps of a long collective run, on disk, so that a run that was killed goes on after them. Each rank
 /// writes its own files and nothing is exchanged:
 ///
-///     FOLDER/rank-P.journal   key and number of ranks, then of every step: length, record, checksum
-///     FOLDER/rank-P.state-N   what the step after N goes on from, with its checksum; the last two are kept
+///     FOLDER/rank-P.journal   a RecordFile: the record of every step
+///     FOLDER/rank-P.state-N   a RecordFile: what the step after N goes on from; the last two are kept
 ///
-/// A record or state that was not written to its end does not count. The folder is made with the first step; it stays
-/// where a run is killed. Where an exception ends the run it goes, unless the run was to resume.
+/// Both belong to the run's key and number of ranks. A record or state that was not written to its end, or was changed,
+/// does not count, nor do the steps after it. The folder is made with the first step; it stays where a run is killed.
+/// Where an exception ends the run it goes, unless the run was to resume.
 class Journal {
  public:
-  using Pieces = std::vector<std::span<const std::byte>>;
+  using Pieces = io::RecordFile::Pieces;
 
   /// What a run that may have been killed left in `folder`: taken up if `resume`, else removed. `key` says what the run
   /// does: an Error where the folder is of another key or another number of ranks. Collective.
@@ -31,7 +30,7 @@ class Journal {
   Journal& operator=(const Journal&) = delete;
 
   /// Steps that all ranks had finished.
-  index_t steps() const { return std::ssize(records_); }
+  index_t steps() const { return records_.size(); }
   /// This rank's record of one of them.
   std::string record(index_t step) const;
   /// What the last of them left to go on from.
@@ -46,12 +45,8 @@ class Journal {
   void remove();
 
  private:
-  struct Record {
-    std::uintmax_t offset;
-    std::size_t length;
-  };
-
-  std::string header() const;
+  /// The state after a step, as a file of its own.
+  io::RecordFile state_file(index_t step, const std::filesystem::path& path) const;
   std::filesystem::path state_path(index_t step) const;
   void check_owner() const;
   void take_up();
@@ -61,11 +56,10 @@ class Journal {
 
   const Communicator& comm_;
   std::filesystem::path folder_;
-  std::filesystem::path path_;
   std::string key_;
   bool resume_;
   int exceptions_;
-  std::vector<Record> records_;
+  io::RecordFile records_;
 };
 
 }  // namespace hack::comm

@@ -14,7 +14,9 @@
 namespace hack::io {
 
 /// Values one after the other as this machine holds them, for files that the same program reads again. No padding is
-/// made up: T is trivially copyable.
+/// made up: T is trivially copyable. It is not CBOR or MessagePack, which the JSON library would write, because their
+/// values own what they hold: a record would be copied once into a value and once into bytes, where PieceWriter copies
+/// no array, and every field would still be checked by hand when it is read.
 class ByteWriter {
  public:
   template <class T>
@@ -66,11 +68,13 @@ class PieceWriter {
   std::vector<std::span<const std::byte>> pieces_;
 };
 
-/// Reads them in the same order. An Error where they end too soon.
+/// Reads such values in the same order. An Error where they end too soon.
 class ByteReader {
  public:
   /// `bytes` outlive this.
   explicit ByteReader(std::string_view bytes) : bytes_(bytes) {}
+
+  bool at_end() const { return at_ == bytes_.size(); }
 
   template <class T>
   T get() {

@@ -8,8 +8,8 @@
 
 namespace hack::io {
 
-/// XXH3 with 64 bits (https://xxhash.com) over bytes that come in pieces, such as ranges of a MappedFile. Only the bytes
-/// and their order count, not how they were cut. It notices damage, not intent.
+/// XXH3 with 64 bits (https://xxhash.com) over bytes that come in pieces, such as ranges of a MappedFile. Only the
+/// bytes and their order count, not how they were cut. It notices damage, not intent.
 class Digest {
  public:
   Digest();

@@ -9,8 +9,8 @@
 
 namespace hack::io {
 
-/// Tells contents apart, not safe against intent: XXH3 with 128 bits (https://xxhash.com) over everything that is added.
-/// A text is preceded by its length; a number is taken as this machine holds it.
+/// Tells contents apart, not safe against intent: XXH3 with 128 bits (https://xxhash.com) over everything that is
+/// added. A text is preceded by its length; a number is taken as this machine holds it.
 class Hash {
  public:
   Hash();

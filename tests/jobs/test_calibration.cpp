@@ -254,7 +254,9 @@ TEST_F(Calibration, SweepsGoOnWhereTheyWereStopped) {
   const std::string rows = read_file(file("sweep.csv"));
   EXPECT_EQ(std::count(rows.begin(), rows.end(), '\n'), 6);
 
-  write_file(file("sweep.csv"), rows + "loss,0.6,");  // what a run leaves that is killed in the middle of a line
+  // What a run leaves that is killed in the middle of a record.
+  const std::string records = file("sweep.csv.records");
+  write_file(records, read_file(records) + "half a record");
   const json more = run(3, command + Arguments{"0.6:0.7:0.1", "--methods", "whiten-refit"});
   ASSERT_EQ(more["rows"].size(), 3u);
   EXPECT_NEAR(more["rows"][2]["seconds"].get<double>(), first["rows"][2]["seconds"].get<double>(), 1e-3)

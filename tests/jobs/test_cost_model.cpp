@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include "jobs/study/scaling_fit.hpp"
 #include "kernels/error.hpp"

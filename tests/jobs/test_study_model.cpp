@@ -7,6 +7,7 @@
 #include <string>
 
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include "jobs/study/study_table.hpp"
 #include "kernels/error.hpp"
@@ -138,6 +139,34 @@ TEST(StudySlice, IsWrittenAsItIsRead) {
   for (const char* text : {"0/1", "7/8", "all/3"}) EXPECT_EQ(StudySlice::parse(text).text(), text);
   for (const char* text : {"", "3", "8/8", "-1/8", "1/0", "all/0", "all/", "x/2", "1/2/3", "1.5/2"})
     EXPECT_THROW(StudySlice::parse(text), Error) << text;
+}
+
+TEST(StudyTable, TakesRecordedRowsThatWereNotChanged) {
+  const hack::testing::TemporaryDirectory folder;
+  const std::filesystem::path prefix = folder / "study", records = folder / "study.records";
+  const json key = {{"model", "m"}};
+  {
+    StudyTable table(prefix, key);
+    for (const int ranks : {1, 2}) table.add({Law().prefill(ranks)});
+  }
+  const std::string whole = hack::testing::read_file(records);
+  for (std::size_t at = 0; at <= whole.size(); at += 1 + at / 16) {
+    SCOPED_TRACE(at);
+    std::string text = whole;
+    if (at < whole.size()) text[at] = static_cast<char>(text[at] ^ 0x04);
+    hack::testing::write_file(records, text);
+    try {
+      const StudyTable table(prefix, key);
+      for (const json& row : table.rows()) EXPECT_EQ(row, Law().prefill(row["ranks"].get<int>()));
+      EXPECT_EQ(table.rows().size() == 2, at == whole.size());
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find(records.string()), std::string::npos) << error.what();
+    }
+  }
+  hack::testing::write_file(records, whole);
+  EXPECT_THROW(StudyTable(prefix, {{"model", "other"}}), Error);
+  std::filesystem::remove(records);
+  EXPECT_THROW(StudyTable(prefix, key), Error);  // a table that it would write over
 }
 
 TEST(StudyTable, HasTheColumnsThatRowsHave) {

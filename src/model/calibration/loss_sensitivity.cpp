@@ -230,7 +230,7 @@ std::vector<MatrixSensitivity> measure_sensitivities(const comm::Communicator& c
   const std::string key = key_of(text, probe, options);
   io::Hash name;
   name.add(key);
-  const std::filesystem::path path = options.folder / ("sensitivities-" + name.digits().substr(0, 16) + ".h5");
+  const std::filesystem::path path = options.folder / ("sensitivities-" + name.digits().substr(0, 16) + ".records");
   if (!options.folder.empty()) {
     const auto names = weight_names(text.checkpoint.config().layers, options.linears, options.head);
     if (auto found = read_sensitivities(path, key, names)) return *std::move(found);

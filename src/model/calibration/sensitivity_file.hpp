@@ -11,8 +11,8 @@
 namespace hack::model {
 
 /// Sensitivities on disk, so that the next budget for the same model, text and options need not measure them again:
-/// an HDF5 file with attributes `format` and `key` (what was measured, as text), and for every matrix a group with
-/// attributes rows, cols, tile_rows, tile_cols, divergence, discarded, and the dataset sigma.
+/// an io::RecordFile that belongs to `key` (what was measured, as text), with a record for every matrix: rows, columns,
+/// height and width of a tile, divergence, discarded energy, singular values.
 ///
 /// Writes the file, whole or not at all. Collective.
 void write_sensitivities(const comm::Communicator& comm, const std::filesystem::path& path, const std::string& key,

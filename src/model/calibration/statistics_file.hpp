@@ -5,15 +5,16 @@
 #include <string>
 
 #include "comm/communicator.hpp"
+#include "io/record_file.hpp"
 #include "io/temporary_file.hpp"
-#include "svd/archive/hdf5.hpp"
 #include "svd/fit/input_statistics.hpp"
 
 namespace hack::model {
 
 /// Sums over the inputs of a dense model on disk: whoever compresses it again with the same text, by another method or
-/// to another size, need not run it. An HDF5 file named by its key, with attributes `format` and `key` (model, text and
-/// options, in words), and a dataset for each input of each layer: the lower triangle of H = Σ x xᵀ, row by row, f32.
+/// to another size, need not run it. A RecordFile named by its key (model, text and options, in words), with a record
+/// for each input of each layer: the lower triangle of H = Σ x xᵀ, row by row, f32. The last record, "end", says that
+/// all are there.
 ///
 /// n (n + 1) / 2 numbers an input: 160 MB for the MLP of SmolLM2-135M, 14 GB for that of an 8B model.
 class StatisticsFile {
@@ -27,7 +28,8 @@ class StatisticsFile {
   /// Returns one input's statistics. An Error names the file where they are damaged.
   svd::InputStatistics read(const std::string& input, index_t n) const;
 
-  /// Keeps one input's and rounds them to what read() will return: all runs compute with the same numbers. Collective.
+  /// Keeps one input's statistics and rounds them to what read() will return: all runs compute with the same numbers.
+  /// Collective.
   void write(const std::string& input, svd::InputStatistics& statistics);
 
   /// Gives the file its name: all inputs are in it. Collective.
@@ -37,7 +39,7 @@ class StatisticsFile {
   const comm::Communicator& comm_;
   std::filesystem::path path_;
   std::optional<io::TemporaryFile> temporary_;  // of a file that is being written
-  svd::Hdf5Id file_;
+  io::RecordFile file_;
 };
 
 }  // namespace hack::model

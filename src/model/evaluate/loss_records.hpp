@@ -1,22 +1,18 @@
 #pragma once
 
-#include <chrono>
 #include <filesystem>
-#include <string>
+#include <span>
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "io/record_file.hpp"
 #include "model/evaluate/perplexity.hpp"
 
 namespace hack::model {
 
-/// Losses of finished windows in a file of lines, for the run that goes on after this one and for the one that puts
-/// slices together. Lines are only added:
-///
-///     hack-losses 1 {"dtype":"bf16", …}                  what the losses depend on
-///     12 24576 26624 <digest> <losses, 8 hex digits each>   window 12 of the text, its tokens, its scored losses
-///
-/// A line that was not written to its end, or was changed, does not count. Used by one rank.
+/// Losses of finished windows in a RecordFile, for the run that goes on after this one and for the one that puts slices
+/// together. A record is named by the window's number in the text; it holds where the window begins, ends and is
+/// scored, and the losses. Used by one rank.
 class LossRecords {
  public:
   /// `run`: an object with whatever the losses depend on. An Error where the file is another run's, naming what
@@ -24,7 +20,7 @@ class LossRecords {
   LossRecords(std::filesystem::path path, const nlohmann::json& run);
 
   /// Puts the losses of the plan's windows that are in the file into `losses` (one entry a window), where there are
-  /// none yet. The file need not exist.
+  /// none yet. The file need not exist. Records that were changed do not count.
   void read(const WindowPlan& plan, WindowLosses& losses) const;
 
   /// Adds a window of the plan; it outlives this process on return, and within a second the machine. The file is made
@@ -32,12 +28,7 @@ class LossRecords {
   void append(const WindowPlan& plan, index_t window, std::span<const float> losses);
 
  private:
-  std::string line_of(index_t number, const Window& window, std::span<const float> losses) const;
-  void check_header(const std::string& line, const nlohmann::json& run) const;
-
-  std::filesystem::path path_;
-  std::string header_;
-  std::chrono::steady_clock::time_point flushed_{};
+  io::RecordFile file_;
 };
 
 }  // namespace hack::model
