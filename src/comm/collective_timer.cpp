@@ -24,22 +24,25 @@ CollectiveTimer::Times CollectiveTimer::stop() {
 CollectiveTimer::Scope::Scope(const Communicator& comm) {
   if (!is_on) return;
   const Deadline::Wait wait("MPI_Barrier");
-  const double start = MPI_Wtime();
-  HACK_MPI(MPI_Barrier(comm.native()));
-  begin_ = MPI_Wtime();
-  times.wait += begin_ - start;
+  {
+    const Stopwatch::Scope timed(times.wait);
+    HACK_MPI(MPI_Barrier(comm.native()));
+  }
+  watch_.emplace();
 }
 
 CollectiveTimer::Scope::~Scope() {
-  if (!is_on) return;
-  times.exchange += MPI_Wtime() - begin_;
+  if (!watch_) return;
+  times.exchange += watch_->seconds();
   ++times.calls;
 }
 
-CollectiveTimer::Wait::Wait() : begin_(is_on ? MPI_Wtime() : 0) {}
+CollectiveTimer::Wait::Wait() {
+  if (is_on) watch_.emplace();
+}
 
 CollectiveTimer::Wait::~Wait() {
-  if (is_on) times.wait += MPI_Wtime() - begin_;
+  if (watch_) times.wait += watch_->seconds();
 }
 
 }  // namespace hack::comm

@@ -1,7 +1,10 @@
 #pragma once
 
+#include <optional>
+
 #include "comm/communicator.hpp"
 #include "kernels/dtype.hpp"
+#include "kernels/stopwatch.hpp"
 
 namespace hack::comm {
 
@@ -29,7 +32,7 @@ class CollectiveTimer {
     Scope& operator=(const Scope&) = delete;
 
    private:
-    double begin_ = 0;
+    std::optional<Stopwatch> watch_;
   };
 
   /// Around waiting for other ranks that is no collective.
@@ -41,7 +44,7 @@ class CollectiveTimer {
     Wait& operator=(const Wait&) = delete;
 
    private:
-    double begin_ = 0;
+    std::optional<Stopwatch> watch_;
   };
 };
 

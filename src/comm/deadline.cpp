@@ -3,21 +3,21 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
-#include <cstdint>
 #include <mutex>
 #include <thread>
 
 #include <fmt/format.h>
 
 #include "comm/environment.hpp"
+#include "kernels/stopwatch.hpp"
 
 namespace hack::comm {
 namespace {
 
-using Clock = std::chrono::steady_clock;
+const Stopwatch clock;
 
 std::atomic<const char*> waiting_in{nullptr};
-std::atomic<std::int64_t> waiting_since{0};  // Clock ticks; valid while waiting_in is set, as the next
+std::atomic<double> waiting_since{0};  // seconds of the clock; valid while waiting_in is set, as the next
 std::atomic<int> waiting_for{Deadline::any};
 
 std::string name_of(int rank) { return rank == Deadline::any ? "another rank" : fmt::format("rank {}", rank); }
@@ -40,8 +40,7 @@ class Watchdog {
     while (!wake_.wait_for(lock, std::chrono::milliseconds(100), [this] { return stopping_; })) {
       const char* operation = waiting_in.load();
       if (operation == nullptr) continue;
-      const auto waited = Clock::now() - Clock::time_point(Clock::duration(waiting_since.load()));
-      if (std::chrono::duration<double>(waited).count() > seconds_) {
+      if (clock.seconds() - waiting_since.load() > seconds_) {
         Environment::abort(
             fmt::format("waited {} s in {} ({} has stopped or is far behind); look at the other ranks, or "
                         "raise --deadline",
@@ -73,7 +72,7 @@ void Deadline::stop() {
 
 Deadline::Wait::Wait(const char* operation, int rank) {
   waiting_for = rank;
-  waiting_since = Clock::now().time_since_epoch().count();
+  waiting_since = clock.seconds();
   waiting_in = operation;
 }
 

@@ -16,10 +16,6 @@ class GpuCollectives : public kernels::cuda::WaitObserver {
  public:
   /// Sums x[0 … n) over the ranks, in place.
   virtual void all_reduce_sum(void* stream, float* x, std::int64_t n) = 0;
-  /// Concatenates the ranks' n numbers each, in rank order: all (ranks * n).
-  virtual void all_gather(void* stream, const float* mine, std::int64_t n, float* all) = 0;
-  /// Sums over the ranks, of which each gets its own n numbers: x (ranks * n), mine (n).
-  virtual void reduce_scatter_sum(void* stream, const float* x, std::int64_t n, float* mine) = 0;
   /// add_reduced_and_norm() through memory that the ranks have mapped of each other; false, and nothing done, where
   /// they have not, or where the rows are too many or too long.
   virtual bool add_reduced_and_norm(void* stream, const ResidualNorm<Device::cuda>& work) = 0;

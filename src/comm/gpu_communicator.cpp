@@ -75,18 +75,6 @@ void GpuCommunicator::all_reduce_sum(void* stream, float* x, std::int64_t n) {
                       static_cast<cudaStream_t>(stream)));
 }
 
-void GpuCommunicator::all_gather(void* stream, const float* mine, std::int64_t n, float* all) {
-  last_ = "ncclAllGather";
-  issue(ncclAllGather(mine, all, static_cast<std::size_t>(n), ncclFloat32, native(comm_),
-                      static_cast<cudaStream_t>(stream)));
-}
-
-void GpuCommunicator::reduce_scatter_sum(void* stream, const float* x, std::int64_t n, float* mine) {
-  last_ = "ncclReduceScatter";
-  issue(ncclReduceScatter(x, mine, static_cast<std::size_t>(n), ncclFloat32, ncclSum, native(comm_),
-                          static_cast<cudaStream_t>(stream)));
-}
-
 // The one place that chooses by size.
 bool GpuCommunicator::add_reduced_and_norm(void* stream, const ResidualNorm<Device::cuda>& work) {
   using kernels::cuda::array_of;

@@ -24,8 +24,6 @@ class GpuCommunicator : public GpuCollectives {
   GpuCommunicator& operator=(const GpuCommunicator&) = delete;
 
   void all_reduce_sum(void* stream, float* x, std::int64_t n) override;
-  void all_gather(void* stream, const float* mine, std::int64_t n, float* all) override;
-  void reduce_scatter_sum(void* stream, const float* x, std::int64_t n, float* mine) override;
   bool add_reduced_and_norm(void* stream, const ResidualNorm<Device::cuda>& work) override;
 
   /// Throws an Error naming the collective where it failed on any rank.

@@ -24,27 +24,18 @@ TEST(GpuCommunicator, SumsAndGathersOverItsRanks) {
     gpu.all_reduce_sum(nullptr, x.data(), 3);
     const auto p = static_cast<float>(world.size());
     EXPECT_EQ(x, (std::vector<float>{p, p * (p - 1) / 2, 3 * p}));
-    const float mine[] = {static_cast<float>(world.rank()), 7};
-    std::vector<float> all(static_cast<std::size_t>(2 * world.size()));
-    gpu.all_gather(nullptr, mine, 2, all.data());
-    for (int r = 0; r < world.size(); ++r) {
-      EXPECT_EQ(all[static_cast<std::size_t>(2 * r)], static_cast<float>(r));
-      EXPECT_EQ(all[static_cast<std::size_t>(2 * r + 1)], 7);
-    }
   }
   EXPECT_EQ(fake_nccl().open, 0);
 }
 
-TEST(GpuCommunicator, ScattersSumsAndWaitsUntilTheyAreIssued) {
+TEST(GpuCommunicator, WaitsUntilSumsAreIssued) {
   const Communicator world = Communicator::world();
   GpuCommunicator gpu(world);
-  std::vector<float> x;
-  for (int i = 0; i < 2 * world.size(); ++i) x.push_back(static_cast<float>(i));
-  float mine[2] = {};
+  float x[] = {1, 2};
   fake_nccl().polls_until_issued = 5;
-  gpu.reduce_scatter_sum(nullptr, x.data(), 2, mine);
+  gpu.all_reduce_sum(nullptr, x, 2);
   fake_nccl().polls_until_issued = 0;
-  for (int i = 0; i < 2; ++i) EXPECT_EQ(mine[i], static_cast<float>(world.size() * (2 * world.rank() + i)));
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(x[i], static_cast<float>(world.size() * (i + 1)));
   EXPECT_EQ(fake_nccl().polls_while_issuing, 6);
 }
 

@@ -447,8 +447,6 @@ TEST(Allocation, ChecksWhatItIsGiven) {
     problem.matrices[0].weight = weight;
     EXPECT_THROW(allocate(0.5, problem.matrices, {}), Error);
   }
-  EXPECT_EQ(parse_allocation_mode("even"), Mode::even);
-  EXPECT_THROW(parse_allocation_mode("best"), Error);
   EXPECT_TRUE(allocate(0.5, {}, {}).choices.empty());
 }
 

@@ -93,25 +93,6 @@ double bisect(const F& is_enough) {
 
 }  // namespace
 
-std::string_view to_string(AllocationMode mode) {
-  switch (mode) {
-    case AllocationMode::global:
-      return "global";
-    case AllocationMode::uniform:
-      return "uniform";
-    case AllocationMode::even:
-      return "even";
-  }
-  return "?";
-}
-
-AllocationMode parse_allocation_mode(std::string_view name) {
-  for (AllocationMode mode : {AllocationMode::global, AllocationMode::uniform, AllocationMode::even}) {
-    if (name == to_string(mode)) return mode;
-  }
-  fail("unknown allocation '{}' (known: global, uniform, even)", name);
-}
-
 std::vector<TileSpectrum> tile_spectra(const TileGrid& grid, std::span<const float> sigma) {
   std::vector<TileSpectrum> spectra;
   std::size_t at = 0;

@@ -4,7 +4,6 @@
 #include <limits>
 #include <span>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "svd/choose/rank_policy.hpp"
@@ -18,11 +17,6 @@ enum class AllocationMode : std::uint8_t {
   uniform,  ///< each matrix a budget of its own, in proportion to its dense bytes
   even      ///< each tile a budget of its own; spectra do not matter
 };
-
-std::string_view to_string(AllocationMode mode);
-
-/// Reads "global", "uniform" or "even"; anything else is an Error.
-AllocationMode parse_allocation_mode(std::string_view name);
 
 struct AllocationOptions {
   AllocationMode mode = AllocationMode::global;

@@ -81,19 +81,7 @@ ncclResult_t ncclAllReduce(const void* send, void* receive, std::size_t n, ncclD
   if (code != ncclSuccess) return code;
   if (send != receive) std::memcpy(receive, send, n * sizeof(float));
   MPI_Allreduce(MPI_IN_PLACE, receive, static_cast<int>(n), MPI_FLOAT, MPI_SUM, comm->ranks);
-  return ncclSuccess;
-}
-
-ncclResult_t ncclReduceScatter(const void* send, void* receive, std::size_t n, ncclDataType_t, ncclRedOp_t,
-                               ncclComm_t comm, cudaStream_t) {
-  MPI_Reduce_scatter_block(send, receive, static_cast<int>(n), MPI_FLOAT, MPI_SUM, comm->ranks);
   comm->polls_left = fake_nccl().polls_until_issued;
   fake_nccl().polls_while_issuing = 0;
   return comm->polls_left > 0 ? ncclInProgress : ncclSuccess;
-}
-
-ncclResult_t ncclAllGather(const void* send, void* receive, std::size_t n, ncclDataType_t, ncclComm_t comm,
-                           cudaStream_t) {
-  MPI_Allgather(send, static_cast<int>(n), MPI_FLOAT, receive, static_cast<int>(n), MPI_FLOAT, comm->ranks);
-  return ncclSuccess;
 }
