@@ -1,18 +1,19 @@
 #include "jobs/bench/bench_allreduce.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstring>
+
+#include <nlohmann/json.hpp>
 
 #include "comm/collectives.hpp"
 #include "kernels/buffer.hpp"
 #include "kernels/elementwise.hpp"
+#include "kernels/stopwatch.hpp"
 
 namespace hack::jobs {
 namespace {
 
-using Clock = std::chrono::steady_clock;
 using comm::Communicator;
 
 /// The value that `share` of the numbers are not above.
@@ -52,9 +53,9 @@ class Vectors {
       std::copy_n(from_.data(), n_, y());
       std::copy_n(stream_.data(), n_, x());
       comm::all_reduce_sum(world_, std::span(&start_signal, 1));
-      const Clock::time_point start = Clock::now();
+      const Stopwatch watch;
       work();
-      once = std::chrono::duration<float>(Clock::now() - start).count();
+      once = static_cast<float>(watch.seconds());
       for (index_t i = 0; i < n_; ++i) {
         right &= adds ? x()[i] == sum_[i] + stream_.data()[i] : y()[i] == sum_[i];
       }
@@ -115,9 +116,9 @@ nlohmann::json bench(const Session& session, index_t n, int repeats) {
     latency.add(one.time(calls, false, [&] { comm::all_reduce_sum<Device::cpu>(world, queue, single); }));
     std::vector<double> copies(calls);
     for (double& once : copies) {
-      const Clock::time_point start = Clock::now();
+      const Stopwatch watch;
       std::memcpy(vectors.x(), vectors.y(), static_cast<std::size_t>(n) * sizeof(float));
-      once = std::chrono::duration<double>(Clock::now() - start).count();
+      once = watch.seconds();
     }
     copy.add(copies);
   }

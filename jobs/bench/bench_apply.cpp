@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <optional>
 
+#include <nlohmann/json.hpp>
+
 #include "jobs/bench/bench_limits.hpp"
 #include "jobs/bench/bench_timing.hpp"
 #include "kernels/linear.hpp"

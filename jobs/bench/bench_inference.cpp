@@ -1,9 +1,12 @@
 #include "jobs/bench/bench_inference.hpp"
 
+#include <nlohmann/json.hpp>
+
 #include "jobs/bench/bench_limits.hpp"
 #include "jobs/bench/bench_timing.hpp"
 #include "comm/collective_timer.hpp"
 #include "jobs/session/system_info.hpp"
+#include "kernels/stopwatch.hpp"
 #include "model/llama/decoder.hpp"
 #include "model/llama/llama.hpp"
 #include "model/llama/phase_timer.hpp"
@@ -36,9 +39,9 @@ template <class Run>
 nlohmann::json time_phases(const comm::Communicator& world, const Run& run) {
   comm::CollectiveTimer::start();
   model::PhaseTimer::start();
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch watch;
   run();
-  const double whole = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double whole = watch.seconds();
   const model::PhaseTimer::Times phases = model::PhaseTimer::stop();
   const comm::CollectiveTimer::Times calls = comm::CollectiveTimer::stop();
   const double communication = calls.wait + calls.exchange;
@@ -147,12 +150,11 @@ nlohmann::json bench_decode(Session& session, const BenchModel& model, const Inf
   };
   std::vector<double> one_token;  // of all runs in turn
   const auto decode = [&] {
-    auto before = std::chrono::steady_clock::now();
+    Stopwatch watch;
     for (index_t t = 0; t < bench.tokens; ++t) {
       decoder.next();
-      const auto now = std::chrono::steady_clock::now();
-      one_token.push_back(std::chrono::duration<double>(now - before).count());
-      before = now;
+      one_token.push_back(watch.seconds());
+      watch.restart();
     }
   };
   // A step that is replayed as a whole has no phases.

@@ -7,13 +7,10 @@
 #include "jobs/session/read_bandwidth.hpp"
 #include "kernels/elementwise.hpp"
 #include "kernels/linear.hpp"
+#include "kernels/stopwatch.hpp"
 
 namespace hack::jobs {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 double measure_gpu_bandwidth(Queue<Device::cuda>& queue) {
   constexpr index_t n = index_t{1} << 26;
@@ -24,10 +21,10 @@ double measure_gpu_bandwidth(Queue<Device::cuda>& queue) {
   double best = 0;
   for (int r = 0; r < repeats; ++r) {
     queue.wait();
-    const Clock::time_point start = Clock::now();
+    const Stopwatch watch;
     kernels::add<Device::cuda>(queue, {x.data(), 1024, n / 1024}, {y.data(), 1024, n / 1024});
     queue.wait();
-    best = std::max(best, 3.0 * static_cast<double>(x.bytes()) / seconds_since(start));
+    best = std::max(best, 3.0 * static_cast<double>(x.bytes()) / watch.seconds());
   }
   return best;
 }

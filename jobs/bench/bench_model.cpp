@@ -1,5 +1,7 @@
 #include "jobs/bench/bench_model.hpp"
 
+#include <nlohmann/json.hpp>
+
 #include "kernels/error.hpp"
 #include "model/checkpoint/random_checkpoint.hpp"
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include <cblas.h>
+#include <nlohmann/json.hpp>
 
 #include "comm/collectives.hpp"
 #include "jobs/bench/bench_timing.hpp"

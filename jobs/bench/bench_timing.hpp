@@ -1,13 +1,13 @@
 #pragma once
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <vector>
 
 #include <nlohmann/json.hpp>
 
 #include "comm/collectives.hpp"
+#include "kernels/stopwatch.hpp"
 
 namespace hack::jobs {
 
@@ -15,9 +15,9 @@ namespace hack::jobs {
 template <class Work>
 double time_together(const comm::Communicator& world, const Work& work) {
   world.barrier();
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch watch;
   work();
-  return comm::all_reduce_max(world, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  return comm::all_reduce_max(world, watch.seconds());
 }
 
 /// What a bench says of repeated runs.

@@ -1,3 +1,5 @@
+#include <nlohmann/json.hpp>
+
 #include "jobs/bench/bench_allreduce.hpp"
 #include "jobs/bench/bench_apply.hpp"
 #include "jobs/bench/bench_inference.hpp"

@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <set>
 
+#include <nlohmann/json.hpp>
+
 #include "jobs/commands/commands.hpp"
 #include "jobs/compression/compression.hpp"
 #include "jobs/compression/evaluation.hpp"

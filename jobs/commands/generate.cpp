@@ -2,6 +2,8 @@
 
 #include <cstdio>
 
+#include <nlohmann/json.hpp>
+
 #include "jobs/commands/commands.hpp"
 #include "jobs/compression/model_files.hpp"
 #include "kernels/error.hpp"

@@ -1,6 +1,8 @@
 #include <fstream>
 #include <optional>
 
+#include <nlohmann/json.hpp>
+
 #include "comm/collectives.hpp"
 #include "io/file_digest.hpp"
 #include "io/hash.hpp"
@@ -9,6 +11,7 @@
 #include "jobs/commands/commands.hpp"
 #include "jobs/compression/model_files.hpp"
 #include "kernels/error.hpp"
+#include "kernels/stopwatch.hpp"
 #include "model/evaluate/loss_records.hpp"
 #include "model/evaluate/perplexity.hpp"
 
@@ -124,7 +127,7 @@ class PerplexityCommand : public Command {
         std::count_if(losses.begin(), losses.end(), [](const auto& window) { return !window.empty(); });
     if (known > 0) session.log().info("{} of {} windows are in --records", known, plan.windows.size());
 
-    const auto start = std::chrono::steady_clock::now();
+    const Stopwatch watch;
     const bool complete = comm::all_reduce_max(session.world(), known == std::ssize(plan.windows) ? 1.0 : 0.0) > 0;
     index_t bytes_held = 0;
     if (!complete) {
@@ -143,7 +146,7 @@ class PerplexityCommand : public Command {
                                        progress.update(++done, std::ssize(plan.windows) - known);
                                      }});
     }
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    const double seconds = watch.seconds();
     if (!session.world().is_root()) return {};
     if (!options_.per_token.empty()) write_per_token(options_.per_token, plan, losses, encoded.ids);
     nlohmann::json results = answer(plan, losses, encoded, type);

@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <optional>
 
+#include <nlohmann/json.hpp>
+
 #include "jobs/commands/commands.hpp"
 #include "jobs/study/cost_model.hpp"
 #include "jobs/compression/model_files.hpp"

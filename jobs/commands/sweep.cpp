@@ -1,10 +1,10 @@
-#include <chrono>
 #include <cmath>
 #include <exception>
 #include <optional>
 #include <sstream>
 
 #include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
 
 #include "io/hash.hpp"
 #include "io/temporary_file.hpp"
@@ -16,6 +16,7 @@
 #include "jobs/compression/selection.hpp"
 #include "jobs/compression/sweep_table.hpp"
 #include "kernels/error.hpp"
+#include "kernels/stopwatch.hpp"
 
 namespace hack::jobs {
 namespace {
@@ -111,7 +112,8 @@ class SweepCommand : public Command {
     keep_option_ = rule->add_option("--keep", keep_, "Budgets: a comma list, or first:last:step");
     rule->add_option("--topk", topk_, "Shares of each tile's singular values, likewise");
     rule->require_option(1);
-    app_.add_option("--output", output_, "CSV table; rows that are there already are not made again")->required();
+    app_.add_option("--output", output_, "CSV table; rows that its FILE.records holds already are not made again")
+        ->required();
     app_.add_option("--keep-archives", archives_, "Keep the archives in this folder, as METHOD-SHARE.h5");
     options_.add_to(app_);
     // What the methods decide.
@@ -245,10 +247,10 @@ class SweepCommand : public Command {
 
   /// The row of a model whose factors are slices of the vectors. Its seconds are those of choosing the ranks.
   SweepRow sliced(const Session& session, const svd::FactorArchive& vectors, const Run& run, Evaluation& evaluation) {
-    const auto start = std::chrono::steady_clock::now();
+    const Stopwatch watch;
     const svd::CompressOptions stored = run.options->stored();
     const svd::SelectedFactors factors(vectors, stored.rule, {stored.storage, stored.codec}, session.threads());
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    const double seconds = watch.seconds();
     if (!archives_.empty()) compress_archive(session, vectors, *run.options, kept_archive(run));
     std::vector<svd::CompressionSummary> matrices;
     for (const std::string& name : factors.matrices()) matrices.push_back(factors.summary(name));

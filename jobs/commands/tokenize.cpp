@@ -1,6 +1,8 @@
 #include <charconv>
 #include <numeric>
 
+#include <nlohmann/json.hpp>
+
 #include "comm/collectives.hpp"
 #include "jobs/commands/commands.hpp"
 #include "jobs/compression/model_files.hpp"

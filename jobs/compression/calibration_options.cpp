@@ -4,6 +4,7 @@
 #include <random>
 
 #include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
 
 #include "jobs/compression/model_files.hpp"
 #include "kernels/error.hpp"

@@ -1,12 +1,12 @@
 #include "jobs/compression/compression.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 
 #include "io/temporary_file.hpp"
 #include "kernels/config.hpp"
 #include "kernels/error.hpp"
+#include "kernels/stopwatch.hpp"
 #include "model/calibration/layerwise_fit.hpp"
 #include "model/llama/names.hpp"
 #include "svd/pipeline/compress.hpp"
@@ -58,7 +58,7 @@ Compressed Compressor::run(const CompressionOptions& options, const std::filesys
                            FinishedSteps steps) {
   options.check();
   { const io::TemporaryFile unwritable_places_are_errors_now(output); }
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch watch;
   Plan plan =
       options.calibration.is_plain() ? plan_plain(options) : plan_layerwise(options, absolute(output).parent_path());
   Progress progress(session_.log(), "compress", plan.unit);
@@ -78,7 +78,7 @@ Compressed Compressor::run(const CompressionOptions& options, const std::filesys
   if (journal) journal->remove();
   result.memory += program_bytes;
   result.predicted_loss = plan.predicted_loss;
-  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  result.seconds = watch.seconds();
   return result;
 }
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include <nlohmann/json.hpp>
+
 #include "jobs/compression/fast_share.hpp"
 #include "kernels/error.hpp"
 #include "model/llama/names.hpp"

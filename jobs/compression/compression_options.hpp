@@ -5,7 +5,7 @@
 #include <vector>
 
 #include <CLI/CLI.hpp>
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 
 #include "jobs/compression/calibration_options.hpp"
 #include "model/calibration/layerwise_fit.hpp"

@@ -4,6 +4,8 @@
 #include <string_view>
 #include <unordered_set>
 
+#include <nlohmann/json.hpp>
+
 #include "jobs/compression/model_files.hpp"
 #include "kernels/error.hpp"
 #include "svd/archive/factor_archive.hpp"

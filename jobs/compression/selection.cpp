@@ -1,11 +1,13 @@
 #include "jobs/compression/selection.hpp"
 
-#include <chrono>
 #include <fstream>
+
+#include <nlohmann/json.hpp>
 
 #include "io/temporary_file.hpp"
 #include "kernels/config.hpp"
 #include "kernels/error.hpp"
+#include "kernels/stopwatch.hpp"
 #include "model/llama/names.hpp"
 
 namespace hack::jobs {
@@ -89,7 +91,7 @@ CompressionOptions selection_options(const svd::FactorArchive& vectors, const Co
 Compressed compress_archive(const Session& session, const svd::FactorArchive& vectors,
                             const CompressionOptions& options, const std::filesystem::path& output) {
   { const io::TemporaryFile unwritable_places_are_errors_now(output); }
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch watch;
   const svd::CompressOptions stored = options.stored();
   const svd::SelectedFactors factors(vectors, stored.rule, stored.format(), session.threads());
   const svd::ArchiveHeader& made = vectors.info().header;
@@ -100,7 +102,7 @@ Compressed compress_archive(const Session& session, const svd::FactorArchive& ve
   Compressed result;
   for (const std::string& name : names) result.matrices.push_back(factors.summary(name));
   result.total = svd::total_of(result.matrices);
-  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  result.seconds = watch.seconds();
   return result;
 }
 

@@ -16,12 +16,11 @@ Progress::~Progress() {
 
 void Progress::update(long done, long total) {
   if (!log_.speaks()) return;
-  const Clock::time_point now = Clock::now();
+  const double seconds = watch_.seconds();
   const bool finished = done >= total;
-  const auto pause = terminal_ ? std::chrono::milliseconds(200) : std::chrono::milliseconds(10000);
-  if (!finished && now - last_ < pause) return;
-  last_ = now;
-  const double seconds = std::chrono::duration<double>(now - start_).count();
+  const double pause = terminal_ ? 0.2 : 10;
+  if (!finished && seconds - last_ < pause) return;
+  last_ = seconds;
   const double rate = seconds > 0 ? static_cast<double>(done) / seconds : 0;
   const double left = rate > 0 ? static_cast<double>(total - done) / rate : 0;
   const std::string line =

@@ -1,9 +1,10 @@
 #pragma once
 
-#include <chrono>
 #include <string>
 
 #include <fmt/format.h>
+
+#include "kernels/stopwatch.hpp"
 
 namespace hack::jobs {
 
@@ -34,15 +35,13 @@ class Progress {
   void update(long done, long total);
 
  private:
-  using Clock = std::chrono::steady_clock;
-
   const Log& log_;
   std::string what_;
   std::string unit_;
   bool terminal_;
   bool drawn_ = false;
-  Clock::time_point start_ = Clock::now();
-  Clock::time_point last_ = start_;
+  Stopwatch watch_;
+  double last_ = 0;  // seconds at which it was last drawn
 };
 
 /// 1536 -> "1.5 KiB".

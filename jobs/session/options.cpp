@@ -1,5 +1,7 @@
 #include "jobs/session/options.hpp"
 
+#include <nlohmann/json.hpp>
+
 #include "kernels/error.hpp"
 
 namespace hack::jobs {

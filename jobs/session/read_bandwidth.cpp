@@ -6,6 +6,7 @@
 
 #include "comm/collectives.hpp"
 #include "kernels/buffer.hpp"
+#include "kernels/stopwatch.hpp"
 
 namespace hack::jobs {
 
@@ -43,12 +44,12 @@ double measure_read_bandwidth(const comm::Communicator& world, int threads) {
   std::vector<double> rates;
   for (int r = 0; r < repeats; ++r) {
     world.barrier();
-    const double start = MPI_Wtime();
+    const Stopwatch watch;
     std::uint64_t sum = 0;
 #pragma omp parallel for num_threads(threads) schedule(static) reduction(+ : sum)
     for (index_t p = 0; p < pieces; ++p) sum += sum_of(data.data() + p * lines * 8, lines);
     HACK_EXPECT(sum == static_cast<std::uint64_t>(n));
-    const double seconds = comm::all_reduce_max(world, MPI_Wtime() - start);
+    const double seconds = comm::all_reduce_max(world, watch.seconds());
     rates.push_back(static_cast<double>(n) * 8 * world.size() / seconds);
   }
   return *std::max_element(rates.begin(), rates.end());

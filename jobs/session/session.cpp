@@ -3,6 +3,8 @@
 #include <fstream>
 #include <vector>
 
+#include <nlohmann/json.hpp>
+
 #include "comm/collectives.hpp"
 #include "comm/deadline.hpp"
 #include "comm/gpu.hpp"
@@ -44,7 +46,7 @@ void Session::finish(const CLI::App& command, nlohmann::json results) {
   environment["gpu"] = gpu_.empty() ? nlohmann::json(nullptr) : nlohmann::json(gpu_);
   if (!world_.is_root() || options_.report.empty()) return;
   results["peak_memory_bytes"] = per_rank;
-  results["total_seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  results["total_seconds"] = watch_.seconds();
   const nlohmann::json report = {{"command", command.get_name()},
                                  {"version", HACK_VERSION},
                                  {"config", describe_options(command)},

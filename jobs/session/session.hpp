@@ -3,11 +3,12 @@
 #include <string>
 #include <utility>
 
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 
 #include "comm/communicator.hpp"
 #include "jobs/session/log.hpp"
 #include "jobs/session/options.hpp"
+#include "kernels/stopwatch.hpp"
 
 namespace hack::jobs {
 
@@ -39,7 +40,7 @@ class Session {
   std::string gpu_libraries_;
   Log log_;
   int threads_;
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  Stopwatch watch_;
 };
 
 /// A subcommand: binds its options when made, works in run().

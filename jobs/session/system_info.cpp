@@ -16,6 +16,7 @@
 #include <thread>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "comm/collectives.hpp"
 #include "jobs/session/library_settings.hpp"

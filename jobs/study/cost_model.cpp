@@ -7,13 +7,13 @@
 #include <fstream>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "kernels/error.hpp"
+#include "model/llama/chunk.hpp"
 
 namespace hack::jobs {
 namespace {
-
-constexpr double chunk_tokens = 512;  // that go through the layers at once
 
 /// NCCL's own constants for rings (src/graph/tuning.cc): its protocol LL starts sooner and sends data and flags in
 /// turn, at a quarter of the bandwidth and no more than 87.7 GB/s; Simple sends data alone.
@@ -222,7 +222,7 @@ double CostModel::layers_seconds(int tensor, double tokens) const {
   const auto layers = static_cast<double>(c.layers);
   const double attention = 2 * tokens * tokens * static_cast<double>(c.heads * c.head_dim) / tensor;
   const double compute = layers * (2 * tokens * layer_weights(tensor) + attention) / machine_.flops;
-  const double chunk = std::min(tokens, chunk_tokens);
+  const double chunk = std::min(tokens, static_cast<double>(model::chunk_tokens));
   const double bytes = work_.activation_bytes * static_cast<double>(c.hidden_size) * chunk;
   return compute + tokens / chunk * (2 * layers + 1) * machine_.all_reduce_seconds(tensor, bytes);
 }

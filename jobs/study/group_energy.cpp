@@ -34,11 +34,11 @@ GroupEnergy::GroupEnergy(const comm::Communicator& group, const EnergyMeter& met
 
 void GroupEnergy::start() {
   before_ = gpu_.empty() ? std::nullopt : meter_.joules(gpu_);
-  start_ = MPI_Wtime();
+  watch_.restart();
 }
 
 std::optional<double> GroupEnergy::stop() const {
-  const double seconds = MPI_Wtime() - start_;
+  const double seconds = watch_.seconds();
   const std::optional<double> after = before_ ? meter_.joules(gpu_) : std::nullopt;
   double sums[] = {after && counts_ ? *after - *before_ : 0.0, after && seconds >= shortest_ ? 0.0 : 1.0};
   comm::all_reduce_sum(group_, std::span<double>(sums));

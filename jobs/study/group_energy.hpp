@@ -5,6 +5,7 @@
 
 #include "comm/communicator.hpp"
 #include "jobs/study/energy_meter.hpp"
+#include "kernels/stopwatch.hpp"
 
 namespace hack::jobs {
 
@@ -27,7 +28,7 @@ class GroupEnergy {
   double shortest_;
   bool counts_;  // this rank is the first with its GPU
   std::optional<double> before_;
-  double start_ = 0;
+  Stopwatch watch_;
 };
 
 }  // namespace hack::jobs

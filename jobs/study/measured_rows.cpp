@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include <nlohmann/json.hpp>
+
 namespace hack::jobs {
 
 MeasuredRows::MeasuredRows(const std::vector<nlohmann::json>& rows) {

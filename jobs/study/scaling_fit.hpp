@@ -2,9 +2,6 @@
 
 #include <span>
 #include <vector>
-#include <vector>
-
-#include <nlohmann/json.hpp>
 
 #include "jobs/study/cost_model.hpp"
 

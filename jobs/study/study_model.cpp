@@ -5,10 +5,12 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "jobs/study/measured_rows.hpp"
 #include "jobs/study/scaling_fit.hpp"
 #include "model/checkpoint/random_checkpoint.hpp"
+#include "model/llama/chunk.hpp"
 #include "model/llama/memory_need.hpp"
 
 namespace hack::jobs {
@@ -54,7 +56,7 @@ class PhaseModel {
     const double state = 4.0 * static_cast<double>(config_.hidden_size);
     if (phase == "decode") return static_cast<double>(work_.tokens) * calls * machine.all_reduce_seconds(ranks, state);
     if (phase == "prefill") {
-      const double chunk = std::min<double>(512, static_cast<double>(work_.prompt));
+      const double chunk = static_cast<double>(std::min(model::chunk_tokens, work_.prompt));
       return static_cast<double>(work_.prompt) / chunk * calls * machine.all_reduce_seconds(ranks, chunk * state);
     }
     return 0;

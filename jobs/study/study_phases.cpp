@@ -4,13 +4,17 @@
 #include <charconv>
 #include <cmath>
 
+#include <nlohmann/json.hpp>
+
 #include "comm/collective_timer.hpp"
 #include "comm/collectives.hpp"
 #include "comm/process_grid.hpp"
 #include "jobs/session/read_bandwidth.hpp"
 #include "jobs/session/system_info.hpp"
 #include "jobs/study/decode_run.hpp"
+#include "kernels/stopwatch.hpp"
 #include "kernels/tile_svd.hpp"
+#include "model/llama/chunk.hpp"
 #include "model/llama/names.hpp"
 #include "model/evaluate/perplexity.hpp"
 #include "svd/tile/tile_grid.hpp"
@@ -131,13 +135,13 @@ StudyPhases::Timing StudyPhases::time(const Work& work, const Steps& steps) {
     input_seconds_ = 0;
     if (is_split) comm::CollectiveTimer::start();
     if (r == 0) energy_.start();
-    const double start = MPI_Wtime();
+    const Stopwatch watch;
     if (is_split) {
       steps();
     } else {
       work();
     }
-    const double own = MPI_Wtime() - start;
+    const double own = watch.seconds();
     const comm::CollectiveTimer::Times times =
         is_split ? comm::CollectiveTimer::stop() : comm::CollectiveTimer::Times{};
     const double slowest = comm::all_reduce_max(group_, own);
@@ -217,7 +221,7 @@ nlohmann::json StudyPhases::factorization_on() {
     for (index_t first = mine.begin; first < mine.end; first += batch_tiles) {
       std::vector<MatrixView<const float, D>> in;
       std::vector<kernels::TileSvd<D>> out;
-      const double start = MPI_Wtime();
+      const Stopwatch watch;
       for (index_t t = first; t < std::min(first + batch_tiles, mine.end); ++t) {
         const TilePlace& place = places[static_cast<std::size_t>(t)];
         const index_t at = (t - first) * tile_size * tile_size;
@@ -231,7 +235,7 @@ nlohmann::json StudyPhases::factorization_on() {
       }
       kernels::copy_from_host<D>(batch.values.data(), batch.read.data(),
                                  in.size() * tile_size * tile_size * sizeof(float));
-      input_seconds_ += MPI_Wtime() - start;
+      input_seconds_ += watch.seconds();
       kernels::tile_svd<D>(queue, in, out);
       queue.wait();
     }
@@ -259,12 +263,11 @@ nlohmann::json StudyPhases::on_model(const char* phase, double tokens, const Wor
 
 nlohmann::json StudyPhases::prefill() {
   return on_model("prefill", static_cast<double>(work_.prompt), [&](auto& llama) {
-    constexpr index_t chunk = 512;
     const std::vector<int> ids = ids_for(llama, work_.prompt, slice_.has_value());
     return time([&] {
       auto cache = llama.make_cache(work_.prompt);
-      for (index_t begin = 0; begin < work_.prompt; begin += chunk) {
-        const index_t n = std::min(chunk, work_.prompt - begin);
+      for (index_t begin = 0; begin < work_.prompt; begin += model::chunk_tokens) {
+        const index_t n = std::min(model::chunk_tokens, work_.prompt - begin);
         const auto states = llama.forward(std::span(ids).subspan(begin, n), cache);
         if (begin + n == work_.prompt) llama.logits(states.rows_from(n - 1, 1));
       }
@@ -320,11 +323,11 @@ std::vector<nlohmann::json> StudyPhases::all_reduce() {
     std::vector<double> seconds;  // of a call
     for (int batch = -1; batch < batches; ++batch) {
       group_.barrier();
-      const double start = MPI_Wtime();
+      const Stopwatch watch;
       for (index_t i = 0; i < calls; ++i) {
         comm::all_reduce_sum(group_, std::span(x.data(), static_cast<std::size_t>(numbers)));
       }
-      const double slowest = comm::all_reduce_max(group_, MPI_Wtime() - start);
+      const double slowest = comm::all_reduce_max(group_, watch.seconds());
       if (batch >= 0) seconds.push_back(slowest / static_cast<double>(calls));
     }
     const auto bytes = static_cast<double>(4 * numbers);

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 
 #include "jobs/study/group_energy.hpp"
 #include "jobs/compression/model_files.hpp"

@@ -1,6 +1,7 @@
 // What `hack bench svd` times, on a GPU: its rows, and that it checks what it has timed. No timing is checked.
 
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include "jobs/bench/bench_svd.hpp"
 

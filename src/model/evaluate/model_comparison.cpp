@@ -3,13 +3,11 @@
 #include <algorithm>
 
 #include "kernels/error.hpp"
+#include "model/llama/chunk.hpp"
 #include "model/llama/names.hpp"
 
 namespace hack::model {
 namespace {
-
-/// Tokens that go through the layers at once, as in perplexity.
-constexpr index_t chunk_tokens = 512;
 
 /// Takes a model through all windows. visit(states, first) sees the states before scored tokens, `first` the number of
 /// the first of them. Returns the losses.

@@ -6,12 +6,10 @@
 
 #include "comm/collectives.hpp"
 #include "comm/task_dealer.hpp"
+#include "model/llama/chunk.hpp"
 
 namespace hack::model {
 namespace {
-
-/// Tokens that go through the layers at once: enough for matrix products at full speed, and activations stay small.
-constexpr index_t chunk_tokens = 512;
 
 /// Tells the ranks of one copy which window is next; nothing after the last.
 class WindowSource {

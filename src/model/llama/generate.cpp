@@ -1,30 +1,23 @@
 #include "model/llama/generate.hpp"
 
 #include <algorithm>
-#include <chrono>
 
+#include "kernels/stopwatch.hpp"
+#include "model/llama/chunk.hpp"
 #include "model/llama/decoder.hpp"
 
 namespace hack::model {
-namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
-}  // namespace
 
 template <Device D>
 Generated generate(Llama<D>& llama, std::span<const int> prompt, const GenerateOptions& options, Sampler& sampler,
                    const std::function<void(int)>& on_token) {
   validate(!prompt.empty(), "the prompt has no tokens");
-  constexpr index_t chunk_tokens = 512;
   const index_t prompt_tokens = std::ssize(prompt);
   KvCache<D> cache = llama.make_cache(prompt_tokens + options.max_tokens);
   Generated result{{}, 0, 0};
   if (options.max_tokens <= 0) return result;
 
-  Clock::time_point start = Clock::now();
+  Stopwatch watch;
   MatrixView<const float, D> states;
   for (index_t begin = 0; begin < prompt_tokens; begin += chunk_tokens) {
     states = llama.last_state(prompt.subspan(begin, std::min(chunk_tokens, prompt_tokens - begin)), cache);
@@ -33,14 +26,14 @@ Generated generate(Llama<D>& llama, std::span<const int> prompt, const GenerateO
   for (index_t i = 0; i < options.max_tokens; ++i) {
     const int id = i == 0 ? decoder.first(states.rows_from(states.rows - 1, 1)) : decoder.next();
     if (i == 0) {
-      result.prefill_seconds = seconds_since(start);
-      start = Clock::now();
+      result.prefill_seconds = watch.seconds();
+      watch.restart();
     }
     result.ids.push_back(id);
     on_token(id);
     if (std::find(options.stop_ids.begin(), options.stop_ids.end(), id) != options.stop_ids.end()) break;
   }
-  result.decode_seconds = seconds_since(start);
+  result.decode_seconds = watch.seconds();
   return result;
 }
 

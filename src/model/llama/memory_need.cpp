@@ -2,13 +2,13 @@
 
 #include <algorithm>
 
+#include "model/llama/chunk.hpp"
 #include "model/llama/shard_plan.hpp"
 
 namespace hack::model {
 namespace {
 
-constexpr index_t chunk_tokens = 512;  // that go through the layers at once
-constexpr index_t panel_rows = 256;    // that are read at once
+constexpr index_t panel_rows = 256;  // that are read at once
 // Of the loss: logits of one task (256 tokens, 384 ids) and the packed panel of a product, each thread; two numbers for
 // each token and 384 ids.
 constexpr index_t task_numbers = 256 * 384 + 192 * 320;

@@ -1,7 +1,5 @@
 #include "model/llama/phase_timer.hpp"
 
-#include <chrono>
-
 namespace hack::model {
 namespace {
 
@@ -21,10 +19,6 @@ PhaseTimer::Times PhaseTimer::stop() {
 }
 
 bool PhaseTimer::is_on() { return is_running; }
-
-double PhaseTimer::now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 void PhaseTimer::add(Phase phase, double seconds) {
   (phase == Phase::weights ? times.weights : times.attention) += seconds;

@@ -1,8 +1,10 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "kernels/queue.hpp"
+#include "kernels/stopwatch.hpp"
 
 namespace hack::model {
 
@@ -33,12 +35,12 @@ class PhaseTimer {
     Scope(Queue<D>& queue, Phase phase) : queue_(queue), phase_(phase) {
       if (!is_on()) return;
       queue_.wait();
-      begin_ = now();
+      watch_.emplace();
     }
     ~Scope() {
-      if (!is_on()) return;
+      if (!watch_) return;
       queue_.wait();
-      add(phase_, now() - begin_);
+      add(phase_, watch_->seconds());
     }
     Scope(const Scope&) = delete;
     Scope& operator=(const Scope&) = delete;
@@ -46,12 +48,11 @@ class PhaseTimer {
    private:
     Queue<D>& queue_;
     Phase phase_;
-    double begin_ = 0;
+    std::optional<Stopwatch> watch_;
   };
 
  private:
   static bool is_on();
-  static double now();  ///< seconds
   static void add(Phase phase, double seconds);
 };
 
