@@ -45,7 +45,7 @@ std::vector<Held> hold_all(index_t rows, index_t cols, const std::vector<long>& 
   all.push_back({"dense", 0, std::move(dense), {}});
   for (const long rank : ranks) {
     for (const svd::Structure storage : {kernels::Structure::low_rank, kernels::Structure::interpolative}) {
-      RandomFactors source(rank, storage);
+      RandomFactorSource source(rank, storage);
       source.add(name, rows, cols);
       all.push_back({svd::storage_name(storage).data(), rank, {}, {}});
       all.back().factored.emplace(source, name, svd::Range{0, rows}, svd::Range{0, cols}, type);

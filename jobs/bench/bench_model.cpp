@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "jobs/compression/storage_words.hpp"
 #include "kernels/error.hpp"
 #include "model/checkpoint/random_checkpoint.hpp"
 
@@ -19,7 +20,7 @@ void BenchModel::add_options(CLI::App& app) {
                    ->check(CLI::Range(0L, 128L));
   app.add_option("--storage", storage_, "How they are stored")
       ->needs(rank)
-      ->check(CLI::IsMember({"interpolative", "factors"}))
+      ->transform(storage_words())
       ->capture_default_str();
 }
 

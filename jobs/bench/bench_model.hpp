@@ -7,7 +7,7 @@
 #include <CLI/CLI.hpp>
 
 #include "jobs/compression/model_files.hpp"
-#include "jobs/bench/random_factors.hpp"
+#include "jobs/bench/random_factor_source.hpp"
 
 namespace hack::jobs {
 
@@ -32,7 +32,7 @@ class BenchModel {
   std::string model_, archive_, shape_, storage_ = "interpolative";
   std::optional<long> layers_, rank_;
   std::optional<ModelFiles> files_;
-  std::optional<RandomFactors> factors_;
+  std::optional<RandomFactorSource> factors_;
 };
 
 }  // namespace hack::jobs

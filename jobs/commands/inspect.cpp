@@ -102,13 +102,13 @@ nlohmann::json inspect_archive(const std::string& path) {
              to_string(how.rule.kind), how.rule.value, svd::storage_name(how.storage), to_string(how.codec));
   fmt::print("  made by hack {} from the model with fingerprint {}\n", info.header.program_version,
              info.header.model_fingerprint);
-  fmt::print("  {:<44} {:>13} {:>6} {:>7} {:>6} {:>15} {:>8} {:>7}\n", "matrix", "shape", "tiles", "interpolative",
+  fmt::print("  {:<44} {:>13} {:>6} {:>13} {:>6} {:>15} {:>8} {:>7}\n", "matrix", "shape", "tiles", "interpolative",
              "dense", "rank min-mean-max", "error", "bytes");
   double stored = 0, dense = 0;
   nlohmann::json matrices = nlohmann::json::array();
   for (const std::string& name : archive.matrices()) {
     const nlohmann::json m = describe_matrix(name, archive.matrix(name));
-    fmt::print("  {:<44} {:>6}×{:<6} {:>6} {:>7} {:>6} {:>5}-{:.1f}-{:<5} {:>8.4f} {:>6.1f}%\n", name,
+    fmt::print("  {:<44} {:>6}×{:<6} {:>6} {:>13} {:>6} {:>5}-{:.1f}-{:<5} {:>8.4f} {:>6.1f}%\n", name,
                m["rows"].get<long>(), m["cols"].get<long>(), m["tiles"].get<long>(),
                m["interpolative_tiles"].get<long>(), m["dense_tiles"].get<long>(), m["rank_min"].get<long>(),
                m["rank_mean"].get<double>(), m["rank_max"].get<long>(), m["relative_error"].get<double>(),

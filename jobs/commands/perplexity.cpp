@@ -117,7 +117,9 @@ class PerplexityCommand : public Command {
                          trained);
     }
 
-    const comm::ProcessGrid grid(session.world(), options_.tensor_parallel);
+    const comm::ProcessGrid grid = for_option(fmt::format("--tensor-parallel {}", options_.tensor_parallel), [&] {
+      return comm::ProcessGrid(session.world(), options_.tensor_parallel);
+    });
     const DType type = common_.chosen_dtype(files.checkpoint().exact_type());
     // What is known, and the file to add to: on rank 0.
     WindowLosses losses;

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "jobs/compression/fast_share.hpp"
+#include "jobs/compression/storage_words.hpp"
 #include "kernels/error.hpp"
 #include "model/llama/names.hpp"
 
@@ -44,7 +45,7 @@ void CompressionOptions::add_to(CLI::App& app) {
   app.add_option("--storage", storage,
                  "interpolative: a tile of rank k as k of its rows and the others' coefficients, k(h + w - k) numbers; "
                  "factors: U and V, k(h + w) numbers")
-      ->check(CLI::IsMember({"interpolative", "factors"}))
+      ->transform(storage_words())
       ->capture_default_str();
   app.add_option(
          "--memory", memory,

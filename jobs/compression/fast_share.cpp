@@ -7,6 +7,7 @@
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
+#include "jobs/compression/storage_words.hpp"
 #include "kernels/error.hpp"
 #include "svd/archive/archive_info.hpp"
 
@@ -25,7 +26,8 @@ double read_fast_share(const std::string& report, svd::Structure storage, DType 
   for (const nlohmann::json& row : whole.at(pointer)) {
     known.push_back(
         fmt::format("{} {} of {} tokens", row.value("type", "?"), row.value("kind", "?"), row.value("tokens", 0L)));
-    if (row.value("kind", "") != svd::storage_name(storage) || row.value("type", "") != to_string(type)) continue;
+    if (current_storage_word(row.value("kind", "")) != svd::storage_name(storage)) continue;
+    if (row.value("type", "") != to_string(type)) continue;
     if (row.value("tokens", 0L) != tokens) continue;
     validate(row.contains("faster_up_to_rank"),
              "--times {}: {} is not faster than dense at any rank; compress with --objective bytes", report,

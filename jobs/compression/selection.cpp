@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "io/temporary_file.hpp"
+#include "jobs/compression/storage_words.hpp"
 #include "kernels/config.hpp"
 #include "kernels/error.hpp"
 #include "kernels/stopwatch.hpp"
@@ -50,7 +51,7 @@ void SelectionOptions::add_to(CLI::App& app) {
       ->capture_default_str()
       ->group(group);
   app.add_option("--storage", storage, "How they are held: interpolative or factors; see compress")
-      ->check(CLI::IsMember({"interpolative", "factors"}))
+      ->transform(storage_words())
       ->capture_default_str()
       ->group(group);
 }

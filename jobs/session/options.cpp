@@ -49,7 +49,7 @@ void CommonOptions::add_to(CLI::App& app) {
 Device CommonOptions::chosen_device() const {
   if (device == "auto") return kernels::is_available(Device::cuda) ? Device::cuda : Device::cpu;
   const Device chosen = device == "cuda" ? Device::cuda : Device::cpu;
-  validate(kernels::is_available(chosen), "--device {}: {}", device, kernels::why_unavailable(chosen));
+  validate(kernels::is_available(chosen), "--device {}: {} (--device cpu)", device, kernels::why_unavailable(chosen));
   return chosen;
 }
 

@@ -9,6 +9,7 @@
 
 #include "kernels/device.hpp"
 #include "kernels/dtype.hpp"
+#include "kernels/error.hpp"
 
 namespace hack::jobs {
 
@@ -29,6 +30,17 @@ struct CommonOptions {
   Device chosen_device() const;
   DType chosen_dtype(DType exact) const { return dtype.empty() ? exact : parse_dtype(dtype); }
 };
+
+/// Returns what work() returns. An Error that it throws gets `option` in front, the option with its value that asked
+/// for what is wrong: libraries say that in their own terms, only the command line knows where it came from.
+template <class Work>
+auto for_option(const std::string& option, const Work& work) {
+  try {
+    return work();
+  } catch (const Error& error) {
+    fail("{}: {}", option, error.what());
+  }
+}
 
 /// Every option of a subcommand with its value after defaults, numbers and flags as such.
 nlohmann::json describe_options(const CLI::App& app);

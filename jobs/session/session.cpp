@@ -21,7 +21,7 @@ Session::Session(const CommonOptions& options)
       device_(options.chosen_device()),
       log_(!options.quiet && world_.is_root()),
       threads_(options.threads > 0 ? options.threads : usable_cores(world_)) {
-  comm::Deadline::start(options.deadline);
+  comm::Deadline::start(options.deadline, "raise --deadline");
   if (!options.report.empty())
     io::TemporaryFile probe(options.report);  // an unwritable place is an error now, not at the end
   const std::string warning = performance_warning(world_, threads_);
@@ -30,7 +30,7 @@ Session::Session(const CommonOptions& options)
 
 void Session::take_gpu() {
   if (!gpu_.empty()) return;
-  const comm::GpuChoice choice = comm::choose_gpu(world_);
+  const comm::GpuChoice choice = for_option("--device " + options_.device, [&] { return comm::choose_gpu(world_); });
   gpu_ = choice.name;
   gpu_address_ = choice.address;
   gpu_libraries_ = choice.libraries;

@@ -23,7 +23,7 @@ namespace kernels {
 template <>
 std::string_view why_unavailable<Device::cuda>() {
   return "this program was built without CUDA code (configure with -DHACK_WITH_CUDA=ON where the CUDA Toolkit and NCCL "
-         "are installed); use --device cpu";
+         "are installed); compute on CPUs";
 }
 
 template <>

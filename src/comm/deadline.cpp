@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <mutex>
 #include <thread>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -24,7 +25,8 @@ std::string name_of(int rank) { return rank == Deadline::any ? "another rank" : 
 
 class Watchdog {
  public:
-  explicit Watchdog(double seconds) : seconds_(seconds), thread_([this] { watch(); }) {}
+  Watchdog(double seconds, std::string remedy)
+      : seconds_(seconds), remedy_(std::move(remedy)), thread_([this] { watch(); }) {}
   ~Watchdog() {
     {
       const std::lock_guard lock(mutex_);
@@ -42,14 +44,14 @@ class Watchdog {
       if (operation == nullptr) continue;
       if (clock.seconds() - waiting_since.load() > seconds_) {
         Environment::abort(
-            fmt::format("waited {} s in {} ({} has stopped or is far behind); look at the other ranks, or "
-                        "raise --deadline",
-                        seconds_, operation, name_of(waiting_for)));
+            fmt::format("waited {} s in {} ({} has stopped or is far behind); look at the other ranks, or {}", seconds_,
+                        operation, name_of(waiting_for), remedy_));
       }
     }
   }
 
   double seconds_;
+  std::string remedy_;
   bool stopping_ = false;
   std::mutex mutex_;
   std::condition_variable wake_;
@@ -60,9 +62,9 @@ Watchdog* watchdog = nullptr;
 
 }  // namespace
 
-void Deadline::start(double seconds) {
+void Deadline::start(double seconds, const std::string& remedy) {
   stop();
-  if (seconds > 0) watchdog = new Watchdog(seconds);
+  if (seconds > 0) watchdog = new Watchdog(seconds, remedy);
 }
 
 void Deadline::stop() {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <string>
+
 namespace hack::comm {
 
 /// Ends the run when one collective takes longer than the deadline: MPI itself never notices a peer that hangs.
@@ -7,8 +9,9 @@ class Deadline {
  public:
   static constexpr int any = -1;
 
-  /// Watches from now on; a thread looks every 100 ms. 0 or less seconds: waits forever.
-  static void start(double seconds);
+  /// Watches from now on; a thread looks every 100 ms. 0 or less seconds: waits forever. `remedy` ends the message: how
+  /// to make the deadline longer.
+  static void start(double seconds, const std::string& remedy = "make the deadline longer");
   static void stop();
 
   /// Marks the time during which this rank waits for others in `operation` (a literal): for this rank of the run, or

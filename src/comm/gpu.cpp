@@ -26,7 +26,7 @@ GpuChoice choose_gpu(const Communicator& world) {
   const Communicator node = world.split_by_node();
   int devices = 0;
   HACK_CUDA(cudaGetDeviceCount(&devices));
-  validate(devices > 0, "rank {} sees no GPU; ask the scheduler for one per rank, or use --device cpu", world.rank());
+  validate(devices > 0, "rank {} sees no GPU; ask the scheduler for one per rank, or compute on CPUs", world.rank());
   const int device = node.rank() % devices;
   HACK_CUDA(cudaSetDevice(device));
   cudaDeviceProp properties{};

@@ -8,8 +8,8 @@ namespace {
 int checked_tensor_size(int ranks, int tensor_size) {
   if (tensor_size == 0) return ranks;
   validate(tensor_size > 0 && ranks % tensor_size == 0,
-           "--tensor-parallel {} does not fit {} ranks (it must divide them); use a divisor of {}", tensor_size, ranks,
-           ranks);
+           "{} ranks cannot share one copy of a model where {} run (copies must be of equal size); use a divisor of {}",
+           tensor_size, ranks, ranks);
   return tensor_size;
 }
 

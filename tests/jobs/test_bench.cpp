@@ -48,6 +48,16 @@ TEST_F(Bench, AppliesOneMatrixInEveryForm) {
   EXPECT_EQ(out["break_even"].size(), 4u);
 }
 
+TEST_F(Bench, TakesTheOldWordForInterpolative) {
+  const std::string decode = "decode --shape llama-3.2-1b --layers 1 --rank 8 --tokens 2 --threads 1 --storage ";
+  const json old = results(decode + "pivoted")["rows"][0], present = results(decode + "interpolative")["rows"][0];
+  EXPECT_EQ(old["storage"], "interpolative");
+  EXPECT_EQ(old["bytes"], present["bytes"]);
+  const ProgramResult unknown = run(decode + "rotated");
+  EXPECT_EQ(unknown.status, 2);
+  EXPECT_NE(unknown.err.find("rotated not in {interpolative,factors}"), std::string::npos) << unknown.err;
+}
+
 TEST_F(Bench, RunsShapesWithRandomFactorsOnAnyNumberOfRanks) {
   for (const int ranks : {1, 3}) {
     const json decode =

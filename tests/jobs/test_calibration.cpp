@@ -131,7 +131,8 @@ TEST_F(Calibration, TakesEveryRankRule) {
 /// Tiles of 32 in a model whose timed ranks say that interpolative ones pay up to a quarter of the full rank.
 TEST_F(Calibration, TakesNoRankThatIsSlowerThanDense) {
   const json rows = {{{"kind", "interpolative"}, {"type", "bf16"}, {"tokens", 1}, {"faster_up_to_rank", 32.0}},
-                     {{"kind", "factors"}, {"type", "bf16"}, {"tokens", 1}}};
+                     {{"kind", "factors"}, {"type", "bf16"}, {"tokens", 1}},
+                     {{"kind", "pivoted"}, {"type", "bf16"}, {"tokens", 2}, {"faster_up_to_rank", 64.0}}};
   write_file(file("times.json"), json{{"results", {{"break_even", rows}}}}.dump());
   const Arguments timed = {"--times", file("times.json")};
   const Arguments by_time = timed + Arguments{"--keep", "0.6", "--objective", "time"};
@@ -141,6 +142,11 @@ TEST_F(Calibration, TakesNoRankThatIsSlowerThanDense) {
   EXPECT_LE(made["bytes_factors"].get<double>(), 0.6 * made["bytes_dense"].get<double>());
   EXPECT_LE(made["rank_max"], 32);
   EXPECT_EQ(run(0, {"inspect", file("fast.h5")})["options"]["fast-share"], 0.25);
+  // The word for interpolative up to version 0.1, on the command line and in the report of that time.
+  compress(2, "old.h5", by_time + Arguments{"--storage", "pivoted", "--objective-tokens", "2"});
+  const json old = run(0, {"inspect", file("old.h5")})["options"];
+  EXPECT_EQ(old["fast-share"], 0.5);
+  EXPECT_EQ(old["storage"], "interpolative");
   const auto refused = [&](const Arguments& more, const char* message) {
     const ProgramResult wrong =
         run_hack(0, Arguments{"compress", file("hf"), "--output", file("no.h5"), "--calibration", file("text")} + more);

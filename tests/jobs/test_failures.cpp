@@ -279,7 +279,7 @@ INSTANTIATE_TEST_SUITE_P(
         Broken{"TensorParallel",
                {"perplexity", "%model", "--text", "%text", "--context", "32", "--tensor-parallel", "2"},
                failed,
-               {"--tensor-parallel 2"}},
+               {"--tensor-parallel 2", "divisor"}},
         Broken{"UnknownProtocol",
                {"perplexity", "%model", "--text", "%text", "--protocol", "4096"},
                misused,

@@ -23,7 +23,8 @@ void* allocate<Device::cpu>(std::size_t bytes) {
   constexpr std::size_t alignment = 64;  // one cache line, one AVX-512 register
   const std::size_t rounded = (bytes + alignment - 1) / alignment * alignment;
   void* data = bytes >= pooled_bytes ? PagePool::instance().take(rounded) : std::aligned_alloc(alignment, rounded);
-  validate(data != nullptr, "no room for {} bytes of host memory; use more ranks or a narrower --dtype", bytes);
+  validate(data != nullptr,
+           "no room for {} bytes of host memory; use more ranks, or hold weights in a narrower number type", bytes);
   return data;
 }
 

@@ -63,7 +63,7 @@ void attention<D>(Queue<D>& queue, MatrixView<const float, D> q, CacheView<D> ke
   HACK_EXPECT(dim == values.head_dim && position.first >= 0 && (position.state == nullptr || q.rows <= 1));
   HACK_EXPECT(position.first + q.rows <= std::min(keys.capacity, values.capacity));
   validate(dim <= 256 && std::ssize(kv_of_head) <= cuda::HeadMap::most,
-           "{} heads of {} numbers on one GPU (at most {} of 256); use more ranks or --device cpu",
+           "{} heads of {} numbers on one GPU (at most {} of 256); use more ranks or compute on CPUs",
            std::ssize(kv_of_head), dim, cuda::HeadMap::most);
   if (q.rows == 0 || q.cols == 0) return;
   Call call{{}, std::ssize(kv_of_head), array_of(q), cache_of(keys), cache_of(values), position, array_of(out)};

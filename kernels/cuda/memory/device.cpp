@@ -15,14 +15,14 @@ std::string_view why_unavailable<Device::cuda>() {
     int devices = 0;
     const cudaError_t code = cudaGetDeviceCount(&devices);
     if (code != cudaSuccess || devices == 0) {
-      return fmt::format("no GPU can be used ({}); look at nvidia-smi, or use --device cpu", cudaGetErrorString(code));
+      return fmt::format("no GPU can be used ({}); look at nvidia-smi, or compute on CPUs", cudaGetErrorString(code));
     }
     int device = 0, major = 0;
     cudaGetDevice(&device);
     cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
     constexpr int oldest = 8;
     if (major < oldest) {
-      return fmt::format("the GPU is of compute capability {}.x ({}.0 or later is needed); use --device cpu", major,
+      return fmt::format("the GPU is of compute capability {}.x ({}.0 or later is needed); compute on CPUs", major,
                          oldest);
     }
     return std::string();

@@ -10,7 +10,7 @@ void* allocate<Device::cuda>(std::size_t bytes) {
   void* data = nullptr;
   const cudaError_t code = cudaMalloc(&data, rounded);
   validate(code != cudaErrorMemoryAllocation,
-           "no room for {} bytes of GPU memory; use more ranks or a narrower --dtype", bytes);
+           "no room for {} bytes of GPU memory; use more ranks, or hold weights in a narrower number type", bytes);
   check_cuda(code, "cudaMalloc");
   return data;
 }

@@ -36,7 +36,7 @@ std::string_view storage_name(Structure storage) {
 }
 
 Structure parse_storage(std::string_view name) {
-  if (name == "pivoted") return Structure::interpolative;
+  if (name == "pivoted") return Structure::interpolative;  // its word up to version 0.1
   for (Structure storage : {Structure::interpolative, Structure::low_rank}) {
     if (name == storage_name(storage)) return storage;
   }

@@ -1,4 +1,4 @@
-#include "jobs/bench/random_factors.hpp"
+#include "jobs/bench/random_factor_source.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -43,14 +43,14 @@ svd::StoredTerm random_term(const svd::TermEntry& entry, const svd::Tile& at, in
 
 }  // namespace
 
-RandomFactors::RandomFactors(index_t rank, svd::Structure storage) : rank_(rank) {
+RandomFactorSource::RandomFactorSource(index_t rank, svd::Structure storage) : rank_(rank) {
   validate(rank >= 0, "--rank {} is below 0", rank);
   info_.header.method = "random";
   info_.compression.storage = storage;
   info_.compression.codec = Codec::bf16;
 }
 
-void RandomFactors::add(const std::string& name, index_t rows, index_t cols) {
+void RandomFactorSource::add(const std::string& name, index_t rows, index_t cols) {
   svd::MatrixTable table{.grid = info_.compression.grid(rows, cols), .bytes_dense = 2 * rows * cols};
   const kernels::Structure kind = info_.compression.storage;
   for (index_t number = 0; number < table.grid.size(); ++number) {
@@ -66,7 +66,7 @@ void RandomFactors::add(const std::string& name, index_t rows, index_t cols) {
   names_.insert(std::lower_bound(names_.begin(), names_.end(), name), name);
 }
 
-void RandomFactors::add_mlp(const model::LlamaConfig& config) {
+void RandomFactorSource::add_mlp(const model::LlamaConfig& config) {
   for (index_t layer = 0; layer < config.layers; ++layer) {
     for (const model::Linear linear : model::mlp_linears) {
       const model::LayerTensor& tensor = tensor_of(linear);
@@ -75,14 +75,14 @@ void RandomFactors::add_mlp(const model::LlamaConfig& config) {
   }
 }
 
-const svd::MatrixTable& RandomFactors::matrix(std::string_view name) const {
+const svd::MatrixTable& RandomFactorSource::matrix(std::string_view name) const {
   const auto at = tables_.find(name);
   validate(at != tables_.end(), "there are no random factors of '{}'", name);
   return at->second;
 }
 
-std::vector<svd::StoredTile> RandomFactors::read_tiles(std::string_view name, index_t i, index_t first_col,
-                                                       index_t last_col) const {
+std::vector<svd::StoredTile> RandomFactorSource::read_tiles(std::string_view name, index_t i, index_t first_col,
+                                                            index_t last_col) const {
   const svd::MatrixTable& table = matrix(name);
   std::vector<svd::StoredTile> tiles;
   for (index_t j = first_col; j < last_col; ++j) {

@@ -1,0 +1,22 @@
+#include "jobs/compression/storage_words.hpp"
+
+#include <fmt/format.h>
+
+namespace hack::jobs {
+
+std::string current_storage_word(std::string_view word) {
+  return std::string(word == "pivoted" ? "interpolative" : word);
+}
+
+CLI::Validator storage_words() {
+  const std::string known = "{interpolative,factors}";
+  return CLI::Validator(
+      [known](std::string& word) {
+        word = current_storage_word(word);
+        const bool is_known = word == "interpolative" || word == "factors";
+        return is_known ? std::string() : fmt::format("{} not in {}", word, known);
+      },
+      known);
+}
+
+}  // namespace hack::jobs
