@@ -8,9 +8,9 @@
 
 namespace hack::kernels {
 
-// Dense algebra in double on batches of matrices in memory of D, of any shapes in one batch. On the CPU a matrix a
-// thread, by BLAS and LAPACK: its bits depend on its own numbers and shape alone. On GPUs by cuBLAS and cuSOLVER,
-// matrices of one shape in one call, and by kernels.
+// Dense algebra in double on batches of matrices in memory of D; a batch may mix shapes. On the CPU each matrix is the
+// work of one thread, by BLAS and LAPACK: its bits depend on its own numbers and shape alone. On GPUs the matrices of
+// one shape go to cuBLAS or cuSOLVER in one call, or to a kernel.
 
 enum class Transpose : std::uint8_t { no, yes };
 
@@ -37,8 +37,8 @@ struct Block {
 template <Device D, class From, class To>
 void combine(Queue<D>& queue, double alpha, double beta, std::span<const Block<From, To, D>> blocks);
 
-/// Rounds to f32 after scaling by a power of two to max|x| in [1, 2): singular vectors stay what they are, and neither
-/// large nor small numbers leave the range of f32. NaN stays NaN; what holds infinity is not scaled.
+/// Rounds to f32 after scaling by a power of two to max|x| in [1, 2): the scale changes no singular vector, and neither
+/// large nor small numbers leave the range of f32. NaN stays NaN; a block that holds infinity is not scaled.
 template <Device D>
 void round_scaled(Queue<D>& queue, std::span<const Block<double, float, D>> blocks);
 
@@ -46,14 +46,15 @@ void round_scaled(Queue<D>& queue, std::span<const Block<double, float, D>> bloc
 template <Device D>
 void damp(Queue<D>& queue, double relative, std::span<const MatrixView<double, D>> matrices);
 
-/// Replaces the lower triangle of a (n, n) by L with a = L Lᵀ; what is above is not read. is_definite (matrices) says
-/// of each whether it was positive definite; it is overwritten where not. Waits for the queue.
+/// Replaces the lower triangle of a (n, n) by L with a = L Lᵀ; numbers above the diagonal are not read. is_definite
+/// (matrices) says which matrices were positive definite; the others are overwritten and of no use. Waits for the
+/// queue.
 template <Device D>
 void cholesky(Queue<D>& queue, std::span<const MatrixView<double, D>> matrices, std::span<std::uint8_t> is_definite);
 
 template <Device D>
 struct CholeskySystem {
-  MatrixView<const double, D> l;  // (n, n) what cholesky() made of a
+  MatrixView<const double, D> l;  // (n, n) cholesky()'s factor of a
   MatrixView<double, D> x;        // (m, n)
 };
 
@@ -67,18 +68,20 @@ struct FactorPair {
   MatrixView<double, D> right;  // (k, w), k <= w
 };
 
-/// Makes the rows of `right` orthonormal and moves what they lose into `left`: their product stays. Rows that depend on
-/// those before them to rounding become others, or zero, as `left` has zeros there. False where LAPACK failed.
+/// Makes the rows of `right` orthonormal, right = T Q with T lower triangular, and multiplies `left` by T: the product
+/// left right stays. A row that depends on earlier rows up to rounding becomes some other row of unit length (CPU) or
+/// zero (GPU). On the CPU by Householder QR, on GPUs by Gram-Schmidt with every step done twice (Giraud, Langou,
+/// Rozložník 2005). False where LAPACK failed.
 template <Device D>
 bool orthonormalize_rows(Queue<D>& queue, std::span<const FactorPair<D>> pairs);
 
-/// Writes the eigenvalues of symmetric matrices, ascending, to `lambda` (count, n); matrices (count, n, n) are read in
-/// their lower triangles and overwritten. Says of each whether they converged, which they do not of NaN. Waits for the
-/// queue.
+/// Writes the eigenvalues of symmetric matrices, ascending, to `lambda` (count, n). Only the lower triangles of the
+/// matrices (count, n, n) are read; all of each matrix is overwritten. has_converged (count) says whose iteration
+/// ended; a matrix with NaN never does. Waits for the queue.
 template <Device D>
 void eigenvalues(Queue<D>& queue, index_t n, double* matrices, double* lambda, std::span<std::uint8_t> has_converged);
 
-/// Writes Σ_j a(i, j) b(i, j) of every row to sums (m); a and b (m, n).
+/// Writes the product of row i of a with row i of b, Σ_j a(i, j) b(i, j), to sums[i]; a and b (m, n), sums (m).
 template <Device D>
 void row_products(Queue<D>& queue, MatrixView<const double, D> a, MatrixView<const double, D> b, double* sums);
 

@@ -9,8 +9,8 @@ namespace hack::kernels {
 
 // What training of weights needs beside the forward operations. Names follow the loss: d… is its gradient in ….
 
-// The large products say what their numbers may be rounded to before they are multiplied, f32 (not at all) or bf16.
-// They are where the device multiplies such numbers faster; sums are f32 always.
+// `rounded` says what the numbers of a large product may be rounded to before they are multiplied: f32 (not rounded) or
+// bf16. They are rounded where the device multiplies the narrower numbers faster; sums are always f32.
 
 /// y = x Wᵀ; x (tokens, in), w (out, in), y (tokens, out).
 template <Device D>
@@ -27,7 +27,7 @@ template <Device D>
 void input_gradient(Queue<D>& queue, MatrixView<const float, D> dy, MatrixView<const float, D> w,
                     MatrixView<float, D> dx, DType rounded = DType::f32);
 
-/// out = silu(gate) * up, all (tokens, n): swiglu() that leaves its inputs to swiglu_gradient().
+/// out = silu(gate) * up (SwiGLU, Shazeer 2020), all (tokens, n): swiglu() that leaves its inputs to swiglu_gradient().
 template <Device D>
 void swiglu_into(Queue<D>& queue, MatrixView<const float, D> gate, MatrixView<const float, D> up,
                  MatrixView<float, D> out);
@@ -38,13 +38,14 @@ template <Device D>
 void swiglu_gradient(Queue<D>& queue, MatrixView<const float, D> dout, MatrixView<float, D> gate,
                      MatrixView<float, D> up);
 
-/// squares[t] = weight_t Σ_j (y_tj - target_tj)², and replaces y_t by factor * weight_t * (y_t - target_t); both
-/// (tokens, n), weights and squares (tokens). Without weights all are 1.
+/// The weighted error of outputs y against targets, and its gradient in y up to the factor: writes
+/// squares[t] = weight_t Σ_j (y_tj - target_tj)², and replaces y_t by factor * weight_t * (y_t - target_t). Outputs and
+/// targets (tokens, n), weights and squares (tokens). Without weights every weight is 1.
 template <Device D>
-void residual(Queue<D>& queue, MatrixView<const float, D> target, const float* weights, float factor,
-              MatrixView<float, D> y, float* squares);
+void output_error(Queue<D>& queue, MatrixView<const float, D> target, const float* weights, float factor,
+                  MatrixView<float, D> y, float* squares);
 
-/// A tile W = L R of a matrix, at (row, col) there.
+/// A tile W = L R of a matrix, whose first number is at (row, col) of the matrix.
 template <Device D>
 struct FactorTile {
   index_t row = 0;
@@ -55,7 +56,7 @@ struct FactorTile {
   MatrixView<float, D> right_gradient;  // (k, w)
 };
 
-/// Writes the products L R of tiles where they lie in w; what lies between them stays.
+/// Writes the products L R of tiles to their places in w; numbers of w outside the tiles are not touched.
 template <Device D>
 void multiply_factors(Queue<D>& queue, std::span<const FactorTile<D>> tiles, MatrixView<float, D> w);
 
@@ -63,7 +64,7 @@ void multiply_factors(Queue<D>& queue, std::span<const FactorTile<D>> tiles, Mat
 template <Device D>
 void factor_gradients(Queue<D>& queue, MatrixView<const float, D> dw, std::span<const FactorTile<D>> tiles);
 
-/// One step of Adam (Kingma & Ba 2015).
+/// One step of Adam (Kingma and Ba 2015, arXiv 1412.6980).
 struct AdamStep {
   double rate = 0;
   int number = 1;  ///< of the step, from 1

@@ -5,7 +5,7 @@
 #include "kernels/cuda/llama/attention.cuh"
 #include "kernels/cuda/factorize/batched_algebra.cuh"
 #include "kernels/cuda/llama/elementwise.cuh"
-#include "kernels/cuda/train/factor_products.cuh"
+#include "kernels/cuda/train/batched_products.cuh"
 #include "kernels/cuda/linear/factored_linear.cuh"
 #include "kernels/cuda/linear/factored_product.cuh"
 #include "kernels/cuda/linear/gated_linear.cuh"
@@ -23,7 +23,7 @@
 #define HACK_ALL_KERNELS(X)        \
   HACK_ELEMENTWISE_KERNELS(X)      \
   HACK_LINEAR_KERNELS(X)           \
-  HACK_FACTOR_PRODUCTS_KERNELS(X)  \
+  HACK_BATCHED_PRODUCTS_KERNELS(X) \
   HACK_FACTORED_KERNELS(X)         \
   HACK_FACTORED_PRODUCT_KERNELS(X) \
   HACK_GATED_KERNELS(X)            \

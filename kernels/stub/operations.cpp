@@ -189,7 +189,7 @@ void swiglu_gradient<D>(Queue<D>&, X, Y, Y) {
 }
 
 template <>
-void residual<D>(Queue<D>&, X, const float*, float, Y, float*) {
+void output_error<D>(Queue<D>&, X, const float*, float, Y, float*) {
   refuse();
 }
 

@@ -20,7 +20,7 @@ constexpr std::size_t count_bytes = Peers::most_rows * sizeof(std::uint32_t);
 
 bool all_agree(const Communicator& comm, bool mine) { return all_reduce_max(comm, mine ? 0.0 : 1.0) == 0.0; }
 
-/// Whether this rank's GPU reaches those of the others, whose numbers on this node are given.
+/// Whether this rank's GPU, number `own`, reaches the memory of all devices of the group.
 bool reaches(const std::vector<int>& devices, int own) {
   for (const int other : devices) {
     int can = other == own;
@@ -40,7 +40,7 @@ PeerMemory::PeerMemory(const Communicator& comm, std::int64_t cols) {
   if (!all_agree(comm, is_one_node && comm.size() <= Peers::most)) return;
   int own = 0;
   HACK_CUDA(cudaGetDevice(&own));
-  // Numbers of devices agree between processes of a node that see the same ones; where they do not, opening fails.
+  // Device numbers agree between processes of a node that see the same devices; where they do not, opening fails below.
   const std::vector<int> devices = all_gather<int>(comm, std::vector<int>{own});
   if (!all_agree(comm, reaches(devices, own))) return;
   const std::size_t bytes = slot_bytes(peers_) + flag_bytes + count_bytes;
@@ -72,7 +72,7 @@ void PeerMemory::open(const Communicator& comm) {
     peers_.slots[p] = reinterpret_cast<float*>(base);
     peers_.flags[p] = reinterpret_cast<std::uint32_t*>(base + slot_bytes(peers_));
   }
-  if (!is_open) cudaGetLastError();  // it was the answer to a question
+  if (!is_open) cudaGetLastError();  // clears the error: memory that cannot be opened is an answer, not a failure
   peers_.rounds = reinterpret_cast<std::uint32_t*>(mine_ + slot_bytes(peers_) + flag_bytes);
   is_mapped_ = all_agree(comm, is_open);
 }

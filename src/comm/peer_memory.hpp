@@ -5,18 +5,19 @@
 
 namespace hack::comm {
 
-/// Memory of this rank's GPU that the other ranks' GPUs read and write, and theirs: what sums of a few short rows go
-/// through. Each rank allocates its own and opens the others' by CUDA's handles between processes.
+/// Memory of every rank's GPU that all GPUs of the group read and write: sums of a few short rows go through it, in the
+/// way of kernels/cuda/llama/peer_reduction.cuh. Each rank allocates its own memory and opens the memory of the others
+/// by CUDA's handles between processes.
 class PeerMemory {
  public:
-  /// Rows of up to `cols` numbers. Collective. On all ranks alike it stays empty where the group is larger than a node
-  /// or Peers::most, or where a GPU cannot reach another's memory.
+  /// Takes memory for rows of up to `cols` numbers. Collective. It stays empty, on all ranks alike, where the group is
+  /// larger than a node or Peers::most, or where a GPU cannot reach another GPU's memory.
   PeerMemory(const Communicator& comm, std::int64_t cols);
   ~PeerMemory();
   PeerMemory(const PeerMemory&) = delete;
   PeerMemory& operator=(const PeerMemory&) = delete;
 
-  /// Null where there is none.
+  /// Returns null where the memory is not mapped.
   const kernels::cuda::Peers* peers() const { return is_mapped_ ? &peers_ : nullptr; }
 
  private:
@@ -24,7 +25,7 @@ class PeerMemory {
 
   bool is_mapped_ = false;
   std::byte* mine_ = nullptr;
-  std::byte* opened_[kernels::cuda::Peers::most] = {};  // those of other ranks
+  std::byte* opened_[kernels::cuda::Peers::most] = {};  // (ranks) the memory of other ranks
   kernels::cuda::Peers peers_;
 };
 

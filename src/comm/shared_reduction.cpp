@@ -32,10 +32,10 @@ Slice slice_of(index_t n, int parts, int part) {
   return {begin, std::min(n, lines * (part + 1) / parts * line_numbers) - begin};
 }
 
-/// Numbers up to which copies go through the caches. Where two cores share no cache, as on AMD's CPUs, a line that is
-/// dirty in the other's comes at 2 to 4 GB/s, and writing one that it has read is as slow: what is longer goes past the
-/// caches into memory. The cores of an Intel CPU share their last cache: memory is the longer way there (figures in the
-/// README).
+/// The most numbers that are copied through the caches; longer copies go past the caches into memory. Where two cores
+/// share no cache, as on AMD's CPUs, a line that is dirty in the other core's cache comes at 2 to 4 GB/s, and writing a
+/// line that the other core has read is as slow. The cores of an Intel CPU share their last cache, and memory is the
+/// longer way there.
 index_t through_caches() {
 #if defined(__x86_64__)
   static const bool shares_a_cache = __builtin_cpu_is("intel") != 0;
@@ -90,7 +90,7 @@ std::unique_ptr<SharedReduction> SharedReduction::make(const Communicator& comm)
   HACK_MPI(MPI_Comm_split_type(comm.native(), MPI_COMM_TYPE_SHARED, comm.rank(), MPI_INFO_NULL, &node));
   int size = 0;
   HACK_MPI(MPI_Comm_size(node, &size));
-  // A node that holds all ranks is every rank's node: all decide alike.
+  // If one rank's node holds all ranks, it is every rank's node: all ranks decide alike.
   const MPI_Win window = size == comm.size() && size > 1 ? allocate(node) : MPI_WIN_NULL;
   if (window == MPI_WIN_NULL) {
     MPI_Comm_free(&node);
@@ -113,13 +113,13 @@ SharedReduction::SharedReduction(const Communicator& comm, MPI_Comm node, MPI_Wi
     int unit = 0;
     void* base = nullptr;
     HACK_MPI(MPI_Win_shared_query(window_, r, &bytes, &unit, &base));
-    std::size_t room = segment_bytes;
-    // Every process maps whole pages, so all find the same place.
-    auto* start = static_cast<std::byte*>(std::align(line, segment_bytes - line, base, room));
+    std::size_t space = segment_bytes;
+    // Every process maps whole pages, so that the offset of the aligned start is the same in all processes.
+    auto* start = static_cast<std::byte*>(std::align(line, segment_bytes - line, base, space));
     segments_.push_back({reinterpret_cast<Counter*>(start), reinterpret_cast<float*>(start + line)});
   }
   new (segments_[rank_].counter) Counter{0};
-  std::fill_n(segments_[rank_].slots, 2 * capacity, 0.0f);  // in memory of the node's part that this rank is at
+  std::fill_n(segments_[rank_].slots, 2 * capacity, 0.0f);  // first touch: in the memory of this rank's NUMA domain
   HACK_MPI(MPI_Barrier(node_));
 }
 
@@ -148,6 +148,8 @@ void SharedReduction::reduce(const float* in, index_t n, Sum what, float* out) {
   }
 }
 
+/// Every rank adds all vectors itself: P - 1 reads a number, but one step. Adding in rank order, with this rank's own
+/// vector at its place, gives the same bits everywhere.
 void SharedReduction::exchange_whole(const float* in, index_t n, Sum what, float* out) {
   publish(in, n, slot(rank_));
   step();
@@ -156,6 +158,10 @@ void SharedReduction::exchange_whole(const float* in, index_t n, Sum what, float
   kernels::sum_in_order(adds_, n, what, out);
 }
 
+/// Two steps. Before the first a rank publishes its terms of the other ranks' slices; its own term is read from `in`,
+/// so that the own slice of its slot is free for the total. The total is published before it is written to `out`,
+/// because the other ranks wait for it. `in` and `out` may be the same vector: all terms of others are published before
+/// anything is written, and the own slice of `out` is written after its last use as a term.
 void SharedReduction::exchange_slices(const float* in, index_t n, Sum what, float* out) {
   const int ranks = static_cast<int>(adds_.size());
   float* const mine = slot(rank_);
@@ -172,7 +178,7 @@ void SharedReduction::exchange_slices(const float* in, index_t n, Sum what, floa
   const float* const own_total = total_.data();
   kernels::sum_in_order({&own_total, 1}, own.size, what, out + own.begin);
   for (int i = 1; i < ranks; ++i) {
-    const int r = (rank_ + i) % ranks;  // not all at one owner's slot
+    const int r = (rank_ + i) % ranks;  // so that not all ranks read one owner's slot at once
     const Slice slice = slice_of(n, ranks, r);
     wait_for(r);
     const float* const total = slot(r) + slice.begin;
@@ -182,8 +188,10 @@ void SharedReduction::exchange_slices(const float* in, index_t n, Sum what, floa
 
 float* SharedReduction::slot(int rank) const { return segments_[rank].slots + pieces_ % 2 * capacity; }
 
+/// Publishes everything written so far: the release pairs with the acquire in wait_for(), so that a rank that has seen
+/// the step sees the numbers.
 void SharedReduction::step() {
-  kernels::flush_copies();  // a release does not order what went past the caches
+  kernels::flush_copies();  // a release store does not order non-temporal stores
   segments_[rank_].counter->steps.store(++steps_, std::memory_order_release);
 }
 
@@ -194,7 +202,7 @@ void SharedReduction::wait_for_all() const {
 }
 
 void SharedReduction::wait_for(int rank) const {
-  constexpr int looks = 100;  // about 3 us: a switch to another process costs as much
+  constexpr int looks = 100;  // about 3 µs: a switch to another process costs as much
   const std::atomic<std::uint64_t>& steps = segments_[rank].counter->steps;
   for (int i = 0; i < looks; ++i) {
     if (steps.load(std::memory_order_acquire) >= steps_) return;
@@ -203,7 +211,7 @@ void SharedReduction::wait_for(int rank) const {
   wait_long(rank);
 }
 
-/// Gives the core away between looks: to a rank that shares it, which may be the one that is waited for, or to nobody.
+/// Gives the core away between looks: to a rank that shares the core, perhaps the very rank that is waited for.
 void SharedReduction::wait_long(int rank) const {
   constexpr int yields = 20000;  // tens of ms; then sleeping costs a wait less than 1 %
   constexpr int progress = 64;
@@ -216,7 +224,7 @@ void SharedReduction::wait_long(int rank) const {
       std::this_thread::sleep_for(std::chrono::microseconds(100));
     }
     if (i % progress != 0) continue;
-    // Messages that MPI still holds back here may be what the other waits for; only calls of MPI send them.
+    // The other rank may wait for a message that MPI still holds back here: only calls of MPI send it.
     int found = 0;
     HACK_MPI(MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, node_, &found, MPI_STATUS_IGNORE));
   }

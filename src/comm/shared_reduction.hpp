@@ -14,24 +14,27 @@ namespace hack::comm {
 
 class Communicator;
 
-/// Sums vectors over ranks of one node through memory that they share (an MPI-3 window), without a message:
+/// Sums vectors over the ranks of one node through memory that the ranks share (an MPI-3 window; Hoefler et al. 2013,
+/// "MPI + MPI"), without a message:
 ///
 ///     before  rank 0: a0   rank 1: a1   rank 2: a2
 ///     after   every rank: (a0 + a1) + a2, added in rank order: the same bits on every rank and in every run
 ///
-/// Each rank owns a segment: a counter of the steps it has done, and two slots that pieces of the vectors take in turn.
+/// Each rank owns a segment: a counter of the steps that it has done, and two slots that pieces of the vectors take in
+/// turn. A long piece is a reduce-scatter and an all-gather (Rabenseifner 2004), of which each rank adds one slice.
 ///
 ///     short piece   copy mine to my slot, step | wait for all, add all slots
 ///     long piece    copy the others' slices to my slot, step | wait for all, add the slots of my slice into my slot,
-///                   step | take each other slice from its owner's slot as that comes
+///                   step | take each other slice from its owner's slot as soon as its owner has stepped
 ///
-/// Two slots are enough, and no barrier is needed: whoever writes a slot again has seen every rank's first step of the
-/// piece after it, which comes when that rank is done reading. All ranks call the functions together, with the same n.
+/// Two slots are enough, and no barrier is needed: a rank that writes a slot again has seen every rank's first step of
+/// the piece in between, and a rank makes that step after it has read the slot. All ranks call the functions together,
+/// with the same n.
 class SharedReduction {
  public:
-  /// Null where the ranks of `comm` do not all share memory, or MPI offers no window. Collective.
+  /// Returns null where the ranks of `comm` do not all share memory, or MPI offers no window. Collective.
   static std::unique_ptr<SharedReduction> make(const Communicator& comm);
-  /// Collective, but not while an exception passes: then the window stays until the process ends, which is near.
+  /// Collective, except while an exception passes: then the window stays until the process ends, which is near.
   ~SharedReduction();
   SharedReduction(const SharedReduction&) = delete;
   SharedReduction& operator=(const SharedReduction&) = delete;
@@ -41,7 +44,7 @@ class SharedReduction {
   /// x[0 … n) += Σ y over the ranks: the bits of sum(y), then x += y, in one pass less. x and y do not overlap.
   void add_sum(const float* y, float* x, index_t n);
 
-  static constexpr index_t capacity = index_t{1} << 16;  ///< numbers of a slot: longer vectors go in pieces
+  static constexpr index_t capacity = index_t{1} << 16;  ///< numbers of a slot: longer vectors are cut into pieces
 
   /// Numbers up to which each of `ranks` adds everything itself, 32 KiB from the others.
   static constexpr index_t short_piece(int ranks) { return (index_t{1} << 13) / std::max(ranks - 1, 1); }
@@ -74,10 +77,10 @@ class SharedReduction {
   int rank_;
   std::vector<Segment> segments_;   // (ranks)
   std::vector<int> world_ranks_;    // (ranks) for messages
-  std::vector<const float*> adds_;  // (ranks) what is added, in rank order
-  std::uint64_t steps_ = 0;         // of this rank; every rank does the same ones
+  std::vector<const float*> adds_;  // (ranks) the terms of a sum, in rank order
+  std::uint64_t steps_ = 0;         // of this rank; every rank makes the same steps
   index_t pieces_ = 0;
-  std::vector<float> total_;  // (capacity / ranks, and a line) of the own slice
+  std::vector<float> total_;  // (capacity / ranks, and a line) the sum of this rank's slice
 };
 
 }  // namespace hack::comm

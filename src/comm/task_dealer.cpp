@@ -25,10 +25,10 @@ TaskDealer::TaskDealer(const Communicator& comm, std::deque<index_t> tasks, OnRe
   deal_first_tasks();
 }
 
-/// Every rank begins at once. Were the first to be asked for as all others are, a question that comes when rank 0 is at
-/// its first task already would wait until that is done.
+/// Deals one task to every rank, so that all begin at once. If ranks had to ask for their first task too, a question
+/// that comes after rank 0 has begun its own first task would wait until the end of that task.
 void TaskDealer::deal_first_tasks() {
-  std::vector<index_t> firsts;  // (ranks) on rank 0, whose own stays where it is
+  std::vector<index_t> firsts;  // (ranks) on rank 0, whose own first task stays in the queue
   if (comm_.is_root()) {
     firsts.assign(static_cast<std::size_t>(comm_.size()), all_dealt);
     for (std::size_t r = 1; r < firsts.size(); ++r) {
@@ -47,7 +47,7 @@ void TaskDealer::deal_first_tasks() {
 }
 
 TaskDealer::~TaskDealer() {
-  // After an exception the run ends: what is on its way has nobody to meet.
+  // After an exception the run ends, and messages on their way are never received: their requests are given up.
   for (MPI_Request* request : {&asking_, &answering_, &delivering_}) {
     if (*request != MPI_REQUEST_NULL) MPI_Request_free(request);
   }
@@ -59,6 +59,8 @@ void TaskDealer::wait(MPI_Request& request) const {
   HACK_MPI(MPI_Wait(&request, MPI_STATUS_IGNORE));
 }
 
+/// The receive is posted before the question is sent, and both return at once: the answer travels while this rank goes
+/// on with its task. At most one question is on its way, so answer_ has one writer.
 void TaskDealer::ask() {
   if (comm_.is_root() || asked_) return;
   asked_ = true;
@@ -82,6 +84,10 @@ std::optional<index_t> TaskDealer::next() {
   return answer_;
 }
 
+/// Takes one message, a question or a result. Invariant that ends finish(): each of the P - 1 other ranks hears
+/// `all_dealt` exactly once, and every task dealt to another rank comes back as exactly one result; unfinished_ranks_
+/// and open_tasks_ count what is missing. The answer is a blocking send of one number to a rank that has already posted
+/// its receive, so rank 0 never waits here for a rank at work.
 void TaskDealer::answer_one(const MPI_Status& status) {
   const int from = status.MPI_SOURCE;
   if (status.MPI_TAG == question_tag) {
@@ -118,6 +124,7 @@ void TaskDealer::serve() {
   }
 }
 
+/// One result is on its way at a time: message_ must not change before its send is complete.
 void TaskDealer::deliver(index_t task, std::vector<std::byte> result) {
   if (comm_.is_root()) return on_result_(task, result);
   wait(delivering_);

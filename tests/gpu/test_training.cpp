@@ -81,14 +81,14 @@ TEST(GpuGradient, OfSquaredErrors) {
     for (const bool is_weighted : {false, true}) {
       std::vector<float> d_y = y, squares = room(tokens);
       Queue<Device::cpu> host(1);
-      residual<Device::cpu>(host, view_of(target, tokens, n), is_weighted ? weights.data() : nullptr, 0.3f,
-                            view_of(d_y, tokens, n), squares.data());
+      output_error<Device::cpu>(host, view_of(target, tokens, n), is_weighted ? weights.data() : nullptr, 0.3f,
+                                view_of(d_y, tokens, n), squares.data());
       const DeviceMatrix<> target_there(target, tokens, n), weights_there(weights, 1, tokens);
       in_several_orders([&] {
         DeviceMatrix<> y_there(y, tokens, n), squares_there(1, tokens);
         Queue<G> queue(1);
-        residual<G>(queue, target_there.in(), is_weighted ? weights_there.data() : nullptr, 0.3f, y_there.view(),
-                    squares_there.view().data);
+        output_error<G>(queue, target_there.in(), is_weighted ? weights_there.data() : nullptr, 0.3f, y_there.view(),
+                        squares_there.view().data);
         expect_near(y_there.host(), d_y, 0);
         expect_near(squares_there.host(), squares, static_cast<double>(n) * eps);
       });

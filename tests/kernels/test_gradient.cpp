@@ -149,7 +149,7 @@ TEST(SwigluGradient, MatchesTheFormulaInF64) {
   }
 }
 
-TEST(Residual, ScalesTheDifferenceAndSumsItsSquares) {
+TEST(OutputError, ScalesTheDifferenceAndSumsItsSquares) {
   for (index_t n : {1, 7, 8, 65}) {
     const std::vector<float> target = random_floats(40 * n, 1);
     const std::vector<float> before = random_floats(40 * n, 2);
@@ -159,7 +159,7 @@ TEST(Residual, ScalesTheDifferenceAndSumsItsSquares) {
     for (const float* weights : {static_cast<const float*>(nullptr), std::as_const(some_weights).data()}) {
       Queue<cpu> queue(weights == nullptr ? 1 : 3);
       std::vector<float> y = before, squares(40);
-      residual<cpu>(queue, view_of(target, 40, n), weights, 0.25f, view_of(y, 40, n), squares.data());
+      output_error<cpu>(queue, view_of(target, 40, n), weights, 0.25f, view_of(y, 40, n), squares.data());
       for (index_t t = 0; t < 40; ++t) {
         const float weight = weights == nullptr ? 1.0f : weights[t];
         double sum = 0;

@@ -13,7 +13,8 @@ namespace {
 constexpr index_t block = 192;
 thread_local Scratch partial;  // (block, block)
 
-/// One block of the sum.
+/// Adds the products of all tokens to one block of the sum: f32 within a call, double from call to call, so that the
+/// error grows with the tokens of a call and not with all tokens.
 void add_block(MatrixView<const float> a, MatrixView<const float> b, MatrixView<double> sum) {
   float* products = partial.get(block * block);
   const auto as_int = [](index_t n) { return static_cast<blasint>(n); };

@@ -8,9 +8,9 @@
 namespace hack::kernels {
 namespace {
 
-// All in units in which the largest eigenvalue is about 1.
-constexpr double parallel_gap = 1e-12;  // eigenvalues closer than this have no vectors of their own
-constexpr double close_gap = 1e-7;      // vectors of closer ones are made orthogonal
+// Thresholds in units in which the largest eigenvalue is about 1.
+constexpr double parallel_gap = 1e-12;  // eigenvectors of eigenvalues this close are determined together alone
+constexpr double close_gap = 1e-7;      // eigenvectors of eigenvalues this close are orthogonalized
 constexpr double vector_residual = 1e-13;
 constexpr double small_product = 4e-8;  // of two singular values: below it columns of W may be 1e-7 off orthogonal
 constexpr double null_norm = 1e-14;     // rounding of a column of W
@@ -18,7 +18,7 @@ constexpr double norm_tolerance = 1e-11;
 
 index_t panels_of(index_t k) { return (k + vector_panel - 1) / vector_panel; }
 
-index_t division_size(index_t n) { return 2 * n * n + 6 * n + 1; }  // vectors, d, e and LAPACK's own
+index_t division_size(index_t n) { return 2 * n * n + 6 * n + 1; }  // vectors, d, e and LAPACK's working memory
 
 }  // namespace
 
@@ -117,8 +117,8 @@ void GramSvd::normalize(index_t c) {
   for (index_t i = 0; i < column_size_; ++i) y[i] *= factor;
 }
 
-/// Vectors of T by LAPACK's divide and conquer, which makes them orthogonal whatever the eigenvalues: all of them, in
-/// `divided`, ascending.
+/// All eigenvectors of T by LAPACK's divide and conquer (dstedc; Gu and Eisenstat 1995), which are orthogonal whatever
+/// the gaps between eigenvalues: into `divided`, ascending.
 bool GramSvd::divide() {
   double* d = work_.data();
   double* e = d + n_;
@@ -130,7 +130,7 @@ bool GramSvd::divide() {
                              integers_.data(), 3 + 5 * n) == 0;
 }
 
-/// Takes vector c of T from there.
+/// Takes vector c of T from `divided`.
 void GramSvd::take_divided(index_t c) {
   double* to = z_panel(c / vector_panel) + c % vector_panel;
   const double* from = divided() + (n_ - 1 - c) * n_;
@@ -143,8 +143,11 @@ bool GramSvd::find_tridiagonal_vectors(index_t k) {
     return (c > 0 && lambda[c - 1] - lambda[c] < parallel_gap) ||
            (c + 1 < n_ && lambda[c] - lambda[c + 1] < parallel_gap);
   };
-  // Every decision is one of the whole spectrum or of a whole panel, never of k: so the first vectors are the same
-  // however many are wanted.
+  // Three cases, from cheap to safe. A twisted vector is good by itself where the panel's residual is small and its
+  // eigenvalue is apart from its neighbours: residual / gap bounds the loss of orthogonality. Vectors of close
+  // eigenvalues are orthogonalized below, where the residual still fixes the plane they span. Vectors of eigenvalues
+  // equal up to rounding come from divide and conquer. Every decision depends on the whole spectrum or on a whole
+  // panel, never on k: so the first vectors are the same however many are wanted.
   bool is_divided = false;
   for (index_t p = 0; p < panels_of(k); ++p) {
     alignas(64) double of_panel[vector_panel];
@@ -172,11 +175,13 @@ bool GramSvd::find_tridiagonal_vectors(index_t k) {
   return true;
 }
 
-/// Makes column c a unit vector orthogonal to those before it, out of the first coordinate that leaves enough.
+/// Makes column c a unit vector orthogonal to the columns before it, out of the first coordinate vector that has enough
+/// left outside their span. The projector on the rest has the trace size - c, so one coordinate keeps at least the
+/// mean, (size - c) / size of its square. A quarter of the mean is enough: two passes of Gram-Schmidt orthogonalize it
+/// to full precision.
 bool GramSvd::complete_null(index_t c) {
   const auto size = static_cast<double>(column_size_);
-  const double enough =
-      0.25 * (size - static_cast<double>(c)) / size;  // of the square; one of them leaves 4 times that
+  const double enough = 0.25 * (size - static_cast<double>(c)) / size;  // of the square
   double* y = column(c);
   for (index_t t = 0; t < column_size_; ++t) {
     double left = 1;
@@ -193,8 +198,13 @@ bool GramSvd::complete_null(index_t c) {
   return false;
 }
 
-/// Makes the columns of W that are small next to the first orthogonal to those before them and of unit length; leaves
-/// the others.
+/// Orthogonalizes the columns of W that are small beside the first one against the columns before them, and brings them
+/// to unit length; leaves the other columns.
+///
+/// Columns i and j of W = X Z are orthogonal to about eps sigma_1² as they are, so their unit vectors to eps sigma_1² /
+/// (sigma_i sigma_j): a column needs work against the columns whose product of norms is below small_product sigma_1².
+/// Norms descend, so these columns follow each other and end at c. Each is orthogonalized twice, which is enough for
+/// full precision (Giraud, Langou, Rozložník 2005).
 bool GramSvd::complete_small_vectors(index_t k) {
   double* norm = norm_.data();
   const double smallest = small_product * norm[0] * norm[0];
@@ -217,7 +227,7 @@ bool GramSvd::complete_small_vectors(index_t k) {
     if (first < c) scatter_column(w_.data(), padded_depth(), c);
   }
   for (index_t c = k - 1; c > 0; --c) {
-    if (norm[c - 1] * norm[c] < smallest) norm[c] = 1;  // these are of unit length now
+    if (norm[c - 1] * norm[c] < smallest) norm[c] = 1;  // the column is of unit length now
   }
   return true;
 }

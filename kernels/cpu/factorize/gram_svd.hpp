@@ -8,20 +8,24 @@
 
 namespace hack::kernels {
 
-/// The SVD of one tile A (h, w) on the calling thread, in double: with X = A, or Aᵀ where h < w, of shape (depth, n),
-/// n <= depth, the Gram matrix XᵀX = Q T Qᵀ has the squares of the singular values as eigenvalues. The k leading
-/// vectors of T give Z = Q (vectors of T) of the smaller side and W = X Z, whose columns are sigma times those of the
-/// other. Cost 2n³ (Gram and T) + O(n²) for the spectrum, and 4n²k for vectors. Squares lose what is below 1e-8 of the
-/// largest singular value: columns of W that are so small are made orthogonal afterwards, nulls are filled up.
-/// Nothing but the constructor throws.
+/// The SVD of one tile A (h, w) on the calling thread, in double, by its Gram matrix.
+///
+/// With X = A, or Aᵀ where h < w, of shape (depth, n), n <= depth, the Gram matrix XᵀX = Q T Qᵀ has the squares of the
+/// singular values as eigenvalues. Z = Q (the k leading vectors of T) holds the singular vectors of the smaller side;
+/// the columns of W = X Z are the singular vectors of the larger side, times sigma. The cost is 2n³ (Gram matrix and T)
+/// + O(n²) for the spectrum, and 4n²k for the vectors.
+///
+/// A Gram matrix squares the condition number: singular values below 1e-8 of the largest are lost, which costs nothing
+/// after rounding to f32. Columns of W that small are not orthogonal by themselves; they are orthogonalized afterwards,
+/// and null columns are filled up. Nothing but the constructor throws.
 class GramSvd {
  public:
   static constexpr index_t max_order = 256;
   static bool fits(index_t h, index_t w) { return std::min(h, w) <= max_order; }
-  /// Numbers that `keep` writes.
+  /// How many numbers `keep` writes.
   static index_t kept_size(index_t n) { return n * (n - 1) / 2 + 4 * n + 1; }
 
-  /// Room for tiles of min(h, w) <= max_n and max(h, w) <= max_depth.
+  /// Takes memory for tiles of min(h, w) <= max_n and max(h, w) <= max_depth.
   GramSvd(index_t max_n, index_t max_depth);
 
   /// Takes `scale` times the tile, a power of two that brings its largest number into [1, 2). True if its spectrum is
@@ -30,7 +34,7 @@ class GramSvd {
   /// The i-th singular value of the scaled tile, 0 <= i < n, descending.
   double sigma(index_t i) const { return std::sqrt(std::max(lambda_.data()[i], 0.0) * unit_); }
 
-  /// Writes what reduce() found; and takes it back together with the same tile and scale.
+  /// keep() writes the result of reduce(); take() reads it again, together with the same tile and scale.
   void keep(double* to) const;
   void take(MatrixView<const float> tile, double scale, const double* from);
 
@@ -60,15 +64,15 @@ class GramSvd {
   bool is_transposed_ = false;  // X = Aᵀ
   double unit_ = 0;             // T and its eigenvalues count in this power of two
   Buffer<double> x_;            // (depth, n), padded_row(n)
-  Buffer<double> g_;            // (n, n), padded_row(n): G, then the reflectors
+  Buffer<double> g_;            // (n, n), padded_row(n): G, then reflectors
   Buffer<double> d_, e_, tau_;  // (n)
   Buffer<double> lambda_;       // (n) descending
   Buffer<double> z_;            // panels of (n, vector_panel)
   Buffer<double> w_;            // panels of (padded depth, vector_panel)
   Buffer<double> norm_;         // (n) of the columns of W
-  Buffer<double> columns_;      // (n, depth) vectors one after the other
+  Buffer<double> columns_;      // (n, depth) vectors one after another
   index_t column_size_ = 0;
-  Buffer<double> work_;   // (4, padded_row(n)) and what dstedc takes
+  Buffer<double> work_;   // (4, padded_row(n)), and working memory of dstedc
   Buffer<int> integers_;  // (3 + 5 n)
   TridiagonalEigen eigen_;
 };

@@ -20,15 +20,16 @@ namespace {
 using Tile = InterpolativeTile<Device::cpu>;
 using Matrix = MatrixView<double>;
 
-/// A work length of dgeqp3 that allows its blocked algorithm. It follows from h alone, so that bits do too.
+/// A work length of dgeqp3 that allows its blocked algorithm. It depends on h alone, so that the bits do not depend on
+/// the batch.
 index_t qr_work(index_t h) { return 2 * h + (h + 1) * 32; }
 
-/// What one thread needs for the largest tile of a batch; aligned, as in tile_svd.
+/// Working memory of one thread for the largest tile of a batch, aligned.
 struct Workspace {
   Buffer<double> u;          // (h, k)
   Buffer<double> tau;        // (k)
   Buffer<double> work;       // (qr_work(h))
-  Buffer<lapack_int> order;  // (h) pivots, then other rows
+  Buffer<lapack_int> order;  // (h) skeleton rows, then other rows
   Buffer<index_t> sorted;    // (h)
   Buffer<double> left;       // (k, k) rows of U diag(sigma)
   Buffer<double> vt;         // (k, w)
@@ -51,7 +52,7 @@ struct Workspace {
   }
 };
 
-/// Whether all numbers are finite; copies them.
+/// Copies to double; returns whether all numbers are finite.
 bool widen(MatrixView<const float> from, double* to) {
   bool finite = true;
   for (index_t i = 0; i < from.rows; ++i) {
@@ -63,14 +64,16 @@ bool widen(MatrixView<const float> from, double* to) {
   return finite;
 }
 
-/// Rounds to f32; whether all numbers are finite there.
+/// Rounds to f32; returns whether the result is finite.
 bool narrow(double x, float& to) {
   to = static_cast<float>(x);
   return std::fabs(to) <= std::numeric_limits<float>::max();
 }
 
-/// Orders the rows of U (h, k), pivots first, and puts into space.u from row k on the coefficients (h - k, k) of the
-/// others. Row-major U is column-major Uᵀ: Uᵀ P = Q [R_I R_J], and the column-major R_I⁻¹ R_J is C row by row.
+/// Orders the rows of U (h, k), skeleton rows first, and writes the coefficients (h - k, k) of the other rows to
+/// space.u from row k on. Row-major U is column-major Uᵀ, so that nothing is transposed: Uᵀ P = Q [R_I R_J] by QR with
+/// column pivoting (Businger and Golub 1965), C = U_J U_I⁻¹ = (R_I⁻¹ R_J)ᵀ, and the column-major R_I⁻¹ R_J is C row by
+/// row.
 void find_coefficients(index_t h, index_t k, Workspace& space) {
   const auto m = static_cast<lapack_int>(k);
   double* r = space.u.data();
@@ -78,7 +81,8 @@ void find_coefficients(index_t h, index_t k, Workspace& space) {
   LAPACKE_dgeqp3_work(LAPACK_COL_MAJOR, m, static_cast<lapack_int>(h), r, m, space.order.data(), space.tau.data(),
                       space.work.data(), static_cast<lapack_int>(qr_work(h)));
   for (index_t i = 0; i < h; ++i) --space.order.data()[i];
-  // Columns of U that depend on others leave nothing in the last rows of R: no row needs those pivots.
+  // Dependent columns of U leave nothing in the last rows of R: the other rows have no part in the last skeleton rows,
+  // and their coefficients there are zero.
   const double negligible = static_cast<double>(h) * std::numeric_limits<double>::epsilon() * std::fabs(r[0]);
   index_t rank = 0;
   while (rank < k && std::fabs(r[rank * k + rank]) > negligible) ++rank;
@@ -90,7 +94,9 @@ void find_coefficients(index_t h, index_t k, Workspace& space) {
   for (index_t j = 0; j < h - k; ++j) std::fill(c + j * k + rank, c + (j + 1) * k, 0.0);
 }
 
-/// Makes row a of the others the pivot b, and pivot b the row a of the others.
+/// Makes row a of the others the skeleton row b, and skeleton row b the row a of the others: the principal pivot
+/// transform of C on the number (a, b) (Tucker 1960). From row_a = Σ_l c(a, l) skeleton_l it solves for skeleton_b and
+/// puts that into the other rows; no number of U is needed.
 void exchange(Matrix c, index_t a, index_t b) {
   const double inverse = 1.0 / c(a, b);
   double* row = c.row(a);
@@ -103,7 +109,9 @@ void exchange(Matrix c, index_t a, index_t b) {
   }
 }
 
-/// Exchanges rows until no coefficient is too large.
+/// Exchanges rows until no coefficient is too large (Gu and Eisenstat 1996). Each exchange multiplies |det U_I| by
+/// |c(a, b)| > largest_coefficient, and |det U_I| is bounded over all choices of skeleton rows: the loop ends. The
+/// largest coefficient goes first, which takes the fewest exchanges in practice; after column pivoting there are few.
 void bound_coefficients(Matrix c, lapack_int* order) {
   for (;;) {
     index_t largest = 0;
@@ -139,7 +147,7 @@ bool write_coefficients(Matrix c, Workspace& space, Tile& tile) {
   return finite;
 }
 
-/// Writes the pivots' rows of U diag(sigma) Vᵀ; false where a number is not finite.
+/// Writes the skeleton rows of U diag(sigma) Vᵀ; false where a number is not finite.
 bool write_skeleton(Workspace& space, Tile& tile) {
   const index_t k = tile.u.cols, w = tile.vt.cols;
   bool finite = widen(tile.vt, space.vt.data());

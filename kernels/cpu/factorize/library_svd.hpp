@@ -6,23 +6,23 @@
 namespace hack::kernels {
 
 /// The SVD of one tile by one call of LAPACK on the calling thread: divide and conquer (sgesdd), or QR iteration
-/// (sgesvd) where that fails. All vectors are computed. Nothing but the constructor and make_room throws.
+/// (sgesvd) where divide and conquer fails. All vectors are computed. Nothing but the constructor and make_room throws.
 class LibrarySvd {
  public:
-  /// LAPACK's best work lengths of a shape. Passed as they are whatever room there is: LAPACK chooses its algorithm by
-  /// them, so the bits would otherwise depend on the largest tile of the batch.
+  /// LAPACK's best work lengths of a shape. A call passes the lengths of its own shape even where more memory is there:
+  /// LAPACK chooses its algorithm by the length, so the bits would otherwise depend on the largest tile of the batch.
   struct Lengths {
     int divide_and_conquer = 0;
     int qr_iteration = 0;
   };
   static Lengths work_lengths(index_t h, index_t w);
 
-  /// Room for tiles of this shape and for all it had room for before.
+  /// Grows working memory for tiles of this shape; shapes of earlier calls still fit.
   void make_room(index_t h, index_t w, const Lengths& lengths);
 
-  /// Factorizes `scale` times the tile; whether it converged. What follows is of the last tile.
+  /// Factorizes `scale` times the tile; returns whether it converged. sigma(), u() and vt() are of the last tile.
   bool factorize(MatrixView<const float> tile, double scale, const Lengths& lengths);
-  /// Without vectors.
+  /// Finds sigma() alone.
   bool find_spectrum(MatrixView<const float> tile, double scale, const Lengths& lengths);
   const float* sigma() const { return sigma_.data(); }  // (r)
   const float* u() const { return u_.data(); }          // (h, r)

@@ -7,11 +7,11 @@
 
 namespace hack::kernels {
 
-// Dense algebra in double on the calling thread, for statistics and the methods that use them. Bits depend on the
-// shapes and numbers alone. Nothing here throws, so all of it may stand in a parallel region.
+// Dense algebra in double on the calling thread, for calibration statistics and the methods that use them. Bits depend
+// on the shapes and numbers alone. Nothing here throws, so that every function may be called in a parallel region.
 
-/// The program's threads are OpenMP's own: BLAS stays on the thread that calls it. Called once by whoever opens a
-/// parallel region around the functions below.
+/// The program's threads are OpenMP's: BLAS stays on the thread that calls it. Called once before a parallel region
+/// around the functions below.
 void hold_blas_to_one_thread();
 
 /// Computes c = alpha op(a) op(b) + beta c; op(a) (m, k), op(b) (k, n), c (m, n).

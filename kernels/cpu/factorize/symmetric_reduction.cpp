@@ -88,7 +88,7 @@ void subtract_multiple_of(double factor, const double* HWY_RESTRICT x, double* H
   for (; i < n; ++i) y[i] -= factor * x[i];
 }
 
-/// The rank-2 update B -= v wᵀ + w vᵀ that a step leaves to the next.
+/// The rank-2 update B -= v wᵀ + w vᵀ that a step leaves to the next one, which passes over B anyway.
 struct Update {
   const double* v;
   const double* w;
@@ -111,7 +111,9 @@ void update_row(const Update& update, index_t m, double* HWY_RESTRICT row, doubl
   }
 }
 
-/// Makes row m, of m numbers, the vector of the reflection that leaves only its last one, `beta`.
+/// Replaces row m (m numbers) by the vector v of the reflection H = I - tau v vᵀ that maps the row to its last place
+/// alone, with the number `beta` there. beta gets the sign opposite to the last number's, so that alpha - beta does not
+/// cancel (LAPACK's dlarfg); v is scaled so that its last number is 1.
 void make_reflector(index_t m, double* HWY_RESTRICT row, double& beta, double& tau) {
   const Doubles d;
   const double alpha = row[m - 1];
@@ -135,8 +137,10 @@ void make_reflector(index_t m, double* HWY_RESTRICT row, double& beta, double& t
   row[m - 1] = 1;
 }
 
-/// Rows j … j + R of the triangle, in the block of `lanes` rows that starts at `block`: the update, and what they give
-/// of y = B x, strictly below the diagonal: `sums` gets each row's product, y the products of its transposed part.
+/// Rows j … j + R - 1 of the triangle, in the block of `lanes` rows that starts at `block`: applies the update and adds
+/// the rows' part of y = B x. B is symmetric and only its strictly lower triangle is stored, so each number b(i, c)
+/// counts twice: sums[i] gets b(i, c) x(c), y[c] gets b(i, c) x(i). `sums` is apart from y because a row's own sum is
+/// complete at the end of the row alone.
 template <index_t R>
 HWY_INLINE void pass_rows(double* HWY_RESTRICT rows, index_t ld, index_t block, index_t j, const Update& update,
                           const double* HWY_RESTRICT x, double* HWY_RESTRICT y, double* HWY_RESTRICT sums) {
@@ -180,7 +184,7 @@ HWY_INLINE void pass_rows(double* HWY_RESTRICT rows, index_t ld, index_t block, 
   hn::Store(yc, d, y + block);
 }
 
-/// The update of the leading triangle of m rows, and y = B x with it.
+/// Applies the update to the leading triangle of m rows, and writes y = B x with the updated B.
 void pass_triangle(double* g, index_t ld, index_t m, const double* diagonal, const Update& update, const double* x,
                    double* HWY_RESTRICT y, double* HWY_RESTRICT sums) {
   const Doubles d;
@@ -194,7 +198,7 @@ void pass_triangle(double* g, index_t ld, index_t m, const double* diagonal, con
   for (index_t c = 0; c < m; c += lanes) hn::Store(hn::Add(hn::Load(d, y + c), hn::Load(d, sums + c)), d, y + c);
 }
 
-/// y becomes w = p - (tau / 2 pᵀ x) x with p = tau y.
+/// Replaces y = B x by w = p - (tau / 2 pᵀ x) x with p = tau y: then H B H = B - x wᵀ - w xᵀ for H = I - tau x xᵀ.
 void make_update(index_t m, double tau, const double* HWY_RESTRICT x, double* HWY_RESTRICT y) {
   const Doubles d;
   Vector products = hn::Zero(d);
@@ -209,7 +213,12 @@ void make_update(index_t m, double tau, const double* HWY_RESTRICT x, double* HW
 void tridiagonalize_one(double* g, index_t n, double* diagonal, double* e, double* tau, double* work) {
   const index_t ld = padded_row(n);
   std::fill_n(work, 4 * ld, 0.0);
-  double* d = work;  // with room for whole vectors
+  // Invariant at the start of step m: rows m + 1 … n - 1 hold finished reflectors; the leading m + 1 rows hold B as it
+  // was before the last reflection, and B - v wᵀ - w vᵀ with `update` = {v, w} is the matrix that is left to reduce.
+  // The diagonal of B is kept in d and not in the rows, so that pass_rows() treats all numbers of a row alike. A step
+  // updates its own row first, because the reflector is made of the updated row; pass_triangle() updates the other rows
+  // while it multiplies them by the new reflector, so every number of B is read and written once a step.
+  double* d = work;  // padded to whole vectors
   double* sums = work + ld;
   double* y = work + 2 * ld;      // of this step
   double* old_y = work + 3 * ld;  // of the step before: its w
@@ -218,7 +227,7 @@ void tridiagonalize_one(double* g, index_t n, double* diagonal, double* e, doubl
     d[j] = row[j];
     std::fill(row + j, row + rounded_up(j + 1, vector_panel), 0.0);
   }
-  Update update{old_y, old_y};  // nothing yet
+  Update update{old_y, old_y};  // zeros: no reflection yet
   for (index_t m = n - 1; m > 0; --m) {
     double* row = g + m * ld;
     update_row(update, m, row, d);
@@ -233,8 +242,9 @@ void tridiagonalize_one(double* g, index_t n, double* diagonal, double* e, doubl
   std::copy_n(d, n, diagonal);
 }
 
-/// H_{m+1} H_m of one chunk of columns: s = vᵀ z for both vectors in one pass, then z -= v₁ w₁ + v₂ w₂ with w₁ = tau₁
-/// s₁ and w₂ = tau₂ (s₂ - v₂ᵀ v₁ w₁).
+/// Applies H_{m+1} H_m to one chunk of columns: a compact WY block of two reflections (Schreiber and Van Loan 1989),
+/// which halves the passes over z. s = vᵀ z for both vectors in one pass, then z -= v₁ w₁ + v₂ w₂ with w₁ = tau₁ s₁ and
+/// w₂ = tau₂ (s₂ - v₂ᵀ v₁ w₁): the second product is corrected by what the first reflection changes of z.
 template <index_t V>
 HWY_INLINE void apply_pair(const double* HWY_RESTRICT v1, const double* HWY_RESTRICT v2, double tau1, double tau2,
                            index_t length, double* HWY_RESTRICT z) {
@@ -275,6 +285,8 @@ HWY_INLINE void apply_pair(const double* HWY_RESTRICT v1, const double* HWY_REST
 void apply_all(const Reflectors& reflectors, index_t n, double* z) {
   constexpr index_t vectors = std::min<index_t>(4, vector_panel / lanes);
   const index_t ld = padded_row(n);
+  // Q = H_{n-1} … H_1, so H_1 comes first. The n - 1 reflections are paired from the last one down; for even n that
+  // leaves H_1 out, which is the identity: its vector has the length 1, and the rest of its row is zero, so tau_1 = 0.
   for (index_t m = n % 2 == 0 ? 2 : 1; m + 1 < n; m += 2) {
     const double* v1 = reflectors.rows + m * ld;
     for (index_t q = 0; q < vector_panel; q += vectors * lanes) {

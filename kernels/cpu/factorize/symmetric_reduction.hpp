@@ -4,8 +4,9 @@
 
 namespace hack::kernels {
 
-/// Dense steps of a symmetric eigenproblem of one tile on the calling thread, in double. All memory is the caller's and
-/// aligned to 64 bytes; the order of every sum depends on the sizes alone.
+/// Dense steps of a symmetric eigenproblem of one tile on the calling thread, in double: Gram matrix, Householder's
+/// reduction to tridiagonal form, and the transformation of vectors back. All memory is the caller's and aligned to 64
+/// bytes; the order of every sum depends on the sizes alone.
 
 /// Numbers from one row of a working matrix of n columns to the next: whole cache lines, and an odd number of them, so
 /// that rows do not share a set of the cache. At least n rounded up to 16.
@@ -28,13 +29,14 @@ struct Reflectors {
   const double* tau = nullptr;   // (n)
 };
 
-/// Reduces G to tridiagonal form by Householder reflections from the last row on: T has the diagonal d (n) and e (n -
-/// 1) beside it. Overwrites the lower triangle of g, as lower_gram makes it, by the rows of Reflectors; `work` holds 4
-/// padded_row(n) numbers. One pass over the triangle a step: the rank-2 update of the step before and the product with
-/// the vector of this one.
+/// Reduces G to tridiagonal form by Householder reflections, from the last row to the first (LAPACK's dsytd2, 'U'): T
+/// has the diagonal d (n) and e (n - 1) beside the diagonal. Overwrites the lower triangle of g, as lower_gram makes
+/// it, by the rows of Reflectors; `work` holds 4 padded_row(n) numbers. Each step passes over the triangle once: the
+/// rank-2 update of the step before and the product with the vector of the present step are one loop (Van Zee, van de
+/// Geijn, Quintana-Ortí, Elizondo 2012, "Families of algorithms for reducing a matrix to condensed form").
 void tridiagonalize(double* g, index_t n, double* d, double* e, double* tau, double* work);
 
-/// Z = Q Z for one panel z (n, vector_panel), two reflections a pass.
+/// Z = Q Z for one panel z (n, vector_panel), two reflections a pass over z.
 void apply_reflectors(const Reflectors& reflectors, index_t n, double* z);
 
 /// W = X Z for one panel; x (depth, n) with padded_row(n), z (n, vector_panel), w (depth, vector_panel), rows of x and

@@ -9,7 +9,7 @@
 namespace hack::kernels {
 namespace {
 
-/// max|a|; not finite if a number is not.
+/// max|a|; infinite or NaN where a number is.
 float largest_magnitude(MatrixView<const float> a) {
   std::int32_t largest = 0;  // without signs, floats are ordered as their bits are
   for (index_t i = 0; i < a.rows; ++i) {
@@ -51,7 +51,7 @@ TileFactorizer::TileFactorizer(std::span<const Shape> shapes) {
   if (n > 0) gram_ = std::make_unique<GramSvd>(n, depth);
 }
 
-/// `kept`: of WholeSvd alone.
+/// `kept` is used by WholeSvd alone.
 bool TileFactorizer::find_spectrum(MatrixView<const float> tile, const Shape& shape, double* kept) {
   const double scale = std::ldexp(1.0, -exponent_);
   is_reduced_ = GramSvd::fits(tile.rows, tile.cols) ? gram_->reduce(tile, scale) : whole_.reduce(tile, scale, kept);
@@ -132,7 +132,7 @@ SvdStatus TileFactorizer::reduce(MatrixView<const float> tile, const Shape& shap
   if (!find_spectrum(tile, shape, kept)) return SvdStatus::not_converged;
   if (GramSvd::fits(tile.rows, tile.cols)) {
     if (is_reduced_) gram_->keep(kept);
-    if (!is_reduced_) kept[0] = 0;  // no unit: LAPACK factorizes it again
+    if (!is_reduced_) kept[0] = 0;  // no unit: finish() will call LAPACK again
   }
   return write_spectrum(out.sigma, kept, shape);
 }

@@ -9,8 +9,8 @@
 
 namespace hack::kernels {
 
-/// Factorizes tiles one after the other on one thread, by their Gram matrix: GramSvd where the tile is small enough,
-/// else WholeSvd; by one call of LAPACK where their checks fail. Nothing but the constructor throws.
+/// Factorizes tiles one after another on one thread by their Gram matrices: GramSvd where the tile is small enough,
+/// else WholeSvd; LibrarySvd where a check of these fails. Nothing but the constructor throws.
 class TileFactorizer {
  public:
   /// Work lengths of a shape that is in the batch.
@@ -19,16 +19,16 @@ class TileFactorizer {
     LibrarySvd::Lengths lengths;
   };
 
-  /// Room for tiles of these shapes.
+  /// Takes memory for tiles of these shapes.
   explicit TileFactorizer(std::span<const Shape> shapes);
 
-  /// Spectrum and vectors.
+  /// Finds the spectrum and the vectors.
   SvdStatus factorize(MatrixView<const float> tile, const Shape& shape, const TileSvd<Device::cpu>& out);
-  /// The same by one call of LAPACK.
+  /// Finds the spectrum and the vectors by one call of LAPACK.
   SvdStatus factorize_by_library(MatrixView<const float> tile, const Shape& shape, const TileSvd<Device::cpu>& out);
-  /// The spectrum; the reduced form into `kept`, whose memory is there.
+  /// Finds the spectrum, and writes the reduced form to `kept`, the caller's memory.
   SvdStatus reduce(MatrixView<const float> tile, const Shape& shape, const TileSvd<Device::cpu>& out, double* kept);
-  /// The vectors.
+  /// Finds the vectors of a tile that reduce() has seen.
   SvdStatus finish(MatrixView<const float> tile, const Shape& shape, const double* kept,
                    const TileSvd<Device::cpu>& out);
 
@@ -38,12 +38,12 @@ class TileFactorizer {
   SvdStatus find_vectors(MatrixView<const float> tile, const Shape& shape, const double* kept,
                          const TileSvd<Device::cpu>& out);
 
-  std::unique_ptr<GramSvd> gram_;  // where a shape fits it
-  WholeSvd whole_;                 // of the others
-  Buffer<double> kept_;            // of those, where both steps are one
+  std::unique_ptr<GramSvd> gram_;  // of shapes that fit it
+  WholeSvd whole_;                 // of larger shapes
+  Buffer<double> kept_;            // of whole_, where factorize() takes both steps at once
   LibrarySvd library_;
   int exponent_ = 0;         // the scale of the last tile is 2^-exponent
-  bool is_reduced_ = false;  // the last tile by the Gram matrix
+  bool is_reduced_ = false;  // whether the last tile went by its Gram matrix
 };
 
 }  // namespace hack::kernels

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/cpu/factorize/twisted_vectors.hpp"
 #include "kernels/cpu/simd.hpp"
 
 #undef HWY_TARGET_INCLUDE
@@ -24,7 +25,6 @@ constexpr index_t points = vector_panel;                 // evaluated at once
 constexpr index_t vectors = points / lanes;              // of them
 constexpr index_t together = vectors < 4 ? vectors : 4;  // in registers at once
 constexpr index_t rescale_every = 8;
-constexpr double least_pivot = 1e-60;
 
 /// A power of two that brings max(|a|, |b|) to about 1.
 HWY_INLINE Vector scale_of(Vector a, Vector b) {
@@ -39,8 +39,10 @@ HWY_INLINE Counts sign_change(Vector a, Vector b) {
   return hn::ShiftRight<63>(hn::BitCast(words, hn::Xor(a, b)));
 }
 
-/// below[i] = number of eigenvalues under x[i]: sign changes of the leading minors
-/// p_i = (d_i - x) p_{i-1} - e_{i-1}² p_{i-2}, rescaled on the way.
+/// below[i] = number of eigenvalues under x[i]: by Sylvester's law of inertia the number of sign changes of the leading
+/// minors p_i = (d_i - x) p_{i-1} - e_{i-1}² p_{i-2} of T - x (Sturm sequence; Givens 1954). The recurrence of minors
+/// has no division, unlike that of their quotients, but it leaves the range of double: every few rows two neighbours
+/// are brought to about 1 by a common power of two, which changes no sign.
 void count_below(index_t n, const double* diagonals, const double* squares, const double* x, double* below) {
   const Doubles d;
   const Words words;
@@ -82,63 +84,84 @@ void count_below(index_t n, const double* diagonals, const double* squares, cons
   }
 }
 
-/// The same, and with the first two derivatives of the last minor Laguerre's steps to the next root on either side:
+constexpr index_t pair = together < 2 ? together : 2;  // vectors of points whose derivatives fit the registers
+
+/// The last leading minor p of T - x at a few points x, its first derivative, half its second, and the sign changes of
+/// the minors.
+struct Minors {
+  Vector p[pair], p1[pair], p2[pair];
+  Counts count[pair];
+};
+
+/// The three-term recurrence of count_below(), differentiated twice. All six numbers of a point get the same scale:
+/// p' / p and p'' / p, which are all that is used, do not feel it.
+HWY_INLINE Minors evaluate_minors(index_t n, const double* diagonals, const double* squares, const double* x) {
+  const Doubles d;
+  const Words words;
+  Vector shift[pair], q[pair], q1[pair], q2[pair];  // of the minor before
+  Minors m;
+#pragma GCC unroll 2
+  for (index_t v = 0; v < pair; ++v) {
+    shift[v] = hn::Load(d, x + v * lanes);
+    m.p[v] = hn::Set(d, 1.0);
+    m.p1[v] = m.p2[v] = q[v] = q1[v] = q2[v] = hn::Zero(d);
+    m.count[v] = hn::Zero(words);
+  }
+  for (index_t start = 0; start < n; start += rescale_every) {
+    const index_t end = std::min(start + rescale_every, n);
+    for (index_t i = start; i < end; ++i) {
+      const Vector diagonal = hn::Set(d, diagonals[i]);
+      const Vector square = hn::Set(d, squares[i]);
+#pragma GCC unroll 2
+      for (index_t v = 0; v < pair; ++v) {
+        const Vector factor = hn::Sub(diagonal, shift[v]);
+        const Vector next = hn::MulSub(factor, m.p[v], hn::Mul(square, q[v]));
+        const Vector next1 = hn::NegMulAdd(square, q1[v], hn::MulSub(factor, m.p1[v], m.p[v]));
+        const Vector next2 = hn::NegMulAdd(square, q2[v], hn::MulSub(factor, m.p2[v], m.p1[v]));
+        m.count[v] = hn::Add(m.count[v], sign_change(next, m.p[v]));
+        q[v] = m.p[v];
+        q1[v] = m.p1[v];
+        q2[v] = m.p2[v];
+        m.p[v] = next;
+        m.p1[v] = next1;
+        m.p2[v] = next2;
+      }
+    }
+#pragma GCC unroll 2
+    for (index_t v = 0; v < pair; ++v) {
+      const Vector scale = scale_of(m.p[v], q[v]);
+      m.p[v] = hn::Mul(m.p[v], scale);
+      m.p1[v] = hn::Mul(m.p1[v], scale);
+      m.p2[v] = hn::Mul(m.p2[v], scale);
+      q[v] = hn::Mul(q[v], scale);
+      q1[v] = hn::Mul(q1[v], scale);
+      q2[v] = hn::Mul(q2[v], scale);
+    }
+  }
+  return m;
+}
+
+/// count_below(), and Laguerre's steps from x to the next root of the last minor on either side:
 /// n / (±√((n - 1) (n H - G²)) - G), G = p' / p, H = G² - p'' / p.
+///
+/// All roots of the characteristic polynomial are real, for which Laguerre's iteration is monotonic: a step never
+/// passes the root that it goes to, and it converges cubically near a simple root (Parlett 1964; Li and Zeng 1994, "The
+/// Laguerre iteration in solving the symmetric tridiagonal eigenproblem, revisited").
 void laguerre_steps(index_t n, const double* diagonals, const double* squares, const double* x, double* below,
                     double* left, double* right) {
   const Doubles d;
   const Words words;
-  constexpr index_t pair = together < 2 ? together : 2;
+  HWY_ALIGN std::uint64_t counts[lanes];
+  const Vector degree = hn::Set(d, static_cast<double>(n));
+  const Vector rest = hn::Set(d, static_cast<double>(n - 1));
   for (index_t first = 0; first < points; first += pair * lanes) {
-    Vector shift[pair], p[pair], p1[pair], p2[pair], q[pair], q1[pair], q2[pair];  // p'' / 2; q: those before
-    Counts count[pair];
-#pragma GCC unroll 2
-    for (index_t v = 0; v < pair; ++v) {
-      shift[v] = hn::Load(d, x + first + v * lanes);
-      p[v] = hn::Set(d, 1.0);
-      p1[v] = p2[v] = q[v] = q1[v] = q2[v] = hn::Zero(d);
-      count[v] = hn::Zero(words);
-    }
-    for (index_t start = 0; start < n; start += rescale_every) {
-      const index_t end = std::min(start + rescale_every, n);
-      for (index_t i = start; i < end; ++i) {
-        const Vector diagonal = hn::Set(d, diagonals[i]);
-        const Vector square = hn::Set(d, squares[i]);
-#pragma GCC unroll 2
-        for (index_t v = 0; v < pair; ++v) {
-          const Vector factor = hn::Sub(diagonal, shift[v]);
-          const Vector next = hn::MulSub(factor, p[v], hn::Mul(square, q[v]));
-          const Vector next1 = hn::NegMulAdd(square, q1[v], hn::MulSub(factor, p1[v], p[v]));
-          const Vector next2 = hn::NegMulAdd(square, q2[v], hn::MulSub(factor, p2[v], p1[v]));
-          count[v] = hn::Add(count[v], sign_change(next, p[v]));
-          q[v] = p[v];
-          q1[v] = p1[v];
-          q2[v] = p2[v];
-          p[v] = next;
-          p1[v] = next1;
-          p2[v] = next2;
-        }
-      }
-#pragma GCC unroll 2
-      for (index_t v = 0; v < pair; ++v) {
-        const Vector scale = scale_of(p[v], q[v]);
-        p[v] = hn::Mul(p[v], scale);
-        p1[v] = hn::Mul(p1[v], scale);
-        p2[v] = hn::Mul(p2[v], scale);
-        q[v] = hn::Mul(q[v], scale);
-        q1[v] = hn::Mul(q1[v], scale);
-        q2[v] = hn::Mul(q2[v], scale);
-      }
-    }
-    HWY_ALIGN std::uint64_t counts[lanes];
-    const Vector degree = hn::Set(d, static_cast<double>(n));
-    const Vector rest = hn::Set(d, static_cast<double>(n - 1));
+    const Minors m = evaluate_minors(n, diagonals, squares, x + first);
     for (index_t v = 0; v < pair; ++v) {
       const index_t at = first + v * lanes;
-      hn::Store(count[v], words, counts);
+      hn::Store(m.count[v], words, counts);
       for (index_t l = 0; l < lanes; ++l) below[at + l] = static_cast<double>(counts[l]);
-      const Vector slope = hn::Div(p1[v], p[v]);
-      const Vector curve = hn::Div(hn::Add(p2[v], p2[v]), p[v]);
+      const Vector slope = hn::Div(m.p1[v], m.p[v]);
+      const Vector curve = hn::Div(hn::Add(m.p2[v], m.p2[v]), m.p[v]);
       const Vector square = hn::Mul(slope, slope);
       const Vector inside = hn::Mul(rest, hn::MulSub(degree, hn::Sub(square, curve), square));
       const Vector root = hn::Sqrt(hn::Max(inside, hn::Zero(d)));
@@ -146,115 +169,6 @@ void laguerre_steps(index_t n, const double* diagonals, const double* squares, c
       hn::Store(hn::Div(degree, hn::Sub(hn::Neg(root), slope)), d, left + at);
     }
   }
-}
-
-/// One panel of eigenvectors; `multipliers` (n, points).
-double twisted_vectors(index_t n, const double* diagonals, const double* beside, const double* lambda, double* z,
-                       double* multipliers) {
-  const Doubles d;
-  Vector all = hn::Zero(d);
-  for (index_t first = 0; first < points; first += together * lanes) {
-    const auto at = [&](double* panel, index_t i, index_t v) { return panel + i * points + first + v * lanes; };
-    Vector shift[together], pivot[together], least[together], twist[together];
-    const Vector tiny = hn::Set(d, least_pivot);
-    // From the last row up: u_i = e_i / D⁻_{i+1} goes into row i + 1 of z.
-#pragma GCC unroll 4
-    for (index_t v = 0; v < together; ++v) {
-      shift[v] = hn::Load(d, lambda + first + v * lanes);
-      pivot[v] = hn::Sub(hn::Set(d, diagonals[n - 1]), shift[v]);
-    }
-    for (index_t i = n - 2; i >= 0; --i) {
-      const Vector e = hn::Set(d, beside[i]);
-      const Vector diagonal = hn::Set(d, diagonals[i]);
-#pragma GCC unroll 4
-      for (index_t v = 0; v < together; ++v) {
-        const Vector safe = hn::IfThenElse(hn::Lt(hn::Abs(pivot[v]), tiny), tiny, pivot[v]);
-        const Vector u = hn::Div(e, safe);
-        hn::Store(u, d, at(z, i + 1, v));
-        pivot[v] = hn::NegMulAdd(e, u, hn::Sub(diagonal, shift[v]));
-      }
-    }
-    // From the first row down: l_i = e_i / D⁺_i, and the twist k of the least |D⁺_k - e_k u_k|.
-#pragma GCC unroll 4
-    for (index_t v = 0; v < together; ++v) {
-      pivot[v] = hn::Sub(hn::Set(d, diagonals[0]), shift[v]);
-      least[v] = hn::Set(d, 1e300);
-      twist[v] = hn::Zero(d);
-    }
-    for (index_t i = 0; i < n; ++i) {
-      const bool is_last = i == n - 1;
-      const Vector e = hn::Set(d, is_last ? 0.0 : beside[i]);
-      const Vector diagonal = hn::Set(d, is_last ? 0.0 : diagonals[i + 1]);
-      const Vector row = hn::Set(d, static_cast<double>(i));
-#pragma GCC unroll 4
-      for (index_t v = 0; v < together; ++v) {
-        const Vector u = is_last ? hn::Zero(d) : hn::Load(d, at(z, i + 1, v));
-        const Vector gamma = hn::Abs(hn::NegMulAdd(e, u, pivot[v]));
-        const auto is_less = hn::Lt(gamma, least[v]);
-        least[v] = hn::IfThenElse(is_less, gamma, least[v]);
-        twist[v] = hn::IfThenElse(is_less, row, twist[v]);
-        const Vector safe = hn::IfThenElse(hn::Lt(hn::Abs(pivot[v]), tiny), tiny, pivot[v]);
-        const Vector l = hn::Div(e, safe);
-        hn::Store(l, d, at(multipliers, i, v));
-        pivot[v] = hn::NegMulAdd(e, l, hn::Sub(diagonal, shift[v]));
-      }
-    }
-    // z_k = 1, z_i = -l_i z_{i+1} above it, z_{i+1} = -u_i z_i below it.
-    Vector value[together], squares[together];
-    const Vector one = hn::Set(d, 1.0);
-#pragma GCC unroll 4
-    for (index_t v = 0; v < together; ++v) value[v] = squares[v] = hn::Zero(d);
-    for (index_t i = n - 1; i >= 0; --i) {
-      const Vector row = hn::Set(d, static_cast<double>(i));
-#pragma GCC unroll 4
-      for (index_t v = 0; v < together; ++v) {
-        const Vector next = hn::Neg(hn::Mul(hn::Load(d, at(multipliers, i, v)), value[v]));
-        value[v] = hn::IfThenElse(hn::Eq(row, twist[v]), one, hn::IfThenElseZero(hn::Lt(row, twist[v]), next));
-        hn::Store(value[v], d, at(multipliers, i, v));
-      }
-    }
-#pragma GCC unroll 4
-    for (index_t v = 0; v < together; ++v) value[v] = hn::Zero(d);
-    for (index_t i = 0; i < n; ++i) {
-      const Vector row = hn::Set(d, static_cast<double>(i));
-#pragma GCC unroll 4
-      for (index_t v = 0; v < together; ++v) {
-        const Vector next = i == 0 ? hn::Zero(d) : hn::Neg(hn::Mul(hn::Load(d, at(z, i, v)), value[v]));
-        const Vector above = hn::Load(d, at(multipliers, i, v));
-        const auto is_below = hn::Gt(row, twist[v]);
-        value[v] = hn::IfThenElse(is_below, next, hn::IfThenElseZero(hn::Eq(row, twist[v]), one));
-        const Vector out = hn::IfThenElse(is_below, next, above);
-        squares[v] = hn::MulAdd(out, out, squares[v]);
-        hn::Store(out, d, at(z, i, v));
-      }
-    }
-    // Unit length, and what is left of T z - lambda z.
-    Vector scale[together], here[together], above[together], residual[together];
-#pragma GCC unroll 4
-    for (index_t v = 0; v < together; ++v) {
-      scale[v] = hn::Div(one, hn::Sqrt(squares[v]));
-      above[v] = residual[v] = hn::Zero(d);
-      here[v] = hn::Mul(scale[v], hn::Load(d, at(z, 0, v)));
-    }
-    for (index_t i = 0; i < n; ++i) {
-      const bool is_last = i == n - 1;
-      const Vector diagonal = hn::Set(d, diagonals[i]);
-      const Vector e = hn::Set(d, is_last ? 0.0 : beside[i]);
-      const Vector e_above = hn::Set(d, i == 0 ? 0.0 : beside[i - 1]);
-#pragma GCC unroll 4
-      for (index_t v = 0; v < together; ++v) {
-        const Vector next = is_last ? hn::Zero(d) : hn::Mul(scale[v], hn::Load(d, at(z, i + 1, v)));
-        Vector sum = hn::Mul(hn::Sub(diagonal, shift[v]), here[v]);
-        sum = hn::MulAdd(e, next, hn::MulAdd(e_above, above[v], sum));
-        residual[v] = hn::MulAdd(sum, sum, residual[v]);
-        hn::Store(here[v], d, at(z, i, v));
-        above[v] = here[v];
-        here[v] = next;
-      }
-    }
-    for (index_t v = 0; v < together; ++v) all = hn::Add(all, residual[v]);
-  }
-  return std::sqrt(hn::GetLane(hn::SumOfLanes(d, all)));
 }
 
 }  // namespace hack::kernels::HWY_NAMESPACE
@@ -266,16 +180,15 @@ namespace {
 
 constexpr index_t points = vector_panel;
 constexpr index_t grid_size = 8 * points;
-constexpr double least_square = 1e-34;   // its root is below the rounding of a norm of 1
+constexpr double least_square = 1e-34;   // its root is below the rounding of a norm of 1: no minor is 0 twice in turn
 constexpr double resolution = 0x1p-48;   // 16 roundings of a norm of 1
 constexpr double below_zero = -0x1p-40;  // less than rounding makes of an eigenvalue 0
 constexpr int max_rounds = 100;
 
 HWY_EXPORT(count_below);
 HWY_EXPORT(laguerre_steps);
-HWY_EXPORT(twisted_vectors);
 
-/// The largest row sum of magnitudes: no eigenvalue is above it.
+/// The largest row sum of magnitudes: by Gershgorin's theorem no eigenvalue is above it. The diagonal is not negative.
 double row_bound(index_t n, const double* d, const double* e) {
   double bound = 0;
   for (index_t i = 0; i < n; ++i) {
@@ -298,8 +211,8 @@ TridiagonalEigen::TridiagonalEigen(index_t max_n)
       pending_(max_n + points),
       is_done_(max_n) {}
 
-/// Counts on a grid that is even in √x, as singular values of random matrices are; false where T is not what it must
-/// be.
+/// Counts on a grid that is even in √x, as singular values of random matrices are about evenly spread; false where T
+/// has an eigenvalue outside [0, bound], which the contract excludes.
 bool TridiagonalEigen::find_brackets(const Matrix& t, double bound) {
   double* x = grid_.data();
   for (index_t p = 0; p < grid_size; ++p) {
@@ -322,7 +235,11 @@ bool TridiagonalEigen::find_brackets(const Matrix& t, double bound) {
   return true;
 }
 
-/// One step for all pending eigenvalues that have a bracket of their own, or for all that have not.
+/// One step for all pending eigenvalues that have a bracket of their own, or for all that do not.
+///
+/// Invariant: bracket i has low <= lambda_i <= high with the counts of both ends, lambda_i ascending, so that
+/// below_low <= i < below_high. Every evaluation moves one end of the bracket to x, whatever step led there; a step of
+/// Laguerre is taken only where it stays inside the bracket, and the middle elsewhere. So no round loses an eigenvalue.
 void TridiagonalEigen::run_round(const Matrix& t, bool isolated) {
   index_t count = 0;
   index_t* pending = pending_.data();
@@ -372,6 +289,7 @@ bool TridiagonalEigen::find_values(index_t n, const double* d, const double* e, 
     run_round(t, false);
     run_round(t, true);
   }
+  // The brackets hold each eigenvalue by its count; the trace, which no count has been part of, checks all together.
   double trace = 0, sum = 0;
   for (index_t i = 0; i < n; ++i) {
     lambda[i] = brackets_.data()[i].x;
@@ -383,7 +301,7 @@ bool TridiagonalEigen::find_values(index_t n, const double* d, const double* e, 
 }
 
 double TridiagonalEigen::find_vectors(index_t n, const double* d, const double* e, const double* lambda, double* z) {
-  return HWY_DYNAMIC_DISPATCH(twisted_vectors)(n, d, e, lambda, z, multipliers_.data());
+  return twisted_vectors(n, d, e, lambda, z, multipliers_.data());
 }
 
 }  // namespace hack::kernels

@@ -49,7 +49,7 @@ void WholeSvd::make_room(index_t h, index_t w) {
   grow(column_, depth);
 }
 
-/// Rows first … first + rows - 1 of X into block_.
+/// Widens rows first … first + rows - 1 of X into block_.
 void WholeSvd::widen(MatrixView<const float> tile, double scale, index_t first, index_t rows) {
   double* to = block_.data();
   if (is_transposed_) {
@@ -110,14 +110,16 @@ bool WholeSvd::find_tridiagonal_vectors(const double* kept) {
                              to_lapack(division_work(n_)), integers_.data(), to_lapack(3 + 5 * n_)) == 0;
 }
 
-/// Vectors first … first + width - 1 of the smaller side into z_, those of the other times sigma into w_.
+/// Writes vectors first … first + width - 1 of the smaller side to z_, and the vectors of the larger side, times sigma,
+/// to w_. False where the norm of a column of W = X Z is not the singular value that the spectrum has: then an
+/// eigenvector is wrong.
 bool WholeSvd::find_panel(MatrixView<const float> tile, double scale, const double* kept, index_t first,
                           index_t width) {
   for (index_t q = 0; q < width; ++q) {
     std::copy_n(vectors_.data() + (n_ - 1 - first - q) * n_, n_, z_.data() + q * n_);
   }
   const double* tau = kept + padded(n_) * n_ + 1 + 2 * n_;
-  // LAPACK writes ones among the reflectors and takes them away again.
+  // dormtr writes ones among the reflectors and restores the numbers before it returns: `kept` is not changed.
   if (LAPACKE_dormtr_work(LAPACK_COL_MAJOR, 'L', 'L', 'N', to_lapack(n_), to_lapack(width), const_cast<double*>(kept),
                           to_lapack(padded(n_)), tau, z_.data(), to_lapack(n_), work_.data(),
                           to_lapack(transformation_work)) != 0)
@@ -142,8 +144,9 @@ bool WholeSvd::find_panel(MatrixView<const float> tile, double scale, const doub
   return true;
 }
 
-/// Makes column_ orthogonal to vectors first … c - 1 and of unit length. Nulls become the first coordinate that leaves
-/// enough.
+/// Makes column_, of norm `left`, orthogonal to vectors first … c - 1 and of unit length. A null column becomes the
+/// first coordinate vector that has enough left outside the span of the vectors before it, as in
+/// GramSvd::complete_null().
 bool WholeSvd::complete(const Side& w, index_t c, index_t first, double left) {
   double* y = column_.data();
   const double null = null_norm * norm_.data()[0];
@@ -181,13 +184,13 @@ bool WholeSvd::write_panel(const double* kept, index_t first, index_t width, ind
                            const Side& w) {
   const double* norm = norm_.data();
   const double smallest = small_product * norm[0] * norm[0];
-  // Norms of small columns are noise; which are small is read from the spectrum, which no vector changes.
+  // Norms of small columns are noise; the spectrum, which no vector changes, says which columns are small.
   const auto sigma_of = [&](index_t c) { return sigma(kept, n_, c); };
   for (index_t c = first; c < std::min(first + width, count); ++c) {
     for (index_t i = 0; i < n_; ++i) z.at(c, i) = static_cast<float>(z_.data()[(c - first) * n_ + i]);
     const double* from = w_.data() + c - first;
     for (index_t i = 0; i < depth_; ++i) column_.data()[i] = from[i * width];
-    index_t near = c;  // the first of those before it that it may not be orthogonal to
+    index_t near = c;  // the first vector before c that c may not be orthogonal to
     while (near > 0 && sigma_of(near - 1) * sigma_of(c) < smallest) --near;
     if (near < c && !complete(w, c, near, norm[c])) return false;
     const double divisor = near < c ? 1.0 : norm[c];

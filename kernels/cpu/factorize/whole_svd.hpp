@@ -5,11 +5,12 @@
 
 namespace hack::kernels {
 
-/// The SVD of one tile A (h, w) with min(h, w) in the hundreds or thousands, a whole matrix say, on the calling thread.
-/// As in GramSvd, X = A, or Aᵀ where h < w, of shape (depth, n); here by BLAS and LAPACK in double, and in bounded
-/// memory: X is widened a few hundred rows at a time, G = XᵀX is summed up from them and becomes tridiagonal in its
-/// place (dsytrd); all vectors of T (dstedc), of which panels of fixed width are transformed and multiplied by X, as
-/// many as are asked for. So the first vectors' bits do not depend on how many that is. Bytes, beside A and the result:
+/// The SVD of one tile A (h, w) with min(h, w) in the hundreds or thousands, a whole matrix for instance, on the
+/// calling thread. As in GramSvd, X = A, or Aᵀ where h < w, of shape (depth, n); here by BLAS and LAPACK in double, and
+/// in bounded memory. X is widened to double a few hundred rows at a time, G = XᵀX is the sum over these blocks of
+/// rows, and becomes tridiagonal in place (dsytrd). All vectors of T are found (dstedc); panels of fixed width of them
+/// are transformed and multiplied by X, as many panels as are wanted. So the bits of the first vectors do not depend on
+/// the number of vectors. Bytes, beside A and the result:
 ///
 ///     kept between the steps   8 n²
 ///     reduce()                 8 (256 n)
@@ -18,16 +19,17 @@ namespace hack::kernels {
 /// Nothing but make_room throws.
 class WholeSvd {
  public:
-  /// Numbers of what is kept between the two steps.
+  /// How many numbers are kept between the two steps.
   static index_t kept_size(index_t n) { return padded(n) * n + 4 * n + 1; }
-  /// Bytes as above.
+  /// Bytes of one call beside the kept numbers, from the table above: of reduce() for k = 0, else of find_vectors().
   static index_t scratch_bytes(index_t h, index_t w, index_t k);
 
-  /// Room for tiles of this shape and for all it had room for before.
+  /// Grows working memory for tiles of this shape; shapes of earlier calls still fit.
   void make_room(index_t h, index_t w);
 
-  /// Finds the spectrum of `scale` times the tile, a power of two that brings its largest number into [1, 2); leaves in
-  /// `kept` what find_vectors takes. False, and kept of no use, where LAPACK's iteration does not converge.
+  /// Finds the spectrum of `scale` times the tile, a power of two that brings its largest number into [1, 2); leaves
+  /// the reduced form in `kept` for find_vectors. False, and kept of no use, where LAPACK's iteration does not
+  /// converge.
   bool reduce(MatrixView<const float> tile, double scale, double* kept);
   /// Whether reduce() found the spectrum, and the i-th singular value, descending.
   static bool is_reduced(const double* kept, index_t n) { return kept[padded(n) * n] > 0; }
@@ -57,10 +59,10 @@ class WholeSvd {
   index_t depth_ = 0;
   bool is_transposed_ = false;  // X = Aᵀ
   Buffer<double> block_;        // rows of X: (rows, n), or (n, rows) where X = Aᵀ
-  Buffer<double> vectors_;      // (n, n) of T, ascending, one after the other
+  Buffer<double> vectors_;      // (n, n) of T, ascending, one after another
   Buffer<double> work_;
   Buffer<int> integers_;
-  Buffer<double> z_;       // (panel, n) vectors one after the other
+  Buffer<double> z_;       // (panel, n) vectors one after another
   Buffer<double> w_;       // (depth, panel)
   Buffer<double> norm_;    // (n) of the columns of W
   Buffer<double> column_;  // (depth)

@@ -20,7 +20,7 @@ using FactorTiles = std::span<const FactorTile<Device::cpu>>;
 
 thread_local Scratch transposed;  // (out, tokens) of a whole gradient, or (rows of dR, h) of a tile
 
-/// Numbers from one row of a transpose to the next: rows must not share cache sets.
+/// Numbers from one row of a transpose to the next, so that rows do not share cache sets.
 index_t stride_of(index_t cols) { return (cols + 15) / 16 * 16 + 16; }
 
 index_t bytes_of(X x) { return x.rows * x.cols * static_cast<index_t>(sizeof(float)); }
@@ -51,8 +51,8 @@ void share_product(Queue<Device::cpu>& queue, X x, X b, Y y, DType rounded) {
   });
 }
 
-/// Some rows of one of a tile's products.
-struct Piece {
+/// Some rows of one product with the factors of a tile, the work of one thread.
+struct ProductRows {
   enum class Product : std::uint8_t { tile, left_gradient, right_gradient };
   std::size_t tile = 0;
   Product product = Product::tile;
@@ -60,31 +60,31 @@ struct Piece {
   index_t rows = 0;
 };
 
-thread_local std::vector<Piece> pieces;  // kept, so that a call in a loop allocates nothing
+thread_local std::vector<ProductRows> row_tasks;  // kept, so that a call in a loop allocates nothing
 
-void list_pieces(std::size_t tile, Piece::Product product, index_t rows) {
-  constexpr index_t piece_rows = 256;  // of the usual tile all; of a large one what several threads share
-  for (index_t first = 0; first < rows; first += piece_rows) {
-    pieces.push_back({tile, product, first, std::min(piece_rows, rows - first)});
+void list_rows(std::size_t tile, ProductRows::Product product, index_t rows) {
+  constexpr index_t most_rows = 256;  // a usual tile is one task; several threads share a large one
+  for (index_t first = 0; first < rows; first += most_rows) {
+    row_tasks.push_back({tile, product, first, std::min(most_rows, rows - first)});
   }
 }
 
-void multiply_piece(const FactorTile<Device::cpu>& tile, const Piece& piece, Y w) {
-  multiply(tile.left.rows_from(piece.first, piece.rows), tile.right,
-           w.block(tile.row + piece.first, tile.col, piece.rows, tile.right.cols), Write::replace);
+void multiply_rows(const FactorTile<Device::cpu>& tile, const ProductRows& task, Y w) {
+  multiply(tile.left.rows_from(task.first, task.rows), tile.right,
+           w.block(tile.row + task.first, tile.col, task.rows, tile.right.cols), Write::replace);
 }
 
-void differentiate_piece(const FactorTile<Device::cpu>& tile, const Piece& piece, X dw) {
+void differentiate_rows(const FactorTile<Device::cpu>& tile, const ProductRows& task, X dw) {
   const X gradient = dw.block(tile.row, tile.col, tile.left.rows, tile.right.cols);
-  if (piece.product == Piece::Product::left_gradient) {
-    multiply_transposed(gradient.rows_from(piece.first, piece.rows), weights(tile.right),
-                        tile.left_gradient.rows_from(piece.first, piece.rows), Write::replace);
+  if (task.product == ProductRows::Product::left_gradient) {
+    multiply_transposed(gradient.rows_from(task.first, task.rows), weights(tile.right),
+                        tile.left_gradient.rows_from(task.first, task.rows), Write::replace);
     return;
   }
   const index_t h = tile.left.rows;
-  const Y left{transposed.get(piece.rows * stride_of(h)), piece.rows, h, stride_of(h)};
-  transpose(tile.left.block(0, piece.first, h, piece.rows), left);
-  multiply(left, gradient, tile.right_gradient.rows_from(piece.first, piece.rows), Write::replace);
+  const Y left{transposed.get(task.rows * stride_of(h)), task.rows, h, stride_of(h)};
+  transpose(tile.left.block(0, task.first, h, task.rows), left);
+  multiply(left, gradient, tile.right_gradient.rows_from(task.first, task.rows), Write::replace);
 }
 
 }  // namespace
@@ -132,8 +132,8 @@ void swiglu_gradient<Device::cpu>(Queue<Device::cpu>& queue, X dout, Y gate, Y u
 }
 
 template <>
-void residual<Device::cpu>(Queue<Device::cpu>& queue, X target, const float* weights, float factor, Y y,
-                           float* squares) {
+void output_error<Device::cpu>(Queue<Device::cpu>& queue, X target, const float* weights, float factor, Y y,
+                               float* squares) {
   HACK_EXPECT(target.rows == y.rows && target.cols == y.cols);
 #pragma omp parallel for schedule(static) num_threads(team_size(queue, 2 * bytes_of(y)))
   for (index_t i = 0; i < y.rows; ++i) {
@@ -144,23 +144,23 @@ void residual<Device::cpu>(Queue<Device::cpu>& queue, X target, const float* wei
 
 template <>
 void multiply_factors<Device::cpu>(Queue<Device::cpu>& queue, FactorTiles tiles, Y w) {
-  pieces.clear();
-  for (std::size_t t = 0; t < tiles.size(); ++t) list_pieces(t, Piece::Product::tile, tiles[t].left.rows);
-  const std::vector<Piece>& shared = pieces;  // the caller's, for all threads
+  row_tasks.clear();
+  for (std::size_t t = 0; t < tiles.size(); ++t) list_rows(t, ProductRows::Product::tile, tiles[t].left.rows);
+  const std::vector<ProductRows>& shared = row_tasks;  // the caller's, for all threads
 #pragma omp parallel for schedule(dynamic) num_threads(queue.threads())
-  for (std::size_t p = 0; p < shared.size(); ++p) multiply_piece(tiles[shared[p].tile], shared[p], w);
+  for (std::size_t p = 0; p < shared.size(); ++p) multiply_rows(tiles[shared[p].tile], shared[p], w);
 }
 
 template <>
 void factor_gradients<Device::cpu>(Queue<Device::cpu>& queue, X dw, FactorTiles tiles) {
-  pieces.clear();
+  row_tasks.clear();
   for (std::size_t t = 0; t < tiles.size(); ++t) {
-    list_pieces(t, Piece::Product::left_gradient, tiles[t].left_gradient.rows);
-    list_pieces(t, Piece::Product::right_gradient, tiles[t].right_gradient.rows);
+    list_rows(t, ProductRows::Product::left_gradient, tiles[t].left_gradient.rows);
+    list_rows(t, ProductRows::Product::right_gradient, tiles[t].right_gradient.rows);
   }
-  const std::vector<Piece>& shared = pieces;  // the caller's, for all threads
+  const std::vector<ProductRows>& shared = row_tasks;  // the caller's, for all threads
 #pragma omp parallel for schedule(dynamic) num_threads(queue.threads())
-  for (std::size_t p = 0; p < shared.size(); ++p) differentiate_piece(tiles[shared[p].tile], shared[p], dw);
+  for (std::size_t p = 0; p < shared.size(); ++p) differentiate_rows(tiles[shared[p].tile], shared[p], dw);
 }
 
 template <>

@@ -26,7 +26,7 @@ T* listed(Queue<D>& queue, Workspace purpose, const std::vector<T>& list) {
   return there;
 }
 
-/// Numbers of a batch's members, those of one key together.
+/// Indices of a batch's members by a key, such as their shape.
 template <class Key>
 using Groups = std::map<Key, std::vector<std::size_t>>;
 

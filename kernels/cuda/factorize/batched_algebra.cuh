@@ -12,7 +12,7 @@ struct RowShare {
   Array<To> to;
 };
 
-/// to = alpha from + beta to: a block a share.
+/// to = alpha from + beta to: a block of threads per share.
 template <class From, class To>
 struct Combine {
   static constexpr const char* name = "Combine";
@@ -34,7 +34,7 @@ struct Combine {
   }
 };
 
-/// A whole block of a batch, rounded after scaling by a power of two: a block of threads for each.
+/// A whole block of a batch, rounded after scaling by a power of two: a block of threads per block.
 struct RoundScaled {
   static constexpr const char* name = "RoundScaled";
   static constexpr int max_threads = 256;
@@ -63,7 +63,7 @@ struct RoundScaled {
   }
 };
 
-/// Adds relative · (mean of the diagonal) to the diagonal: a warp a matrix.
+/// Adds relative · (mean of the diagonal) to the diagonal: a warp per matrix.
 struct Damp {
   static constexpr const char* name = "Damp";
   static constexpr int max_threads = 32;
@@ -83,7 +83,7 @@ struct Damp {
   }
 };
 
-/// sums[i] = Σ_j a(i, j) b(i, j): a warp a row.
+/// sums[i] = Σ_j a(i, j) b(i, j): a warp per row.
 struct RowProducts {
   static constexpr const char* name = "RowProducts";
   static constexpr int max_threads = 32;
@@ -102,7 +102,7 @@ struct RowProducts {
   }
 };
 
-/// One tile's factors, and room for L of right = L Q.
+/// The factors of one tile, and working memory for T of right = T Q.
 struct OrthonormalJob {
   Array<double> left;    // (h, k)
   Array<double> right;   // (k, w)
@@ -110,12 +110,13 @@ struct OrthonormalJob {
   double* coefficients;  // (k)
 };
 
-/// Makes the rows of right factors orthonormal by Gram and Schmidt's classical steps, each done twice, which is enough
-/// for full precision (Giraud, Langou, Rozložník 2005), and multiplies the left ones with L. A block a tile.
+/// Makes the rows of right factors orthonormal by classical Gram-Schmidt with every step done twice, which is enough
+/// for full precision (Giraud, Langou, Rozložník 2005), and multiplies the left factors by T. Classical steps take all
+/// products of a row at once, modified ones would be a chain of barriers. A block of threads per tile.
 struct OrthonormalizeRows {
   static constexpr const char* name = "OrthonormalizeRows";
   static constexpr int max_threads = 256;
-  static constexpr double dependent = 1e-13;  ///< a row of which less is left holds nothing but rounding
+  static constexpr double dependent = 1e-13;  ///< a row of which a smaller share is left holds nothing but rounding
   const OrthonormalJob* jobs = nullptr;
   index_t count = 0;
 
@@ -129,14 +130,14 @@ struct OrthonormalizeRows {
       for (int pass = 0; pass < 2; ++pass) project(exec, job, p, pass);
       const double norm = sqrt(dot(exec, job, p, p));
       const bool is_left = norm > dependent * norm_before;
-      exec.sync();  // all have the norm
+      exec.sync();  // every thread has the norm before a row is overwritten
       for (index_t c = exec.thread(); c < job.right.cols; c += max_threads) {
         job.right.row(p)[c] = is_left ? job.right.row(p)[c] / norm : 0.0;
       }
       if (exec.thread() == 0) job.triangle[p * k + p] = is_left ? norm : 0.0;
       exec.sync();
     }
-    // left L, from the left: column c takes those from c on.
+    // left T in place: T is lower triangular, so column c needs columns from c on alone, and c ascends.
     for (index_t i = exec.thread(); i < job.left.rows; i += max_threads) {
       double* row = job.left.row(i);
       for (index_t c = 0; c < k; ++c) {
@@ -157,7 +158,7 @@ struct OrthonormalizeRows {
     return exec.group_sum(sum, 32);
   }
 
-  /// Takes the rows before row p out of it.
+  /// Takes rows 0 … p - 1 out of row p.
   template <class Exec>
   HACK_BODY static void project(Exec& exec, const OrthonormalJob& job, index_t p, int pass) {
     const index_t k = job.right.rows;

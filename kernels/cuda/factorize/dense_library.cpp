@@ -16,8 +16,8 @@ namespace hack::kernels::cuda {
 
 namespace {
 
-/// From here on a matrix fills a GPU by itself, and the libraries' batched calls, made for many small ones, are slower
-/// than theirs for one.
+/// A matrix of this side or more fills a GPU by itself: the libraries' calls for one matrix are then faster than their
+/// batched calls, which are made for many small matrices.
 constexpr index_t large_side = 1024;
 
 void check_solver(cusolverStatus_t code, const char* call, std::source_location at = std::source_location::current()) {
@@ -62,7 +62,7 @@ cublasOperation_t operation(bool turns) { return turns ? CUBLAS_OP_T : CUBLAS_OP
 
 constexpr cudaDataType number_type = CUDA_R_64F;
 
-/// Eigenvalues, and vectors where the mode says so, of matrices one behind the other.
+/// Eigenvalues, and vectors where the mode says so, of matrices one behind another.
 void solve_batch(Queue<Device::cuda>& queue, cusolverEigMode_t mode, index_t n, index_t count, double* matrices,
                  double* lambda, int* info) {
   const Handles& handles = handles_of(queue);
@@ -75,7 +75,7 @@ void solve_batch(Queue<Device::cuda>& queue, cusolverEigMode_t mode, index_t n, 
   HACK_SOLVER(cusolverDnXsyevBatched(handles.solver, handles.parameters, mode, CUBLAS_FILL_MODE_UPPER, n, number_type,
                                      matrices, n, number_type, lambda, number_type, space, bytes, host_space.data(),
                                      host_bytes, info, count));
-  queue.wait();  // it may read the host's memory until it is done
+  queue.wait();  // the library may read the host's memory until it is done
 }
 
 /// Eigenvalues and vectors of one matrix, by divide and conquer.
@@ -90,7 +90,7 @@ void solve_large(Queue<Device::cuda>& queue, index_t n, double* matrix, double* 
   HACK_SOLVER(cusolverDnXsyevd(handles.solver, handles.parameters, CUSOLVER_EIG_MODE_VECTOR, CUBLAS_FILL_MODE_UPPER, n,
                                number_type, matrix, n, number_type, lambda, number_type, space, bytes,
                                host_space.data(), host_bytes, info));
-  queue.wait();  // as above
+  queue.wait();  // the library may read the host's memory until it is done
 }
 
 }  // namespace

@@ -8,8 +8,8 @@
 
 namespace hack::kernels::cuda {
 
-// What batched_algebra.cpp and gram_svd.cpp ask of cuBLAS and cuSOLVER. Shapes are row-major, as everywhere; arrays of
-// addresses are there twice, on the host and in the device's memory.
+// The calls of cuBLAS and cuSOLVER that batched_algebra.cpp and gram_svd.cpp make. Shapes are row-major, as everywhere;
+// each array of addresses is given twice, on the host and in the device's memory.
 
 /// c (m, n) = alpha op(a) (m, k) op(b) (k, n) + beta c.
 struct ProductShape {
@@ -19,7 +19,7 @@ struct ProductShape {
   auto operator<=>(const ProductShape&) const = default;
 };
 
-/// Products of one shape, one after the other in the arrays.
+/// Products of one shape, one after another in the arrays.
 struct ProductGroup {
   ProductShape shape;
   index_t first = 0, count = 0;
@@ -44,7 +44,7 @@ struct SquareArrays {
 /// a = L Lᵀ in the lower triangles; info (count), in the device's memory: 0 where a was positive definite.
 void library_cholesky(Queue<Device::cuda>& queue, const SquareArrays& a, int* info);
 
-/// x = x a⁻¹, L as above; x (rows, n).
+/// The right sides x (rows, n) of library_solve(), which computes x = x a⁻¹ with library_cholesky()'s factor of a.
 struct RightSides {
   index_t rows = 0, ld = 0;
   double* const* host;
@@ -52,12 +52,12 @@ struct RightSides {
 };
 void library_solve(Queue<Device::cuda>& queue, const SquareArrays& l, const RightSides& x);
 
-/// Eigenvalues, ascending, to lambda (count, n), of matrices (count, n, n) one behind the other, whose lower triangles
-/// are read; info as above: 0 where they converged.
+/// Writes eigenvalues, ascending, to lambda (count, n), of matrices (count, n, n) one behind another, of which only the
+/// lower triangles are read; info (count), in the device's memory: 0 where they converged.
 void library_eigenvalues(Queue<Device::cuda>& queue, index_t n, index_t count, double* matrices, double* lambda,
                          int* info);
 
-/// The same, and the eigenvectors in the place of the matrices: of each, vector after vector in the order of lambda.
+/// Writes eigenvalues, and the eigenvectors in the place of the matrices: vector after vector in the order of lambda.
 void library_eigenvectors(Queue<Device::cuda>& queue, index_t n, index_t count, double* matrices, double* lambda,
                           int* info);
 

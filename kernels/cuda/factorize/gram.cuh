@@ -4,8 +4,8 @@
 
 namespace hack::kernels::cuda {
 
-/// sum += Σ_t a_t b_tᵀ: 32 × 32 numbers of it a block, the tokens of a call in f32. With `lower_only` blocks above the
-/// diagonal do nothing.
+/// sum += Σ_t a_t b_tᵀ: a block of threads per 32 × 32 numbers, the tokens of one call added in f32. With `lower_only`
+/// blocks above the diagonal do nothing.
 struct OuterProducts {
   static constexpr const char* name = "OuterProducts";
   static constexpr int side = 32;

@@ -16,7 +16,7 @@ namespace {
 
 constexpr Device D = Device::cuda;
 
-/// Numbers of tiles that are widened at once.
+/// How many numbers of tiles are widened at once.
 constexpr index_t most_numbers = index_t{1} << 26;
 
 /// Tiles of one shape that go through the libraries together.
@@ -61,7 +61,7 @@ void add_shares(std::vector<TileRows>& shares, const MatrixView<const float, D>&
   }
 }
 
-/// States which of the tiles are not finite; forms of the others, which have an exponent so far.
+/// States which tiles are not finite; returns the forms of the others, in which the exponent alone is set.
 std::vector<GramForm> find_exponents(Queue<D>& queue, TilesToFactorize tiles, FactorizedTiles out,
                                      const TileIndices& numbers) {
   std::vector<TileRows> shares;
@@ -86,7 +86,7 @@ std::vector<GramForm> find_exponents(Queue<D>& queue, TilesToFactorize tiles, Fa
   return forms;
 }
 
-/// The tiles of a batch in double, one behind the other.
+/// The tiles of a batch in double, one behind another.
 double* widen(Queue<D>& queue, TilesToFactorize tiles, const Batch& batch) {
   const index_t numbers = batch.h * batch.w;
   auto* to = queue.resources().workspace<double>(Workspace::tile_values, batch.size() * numbers);
@@ -143,7 +143,7 @@ void find_eigenvectors(Queue<D>& queue, TilesToFactorize tiles, const Batch& bat
   library_eigenvectors(queue, n, batch.size(), gram, lambda, info);
 }
 
-/// Vectors first … first + 127 of those tiles that want some of them.
+/// Finds vectors first … first + 127 of the tiles that want more than `first`.
 void find_panel(Queue<D>& queue, const Batch& batch, const std::vector<GramTile>& all, const double* kept,
                 const double* x, index_t first) {
   const index_t n = batch.n(), width = std::min<index_t>(GramVectors::panel, n - first);
@@ -166,11 +166,11 @@ void find_panel(Queue<D>& queue, const Batch& batch, const std::vector<GramTile>
 void complete_vectors(Queue<D>& queue, const std::vector<GramTile>& tiles) {
   index_t numbers = 0;
   for (const GramTile& tile : tiles) numbers += tile.depth + tile.wanted;
-  auto* room = queue.resources().workspace<double>(Workspace::tile_space, numbers);
+  auto* space = queue.resources().workspace<double>(Workspace::tile_space, numbers);
   std::vector<SmallVectors> list;
   for (const GramTile& tile : tiles) {
-    list.push_back({tile, room, room + tile.depth});
-    room += tile.depth + tile.wanted;
+    list.push_back({tile, space, space + tile.depth});
+    space += tile.depth + tile.wanted;
   }
   launch(queue, CompleteVectors{listed(queue, list), std::ssize(list)});
 }
@@ -186,7 +186,7 @@ index_t gram_kept_size(TilesToFactorize tiles, const TileIndices& numbers) {
   return size;
 }
 
-/// Of tile_space: a panel of W, then the room of CompleteVectors.
+/// tile_space holds a panel of W, and later the working memory of CompleteVectors.
 index_t gram_scratch_bytes(index_t h, index_t w, index_t k) {
   const index_t n = std::min(h, w), depth = std::max(h, w);
   return 8 * h * w + (k > 0 ? 8 * std::max(std::min<index_t>(GramVectors::panel, n) * depth, depth + k) : 0);

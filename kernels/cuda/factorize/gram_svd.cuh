@@ -4,10 +4,11 @@
 
 namespace hack::kernels::cuda {
 
-// What GramSvd (gram_svd.hpp) does beside the library's products and eigenvectors. X (depth, n) is the tile, or its
-// transpose where that is taller; eigenvalues ascend, as the library leaves them, and c counts from the last.
+// The steps of gram_svd.hpp beside the library's products and eigenvectors. X (depth, n) is the tile, or its transpose
+// where the transpose is taller. Eigenvalues ascend, as the library leaves them; number c of a singular value counts
+// from the last eigenvalue.
 
-/// Some rows of a tile, and where they go in double.
+/// Some rows of a tile, and their place in double.
 struct TileRows {
   static constexpr index_t most = 32;
   Array<const float> from;
@@ -15,7 +16,7 @@ struct TileRows {
   double scale = 1;
 };
 
-/// The largest magnitude of each share, infinity where a number is not finite: a block a share.
+/// The largest magnitude of each share, infinity where a number is not finite: a block of threads per share.
 struct LargestMagnitude {
   static constexpr const char* name = "LargestMagnitude";
   static constexpr int max_threads = 256;
@@ -37,7 +38,7 @@ struct LargestMagnitude {
   }
 };
 
-/// to = scale · from: a block a share.
+/// to = scale · from: a block of threads per share.
 struct WidenScaled {
   static constexpr const char* name = "WidenScaled";
   static constexpr int max_threads = 256;
@@ -55,7 +56,7 @@ struct WidenScaled {
   }
 };
 
-/// Where vectors of one side go: number i of vector c.
+/// The place of the vectors of one side: number i of vector c.
 struct VectorSide {
   float* data = nullptr;
   index_t step = 0, next = 0;  // from one number, one vector to the next
@@ -63,10 +64,10 @@ struct VectorSide {
   HACK_BODY float& at(index_t c, index_t i) const { return data[c * next + i * step]; }
 };
 
-/// What is known of a tile, and where its vectors go.
+/// Eigenvalues and shape of a tile, and the places of its results.
 struct GramTile {
   const double* lambda = nullptr;  // (n) ascending
-  float* sigma = nullptr;          // (n) descending; null where nobody asks
+  float* sigma = nullptr;          // (n) descending; null where the spectrum is not wanted
   int* failure = nullptr;          // becomes 1
   int n = 0, depth = 0;
   int exponent = 0;  // X is scaled by 2^-exponent
@@ -77,7 +78,7 @@ struct GramTile {
     const double x = lambda[n - 1 - c];
     return x > 0 ? x : 0;
   }
-  /// Whether vectors j < c of the larger side may be 1e-7 off orthogonal, as X times an eigenvector is.
+  /// Whether vectors j < c of the larger side, X times eigenvectors, may be 1e-7 off orthogonal.
   HACK_BODY bool is_close(int j, int c) const {
     constexpr double small_product = 4e-8;  // of singular values, as on the CPU
     return square(j) * square(c) < small_product * small_product * square(0) * square(0);
@@ -85,7 +86,7 @@ struct GramTile {
   HACK_BODY bool is_small(int c) const { return !(square(c) > 0) || (c > 0 && is_close(c - 1, c)); }
 };
 
-/// Singular values of the tiles; fails beyond the range of f32. A block a tile.
+/// Singular values of the tiles; fails beyond the range of f32. A block of threads per tile.
 struct GramSpectra {
   static constexpr const char* name = "GramSpectra";
   static constexpr int max_threads = 128;
@@ -112,8 +113,8 @@ struct GramPanel {
   int first = 0, width = 0;
 };
 
-/// Writes z, and w of unit length; zeros where w is nothing but rounding. Fails where the length is not what the
-/// eigenvalue says. A warp a vector.
+/// Writes z, and w brought to unit length, or zeros where w is nothing but rounding. Fails where the squared length of
+/// w is not the eigenvalue: then an eigenvector is wrong. A warp per vector.
 struct GramVectors {
   static constexpr const char* name = "GramVectors";
   static constexpr int max_threads = 32;
@@ -144,19 +145,20 @@ struct GramVectors {
   }
 };
 
-/// Room for a tile of CompleteVectors.
+/// A tile of CompleteVectors and its working memory.
 struct SmallVectors {
   GramTile tile;
   double* column = nullptr;    // (depth)
   double* products = nullptr;  // (wanted)
 };
 
-/// Makes vectors of the larger side that are small orthogonal to those before them, by Gram and Schmidt's steps, each
-/// done twice; of which nothing is left, they become the first coordinate that leaves enough. A block a tile.
+/// Orthogonalizes small vectors of the larger side against the vectors before them by Gram-Schmidt with every step done
+/// twice. A vector of which nothing is left becomes the first coordinate vector with enough left outside the span of
+/// the vectors before it. A block of threads per tile.
 struct CompleteVectors {
   static constexpr const char* name = "CompleteVectors";
   static constexpr int max_threads = 256;
-  static constexpr double least_left = 1e-3;  // twice is enough for more (Giraud, Langou, Rozložník 2005)
+  static constexpr double least_left = 1e-3;  // for more two passes are enough (Giraud, Langou, Rozložník 2005)
   const SmallVectors* tiles = nullptr;
   index_t count = 0;
 
@@ -183,7 +185,7 @@ struct CompleteVectors {
   }
 
  private:
-  /// Takes vectors first … c - 1 out of the column; what is left of it, in every thread.
+  /// Takes vectors first … c - 1 out of the column; returns the norm that is left, the same bits in every thread.
   template <class Exec>
   HACK_BODY static double clear_twice(Exec& exec, const SmallVectors& at, int first, int c) {
     for (int pass = 0; pass < 2; ++pass) {
@@ -206,8 +208,8 @@ struct CompleteVectors {
     return sqrt(exec.group_sum(square, 32));
   }
 
-  /// The column becomes a unit vector of which the vectors before c leave a quarter of what they do on average; false
-  /// where there is none.
+  /// The column becomes a coordinate vector whose square outside the span of the vectors before c is at least a quarter
+  /// of the mean over all coordinates; false where there is none: then the vectors before c are not orthonormal.
   template <class Exec>
   HACK_BODY static bool set_coordinate(Exec& exec, const SmallVectors& at, int c) {
     const double enough = 0.25 * (at.tile.depth - c) / at.tile.depth;  // of the square

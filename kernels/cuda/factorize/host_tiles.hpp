@@ -9,13 +9,13 @@
 
 namespace hack::kernels::cuda {
 
-/// Tiles of a batch that the CPU's operations factorize: copies on the host, with room for what they find.
+/// Tiles of a batch that the CPU's operations factorize: copies on the host, with memory for the results.
 class HostTiles {
  public:
   using Tiles = std::span<const MatrixView<const float, Device::cuda>>;
   using Results = std::span<TileSvd<Device::cuda>>;
 
-  /// Those of `tiles` with these numbers, which outlive this.
+  /// Copies the tiles with these indices; all arguments outlive this.
   HostTiles(Queue<Device::cuda>& queue, Tiles tiles, Results results, const std::vector<std::size_t>& numbers)
       : host(queue.threads()), queue_(queue), results_(results), numbers_(numbers) {
     for (const std::size_t t : numbers_) {
@@ -27,12 +27,12 @@ class HostTiles {
     }
   }
 
-  // What the CPU's operations are called with.
+  // Arguments of the CPU's operations.
   Queue<Device::cpu> host;
   std::vector<MatrixView<const float>> in;
   std::vector<TileSvd<Device::cpu>> out;
 
-  /// What they found, to where it is wanted.
+  /// Copies the results of the CPU's operations to the device.
   void give_spectra() {
     for (std::size_t n = 0; n < numbers_.size(); ++n) {
       TileSvd<Device::cuda>& to = results_[numbers_[n]];

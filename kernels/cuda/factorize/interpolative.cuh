@@ -4,7 +4,7 @@
 
 namespace hack::kernels::cuda {
 
-/// A InterpolativeTile on the device.
+/// An InterpolativeTile on the device.
 struct InterpolationJob {
   Array<const float> u;
   const float* sigma = nullptr;
@@ -20,11 +20,14 @@ struct InterpolationResult {
   bool is_finite = true;
 };
 
-/// Pivots of tiles, a block a tile. Gauss-Jordan elimination by columns with complete pivoting: when row a has been the
-/// pivot of column b, a is the unit vector b in the columns as they are then, and when every column has one, the other
-/// rows are their coefficients in the pivots. An exchange is one more elimination: with the old pivot written out as
-/// the unit vector it is, and its place taken by the row that has too large a coefficient there. In double; ties go to
-/// the first row, then the first column.
+/// Row interpolative decompositions of tiles, a block of threads per tile; kernels/interpolative.hpp names the papers.
+///
+/// Gauss-Jordan elimination by columns with complete pivoting, in double. Invariant: after row a has been the pivot of
+/// column b, row a would be the unit vector b, which is not written, and every other row holds its coefficients in the
+/// pivot rows (columns with a pivot) and the rest of U that is not eliminated (columns without). When every column has
+/// a pivot, the pivots are the skeleton rows and the other rows are C. An exchange is one more elimination on a number
+/// of C: the old pivot is written out as the unit vector it is, and the row with the too large coefficient takes its
+/// place. Ties go to the first row, then the first column, so that the bits do not depend on the number of threads.
 struct InterpolateTiles {
   static constexpr const char* name = "InterpolateTiles";
   static constexpr int max_threads = 256;
@@ -35,8 +38,8 @@ struct InterpolateTiles {
   float largest_coefficient = 2;
   InterpolationResult* results = nullptr;
 
-  // In shared memory: scratch, the column of each pivot's row (-1: none), pivots above each row, the row of each
-  // column's pivot.
+  // In shared memory: scratch, the column of each row that is a pivot (-1: no pivot), the number of pivots above each
+  // row, the pivot row of each column.
   static constexpr int columns_at = 64, above_at = columns_at + side, rows_at = above_at + side + 1;
 
   Geometry geometry() const { return {count, max_threads, rows_at + side}; }
@@ -71,7 +74,7 @@ struct InterpolateTiles {
  private:
   static constexpr float largest_float = 3.402823466e38f;
 
-  /// Copies U; whether this thread's numbers are finite.
+  /// Copies U to double; returns 1 where this thread's numbers are finite, else 0.
   template <class Exec>
   HACK_BODY static float widen(Exec& exec, const InterpolationJob& job, int h, int k) {
     float finite = 1;
@@ -83,8 +86,8 @@ struct InterpolateTiles {
     return finite;
   }
 
-  /// The largest number, where it stands in (h, k), among rows that are no pivots and, with `open`, columns without
-  /// one.
+  /// Finds the largest magnitude and its place in (h, k), among rows that are no pivots and, with `open`, columns
+  /// without a pivot.
   template <class Exec>
   HACK_BODY static void find_largest(Exec& exec, const InterpolationJob& job, int h, int k, bool open, float& value,
                                      int& at) {
@@ -142,7 +145,8 @@ struct InterpolateTiles {
     }
   }
 
-  /// Columns that depend on others need no pivot: they get the first rows that are left, which no row has a part in.
+  /// Columns that depend on others need no pivot, but C needs k skeleton rows: the columns left get the first rows
+  /// left, and zeros, because no row has a part in these skeleton rows.
   template <class Exec>
   HACK_BODY static void fill_up(Exec& exec, const InterpolationJob& job, int h, int k) {
     const auto columns = exec.template shared<int>(columns_at);
@@ -163,6 +167,8 @@ struct InterpolateTiles {
     exec.sync();
   }
 
+  /// Exchanges rows until no coefficient is too large (Gu and Eisenstat 1996), the largest first. Each exchange
+  /// multiplies |det U_I| by more than `largest_coefficient`, so the loop ends.
   template <class Exec>
   HACK_BODY void bound(Exec& exec, const InterpolationJob& job, int h, int k) const {
     const auto columns = exec.template shared<int>(columns_at);
@@ -193,7 +199,8 @@ struct InterpolateTiles {
     exec.sync();
   }
 
-  /// Marks, and coefficients with rows from top to bottom; whether this thread's numbers are finite in f32.
+  /// Writes marks, and coefficients with rows from top to bottom; returns 1 where this thread's numbers are finite in
+  /// f32.
   template <class Exec>
   HACK_BODY static float write_coefficients(Exec& exec, const InterpolationJob& job, int h, int k, float& growth) {
     const auto columns = exec.template shared<int>(columns_at);
@@ -216,7 +223,7 @@ struct InterpolateTiles {
     return finite;
   }
 
-  /// The pivots' rows of U diag(sigma) Vᵀ; whether this thread's numbers are finite in f32.
+  /// Writes the pivot rows of U diag(sigma) Vᵀ; returns 1 where this thread's numbers are finite in f32.
   template <class Exec>
   HACK_BODY static float write_skeleton(Exec& exec, const InterpolationJob& job, int h, int k) {
     const auto columns = exec.template shared<int>(columns_at);

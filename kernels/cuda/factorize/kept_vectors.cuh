@@ -4,7 +4,7 @@
 
 namespace hack::kernels::cuda {
 
-/// Vectors that JacobiSvd has found of a tile, and where the leading k go.
+/// Vectors that JacobiSvd has found of a tile, and the place of the leading k.
 struct KeptVectors {
   Array<const float> u;   // (h, r)
   Array<const float> vt;  // (r, w)
@@ -12,7 +12,7 @@ struct KeptVectors {
   Array<float> vt_to;     // (k, w)
 };
 
-/// A block a tile.
+/// Copies the leading vectors: a block of threads per tile.
 struct CopyVectors {
   static constexpr const char* name = "CopyVectors";
   static constexpr int max_threads = 256;

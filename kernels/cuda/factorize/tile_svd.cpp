@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/cuda/train/factor_shares.hpp"
+#include "kernels/cuda/train/product_batch.hpp"
 #include "kernels/cuda/factorize/gram_svd.hpp"
 #include "kernels/cuda/factorize/host_tiles.hpp"
 #include "kernels/cuda/factorize/kept_vectors.cuh"
@@ -45,12 +45,12 @@ T* listed(Queue<D>& queue, const std::vector<T>& list) {
   return there;
 }
 
-/// Factorizes tiles that fit a block, vectors to where `out` says; states how it went and returns how many vectors each
-/// got, -1 where sweeps did not end. Tiles that do not fit get -1.
+/// Factorizes tiles that fit a block of threads and writes their vectors to `out`; states the outcome, and returns how
+/// many vectors each tile got, -1 where sweeps did not end. Tiles that do not fit get -1.
 std::vector<index_t> factorize(Queue<D>& queue, std::span<const Tile> tiles, std::span<TileSvd<D>> out) {
   std::vector<index_t> found(tiles.size(), -1);
   Numbers numbers;
-  std::vector<cuda::SvdTile> list;
+  std::vector<cuda::SvdJob> list;
   index_t largest = 0;
   for (std::size_t t = 0; t < tiles.size(); ++t) {
     if (!fits(tiles[t])) continue;
@@ -72,7 +72,7 @@ std::vector<index_t> factorize(Queue<D>& queue, std::span<const Tile> tiles, std
   return found;
 }
 
-/// Where the vectors of a tile stand that tile_spectra has left.
+/// The vectors of a tile that tile_spectra has kept.
 MatrixView<float, D> kept_u(float* vectors, const Tile& tile) {
   return {vectors, tile.rows, std::min(tile.rows, tile.cols)};
 }
@@ -81,7 +81,7 @@ MatrixView<float, D> kept_vt(float* vectors, const Tile& tile) {
   return {vectors + tile.rows * r, r, tile.cols};
 }
 
-/// Vectors of tiles whose spectra are known, on the host.
+/// Finds vectors of tiles whose spectra are known, on the host.
 void find_vectors_on_host(Queue<D>& queue, std::span<const Tile> tiles, std::span<TileSvd<D>> out,
                           const Numbers& numbers) {
   queue.resources().count_tiles_left_to_host(std::ssize(numbers));
@@ -90,7 +90,7 @@ void find_vectors_on_host(Queue<D>& queue, std::span<const Tile> tiles, std::spa
   there.give_vectors();
 }
 
-/// The same by the libraries, and on the host what these leave.
+/// Finds vectors of tiles whose spectra are known by the libraries, and on the host where the libraries fail.
 void find_vectors_anew(Queue<D>& queue, std::span<const Tile> tiles, std::span<TileSvd<D>> out,
                        const Numbers& numbers) {
   queue.resources().count_tiles_left_to_library(std::ssize(numbers));
@@ -210,13 +210,13 @@ template <>
 void tile_product<D>(Queue<D>& queue, std::span<const TileSvd<D>> tiles, std::span<const index_t> ranks,
                      std::span<const MatrixView<float, D>> out) {
   HACK_EXPECT(tiles.size() == ranks.size() && tiles.size() == out.size());
-  cuda::FactorShares shares;
+  cuda::ProductBatch products;
   for (std::size_t t = 0; t < tiles.size(); ++t) {
     HACK_EXPECT(ranks[t] >= 0 && ranks[t] <= tiles[t].u.cols);
     HACK_EXPECT(out[t].rows == tiles[t].u.rows && out[t].cols == tiles[t].vt.cols);
-    shares.add(Operand(tiles[t].u), Operand(tiles[t].vt), ranks[t], out[t], tiles[t].sigma);
+    products.add(Operand(tiles[t].u), Operand(tiles[t].vt), ranks[t], out[t], tiles[t].sigma);
   }
-  shares.multiply(queue);
+  products.multiply(queue);
 }
 
 }  // namespace hack::kernels

@@ -1,31 +1,17 @@
 #pragma once
 
-#include "kernels/cuda/execution.cuh"
+#include "kernels/cuda/factorize/svd_job.cuh"
 
 namespace hack::kernels::cuda {
 
-/// One tile A (h, w) = U diag(sigma) Vᵀ, h and w at most JacobiSvd::side, and where k vectors of both sides go.
-struct SvdTile {
-  Array<const float> a;
-  Array<float> u;  // (h, k)
-  float* sigma = nullptr;
-  Array<float> vt;  // (k, w)
-};
-
-enum class JacobiStatus : int { ok, not_finite, failed };
-
-struct JacobiResult {
-  JacobiStatus status;
-  int vectors;  ///< of those wanted: the ones that are not null directions
-};
-
-/// One-sided Jacobi in f32, a block a tile. X = A, or Aᵀ where h < w, has n <= m columns of length m; rotations of its
-/// columns make them orthogonal, X V = U diag(sigma), with V made by the same rotations. Columns stand in shared
-/// memory, x and below it v. In a step of a sweep each warp takes eight columns, two blocks of four, to registers and
-/// makes all pairs between the blocks orthogonal (in the first step also those within); blocks meet as in a round-robin
-/// tournament. A pair whose cosine is at most `tolerance` stays; a sweep without rotations is the last. Rotations in
-/// the form x_i -= s (x_j + tau x_i) (Rutishauser): nothing cancels where s is small. Fails where sweeps do not end;
-/// vectors of null directions are not written.
+/// One-sided Jacobi (Hestenes 1958) in f32, a block of threads per tile. X = A, or Aᵀ where h < w, has n <= m columns
+/// of length m. Plane rotations of pairs of columns make the columns orthogonal, X V = U diag(sigma); V is the product
+/// of the rotations. Column x and below it column v are kept in shared memory. In a step of a sweep each warp takes
+/// eight columns, two blocks of four, to registers and makes all pairs between the blocks orthogonal, in the first step
+/// also the pairs within a block. Blocks meet in the order of a round-robin tournament (Brent and Luk 1985): warps
+/// share no column, and every pair meets once a sweep. A pair whose cosine is at most `tolerance` stays, a criterion
+/// relative to the columns' own norms (Demmel and Veselić 1992); a sweep without rotations is the last. Fails where
+/// sweeps do not end; vectors of null directions are not written.
 struct JacobiSvd {
   static constexpr const char* name = "JacobiSvd";
   static constexpr int side = 128;
@@ -38,7 +24,7 @@ struct JacobiSvd {
   static constexpr float tolerance = 1e-6f;
   static constexpr float smallest_square = 1e-30f;  // of a column that is not null; the largest number of X is 1 to 2
 
-  const SvdTile* tiles = nullptr;
+  const SvdJob* tiles = nullptr;
   index_t count = 0;
   int largest_order = 0;  // of X's columns, over all tiles
   JacobiResult* results = nullptr;
@@ -48,9 +34,9 @@ struct JacobiSvd {
     return {count, max_threads, columns * column + 3 * side + 32};
   }
 
-  /// What this thread knows of its tile.
+  /// The tile of this block of threads, as every thread knows it.
   struct Tile {
-    SvdTile at;
+    SvdJob at;
     int m, n, columns;  // columns: n, filled up with null ones
     bool is_transposed;
     int exponent;  // X is scaled by 2^-exponent
@@ -93,7 +79,7 @@ struct JacobiSvd {
     return exec.template shared<float>(scratch + 32);
   }
 
-  /// X scaled, and the unit matrix below it.
+  /// Loads X, scaled, and the unit matrix below it.
   template <class Exec>
   HACK_BODY void load(Exec& exec, const Tile& tile) const {
     const auto columns = columns_of(exec);
@@ -108,7 +94,8 @@ struct JacobiSvd {
     exec.sync();
   }
 
-  /// Whether sweeps came to an end.
+  /// Returns whether a sweep rotated nothing within `most_sweeps`. Invariant between two steps: every x column is X
+  /// times the v column below it, and the v columns are orthonormal, up to rounding.
   template <class Exec>
   HACK_BODY bool sweep_until_orthogonal(Exec& exec, const Tile& tile) const {
     const int blocks = tile.columns / block;
@@ -116,6 +103,7 @@ struct JacobiSvd {
       float rotations = 0;
       for (int step = 0; step < blocks - 1; ++step) {
         for (int pair = exec.warp(); pair < blocks / 2; pair += exec.threads() / 32) {
+          // One block stays; of the others, pairs meet whose numbers add up to 2 step modulo blocks - 1.
           const int first = pair == 0 ? blocks - 1 : (step + pair) % (blocks - 1);
           const int second = pair == 0 ? step : (step - pair + blocks - 1) % (blocks - 1);
           rotations += meet(exec, first * block, second * block, step == 0);
@@ -129,8 +117,8 @@ struct JacobiSvd {
     return false;
   }
 
-  /// Makes columns first … and second … orthogonal to each other, and with `within` among themselves; how many
-  /// rotations that took.
+  /// Makes columns of two blocks orthogonal to each other, with `within` also columns of one block; returns the number
+  /// of rotations. Squares of the columns are computed once, the rotations update them.
   template <class Exec>
   HACK_BODY float meet(Exec& exec, int first, int second, bool within) const {
     const auto columns = columns_of(exec);
@@ -161,7 +149,7 @@ struct JacobiSvd {
     return rotations;
   }
 
-  /// Of the columns of X; every lane gets the same bits.
+  /// The product of the x halves of two columns; every lane gets the same bits, so that all lanes decide alike.
   template <class Exec>
   HACK_BODY float dot(Exec& exec, const float (&a)[parts], const float (&b)[parts]) const {
     float sum = 0;
@@ -170,6 +158,10 @@ struct JacobiSvd {
     return exec.group_sum(sum, 32);
   }
 
+  /// Makes columns a and b orthogonal; returns 1, or 0 where they are orthogonal enough. t is the tangent of the
+  /// smaller of the two possible angles, with which sweeps converge. The rotation has the form a -= s (b + tau a), tau
+  /// = s / (1 + c) (Rutishauser 1966): for small angles c rounds to 1, and the form with c would inflate the norms each
+  /// time.
   template <class Exec>
   HACK_BODY float rotate(Exec& exec, float (&a)[parts], float (&b)[parts], float& a_square, float& b_square) const {
     const float product = dot(exec, a, b);
@@ -188,7 +180,7 @@ struct JacobiSvd {
     return 1;
   }
 
-  /// Norms, places in descending order, and what was asked for.
+  /// Writes sigma, descending, and the wanted vectors.
   template <class Exec>
   HACK_BODY JacobiResult write(Exec& exec, const Tile& tile) const {
     const auto columns = columns_of(exec);
@@ -211,7 +203,7 @@ struct JacobiSvd {
     exec.sync();
     float overflows = 0, found = 0;
     for (int j = exec.thread(); j < tile.n; j += exec.threads()) {
-      // V is as long as rounding has left it, and X with it.
+      // Rounding has changed the length of a v column, and of its x column by the same factor: the quotient has not.
       const float sigma = x_norms[j] / v_norms[j];
       int place = 0;
       for (int i = 0; i < tile.n; ++i) {
@@ -224,7 +216,7 @@ struct JacobiSvd {
       if (!(unscaled <= 3.4028235e38f)) overflows = 1;
       if (place < tile.at.vt.rows && sigma > 0) ++found;
     }
-    overflows = block_sum(exec, overflows, scratch);  // its barrier is the places' too
+    overflows = block_sum(exec, overflows, scratch);  // its barrier also ends the writing of places
     exec.sync();
     const int vectors = static_cast<int>(block_sum(exec, found, scratch));
     if (overflows > 0) return {JacobiStatus::not_finite, 0};

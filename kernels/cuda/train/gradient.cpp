@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "kernels/cuda/train/factor_shares.hpp"
+#include "kernels/cuda/train/product_batch.hpp"
 #include "kernels/cuda/train/gradient.cuh"
 #include "kernels/cuda/memory/resources.hpp"
 #include "kernels/cuda/linear/row_dot.cuh"
@@ -17,8 +17,8 @@ using X = MatrixView<const float, D>;
 using Y = MatrixView<float, D>;
 using FactorTiles = std::span<const FactorTile<D>>;
 using cuda::array_of;
-using cuda::FactorShares;
 using cuda::Operand;
+using cuda::ProductBatch;
 using cuda::Workspace;
 
 /// xᵀ in working memory.
@@ -69,31 +69,31 @@ void swiglu_gradient<D>(Queue<D>& queue, X dout, Y gate, Y up) {
 }
 
 template <>
-void residual<D>(Queue<D>& queue, X target, const float* token_weights, float factor, Y y, float* squares) {
+void output_error<D>(Queue<D>& queue, X target, const float* token_weights, float factor, Y y, float* squares) {
   HACK_EXPECT(target.rows == y.rows && target.cols == y.cols);
-  cuda::launch(queue, cuda::Residual{array_of(target), token_weights, factor, array_of(y), squares});
+  cuda::launch(queue, cuda::OutputError{array_of(target), token_weights, factor, array_of(y), squares});
 }
 
 template <>
 void multiply_factors<D>(Queue<D>& queue, FactorTiles tiles, Y w) {
-  FactorShares shares;
+  ProductBatch products;
   for (const FactorTile<D>& tile : tiles) {
-    shares.add(Operand(tile.left), Operand(tile.right), tile.left.cols,
-               w.block(tile.row, tile.col, tile.left.rows, tile.right.cols));
+    products.add(Operand(tile.left), Operand(tile.right), tile.left.cols,
+                 w.block(tile.row, tile.col, tile.left.rows, tile.right.cols));
   }
-  shares.multiply(queue);
+  products.multiply(queue);
 }
 
 template <>
 void factor_gradients<D>(Queue<D>& queue, X dw, FactorTiles tiles) {
-  FactorShares shares;
+  ProductBatch products;
   for (const FactorTile<D>& tile : tiles) {
     const index_t h = tile.left.rows, w = tile.right.cols;
     const Operand gradient(dw.block(tile.row, tile.col, h, w));
-    shares.add(gradient, Operand(tile.right).transposed(), w, tile.left_gradient);
-    shares.add(Operand(tile.left).transposed(), gradient, h, tile.right_gradient);
+    products.add(gradient, Operand(tile.right).transposed(), w, tile.left_gradient);
+    products.add(Operand(tile.left).transposed(), gradient, h, tile.right_gradient);
   }
-  shares.multiply(queue);
+  products.multiply(queue);
 }
 
 template <>

@@ -4,7 +4,7 @@
 
 namespace hack::kernels::cuda {
 
-/// out = xᵀ; 32 × 32 numbers a block, both ways in whole rows.
+/// out = xᵀ; a block of threads per 32 × 32 numbers, which are read and written in whole rows.
 struct Transpose {
   static constexpr const char* name = "Transpose";
   static constexpr int side = 32;
@@ -69,9 +69,9 @@ struct SwiGluGradient {
   }
 };
 
-/// A block a row.
-struct Residual {
-  static constexpr const char* name = "Residual";
+/// output_error(): a block of threads per row.
+struct OutputError {
+  static constexpr const char* name = "OutputError";
   static constexpr int max_threads = 256;
   Array<const float> target;
   const float* weights = nullptr;
@@ -96,7 +96,7 @@ struct Residual {
   }
 };
 
-/// What a step of Adam multiplies with.
+/// A step of Adam with its bias corrections folded into rate and root_scale, as in AdamFactors of the CPU.
 struct AdamUpdate {
   static constexpr const char* name = "AdamUpdate";
   static constexpr int max_threads = RowPieces::threads;
@@ -127,5 +127,5 @@ struct AdamUpdate {
   X(Transpose)                   \
   X(SwiGluInto)                  \
   X(SwiGluGradient)              \
-  X(Residual)                    \
+  X(OutputError)                 \
   X(AdamUpdate)

@@ -237,15 +237,15 @@ std::vector<float> LayerwisePass<D>::token_weights() {
   return weights;
 }
 
-/// The squares of the residual 0 - x, which is of no use itself.
+/// The squares of x, as the error of outputs that are all zero; the error itself is of no use.
 template <Device D>
 std::vector<float> LayerwisePass<D>::weights_of(Input x) const {
   std::vector<float> weights;
   if (token_power_ == 0 || x.rows == 0) return weights;
   Buffer<float, D> zeros(x.rows * x.cols), squares(x.rows);
-  const Stream residual(zeros.data(), x.rows, x.cols);
-  kernels::clear<D>(queue_, residual);
-  kernels::residual<D>(queue_, x, nullptr, 1, residual, squares.data());
+  const Stream error(zeros.data(), x.rows, x.cols);
+  kernels::clear<D>(queue_, error);
+  kernels::output_error<D>(queue_, x, nullptr, 1, error, squares.data());
   const HostView<float, D> here(queue_, squares.data(), squares.size());
   for (const float square : here.span()) {
     const double mean = static_cast<double>(square) / static_cast<double>(x.cols) + checkpoint_.config().rms_norm_eps;

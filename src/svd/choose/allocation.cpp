@@ -12,12 +12,12 @@ namespace {
 
 using kernels::Structure;
 
-/// Largest rank of a tile that is not slower than dense and whose bytes are at most keep times those of the dense one;
-/// 0 where none is.
+/// Largest rank of a tile that is not slower than the dense tile and takes at most keep times its bytes; 0 where no
+/// rank does.
 index_t even_rank(const TileSpectrum& tile, const TileFormat& format, double keep) {
-  const double room = keep * static_cast<double>(dense_bytes(tile.height, tile.width, format.type));
+  const double budget = keep * static_cast<double>(dense_bytes(tile.height, tile.width, format.type));
   index_t k = 0;
-  while (k < tile.full_rank() && static_cast<double>(option_bytes(tile, format, k + 1)) <= room) ++k;
+  while (k < tile.full_rank() && static_cast<double>(option_bytes(tile, format, k + 1)) <= budget) ++k;
   if (k < tile.full_rank()) k = std::min(k, largest_rank(tile, format));
   return k - k % format.align;
 }

@@ -11,7 +11,7 @@
 
 namespace hack::svd {
 
-/// How a budget is shared out.
+/// How a budget is divided.
 enum class AllocationMode : std::uint8_t {
   global,   ///< one budget for all matrices
   uniform,  ///< each matrix a budget of its own, in proportion to its dense bytes
@@ -27,18 +27,18 @@ struct AllocationOptions {
   double ceiling = std::numeric_limits<double>::infinity();
 };
 
-/// A matrix that takes part.
+/// A matrix that takes part in an allocation.
 struct MatrixSpectra {
   std::string name;                 ///< for errors
   std::vector<TileSpectrum> tiles;  // (I * J), at least one; singular values of whitened tiles, or of plain ones
-  double weight = 1;                ///< what a unit of its discarded energy costs; 0 or more
+  double weight = 1;                ///< the cost of a unit of its discarded energy; 0 or more
 };
 
 /// Returns the tiles of a grid with their spectra; `sigma` holds r = min(h, w) of each, tile after tile, and must
 /// outlive the result.
 std::vector<TileSpectrum> tile_spectra(const TileGrid& grid, std::span<const float> sigma);
 
-/// What became of a budget.
+/// The result of an allocation.
 struct Allocation {
   std::vector<std::vector<TileChoice>> choices;  ///< of each matrix, tile after tile; energies without weights
   index_t bytes = 0;                             ///< stored, the table of ranks included
@@ -47,27 +47,28 @@ struct Allocation {
 };
 
 /// Chooses rank and kind of every tile so that Σ weight · discarded is least while Σ stored bytes <= keep · Σ dense
-/// bytes, 0 <= keep <= 1.
+/// bytes, 0 <= keep <= 1. The method is bit allocation by convex hulls (Shoham and Gersho 1988, "Efficient bit
+/// allocation for an arbitrary set of quantizers").
 ///
 /// A tile may be of rank 0, align, 2 align, …, of the largest rank that is smaller than its dense form and no slower
-/// (TileFormat::fast_share), or dense with its original values. Of these points (bytes, discarded energy) the lower
-/// convex hull counts: bytes of interpolative tiles are concave in the rank, so points between two ranks can lie above
-/// it. All tiles' hull steps are taken in the order of weighted energy per byte, of equals first by energy per byte: a
-/// weight of 0 leaves to a matrix what the others do not need. The first step that does not fit is replaced by as many
-/// single ranks of its tile as do, even if align is larger: a budget is a promise, alignment is speed, and one tile has
-/// none to lose. So
+/// (TileFormat::fast_share), or dense with its original values. Each choice is a point (bytes, discarded energy); only
+/// points on the lower convex hull of a tile count: bytes of interpolative tiles are concave in the rank, so points
+/// between two ranks can lie above the hull. The hull steps of all tiles are taken in the order of weighted energy per
+/// byte, equals in the order of energy per byte: a matrix of weight 0 gets the bytes that the others do not need. The
+/// first step that does not fit is replaced by as many single ranks of its tile as fit, even if align is larger: a
+/// budget is a promise, alignment is speed, and one tile has little speed to lose. So
 ///
 /// - stored bytes stay below the budget by less than one rank of one tile, as long as anything is left to discard;
-/// - what is discarded, weighted, is more than the least possible by less than one hull step;
-/// - it never grows with keep. (With a ceiling: but for less than a step where a matrix meets it.)
+/// - the weighted discarded energy is above the least possible by less than one hull step;
+/// - it never grows with keep (with a ceiling: except for less than a step where a matrix meets its ceiling).
 ///
-/// The floor holds along the way: whenever a matrix has less than floor times its share of what has been spent so far,
-/// its own best step goes first. That is the optimum under the floors, too.
+/// The floor holds along the way: whenever a matrix has less than floor times its share of the bytes spent so far, its
+/// own best step goes first. That is also the optimum under the floors.
 ///
-/// Mode uniform does the same in each matrix alone; weights then only count in the prediction. Mode even gives each
-/// tile the largest rank whose bytes, all that is stored of it, are at most keep times its dense bytes, rounded down to
-/// align; the budget's rest is not spent. A budget of 1 stores all tiles
-/// dense in every mode (table on top); one smaller than the tables leaves rank 0 everywhere.
+/// Mode uniform does the same in each matrix alone; weights then count in the prediction only. Mode even gives each
+/// tile the largest rank whose stored bytes are at most keep times its dense bytes, rounded down to align; the rest of
+/// the budget is not spent. A budget of 1 stores all tiles dense in every mode, with their tables on top; a budget
+/// smaller than the tables leaves rank 0 everywhere.
 ///
 /// Time O(S log S), S <= Σ r hull steps of 16 bytes each. An Error where an option is out of range, or a weight or
 /// spectrum is not finite.

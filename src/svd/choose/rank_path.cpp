@@ -47,7 +47,9 @@ std::vector<double> RankPath::discarded_energies(std::size_t t) const {  // (r +
   return out;
 }
 
-/// The tile's steps so far, from `first` on, are the hull of the points seen so far: gains fall.
+/// Invariant: the tile's steps, from `first` on, are the lower hull of the points seen so far, so their gains fall. A
+/// new point that makes a gain rise takes the corner before it off the hull (Andrew's monotone chain; bytes ascend with
+/// the rank). Falling gains within every tile are what lets a sort of all steps keep the order of each tile.
 void RankPath::append_hull(std::size_t t) {
   const std::vector<double> discarded = discarded_energies(t);
   const std::size_t first = steps_.size();

@@ -7,16 +7,17 @@
 
 namespace hack::svd {
 
-/// Returns the bytes of a tile as a budget may store it: full rank means its original values, of which no low-rank form
-/// is smaller.
+/// Returns the bytes of a tile in a form that a budget may choose: full rank means the original values, because a
+/// low-rank form of full rank is never smaller.
 index_t option_bytes(const TileSpectrum& tile, const TileFormat& format, index_t rank);
 
-/// Returns the largest rank of a tile whose low-rank form is smaller than its dense one and no slower; 0 where none is.
+/// Returns the largest rank of a tile whose low-rank form is smaller than the dense form and no slower; 0 where no rank
+/// is.
 index_t largest_rank(const TileSpectrum& tile, const TileFormat& format);
 
 /// The way of one matrix from rank 0 everywhere to all dense: the steps of its tiles from one corner of their lower
-/// convex hulls of (bytes, discarded energy) to the next, in the order of what they save per byte. They end where
-/// nothing is left to discard.
+/// convex hulls of (bytes, discarded energy) to the next, in descending order of the energy that a step saves per byte.
+/// The steps of a tile end where nothing is left to discard.
 class RankPath {
  public:
   struct Step {
@@ -32,7 +33,7 @@ class RankPath {
   const TileSpectrum& tile(std::size_t t) const { return matrix_->tiles[t]; }
   const std::vector<Step>& steps() const { return steps_; }
   index_t bytes(std::size_t t, index_t rank) const { return option_bytes(tile(t), format_, rank); }
-  /// The rank that the tile's next smaller form has: from dense the largest that counts, else one less.
+  /// The rank of the tile's next smaller form: from dense the largest rank that counts, else one rank less.
   index_t smaller_rank(std::size_t t, index_t rank) const {
     return rank == tile(t).full_rank() ? largest_rank(tile(t), format_) : rank - 1;
   }

@@ -10,15 +10,15 @@
 
 namespace hack::svd {
 
-/// How many singular values the tiles keep. With r = min(h, w) and the energy of a tile Σ σ²:
+/// How many singular values a tile keeps. With r = min(h, w) and the energy of a tile Σ σ²:
 ///
 ///     topk t        k = floor(t r), tile by tile; 0 <= t <= 1
 ///     tolerance e   smallest k that discards at most e² of the tile's energy; e >= 0
 ///     keep q        ranks that discard the least energy of a matrix while its stored bytes are at most q times its
 ///                   bytes as dense numbers of the same type; 0 <= q <= 1
-///     max-rank R    k = min(R, r) as two factors, for ranks to be chosen later: SelectedFactors; R >= 1
+///     max-rank R    k = min(R, r) as two factors, for ranks that are chosen later: SelectedFactors; R >= 1
 ///
-/// The budget of `keep` is one of each matrix by itself; `allocate` shares one out over several.
+/// The budget of `keep` is for each matrix by itself; `allocate` divides one budget over several matrices.
 struct RankRule {
   enum class Kind : std::uint8_t { topk, keep, tolerance, max_rank };
   Kind kind = Kind::topk;
@@ -42,8 +42,9 @@ index_t rank_of_topk(double t, index_t full_rank);
 struct TileFormat {
   Structure storage = Structure::interpolative;
   Codec type = Codec::bf16;
-  index_t align = 1;  ///< budgets choose ranks that are multiples of it, as far as they can
-  /// Share of its full rank up to which a tile's low-rank form is no slower than its dense one: above that it is dense.
+  index_t align = 1;  ///< budgets choose multiples of it as ranks, as far as the bytes allow
+  /// Share of the full rank up to which a tile's low-rank form is no slower than its dense form; a tile of a larger
+  /// rank is dense.
   double fast_share = 1;
 
   bool is_fast(index_t rank, index_t full_rank) const {
@@ -51,7 +52,7 @@ struct TileFormat {
   }
 };
 
-/// What a policy needs to know of a tile.
+/// Shape and singular values of a tile, on which a policy decides.
 struct TileSpectrum {
   index_t height = 0;
   index_t width = 0;
@@ -60,8 +61,8 @@ struct TileSpectrum {
   index_t full_rank() const { return std::ssize(sigma); }
 };
 
-/// What a policy decides for a tile. A dense tile of full rank keeps its original values; of a lower one, it is the
-/// product U_k diag(sigma_k) V_kᵀ.
+/// A policy's decision for a tile. A dense tile of full rank keeps its original values; a dense tile of lower rank is
+/// the product U_k diag(sigma_k) V_kᵀ.
 struct TileChoice {
   kernels::Structure kind = kernels::Structure::low_rank;
   std::int32_t rank = 0;
@@ -72,14 +73,14 @@ struct TileChoice {
 /// Returns the choice of this kind and rank with the tile's energies, each summed from the smallest value up.
 TileChoice make_choice(const TileSpectrum& tile, kernels::Structure kind, index_t rank);
 
-/// Returns how a tile (h, w) of rank k is smallest: as the storage's kind, or dense where that is not larger, or
+/// Returns the smallest form of a tile (h, w) of rank k: the storage's kind, or dense where dense is not larger, or
 /// faster. At full rank it is always dense.
 kernels::Structure smallest_kind(const TileFormat& format, index_t h, index_t w, index_t k);
 
 /// Chooses rank and kind of every tile.
 ///
-/// Under topk and tolerance the rank stands and the tile is stored as its smallest kind; any tiles may be given. Under
-/// keep the tiles must be all of one matrix; see `allocate`, mode uniform.
+/// Under topk and tolerance the rule fixes the rank, and the tile is stored as its smallest kind; any tiles may be
+/// given. Under keep the tiles must be all tiles of one matrix; see `allocate`, mode uniform.
 std::vector<TileChoice> choose_ranks(const RankRule& rule, std::span<const TileSpectrum> tiles,
                                      const TileFormat& format);
 

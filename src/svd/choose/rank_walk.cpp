@@ -42,12 +42,12 @@ void RankWalk::Walker::take_step() {
   look_ahead();
 }
 
-void RankWalk::Walker::end_with_ranks(index_t room) {
+void RankWalk::Walker::end_with_ranks(index_t bytes_left) {
   const RankPath::Step& step = path_->steps()[position_];
   const auto t = static_cast<std::size_t>(step.tile);
   const index_t before = path_->bytes(t, ranks_[t]);
   index_t rank = step.rank;
-  while (rank > ranks_[t] && path_->bytes(t, rank) - before > room) rank = path_->smaller_rank(t, rank);
+  while (rank > ranks_[t] && path_->bytes(t, rank) - before > bytes_left) rank = path_->smaller_rank(t, rank);
   ranks_[t] = rank;
   bytes_ += path_->bytes(t, rank) - before;
   position_ = path_->steps().size();
@@ -79,6 +79,9 @@ void RankWalk::go_to(double keep) {
     }
     return;
   }
+  // Invariant: the steps taken are the same whatever the budget; the first step that does not fit ends the walk even
+  // where a later, smaller one would fit, so that the result for a larger budget always continues this one. A matrix at
+  // its ceiling is no end: it spends its last bytes on single ranks and leaves the rest to the others.
   const index_t budget = budget_of(keep, dense_bytes_);
   while (const auto m = next()) {
     Walker& walker = walkers_[*m];
@@ -122,8 +125,9 @@ index_t RankWalk::limit_of(const Walker& walker, double keep) const {
                                      : std::numeric_limits<index_t>::max();
 }
 
-/// The matrix whose step is next; none if no steps are left. Both queues hold values of the past: gains only fall and
-/// shares only grow, so what comes out first is either true or to be brought up to date.
+/// The matrix whose step is next; none if no steps are left. Both queues are lazy, they hold values of the past: gains
+/// only fall and shares only grow, so the first entry is either still right, and then the best of all, or is taken out
+/// and put back with its present value. Matrices below the floor come before all others.
 std::optional<std::size_t> RankWalk::next() {
   const double floor = options_.floor * (static_cast<double>(spent_) / static_cast<double>(dense_bytes_));
   while (!poorest_.empty() && poorest_.top().share < floor) {

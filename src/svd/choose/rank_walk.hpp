@@ -8,15 +8,16 @@
 
 namespace hack::svd {
 
-/// Matrices on their paths, as far as a budget goes: the algorithm of `allocate`, modes global and uniform. Which step
-/// is next does not depend on the budget (but for a ceiling), so a walk to a larger one may go on from a copy of the
-/// walk to a smaller one.
+/// A greedy walk of all matrices along their paths, as far as a budget goes: the algorithm of `allocate`, modes global
+/// and uniform. Paths are convex, so the greedy order is optimal at every step (Fox 1966; Shoham and Gersho 1988). The
+/// next step does not depend on the budget (except for a ceiling), so a walk to a larger budget may go on from a copy
+/// of the walk to a smaller budget.
 class RankWalk {
  public:
   /// Starts with rank 0 everywhere; `paths` outlive this.
   RankWalk(const std::vector<RankPath>& paths, const AllocationOptions& options);
 
-  /// Takes all steps up to the first that does not fit.
+  /// Takes all steps up to the first one that does not fit the budget.
   void go_to(double keep);
 
   /// Spends what `go_to` left on single ranks, and ends the walk.
@@ -29,7 +30,7 @@ class RankWalk {
   double loss() const;
 
  private:
-  /// Where a matrix stands on its path.
+  /// The position of a matrix on its path.
   class Walker {
    public:
     explicit Walker(const RankPath& path);
@@ -37,19 +38,19 @@ class RankWalk {
     const RankPath& path() const { return *path_; }
     index_t rank(std::size_t t) const { return ranks_[t]; }
     index_t bytes() const { return bytes_; }
-    /// Bytes spent, of the dense ones.
+    /// Bytes spent, as a share of the dense bytes.
     double share() const { return static_cast<double>(bytes_) / static_cast<double>(path_->all_dense_bytes()); }
     double discarded() const;
 
     bool is_done() const { return position_ == path_->steps().size(); }
-    /// How many steps were taken; energy per byte and bytes of the next one.
+    /// The number of steps taken; energy per byte and bytes of the next step.
     std::size_t position() const { return position_; }
     double gain() const { return path_->steps()[position_].gain; }
     index_t step_bytes() const { return step_bytes_; }
 
     void take_step();
-    /// Takes as many single ranks of the next step as `room` bytes allow, and ends the walk.
-    void end_with_ranks(index_t room);
+    /// Takes as many single ranks of the next step as `bytes_left` allow, and ends the walk.
+    void end_with_ranks(index_t bytes_left);
 
    private:
     void look_ahead();
@@ -61,7 +62,7 @@ class RankWalk {
     index_t step_bytes_ = 0;
   };
 
-  /// A matrix with the best step; a larger loss per byte comes first, then a larger gain, then the lower number.
+  /// A matrix and its next step; a larger loss per byte comes first, then a larger gain, then the lower number.
   struct Candidate {
     double loss;  ///< weight · gain
     double gain;
@@ -73,7 +74,7 @@ class RankWalk {
       return gain != other.gain ? gain < other.gain : matrix > other.matrix;
     }
   };
-  /// A matrix with the smallest share of its bytes.
+  /// A matrix and its share of its dense bytes; the smallest share comes first.
   struct Poor {
     double share;
     std::size_t matrix;

@@ -34,13 +34,13 @@ InputSums<D>::InputSums(Queue<D>& queue, index_t n, Cross kind, index_t outputs)
   clear<D>(queue, cross_);
 }
 
-/// √w x as the residual -√w (0 - x).
+/// √w x, as the weighted error -√w (0 - x) of outputs that are all zero.
 template <Device D>
 MatrixView<const float, D> InputSums<D>::scale(MatrixView<const float, D> x, Buffer<float, D>& scaled) {
   if (scaled.size() < x.rows * x.cols) scaled = Buffer<float, D>(x.rows * x.cols);
   const MatrixView<float, D> y(scaled.data(), x.rows, x.cols);
   kernels::clear<D>(queue_, y);
-  kernels::residual<D>(queue_, x, roots_.data(), -1, y, squares_.data());
+  kernels::output_error<D>(queue_, x, roots_.data(), -1, y, squares_.data());
   return y;
 }
 

@@ -8,19 +8,20 @@
 
 namespace hack::svd {
 
-/// InputStatistics while they are gathered, in memory of D: one rank's part of H, and of X or Y, in double.
+/// The sums of InputStatistics while tokens are added, in memory of D: one rank's part of H, and of X or Y, in double.
 template <Device D>
 class InputSums {
  public:
-  /// Sums over n inputs, all zero; `outputs` is m of Y, of no meaning otherwise. The queue outlives this.
+  /// Sums over n inputs, all zero; `outputs` is m of Y, and has no meaning for other kinds. The queue outlives this.
   InputSums(Queue<D>& queue, index_t n, Cross kind = Cross::none, index_t outputs = 0);
 
-  /// Adds the tokens of a window: `compressed` (tokens, n), `dense` (tokens, n) x or (tokens, m) y, not looked at
-  /// without either sum; weights (tokens) on the host, all 1 where there are none.
+  /// Adds the tokens of a window: `compressed` (tokens, n) x̂; `dense` (tokens, n) x or (tokens, m) y, not read where
+  /// neither X nor Y is kept; weights (tokens) on the host, all 1 where there are none.
   void add(MatrixView<const float, D> compressed, MatrixView<const float, D> dense,
            std::span<const float> weights = {});
 
-  /// Brings the sums to the host, adds them up over the ranks and completes H. Collective; nothing is left here.
+  /// Brings the sums to the host, adds them up over the ranks and fills both triangles of H. Collective; the sums are
+  /// gone afterwards.
   InputStatistics finish(const comm::Communicator& comm);
 
  private:

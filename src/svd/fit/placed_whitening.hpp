@@ -7,8 +7,8 @@
 
 namespace hack::svd {
 
-/// A Whitening where D computes with it. It is made on the host: Cholesky factors of J blocks cost J w³ / 3 operations,
-/// what is done with them many times n² of them.
+/// A Whitening in memory that D computes with. The host factorizes: the Cholesky factors of J blocks cost J w³ / 3
+/// operations, the products with them many times n² operations.
 template <Device D>
 class PlacedWhitening {
  public:
@@ -28,7 +28,7 @@ class PlacedWhitening {
     }
   }
 
-  /// As of Whitening.
+  // The same numbers as Whitening has.
   Matrix h() const { return {h_.data(), n_, n_}; }
   index_t tile_cols() const { return static_cast<index_t>(columns_.size()); }
   index_t first_col(index_t j) const { return column(j).first; }

@@ -18,11 +18,12 @@ class ProductTruncation {
   /// The tiles of rows begin … end - 1.
   ProductTruncation(WeightedTileRows<D>& rows, index_t begin, index_t end);
 
-  /// How the SVD of each tile went that has factors; `numbers` says which, counted over all rows.
+  /// Factorizes; returns the outcome of each tile that has factors. numbers() are the places of these tiles, counted
+  /// over all rows.
   std::vector<kernels::SvdStatus> run(Queue<D>& queue);
   const std::vector<index_t>& numbers() const { return numbers_; }
 
-  /// Appends all tiles of these rows, on the host; those without factors are of rank 0.
+  /// Appends all tiles of these rows, on the host; tiles without factors are of rank 0.
   void take(Queue<D>& queue, std::vector<TruncatedTile>& tiles) const;
 
  private:
@@ -33,7 +34,7 @@ class ProductTruncation {
   void place(WeightedTileRows<D>& rows, index_t r, index_t j);
 
   std::vector<Shape> shapes_;                             // of all tiles
-  std::vector<index_t> numbers_;                          // of those with factors
+  std::vector<index_t> numbers_;                          // of the tiles with factors
   index_t left_ = 0, right_ = 0, rank_ = 0, square_ = 0;  // where the next tile's numbers begin
   Buffer<float, D> lefts_;                                // Σ h k
   Buffer<float, D> u_;                                    // Σ h k

@@ -12,7 +12,7 @@ namespace {
 
 using kernels::Transpose;
 
-/// Rows of a product: few, so that threads share them out, or as many as fill a GPU.
+/// Rows of one product: few, so that threads share the rows out, or as many as fill a GPU.
 template <Device D>
 constexpr index_t block_rows = D == Device::cpu ? 64 : 1024;
 
@@ -41,7 +41,7 @@ PropagatedTarget<D>::PropagatedTarget(Queue<D>& queue, const InputStatistics& st
     root_ = copy_of<double, D>(queue, {h_.data(), n_, n_});
     const MatrixView<double, D> root(root_.data(), n_, n_);
     if (mean == 0) {
-      // No input was ever anything but zero: H counts as I.
+      // Every input was zero, so that any target fits: H counts as I, and the correction below is zero.
       std::vector<double> ones(static_cast<std::size_t>(n_ * n_));
       for (index_t i = 0; i < n_; ++i) ones[static_cast<std::size_t>(i * n_ + i)] = 1;
       queue.wait();
@@ -67,6 +67,9 @@ struct PropagatedTarget<D>::Step {
 
 template <Device D>
 void PropagatedTarget<D>::correct(Queue<D>& queue, const Step& step) const {
+  // (Y - W H) is formed as a difference before the solve: Y H⁻¹ - W would cancel, because a compressed layer's inputs
+  // hardly differ from the dense model's, and a damped H⁻¹ would not give W back even where they do not differ at all.
+  // With the difference first, x̂ = x gives exactly T = W whatever the damping.
   kernels::combine<D, float, double>(queue, 1, 0, step.widened);
   kernels::multiply<D>(queue, share_, Transpose::no, Transpose::no, 0, step.reached);
   kernels::combine<D, double, double>(queue, share_, 0, step.given);

@@ -49,7 +49,9 @@ auto Refit<D>::correction(std::size_t place, index_t r) -> Wide {
   return {correction_.data() + static_cast<index_t>(place) * height_ * rank_sum_, rows_.height(r), rows_.rank_sum(r)};
 }
 
-/// What tile column j has to do with those before it and with the error.
+/// Forms tile column j's rows of P H Pᵀ (R_j H_jl R_lᵀ for l <= j: the lower triangle is enough for Cholesky) and its
+/// columns of E H Pᵀ. P is block-diagonal and never written out: R_j H_j (k, n) of one tile at a time serves all of
+/// them. d_j is added to H_jj alone, as the whitening of column j has it, here as d_j R_j beside R_j H_jj.
 template <Device D>
 void Refit<D>::form_column(const std::vector<index_t>& some, index_t j) {
   const PlacedWhitening<D>& whitening = rows_.whitening();
@@ -79,6 +81,9 @@ void Refit<D>::form_column(const std::vector<index_t>& some, index_t j) {
   kernels::multiply<D>(queue_, 1, Transpose::no, Transpose::yes, 0, corrections);
 }
 
+/// With G = P H Pᵀ, the step D = E H Pᵀ (G + c I)⁻¹ changes the loss by -tr(D (G + 2 c I) Dᵀ) <= 0 for every c >= 0.
+/// The correction is solved for and not the factors themselves, so that a large c shortens the step and does not spoil
+/// L.
 template <Device D>
 std::vector<std::uint8_t> Refit<D>::solve(const std::vector<index_t>& some, double relative_damping) {
   for (index_t j = 0; j < tile_cols(); ++j) form_column(some, j);
@@ -120,7 +125,7 @@ std::vector<std::uint8_t> Refit<D>::apply() {
     for (index_t r = begin; r < std::min(begin + at_once_, rows_.count()); ++r) {
       if (rows_.rank_sum(r) > 0) some.push_back(r);
     }
-    // 1e-9 does for anything that is positive semidefinite but for rounding; more only makes the correction smaller.
+    // 1e-9 is enough for any system that is positive semidefinite up to rounding; more damping shortens the step.
     for (const double relative_damping : {1e-9, 1e-6, 1e-3}) {
       const std::vector<std::uint8_t> found = solve(some, relative_damping);
       std::vector<index_t> failed;

@@ -9,23 +9,24 @@
 
 namespace hack::svd {
 
-/// Solves for the left factors of a whole row of tiles at once, the right ones as they are. With P (K, n) the right
-/// factors of the row, block-diagonal, and K the sum of its ranks, the loss tr(E H Eᵀ) is least for
+/// Solves for the left factors of a whole row of tiles at once while the right factors stay: a linear least-squares
+/// problem, one half of an alternating minimization. With P (K, n) the right factors of the row, block-diagonal, and K
+/// the sum of its ranks, the loss tr(E H Eᵀ) is least for
 ///
 ///     [L_1 … L_J] = W H Pᵀ (P H Pᵀ)⁻¹,  here computed as a correction  L += E H Pᵀ (P H Pᵀ + c I)⁻¹,
 ///
-/// H damped; c = 1e-9 of the mean of the diagonal keeps the system solvable, and whatever c is, the loss never grows.
-/// Tiles with original values are no part of it: their E is zero and stays so.
+/// with H damped. c = 1e-9 of the mean of the diagonal keeps the system solvable; whatever c is, the loss never grows.
+/// Tiles with original values take no part: their E is zero and stays zero.
 template <Device D>
 class Refit {
  public:
-  /// Working memory for some of the rows at a time, as many as there are threads or, on a GPU, as 2 GiB hold: of each
-  /// K² + (largest k + h) (n + K) numbers at most. All outlive this.
+  /// Takes working memory for some rows at a time, as many as there are threads or, on a GPU, as fit in 2 GiB; each row
+  /// takes K² + (largest k + h) (n + K) numbers at most. Both arguments outlive this.
   Refit(Queue<D>& queue, WeightedTileRows<D>& rows);
 
-  /// Changes the left factors of all rows, whose right factors are orthonormal; their error() is not brought up to
-  /// date. Says of each row whether its system could be solved; where not (H far from positive semidefinite) nothing
-  /// is changed.
+  /// Changes the left factors of all rows, whose right factors are orthonormal; error() of the rows is not brought up
+  /// to date. Returns of each row whether its system could be solved; an unsolved row (H far from positive
+  /// semidefinite) is not changed.
   std::vector<std::uint8_t> apply();
 
  private:
@@ -45,7 +46,7 @@ class Refit {
   WeightedTileRows<D>& rows_;
   index_t height_ = 0, rank_sum_ = 0, max_rank_ = 0;  // of any row
   index_t at_once_ = 1;                               // rows
-  Buffer<double, D> weighted_;                        // (rows) × (k, n) R_j H_j: of one tile
+  Buffer<double, D> weighted_;                        // (rows) × (k, n) R_j H_j of one tile
   Buffer<double, D> gram_;        // (rows) × (K, K) P H Pᵀ, lower triangle; then its Cholesky factor
   Buffer<double, D> correction_;  // (rows) × (h, K) E H Pᵀ, then the correction
 };

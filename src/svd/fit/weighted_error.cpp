@@ -12,7 +12,7 @@
 namespace hack::svd {
 namespace {
 
-/// Rows of a product: few, so that threads share them out, or as many as fill a GPU.
+/// Rows of one product: few, so that threads share the rows out, or as many as fill a GPU.
 template <Device D>
 constexpr index_t block_rows = D == Device::cpu ? 64 : 1024;
 

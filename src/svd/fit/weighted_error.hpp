@@ -5,13 +5,14 @@
 
 namespace hack::svd {
 
-/// Computes tr(X H Xᵀ) = Σ ‖X x‖² over the inputs x that H = Σ x xᵀ is made of; X (m, n) contiguous on the host, H (n,
-/// n) on D, symmetric, undamped. Sums over rows: those of parts of a matrix add up. In double, on the CPU in an order
-/// that depends on m and n alone.
+/// Computes tr(X H Xᵀ) = Σ ‖X x‖² over the inputs x of H = Σ x xᵀ; X (m, n) contiguous on the host, H (n, n) on D,
+/// symmetric, undamped. The result is a sum over rows of X, so that the results of parts of a matrix add up. In double,
+/// on the CPU in an order that depends on m and n alone.
 template <Device D>
 double weighted_energy(Queue<D>& queue, MatrixView<const float> x, MatrixView<const double, D> h);
 
-/// Computes what `approximation` costs in place of w, tr(E H Eᵀ) with E = w - approximation; as above.
+/// Computes the cost of `approximation` in place of w, tr(E H Eᵀ) with E = w - approximation; both (m, n) contiguous on
+/// the host.
 template <Device D>
 double weighted_error(Queue<D>& queue, MatrixView<const float> w, MatrixView<const float> approximation,
                       MatrixView<const double, D> h);

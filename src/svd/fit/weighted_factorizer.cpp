@@ -23,7 +23,7 @@ void check_tile(const TileRows& rows, index_t i, index_t j, SvdStatus status) {
        status == SvdStatus::not_finite ? "it holds NaN or infinity" : "its singular values did not converge");
 }
 
-/// The rows of one tile row.
+/// The rows of the matrix in one row of tiles.
 MatrixView<const float> values_of(const TileGrid& grid, const TileRows& rows, index_t i) {
   return rows.values.rows_from(grid.tile(i, 0).row - grid.tile(rows.range.begin, 0).row, grid.tile(i, 0).height);
 }
@@ -46,7 +46,7 @@ void check(const Whitening& whitening, const TileGrid& grid, const TileRows& row
   }
 }
 
-/// The closed-form left factors of all rows.
+/// Solves for the left factors of all rows in closed form.
 template <Device D>
 void refit_rows(Queue<D>& queue, const TileRows& rows, WeightedTileRows<D>& tile_rows) {
   const std::vector<std::uint8_t> is_solved = Refit<D>(queue, tile_rows).apply();
@@ -77,7 +77,9 @@ void round_to(DType type, Buffer<float>& x) {
   convert(rounded.data(), type, x.data(), DType::f32, x.size());
 }
 
-/// Rounds the right factors and solves for the left ones once more. `tiles` are those of the rows, in their order.
+/// Rounds the right factors and solves for the left factors once more. `tiles` are the tiles of the rows in order. The
+/// refit needs U diag(sigma) Vᵀ as L = U diag(sigma), R = Vᵀ: the rounded R is no longer orthonormal, but nearly so,
+/// which is all that the conditioning of the refit's system needs.
 template <Device D>
 void refit_rounded(Queue<D>& queue, DType type, const TileRows& rows, WeightedTileRows<D>& tile_rows,
                    std::vector<TruncatedTile>& tiles) {
@@ -101,7 +103,7 @@ void refit_rounded(Queue<D>& queue, DType type, const TileRows& rows, WeightedTi
   }
 }
 
-/// All tiles as U diag(sigma) Vᵀ, some rows at a time: as many as threads want, or all on a GPU.
+/// All tiles as U diag(sigma) Vᵀ, some rows at a time: as many rows as threads, or all rows on a GPU.
 template <Device D>
 std::vector<TruncatedTile> truncate_products(Queue<D>& queue, const TileRows& rows, WeightedTileRows<D>& tile_rows) {
   const index_t columns = tile_rows.whitening().tile_cols();
@@ -125,7 +127,7 @@ template <Device D>
 WeightedFactorizer<D>::WeightedFactorizer(Queue<D>& queue, MatrixView<const double> h, const TileGrid& grid,
                                           const WeightingOptions& options)
     : host_(queue.threads()), whitening_(host_, h, grid, options.damping), placed_(whitening_), options_(options) {
-  validate(options.sweeps >= 0, "{} sweeps of feedback are impossible; use 0, 1, 2, …", options.sweeps);
+  validate(options.sweeps >= 0, "{} sweeps of error feedback are impossible; use 0, 1, 2, …", options.sweeps);
 }
 
 template <Device D>
@@ -149,17 +151,20 @@ std::vector<TruncatedTile> WeightedFactorizer<D>::factorize(Queue<D>& queue, con
   HACK_EXPECT(std::ssize(choices) == rows.range.size() * grid.tile_cols());
   WeightedTileRows<D> tile_rows(queue, placed_, grid, rows.range.begin, rows.values, choices);
 
-  // With one tile column there is nothing to feed back and truncation is optimal by itself.
+  // With one tile column H_jj is all of H: there is no error to feed back, and the whitened truncation is the optimum
+  // (Eckart and Young 1936), which no refit improves.
   const bool is_coupled = grid.tile_cols() > 1;
-  const bool with_feedback = is_coupled && options_.sweeps > 0;
-  for (int sweep = 0; sweep < (with_feedback ? options_.sweeps : 1); ++sweep) {
+  const bool with_error_feedback = is_coupled && options_.sweeps > 0;
+  for (int sweep = 0; sweep < (with_error_feedback ? options_.sweeps : 1); ++sweep) {
     for (index_t j = 0; j < grid.tile_cols(); ++j) {
-      const std::vector<SvdStatus> statuses = tile_rows.step(j, with_feedback);
+      const std::vector<SvdStatus> statuses = tile_rows.step(j, with_error_feedback);
       for (std::size_t r = 0; r < statuses.size(); ++r) {
         check_tile(rows, rows.range.begin + static_cast<index_t>(r), j, statuses[r]);
       }
     }
   }
+  // The refit's system R_j H_jl R_lᵀ is as well conditioned as H only where the rows of each R_j are orthonormal; R =
+  // U_kᵀ T of a truncation has rows of very different lengths.
   validate(tile_rows.orthonormalize(),
            "tensor {}, rows {} to {} of tiles: no QR factorization (LAPACK found no memory); use fewer threads",
            rows.name, rows.range.begin, rows.range.end - 1);

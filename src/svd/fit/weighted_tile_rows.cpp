@@ -40,7 +40,7 @@ WeightedTileRows<D>::WeightedTileRows(Queue<D>& queue, const PlacedWhitening<D>&
   vt_ = Buffer<float, D>(count() * largest_ * tile_width_);
 }
 
-/// Finds where the factors of a row's tiles go, and sets the errors of tiles that have none.
+/// Gives the factors of a row's tiles their places, and sets the errors of tiles without factors.
 template <Device D>
 void WeightedTileRows<D>::place(index_t r, std::span<const TileChoice> choices) {
   const bool is_dense = std::all_of(choices.begin(), choices.end(),
@@ -50,7 +50,7 @@ void WeightedTileRows<D>::place(index_t r, std::span<const TileChoice> choices) 
     const index_t full_rank = std::min(height(r), whitening_.width(j));
     const index_t k = choices[static_cast<std::size_t>(j)].rank;
     HACK_EXPECT(k >= 0 && k <= full_rank);
-    // Beside tiles of low rank a dense one is free to make up for their errors.
+    // Beside tiles of low rank a dense tile makes up for their errors, so it does not keep its values.
     const bool keeps_values = is_dense && k == full_rank;
     Part next;
     if (!parts_.empty()) {
@@ -98,8 +98,11 @@ void WeightedTileRows<D>::multiply(double alpha, Transpose op_a, double beta, co
   kernels::multiply<D>(queue_, alpha, op_a, Transpose::no, beta, products);
 }
 
+/// Order of the batches: the tile's own error must be zero before E H_·j is formed, because the sum over l leaves out
+/// l = j; measure_errors() writes it anew. Columns of E from error_end on are zero, so a first sweep multiplies only
+/// the columns that it has passed.
 template <Device D>
-void WeightedTileRows<D>::form_targets(index_t j, bool with_feedback, const std::vector<index_t>& active) {
+void WeightedTileRows<D>::form_targets(index_t j, bool with_error_feedback, const std::vector<index_t>& active) {
   Blocks<float, double> targets, own_errors;
   Blocks<double, float> rounded;
   Products errors, corrections, whitened;
@@ -107,7 +110,7 @@ void WeightedTileRows<D>::form_targets(index_t j, bool with_feedback, const std:
   for (const index_t r : active) {
     const Wide target = tile_of(target_, r, j), product = tile_of(product_, r, j);
     targets.push_back({values_of(r, j), target});
-    if (const index_t end = row(r).error_end; with_feedback && end > 0) {
+    if (const index_t end = row(r).error_end; with_error_feedback && end > 0) {
       own_errors.push_back({values_of(r, j), error_of(r, j)});
       errors.push_back({error(r).block(0, 0, height(r), end), whitening_.h().block(0, first, end, width), product});
       corrections.push_back({product, whitening_.inverse(j), target});
@@ -133,9 +136,9 @@ kernels::TileSvd<D> WeightedTileRows<D>::svd_of(index_t r, index_t j) {
 }
 
 template <Device D>
-std::vector<kernels::SvdStatus> WeightedTileRows<D>::step(index_t j, bool with_feedback) {
+std::vector<kernels::SvdStatus> WeightedTileRows<D>::step(index_t j, bool with_error_feedback) {
   const std::vector<index_t> rows = active(j);
-  form_targets(j, with_feedback, rows);
+  form_targets(j, with_error_feedback, rows);
   std::vector<MatrixView<const float, D>> in;
   std::vector<kernels::TileSvd<D>> out;
   for (const index_t r : rows) {
@@ -153,6 +156,8 @@ std::vector<kernels::SvdStatus> WeightedTileRows<D>::step(index_t j, bool with_f
   return statuses;
 }
 
+/// R = U_kᵀ T in place of diag(sigma) V_kᵀ S_j⁻¹, the same numbers: no triangular solve, and the rounding of the SVD in
+/// f32 reaches U alone, for whose span R is then the best choice.
 template <Device D>
 void WeightedTileRows<D>::truncate(index_t j, const std::vector<index_t>& active) {
   Blocks<float, double> lefts;

@@ -13,11 +13,12 @@
 
 namespace hack::svd {
 
-/// Rows of tiles of a matrix on their way to activation-aware factors on D, W_ij ≈ L_ij R_ij. Rows have nothing to do
-/// with each other: what an error costs, tr(E H Eᵀ), is a sum over rows of E. So every step takes all of them at once,
-/// in batches.
+/// Rows of tiles of a matrix while their activation-aware factors are found on D, W_ij ≈ L_ij R_ij. Rows of tiles are
+/// independent: the cost of an error, tr(E H Eᵀ), is a sum over rows of E. So every step takes all rows at once, in
+/// batches.
 ///
-/// Tiles that keep their original values have E_ij = 0 and no factors; tiles of rank 0 have E_ij = W_ij.
+/// Invariant: E_ij = W_ij - L_ij R_ij after every step. Tiles that keep their original values have E_ij = 0 and no
+/// factors; tiles of rank 0 have E_ij = W_ij.
 template <Device D>
 class WeightedTileRows {
  public:
@@ -28,7 +29,7 @@ class WeightedTileRows {
   WeightedTileRows(Queue<D>& queue, const PlacedWhitening<D>& whitening, const TileGrid& grid, index_t first,
                    MatrixView<const float> values, std::span<const TileChoice> choices);
 
-  /// How many rows of tiles.
+  /// The number of rows of tiles.
   index_t count() const { return static_cast<index_t>(rows_.size()); }
   const PlacedWhitening<D>& whitening() const { return whitening_; }
   index_t height(index_t r) const { return row(r).height; }
@@ -37,19 +38,20 @@ class WeightedTileRows {
   /// Σ_j k_rj
   index_t rank_sum(index_t r) const;
 
-  /// Replaces the factors of all tiles in column j by those that have the lowest loss: truncates the whitened target
-  /// A = T S_j, where the errors of the other tiles of the row are fed back,
+  /// Replaces the factors of all tiles in column j by the factors of lowest loss while the other columns stay:
+  /// truncates the whitened target A = T S_j, with error feedback from the other tiles of the row,
   ///
   ///     T = W_ij + (Σ_{l ≠ j} E_il H_lj) (H_jj + d_j I)⁻¹,
   ///
-  /// or are not, T = W_ij; L = U_k, R = U_kᵀ T, E_ij = W_ij - L R. ‖(T - W') S_j‖² differs from the row's loss by what
-  /// does not depend on W'. Returns how the SVD of each row's tile went; where one failed, nothing is replaced.
-  std::vector<kernels::SvdStatus> step(index_t j, bool with_feedback);
+  /// or without, T = W_ij; then L = U_k, R = U_kᵀ T and E_ij = W_ij - L R. ‖(T - W') S_j‖² differs from the row's loss
+  /// by a number that does not depend on W'. Returns the outcome of the SVD of each row's tile; where one failed,
+  /// nothing is replaced.
+  std::vector<kernels::SvdStatus> step(index_t j, bool with_error_feedback);
 
-  /// Makes the rows of every R orthonormal and moves what they lose into L. False where LAPACK failed.
+  /// Makes the rows of every R orthonormal, and changes L so that L R stays. False where LAPACK failed.
   bool orthonormalize();
 
-  /// Takes other factors, `left` and `right` of all tiles one after the other, on the host, and measures errors.
+  /// Replaces all factors by `left` and `right`, tile after tile, on the host, and measures the errors.
   void assign(const Buffer<double>& left, const Buffer<double>& right);
 
   Wide error(index_t r) { return {error_.data() + row(r).first * n_, row(r).height, n_}; }             // (h, n)
@@ -57,7 +59,7 @@ class WeightedTileRows {
   Wide right(index_t r, index_t j) {                                                                   // (k, w)
     return {right_.data() + part(r, j).right, rank(r, j), whitening_.width(j)};
   }
-  /// Of all tiles, for whoever reads them together.
+  /// The factors of all tiles, one after another.
   const Buffer<double, D>& left() const { return left_; }
   const Buffer<double, D>& right() const { return right_; }
 
@@ -83,7 +85,7 @@ class WeightedTileRows {
   void place(index_t r, std::span<const TileChoice> choices);
   std::vector<index_t> active(index_t j) const;
   void multiply(double alpha, kernels::Transpose op_a, double beta, const Products& products);
-  void form_targets(index_t j, bool with_feedback, const std::vector<index_t>& active);
+  void form_targets(index_t j, bool with_error_feedback, const std::vector<index_t>& active);
   void truncate(index_t j, const std::vector<index_t>& active);
   void measure_errors(index_t j, const std::vector<index_t>& active);
   kernels::TileSvd<D> svd_of(index_t r, index_t j);

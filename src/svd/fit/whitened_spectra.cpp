@@ -24,7 +24,7 @@ WhitenedSpectra<D>::WhitenedSpectra(Queue<D>& queue, const PlacedWhitening<D>& w
   lambda_ = Buffer<double, D>(at_once_ * r);
 }
 
-/// Tiles first … end - 1 of the row, which have one width.
+/// Finds the spectra of tiles first … end - 1 of the row, which have one width.
 template <Device D>
 bool WhitenedSpectra<D>::find(index_t first, index_t end, MatrixView<const float, D> values, std::vector<float>& sigma,
                               std::vector<std::uint8_t>& has_converged) {

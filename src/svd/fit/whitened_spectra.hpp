@@ -9,16 +9,17 @@
 
 namespace hack::svd {
 
-/// Singular values of whitened tiles W_ij S_j, as roots of the eigenvalues of their smaller Gram matrices: in double
-/// they are good to 1e-8 of the largest. In batches on D.
+/// Singular values of whitened tiles W_ij S_j, as square roots of the eigenvalues of their smaller Gram matrices: in
+/// double they are accurate to 1e-8 of the largest. In batches on D.
 template <Device D>
 class WhitenedSpectra {
  public:
-  /// All three outlive this.
+  /// All arguments outlive this.
   WhitenedSpectra(Queue<D>& queue, const PlacedWhitening<D>& whitening, const TileGrid& grid);
 
-  /// Appends those of the tiles of tile row i, values (h, n) contiguous on the host: descending, r = min(h, w) of each.
-  /// Returns of each tile whether they converged; where one did not, nothing is appended.
+  /// Appends the singular values of the tiles of tile row i, whose values (h, n) lie contiguous on the host:
+  /// descending, r = min(h, w) of each tile. Returns of each tile whether its iteration converged; where one did not,
+  /// nothing is appended.
   std::vector<std::uint8_t> append(index_t i, MatrixView<const float> values, std::vector<float>& sigma);
 
  private:

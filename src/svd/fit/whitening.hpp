@@ -9,13 +9,15 @@
 
 namespace hack::svd {
 
-/// What calibration says of the inputs of a matrix, prepared for the tile columns of a grid. An error E of the matrix
-/// costs tr(E H Eᵀ), H = Σ x xᵀ. H is damped, H + d I with d = damping · mean of its diagonal, because a few windows of
-/// text see less than all directions; an H of zeros counts as I. For each tile column j the damped block is factorized,
+/// The statistics of the inputs of a matrix, prepared for the tile columns of a grid. An error E of the matrix costs
+/// tr(E H Eᵀ), H = Σ x xᵀ. H is damped as in GPTQ (Frantar et al. 2023, arXiv 2210.17323), H + d I with d = damping ·
+/// mean of its diagonal, because a few windows of text do not reach all directions; an H of zeros counts as I. For each
+/// tile column j the damped block is factorized (the whitening of SVD-LLM, Wang et al. 2025, arXiv 2403.07378),
 ///
-///     H_jj + d_j I = S_j S_jᵀ   (Cholesky),   d_j = d,
+///     H_jj + d_j I = S_j S_jᵀ   (Cholesky),   d_j = d.
 ///
-/// and where rounding or damping 0 leaves it indefinite, d_j = d + its lowest eigenvalue's magnitude and a little more.
+/// Where rounding or damping 0 leaves the block indefinite, d_j is d plus the magnitude of the block's lowest
+/// eigenvalue and a little more.
 class Whitening {
  public:
   /// `h` (n, n) is symmetric and outlives this; n = grid.cols(). Only the grid's columns matter: matrices with the same
@@ -50,7 +52,8 @@ class Whitening {
   std::vector<Column> columns_;  // (J)
 };
 
-/// Returns the diagonal of H + d I, d as above: what a squared error in each column costs by itself. None is negative.
+/// Returns the diagonal of H + d I with Whitening's d: the cost of a squared error in each column by itself. No number
+/// is negative.
 std::vector<double> damped_diagonal(MatrixView<const double> h, double damping);  // (n)
 
 }  // namespace hack::svd

@@ -52,7 +52,8 @@ void MlpGradient<D>::rebuild(Queue<D>& queue) {
   down_.rebuild(queue);
 }
 
-/// Leaves factor · weight · (f(x) - target) in out_ and the activations of all layers in their buffers.
+/// Leaves factor · weight · (f(x) - target) in out_, and in their buffers the activations that the way back reads: gate
+/// x, up x and their product.
 template <Device D>
 double MlpGradient<D>::run_forward(Queue<D>& queue, X<D> inputs, X<D> targets, const float* weights, float factor) {
   const index_t tokens = inputs.rows;
@@ -66,7 +67,7 @@ double MlpGradient<D>::run_forward(Queue<D>& queue, X<D> inputs, X<D> targets, c
   kernels::layer_output<D>(queue, inputs, up_.weights(), up, rounded_);
   kernels::swiglu_into<D>(queue, gate, up, product);
   kernels::layer_output<D>(queue, product, down_.weights(), out, rounded_);
-  kernels::residual<D>(queue, targets, weights, factor, out, squares_.data());
+  kernels::output_error<D>(queue, targets, weights, factor, out, squares_.data());
   std::vector<float> squares(static_cast<std::size_t>(tokens));
   queue.wait();
   kernels::copy_to_host<D>(squares.data(), squares_.data(), squares.size() * sizeof(float));
@@ -80,12 +81,16 @@ double MlpGradient<D>::squared_error(Queue<D>& queue, X<D> inputs, X<D> targets,
   return run_forward(queue, inputs, targets, weights, 1);
 }
 
+/// Back-propagation in an order that needs no second set of activations. The gradient of down reads the product, and
+/// only then the product's buffer takes the product's own gradient; swiglu_gradient() replaces gate x and up x by their
+/// gradients. The matrices share one buffer for dW, because each dW is turned into gradients of factors at once.
 template <Device D>
 double MlpGradient<D>::differentiate(Queue<D>& queue, X<D> inputs, X<D> targets, double factor, const float* weights) {
   if (inputs.rows == 0) {
     kernels::clear<D>(queue, {gradients_.data(), 1, gradients_.size()});
     return 0;
   }
+  // d ‖f - target‖² = 2 (f - target) df: the 2 is part of the factor.
   const double sum = run_forward(queue, inputs, targets, weights, static_cast<float>(2 * factor));
   const Y<D> gate(gate_out_.data(), inputs.rows, intermediate());
   const Y<D> up(up_out_.data(), inputs.rows, intermediate());

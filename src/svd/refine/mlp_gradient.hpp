@@ -11,17 +11,17 @@ namespace hack::svd {
 /// The matrices of a SwiGLU MLP, f(x) = down (silu(gate x) * up x).
 enum class MlpMatrix : std::uint8_t { gate, up, down };
 
-/// The error of a SwiGLU MLP of factored matrices and its gradient in all factors, on D. With H the hidden size and I
-/// the intermediate one, gate and up are (I, H), down is (H, I).
+/// The squared error of a SwiGLU MLP (Shazeer 2020) of factored matrices and its gradient in all factors, on D. With H
+/// the hidden size and I the intermediate size, gate and up are (I, H), down is (H, I).
 ///
-/// A gradient costs seven products of tokens · H · I multiply-adds (three forward, four back; none for the inputs) and
-/// three of k · H · I (the dense matrices, dL, dR). All memory is taken once: three matrices and one gradient of their
-/// size, three times (tokens, I), once (tokens, H), and the parameters twice.
+/// A gradient costs seven products of tokens · H · I multiply-adds (three forward, four back; no gradient of the
+/// inputs) and three of k · H · I (the dense matrices, dL, dR). All memory is taken once: three matrices and one
+/// gradient of their size, three buffers (tokens, I), one (tokens, H), and the parameters twice.
 template <Device D>
 class MlpGradient {
  public:
-  /// `max_tokens` >= 1: no call brings more. `rounded`: what the seven products may round their numbers to, f32 or
-  /// bf16.
+  /// `max_tokens` >= 1: the most tokens of a call. `rounded`: the type that the seven products may round their numbers
+  /// to, f32 or bf16.
   MlpGradient(const FactoredTiles& gate, const FactoredTiles& up, const FactoredTiles& down, index_t max_tokens,
               DType rounded = DType::f32);
 
@@ -31,13 +31,13 @@ class MlpGradient {
   index_t intermediate() const { return down_.cols(); }
   index_t max_tokens() const { return max_tokens_; }
 
-  /// The factors of gate, up and down in turn, as RefinableMatrix lays them out, in memory of D. Whoever changes them
-  /// calls rebuild().
+  /// The factors of gate, up and down in turn, as RefinableMatrix lays them out, in memory of D. A caller that changes
+  /// them calls rebuild() afterwards.
   std::span<float> parameters() { return {parameters_.data(), static_cast<std::size_t>(parameters_.size())}; }
-  /// In the order of the parameters.
+  /// The gradients, in the order of the parameters.
   std::span<float> gradients() { return {gradients_.data(), static_cast<std::size_t>(gradients_.size())}; }
 
-  /// Takes the parameters as they are now; called once before the first use, too.
+  /// Makes the dense matrices of the present parameters; also called once before the first use.
   void rebuild(Queue<D>& queue);
 
   /// Returns Σ_t weight_t ‖f(x_t) - target_t‖²; inputs and targets (tokens, H), weights (tokens), all 1 without them.
@@ -45,7 +45,8 @@ class MlpGradient {
   double squared_error(Queue<D>& queue, MatrixView<const float, D> inputs, MatrixView<const float, D> targets,
                        const float* weights = nullptr);
 
-  /// The same, and writes the gradients of factor · Σ_t weight_t ‖f(x_t) - target_t‖²; zeros for no tokens.
+  /// Returns the squared error and writes the gradients of factor · Σ_t weight_t ‖f(x_t) - target_t‖²; zeros for no
+  /// tokens.
   double differentiate(Queue<D>& queue, MatrixView<const float, D> inputs, MatrixView<const float, D> targets,
                        double factor, const float* weights = nullptr);
 

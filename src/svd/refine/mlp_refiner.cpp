@@ -21,8 +21,8 @@ using X = MatrixView<const float>;
 constexpr index_t judging_tokens = 2048;
 constexpr int steps_between_judgements = 20;
 
-/// Rows 0 … n - 1 in random order, each once before any comes again. std::shuffle is not used: it may differ from one
-/// standard library to the next.
+/// Rows 0 … n - 1 in random order, each once before any comes again (Fisher and Yates' shuffle). std::shuffle is not
+/// used: its result may differ from one standard library to the next.
 class TokenOrder {
  public:
   TokenOrder(index_t n, std::uint64_t seed) : random_(seed), rows_(static_cast<std::size_t>(n)), at_(rows_.size()) {
@@ -52,7 +52,8 @@ float weight_of(std::span<const float> weights, index_t row) {
   return weights.empty() ? 1.0f : weights[static_cast<std::size_t>(row)];
 }
 
-/// Σ weight x² of all numbers, in double: finite if they all are. Rows are added in order.
+/// Σ weight x² of all numbers, in double: finite if all numbers are. Rows are added in order, so that the sum does not
+/// depend on the number of threads.
 double sum_of_squares(int threads, X x, std::span<const float> weights) {
   std::vector<double> sums(static_cast<std::size_t>(x.rows));
 #pragma omp parallel for schedule(static) num_threads(threads)
@@ -118,7 +119,8 @@ auto MlpRefiner<D>::share_out(const comm::Communicator& comm, Queue<D>& queue, X
   validate(sums[2] > 0,
            "the targets of the refined layer are all zero (a relative error has no meaning); check the "
            "checkpoint");
-  // Of n tokens, those whose place among all of them the rank's own span covers: shares add up to n.
+  // n tokens are spread evenly over all tokens in rank order; a rank takes as many as fall on its own, so that the
+  // shares add up to n.
   const auto share_of = [&](index_t n) {
     return static_cast<std::size_t>((before + mine) * n / all - before * n / all);
   };
@@ -185,8 +187,8 @@ template <Device D>
 void MlpRefiner<D>::descend(const comm::Communicator& comm, Queue<D>& queue, Share& share, int step) {
   share.order.take(share.batch);
   const Batch batch = gather(queue, share, share.batch);
-  // Relative to the energy of all tokens, not of the batch: that of a few tokens can exceed all others', and the steps
-  // would jump with them.
+  // Relative to the energy of all tokens, not of the batch: a few tokens can hold most of the energy, and the steps
+  // would jump with every batch that holds one of them.
   mlp_.differentiate(queue, batch.inputs, batch.targets, 1 / (static_cast<double>(share.all_batch) * share.energy),
                      batch.weights);
   comm::all_reduce_sum<D>(comm, queue, {mlp_.gradients().data(), 1, mean_.size()});

@@ -4,12 +4,12 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/cuda/train/factor_products.cuh"
+#include "kernels/cuda/train/batched_products.cuh"
 #include "kernels/cuda/memory/resources.hpp"
 
 namespace hack::kernels::cuda {
 
-/// A matrix as it stands, or turned by its strides.
+/// A matrix, or its transpose by exchanged strides.
 struct Operand {
   const float* data;
   index_t row, col;  // from one row, one column to the next
@@ -22,32 +22,32 @@ struct Operand {
   }
 };
 
-/// Products of tiles that are made in one launch, cut into what a block adds up.
-class FactorShares {
+/// Small products that are made in one launch, each cut into parts for one block of threads.
+class ProductBatch {
  public:
-  /// out = a diag(scale) b, `depth` numbers long; without a scale, a b.
+  /// Adds the product out = a diag(scale) b, sums of `depth` terms; without a scale, a b.
   void add(const Operand& a, const Operand& b, index_t depth, MatrixView<float, Device::cuda> out,
            const float* scale = nullptr) {
-    constexpr index_t side = FactorProducts::Product::outputs;
-    static_assert(side == FactorProducts::Product::tokens);
+    constexpr index_t side = BatchedProducts::Product::outputs;
+    static_assert(side == BatchedProducts::Product::tokens);
     for (index_t i = 0; i < out.rows; i += side) {
       for (index_t j = 0; j < out.cols; j += side) {
         const auto part = out.block(i, j, std::min(side, out.rows - i), std::min(side, out.cols - j));
-        shares_.push_back({a.data + i * a.row, a.row, a.col, b.data + j * b.col, b.row, b.col, scale, array_of(part),
-                           static_cast<int>(depth)});
+        parts_.push_back({a.data + i * a.row, a.row, a.col, b.data + j * b.col, b.row, b.col, scale, array_of(part),
+                          static_cast<int>(depth)});
       }
     }
   }
 
   void multiply(Queue<Device::cuda>& queue) const {
-    if (shares_.empty()) return;
-    auto* list = queue.resources().workspace<FactorShare>(Workspace::tiles, std::ssize(shares_));
-    upload(queue, list, shares_.data(), shares_.size() * sizeof(FactorShare));
-    launch(queue, FactorProducts{list, std::ssize(shares_)});
+    if (parts_.empty()) return;
+    auto* list = queue.resources().workspace<ProductPart>(Workspace::tiles, std::ssize(parts_));
+    upload(queue, list, parts_.data(), parts_.size() * sizeof(ProductPart));
+    launch(queue, BatchedProducts{list, std::ssize(parts_)});
   }
 
  private:
-  std::vector<FactorShare> shares_;
+  std::vector<ProductPart> parts_;
 };
 
 }  // namespace hack::kernels::cuda
