@@ -8,13 +8,13 @@
 
 namespace hack::jobs {
 
-/// `hack bench allreduce`: sums vectors over the ranks, call by call in turn with MPI's own all-reduce, and checks what
-/// each call gave.
+/// `hack bench allreduce`: sums vectors over the ranks, call by call in turn with MPI's own all-reduce, and checks the
+/// result of each call.
 class AllreduceBench {
  public:
   void add_options(CLI::App& app);
 
-  /// One row for each length. Collective; throws where an output is wrong.
+  /// One row for each length. Collective; throws where a sum is wrong.
   nlohmann::json run(const Session& session, int repeats) const;
 
  private:

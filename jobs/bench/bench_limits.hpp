@@ -6,7 +6,8 @@
 
 namespace hack::jobs {
 
-// What benches are measured against. Collective; all ranks at once, their rates summed.
+// Limits of the hardware that benches compare their figures with. Collective: all ranks measure at once, and their
+// rates are summed.
 
 /// Bytes a second from memory: of reading on CPUs, of sums of vectors (two read, one written) on GPUs.
 template <Device D>

@@ -18,7 +18,7 @@ class BenchModel {
   void add_options(CLI::App& app);
   bool is_named() const { return !model_.empty() || !shape_.empty(); }
 
-  /// Opens the checkpoint and what stands in for an archive, on this rank.
+  /// Opens the checkpoint on this rank, and the archive or the random factors in its place.
   void open();
   const model::Checkpoint& checkpoint() const { return files_->checkpoint(); }
   /// Valid as long as this.

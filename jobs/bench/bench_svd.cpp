@@ -145,7 +145,7 @@ void SvdBench::add_options(CLI::App& app) {
       ->check(CLI::Range(1, 4096))
       ->group(group);
   app.add_option("--vectors", vectors_,
-                 "Numbers of singular vectors; those above the tile's size are left out "
+                 "Numbers of singular vectors; numbers above the tile's size are left out "
                  "(0,32,64,128)")
       ->delimiter(',')
       ->check(CLI::NonNegativeNumber)

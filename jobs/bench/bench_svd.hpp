@@ -20,8 +20,8 @@ struct SvdCase {
   double product_rate = 0;  ///< operations a second, for the limit
 };
 
-/// Times tile_svd in turn with the library's SVD (kernels::library_svd), and checks what the timed runs gave; one row,
-/// on GPUs another of the library. Collective; throws where an output fails a check.
+/// Times tile_svd in turn with the library's SVD (kernels::library_svd), and checks the results of the timed runs.
+/// Returns one row, on GPUs a second one of the library. Collective; throws where a result fails a check.
 template <Device D>
 nlohmann::json time_svd(const comm::Communicator& world, Queue<D>& queue, const SvdCase& of);
 

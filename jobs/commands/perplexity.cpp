@@ -84,7 +84,7 @@ class PerplexityCommand : public Command {
     app_.add_option("--windows", options_.windows, "Score at most so many windows");
     app_.add_option("--slice", options_.slice, "I/N: score the I-th of N runs of windows, I from 1");
     app_.add_option("--records", options_.records,
-                    "Append the losses of each window to the first FILE as it finishes; windows that one of these "
+                    "Append the losses of each window to the first FILE as it finishes; windows that one of the "
                     "files holds are not computed again")
         ->type_name("TEXT:FILE …");
     app_.add_option("--per-token", options_.per_token, "Write window,position,token,nll of every scored token");

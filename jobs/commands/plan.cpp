@@ -40,7 +40,7 @@ class PlanCommand : public Command {
         ->check(CLI::Range(1, most_ranks));
     app_.add_option("--machine", machine_, "a100-80gb, h100, h200, or the .json of a study: what it measured")
         ->capture_default_str();
-    app_.add_option("--keep", keep_, "Bytes of the compressed MLP over those of the dense one")
+    app_.add_option("--keep", keep_, "Bytes of the compressed MLP over bytes of the dense MLP")
         ->check(CLI::Range(0.0, 2.0))
         ->capture_default_str();
     app_.add_option("--context", context_, "Tokens of a window, and in the cache")

@@ -35,7 +35,7 @@ class StudyCommand : public Command {
                       ->excludes("--archive");
     app_.add_option("--layers", layers_, "Its first layers alone")->needs(shape)->check(CLI::Range(1L, 1L << 20));
     app_.add_option("--ranks", ranks_,
-                    "Numbers of ranks, at most those of this run (1,2,4, … and all; with --slice none)")
+                    "Numbers of ranks, at most the ranks of this run (1,2,4, … and all; with --slice none)")
         ->delimiter(',')
         ->check(CLI::PositiveNumber);
     app_.add_option("--phases", phases_, "What to time")
@@ -57,7 +57,7 @@ class StudyCommand : public Command {
                     "all-reduces left out and added by the model")
         ->delimiter(',');
     app_.add_option("--links", links_,
-                    "All-reduces of the model: those of a100-80gb, h100, h200 or a study's .json, not this run's");
+                    "All-reduces of the model: times of a100-80gb, h100, h200 or a study's .json, not this run's");
     app_.add_option("--output", output_,
                     "Prefix of the results: PREFIX.json, .csv, .md; rows that PREFIX.records has are not timed again")
         ->required();

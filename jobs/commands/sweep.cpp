@@ -54,8 +54,8 @@ std::vector<double> parse_shares(const std::string& option, const std::string& l
   return range;
 }
 
-/// Kept vectors of a model, of which the archives of all ranks are slices: those of --archive, or made when first asked
-/// for, beside `output`, and gone when this ends.
+/// Kept vectors of a model, of which the archives of all ranks are slices: the vectors of --archive, or vectors made at
+/// the first call, beside `output`, and removed by the destructor.
 class KeptVectors {
  public:
   KeptVectors(const Session& session, Compressor& compressor, const svd::FactorArchive* given, std::string output)
@@ -110,7 +110,7 @@ class SweepCommand : public Command {
             ->default_str("all of them; without --calibration plain");
     auto* rule = app_.add_option_group("rank rule", "One of");
     keep_option_ = rule->add_option("--keep", keep_, "Budgets: a comma list, or first:last:step");
-    rule->add_option("--topk", topk_, "Shares of each tile's singular values, likewise");
+    rule->add_option("--topk", topk_, "Shares of each tile's singular values: a comma list, or first:last:step");
     rule->require_option(1);
     app_.add_option("--output", output_, "CSV table; rows that its FILE.records holds already are not made again")
         ->required();
@@ -245,7 +245,7 @@ class SweepCommand : public Command {
     return done;
   }
 
-  /// The row of a model whose factors are slices of the vectors. Its seconds are those of choosing the ranks.
+  /// The row of a model whose factors are slices of the vectors. Its seconds are the time of choosing the ranks.
   SweepRow sliced(const Session& session, const svd::FactorArchive& vectors, const Run& run, Evaluation& evaluation) {
     const Stopwatch watch;
     const svd::CompressOptions stored = run.options->stored();

@@ -33,8 +33,8 @@ void CalibrationOptions::add_to(CLI::App& app) {
 
 void CalibrationOptions::add_fit_to(CLI::App& app) {
   app.add_option("--method", method,
-                 "feedback: tiles make up for each other's errors; whiten: each tile by its own inputs; plain: the SVD "
-                 "of the weights themselves, which ruins a model")
+                 "feedback: error feedback between tiles, which make up for each other's errors; whiten: each tile by "
+                 "its own inputs; plain: the SVD of the weights themselves, which ruins a model")
       ->check(CLI::IsMember({"plain", "whiten", "feedback"}))
       ->capture_default_str()
       ->group(group);
@@ -48,7 +48,7 @@ void CalibrationOptions::add_fit_to(CLI::App& app) {
       ->check(CLI::Range(2L, 1L << 20))
       ->capture_default_str()
       ->group(group);
-  app.add_option("--sweeps", sweeps, "Sweeps of feedback over the tile columns")
+  app.add_option("--sweeps", sweeps, "Sweeps of error feedback over the tile columns")
       ->check(CLI::Range(1, 100))
       ->capture_default_str()
       ->group(group);
@@ -67,7 +67,7 @@ void CalibrationOptions::add_fit_to(CLI::App& app) {
       ->group(group);
   app.add_option(
          "--inputs", inputs,
-         "Inputs that a matrix is fitted to: those that the layers compressed before give, or the dense model's")
+         "Inputs that a matrix is fitted to: outputs of the layers compressed before, or the dense model's inputs")
       ->check(CLI::IsMember({"compressed", "dense"}))
       ->capture_default_str()
       ->group(group);

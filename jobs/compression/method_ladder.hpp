@@ -10,17 +10,17 @@ namespace hack::jobs {
 /// Names of fixed sets of options, each with one step more than the one before it:
 ///
 ///     plain-factors  SVD of the weights, two factors a tile
-///     plain          the same, interpolative
+///     plain          SVD of the weights, row interpolative decomposition
 ///     whiten         each tile by its own inputs, each tile alike, inputs of the dense model
 ///     whiten-refit   left factors of a row of tiles solved for together
-///     feedback       before that, one sweep in which tiles make up for each other's errors
-///     feedback3      three sweeps
-///     loss           the budget shared out by measured loss
-///     propagated     inputs as the compressed layers before give them
+///     feedback       before that, one sweep of error feedback: tiles make up for each other's errors
+///     feedback3      three sweeps of error feedback
+///     loss           the budget allocated by measured loss
+///     propagated     inputs that the compressed layers before give
 ///     refined        Adam on each layer's factors
 std::vector<std::string> ladder();
 
-/// The options with those that a rung of the ladder decides set to it. An Error for a name that is none.
+/// Returns the options with the ones that a rung of the ladder decides set to that rung. An Error for an unknown name.
 CompressionOptions at_rung(CompressionOptions options, const std::string& name);
 
 }  // namespace hack::jobs

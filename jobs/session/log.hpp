@@ -8,7 +8,7 @@
 
 namespace hack::jobs {
 
-/// Messages of a run: to stderr, from rank 0 alone.
+/// Messages of a run, written to stderr by rank 0 alone.
 class Log {
  public:
   explicit Log(bool speaks) : speaks_(speaks) {}

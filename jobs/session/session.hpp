@@ -63,14 +63,14 @@ class Command {
 };
 
 /// Calls body.template operator()<D>() with the device chosen at run time as template argument: the one place where the
-/// option becomes a type. For those who have taken their GPU.
+/// option becomes a type. For callers that have taken their GPU.
 template <class Body>
 auto with_device(Device device, Body&& body) {
   if (device == Device::cuda) return body.template operator()<Device::cuda>();
   return body.template operator()<Device::cpu>();
 }
 
-/// The same on the session's device; takes the GPU first. Collective over all ranks.
+/// Calls the body with the session's device, and takes the GPU first. Collective over all ranks.
 template <class Body>
 auto with_device(Session& session, Body&& body) {
   if (session.device() == Device::cuda) session.take_gpu();

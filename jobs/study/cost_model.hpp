@@ -27,14 +27,14 @@ struct Link {
   double base = 0;       ///< seconds
   double hop = 0;        ///< seconds
   double bandwidth = 0;  ///< bytes/s; 0: not known, no time
-  double from = 0;       ///< bytes: a link that starts at more of them takes the place of those that start at fewer
+  double from = 0;       ///< bytes from which it counts, in place of links that count from fewer bytes
 
   double steps(int ranks) const;
   double volume(int ranks) const;
   double seconds(int ranks, double bytes) const;
 };
 
-/// What one rank of a machine can do. Figures of published machines are their makers'; those of a study are measured.
+/// What one rank of a machine can do. Figures of published machines are their makers'; figures of a study are measured.
 struct Machine {
   std::string name;
   double read_bandwidth = 0;    ///< bytes/s from memory
@@ -52,7 +52,8 @@ struct Machine {
 
 /// A machine by name: a100-80gb, h100, h200. An Error names them if it is another.
 Machine published_machine(std::string_view name);
-/// One of those by name, or the measured one of a study's .json by its path. An Error where it is neither.
+/// A published machine by its name, or the measured machine of a study's .json by its path. An Error where the text is
+/// neither.
 Machine open_machine(const std::string& name_or_study);
 /// A machine as a study's report describes it ("machine"). An Error where fields are missing.
 Machine machine_from_json(const nlohmann::json& json);
@@ -62,7 +63,7 @@ nlohmann::json to_json(const Machine& machine);
 struct Workload {
   model::LlamaConfig config;
   double bytes_per_weight = 2;
-  double mlp_keep = 1;            ///< bytes and operations of the MLP's factors over those of its dense matrices
+  double mlp_keep = 1;            ///< bytes and operations of the MLP's factors over the dense matrices'
   double activation_bytes = 4;    ///< of a number that is summed over ranks
   bool head_is_split = true;      ///< over the vocabulary; false: every rank reads all of it (gpt-fast)
   double context = 0;             ///< tokens in the cache while decoding, tokens of a window

@@ -12,7 +12,7 @@ MeasuredRows::MeasuredRows(const std::vector<nlohmann::json>& rows) {
     const std::string phase = row["phase"];
     if (row.contains("slice")) {
       slices_[phase.substr(0, phase.find(' '))][ranks].push_back(row);
-      continue;  // what ran at once is not what a job of these ranks is
+      continue;  // ranks that ran slices at once are no job of so many ranks
     }
     const int nodes = row["nodes"];
     per_node_ = std::max(per_node_, (ranks + nodes - 1) / nodes);

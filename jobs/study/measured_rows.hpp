@@ -11,7 +11,7 @@
 
 namespace hack::jobs {
 
-/// The measured rows of a study by phase and ranks, and what follows from them for the model.
+/// The measured rows of a study by phase and ranks, and the figures of the machine that the model takes from them.
 class MeasuredRows {
  public:
   using ByRanks = std::map<int, nlohmann::json>;
@@ -34,8 +34,8 @@ class MeasuredRows {
   /// may use: max(1, ranks · threads / cores). Beyond what was measured as with the most ranks.
   double crowding(int ranks) const;
 
-  /// Fits the all-reduces within one node, then what those over several nodes take longer, into `machine`. Counts of
-  /// ranks below `below` alone, unless there are none.
+  /// Fits the all-reduces within one node, then the extra time of all-reduces over several nodes, into `machine`. Uses
+  /// counts of ranks below `below` alone, unless there are none.
   void fit_links(int below, Machine& machine) const;
 
  private:
@@ -45,7 +45,7 @@ class MeasuredRows {
   };
 
   std::vector<LinkPoint> within_nodes(int below) const;
-  /// Nodes, bytes of one of a node's ranks, and seconds beyond those within nodes.
+  /// Nodes, bytes of one of a node's ranks, and seconds beyond the seconds within nodes.
   std::vector<LinkPoint> between_nodes(int below, const Machine& within) const;
 
   std::map<std::string, ByRanks> phases_;

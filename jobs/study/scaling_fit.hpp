@@ -7,14 +7,14 @@
 
 namespace hack::jobs {
 
-/// One measured time and what the model knows of it beforehand.
+/// One measured time and the parts of it that the model knows beforehand.
 struct ScalingPoint {
   double ideal;          ///< what shrinks with more ranks, in any unit: 1 / P, or bytes / bandwidth of P ranks
   double communication;  ///< seconds, from a fitted link
   double seconds;        ///< measured
 };
 
-/// T = serial + scale · ideal + communication: Amdahl's law with the collectives' time beside it.
+/// T = serial + scale · ideal + communication: Amdahl's law (1967) with the time of collectives beside it.
 struct ScalingFit {
   double serial = 0;  ///< seconds that more ranks do not shorten
   double scale = 0;
@@ -37,12 +37,12 @@ struct LinkPoint {
 /// Latency and bandwidth of `kind` by least squares of the relative errors; base is 0.
 Link fit_link(Link::Kind kind, std::span<const LinkPoint> points);
 
-/// The same of whichever kind of halving, doubling, folding and ring leaves the smallest errors; halving where they
-/// leave the same, as of two ranks.
+/// Fits the kind among halving, doubling, folding and ring that leaves the smallest errors; halving where kinds leave
+/// the same errors, as on two ranks.
 Link fit_any_link(std::span<const LinkPoint> points);
 
-/// One such link from each size to the next, as libraries change algorithm and protocol with the size: the first from
-/// nothing on, the last for all that is larger. Each is fitted to the points of both its sizes.
+/// Fits one link from each size to the next, because libraries change algorithm and protocol with the size: the first
+/// link from 0 bytes on, the last for all larger vectors. Each link is fitted to the points of both its sizes.
 std::vector<Link> fit_links(std::span<const LinkPoint> points);
 
 }  // namespace hack::jobs

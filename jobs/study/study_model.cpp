@@ -62,7 +62,8 @@ class PhaseModel {
     return 0;
   }
 
-  /// Slices that ran together share cores and memory as the job's ranks do; those that ran alone are slowed down.
+  /// Slices that ran together share cores and memory as the job's ranks do; the time of a slice that ran alone is
+  /// lengthened by the slowdown.
   SliceTime slice_time(const std::string& phase, int ranks) const {
     SliceTime time;
     const auto sizes = rows_.slices().find(phase);

@@ -11,7 +11,7 @@
 
 namespace hack::jobs {
 
-/// What the rows of a study say beyond their rank counts.
+/// Predictions from the rows of a study for other rank counts and machines.
 struct StudyModel {
   Machine machine;  ///< one rank of the machine, as measured
   std::vector<nlohmann::json>
@@ -21,7 +21,7 @@ struct StudyModel {
   std::vector<nlohmann::json> published;  ///< Llama-3.1 8B, 70B and 405B on 1 to 1,024 such ranks
 };
 
-/// Fits the measured rows. Rows of the model have kind "model"; those held out have `measured_seconds` and `error`
+/// Fits the measured rows. Rows of the model have kind "model"; held-out rows have `measured_seconds` and `error`
 /// beside `seconds`. Of slices the field `measured` names what is not the model's. `links`: all-reduces in place of the
 /// measured ones.
 StudyModel model_of(const std::vector<nlohmann::json>& rows, const model::LlamaConfig& config, double bytes_per_weight,

@@ -24,7 +24,7 @@ namespace {
 
 constexpr index_t tile_size = 128;
 
-/// Ids spread over a part of the vocabulary, as those of a text touch rows all over the embedding.
+/// Ids spread over a part of the vocabulary, because the ids of a text touch rows all over the embedding.
 std::vector<int> spread_ids(index_t n, svd::Range vocabulary) {
   std::vector<int> ids(static_cast<std::size_t>(n));
   for (index_t i = 0; i < n; ++i)
@@ -32,7 +32,7 @@ std::vector<int> spread_ids(index_t n, svd::Range vocabulary) {
   return ids;
 }
 
-/// Those of the whole vocabulary, or those whose embedding a lone slice has: of others its states would be zeros.
+/// Ids of the whole vocabulary, or of the part whose embedding a lone slice has: states of other ids would be zeros.
 template <class Llama>
 std::vector<int> ids_for(const Llama& llama, index_t n, bool is_slice) {
   return spread_ids(n, is_slice ? llama.plan().vocabulary : svd::Range{0, llama.config().vocab_size});
@@ -75,7 +75,7 @@ struct Batch {
         vt(most * tile_size * tile_size) {}
 
   Buffer<float> read;       // (most, h, w)
-  Buffer<float, D> values;  // likewise
+  Buffer<float, D> values;  // (most, h, w)
   Buffer<float, D> u;       // (most, h, r)
   Buffer<float, D> sigma;   // (most, r)
   Buffer<float, D> vt;      // (most, r, w)

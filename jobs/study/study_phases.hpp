@@ -39,15 +39,15 @@ struct StudySlice {
   int ranks() const { return part == every ? parts : 1; }
 };
 
-/// Times the phases on a group of ranks. Each returns a row; on rank 0 of the group it is whole:
+/// Times the phases on a group of ranks. Each phase returns a row, which is complete on rank 0 of the group:
 ///
 ///     phase, ranks, nodes, unit, work, repeats, seconds (median), seconds_min, seconds_max, rate (work / seconds),
 ///     compute_seconds, communication_seconds, wait_seconds, input_seconds (means over ranks, of one run with barriers
 ///     in front of collectives), imbalance (largest over mean compute), peak_memory_bytes (of a rank), on CPUs cores
 ///     (that the ranks may use together), joules and joules_per_token (of one run, on all GPUs; where these tell)
 ///
-/// Of a slice prefill() and decode() are that rank's share with the all-reduces left out: `ranks` are those of the
-/// whole job, the phase is "prefill slice" or "decode slice", and `slice` says which.
+/// Of a slice prefill() and decode() are that rank's share with the all-reduces left out: `ranks` counts the ranks of
+/// the whole job, the phase is "prefill slice" or "decode slice", and `slice` names the slice.
 class StudyPhases {
  public:
   /// All outlive this. `type`: what weights are held in.
@@ -58,8 +58,8 @@ class StudyPhases {
   nlohmann::json factorization();
   /// Runs a prompt through a model that the ranks share (weak: each its own prompt through its own copy).
   nlohmann::json prefill();
-  /// Decodes tokens one by one, shared out likewise (`replayed`: whether each step was launched as a graph, as on
-  /// GPUs).
+  /// Decodes tokens one by one with a model that the ranks share, as prefill() does (`replayed`: whether each step was
+  /// launched as a graph, as on GPUs).
   nlohmann::json decode();
   /// Scores windows, dealt to copies of the model.
   nlohmann::json perplexity();

@@ -13,9 +13,9 @@
 namespace hack::comm {
 
 /// Deals numbered tasks to ranks as the ranks get free, so that a fast rank does more tasks than a slow one, and hands
-/// the results to rank 0 as they come: list scheduling, which ends at most (2 - 1 / P) times as late as the best
-/// possible schedule (Graham 1966). Rank 0 works too, and answers the other ranks whenever it calls one of these
-/// functions:
+/// the results to rank 0 as they come: list scheduling, which on equal ranks ends at most (2 - 1 / P) times as
+/// late as the best possible schedule (Graham 1966). Rank 0 works too, and answers the other ranks whenever it calls
+/// one of these functions:
 ///
 ///     rank 0   works on 0 … serve … serve | works on 3 …          results 0 1 2 … in the order they finish
 ///     rank 1   works on 1 … ask     … deliver 1 | next: 4 | …
