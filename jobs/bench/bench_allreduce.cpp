@@ -25,7 +25,7 @@ double quantile(std::vector<double> values, double share) {
 
 double median(const std::vector<double>& values) { return quantile(values, 0.5); }
 
-/// One vector on every rank, whole numbers so that every order of adding gives the same bits, and what is done to it.
+/// One vector on every rank, of whole numbers so that every order of adding gives the same bits, and timed work on it.
 class Vectors {
  public:
   Vectors(const Communicator& world, index_t n) : world_(world), n_(n), from_(n), stream_(n), x_(n), y_(n) {
@@ -103,7 +103,7 @@ nlohmann::json bench(const Session& session, index_t n, int repeats) {
   const int calls = static_cast<int>(std::clamp<index_t>(all_numbers / n, 20, 1000));
   Times sum, mpi, separate, fused, copy, latency;
   for (int r = -1; r < repeats; ++r) {
-    if (r == 0) sum = mpi = separate = fused = copy = latency = {};  // what came before was to warm up
+    if (r == 0) sum = mpi = separate = fused = copy = latency = {};  // the runs before were to warm up
     sum.add(vectors.time(calls, false, [&] { comm::all_reduce_sum<Device::cpu>(world, queue, y); }));
     mpi.add(vectors.time(calls, false, [&] {
       comm::all_reduce_sum_by_mpi(world, std::span(vectors.y(), static_cast<std::size_t>(n)));

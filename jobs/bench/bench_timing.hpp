@@ -20,7 +20,7 @@ double time_together(const comm::Communicator& world, const Work& work) {
   return comm::all_reduce_max(world, watch.seconds());
 }
 
-/// What a bench says of repeated runs.
+/// Statistics of repeated runs.
 struct Times {
   double median = 0, least = 0, most = 0;
   double p99 = 0;  ///< the smallest time that 99 of 100 runs do not exceed

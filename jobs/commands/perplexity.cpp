@@ -121,7 +121,7 @@ class PerplexityCommand : public Command {
       return comm::ProcessGrid(session.world(), options_.tensor_parallel);
     });
     const DType type = common_.chosen_dtype(files.checkpoint().exact_type());
-    // What is known, and the file to add to: on rank 0.
+    // Losses that are known already, and the file to append to: on rank 0.
     WindowLosses losses;
     std::optional<model::LossRecords> records;
     if (session.world().is_root()) records = read_records(files, encoded, plan, type, grid, losses);

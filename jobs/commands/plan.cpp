@@ -90,7 +90,7 @@ class PlanCommand : public Command {
     return std::make_unique<model::RandomCheckpoint>(shape_, layers_, 0);
   }
 
-  /// What a process takes before it holds a model: on a CPU this one's own memory; of a card 5 % for context and
+  /// Bytes that a process takes before it holds a model: on a CPU this one's own memory; of a card 5 % for context and
   /// libraries.
   static double program_bytes(const Machine& machine) {
     return machine.name == "measured" ? peak_memory_bytes() : 0.05 * machine.memory;
@@ -155,7 +155,7 @@ class PlanCommand : public Command {
     std::fflush(stdout);  // an error may follow
   }
 
-  /// Says what is missing and names what would do: more ranks, a smaller archive.
+  /// Prints how much memory is missing and names remedies: more ranks, a smaller archive.
   std::string what_would_fit(const Machine& machine, const model::LlamaConfig& config, model::RunShape shape) const {
     const auto memory = [&](int tensor) {
       return model::largest_need(config, shape, tensor).total() + program_bytes(machine);

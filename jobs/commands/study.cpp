@@ -141,7 +141,7 @@ class StudyCommand : public Command {
     return slices;
   }
 
-  /// What the times depend on.
+  /// Everything that the times depend on.
   json key(const ModelFiles& files, DType type) const {
     json key = describe_options(app_);
     for (const char* name :

@@ -61,7 +61,7 @@ class KeptVectors {
   KeptVectors(const Session& session, Compressor& compressor, const svd::FactorArchive* given, std::string output)
       : session_(session), compressor_(compressor), given_(given), output_(std::move(output)) {}
   ~KeptVectors() {
-    // All have closed the file before one removes it; where an exception ends the run, nobody waits.
+    // All ranks close the file before one removes it; where an exception ends the run, no rank waits.
     made_.reset();
     if (temporary_ && std::uncaught_exceptions() == exceptions_) session_.world().barrier();
   }
@@ -116,7 +116,7 @@ class SweepCommand : public Command {
         ->required();
     app_.add_option("--keep-archives", archives_, "Keep the archives in this folder, as METHOD-SHARE.h5");
     options_.add_to(app_);
-    // What the methods decide.
+    // Options that the methods decide.
     for (const char* name : {"--method", "--storage", "--no-refit", "--sweeps", "--allocation", "--inputs"}) {
       app_.remove_option(app_.get_option(name));
     }
@@ -200,7 +200,7 @@ class SweepCommand : public Command {
     if (kind_ == svd::RankRule::Kind::keep) return full;
     index_t rank = 1;
     for (const Run& run : runs) {
-      // All of them are the tile itself.
+      // A full rank is the tile itself and needs no vectors.
       const index_t k = svd::rank_of_topk(run.value, full);
       if (run.is_sliced() && k < full) rank = std::max(rank, k);
     }

@@ -5,7 +5,7 @@
 namespace hack::jobs {
 
 /// Sets what libraries read from the environment only while they are loaded, and starts the program again with it,
-/// once, before MPI. What the user has set stays.
+/// once, before MPI. Variables that the user has set stay.
 ///
 /// OPENBLAS_CORETYPE: an OpenBLAS older than the CPU falls back to kernels of 2004 (0.3.21 on a Xeon of 2023: 3 times
 /// slower matrix products); the name of the newest kernels it has for these instruction sets is set instead.

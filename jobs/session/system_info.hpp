@@ -6,7 +6,8 @@
 
 namespace hack::jobs {
 
-/// Cores this rank may use: what it is bound to, or its share of a node that it has not to itself. Collective.
+/// Cores this rank may use: the cores it is bound to, or its share of a node that it shares with other ranks.
+/// Collective.
 int usable_cores(const comm::Communicator& world);
 
 /// Cores that the ranks may use together. Of hosts that are one machine (name spaces, containers) each core counts

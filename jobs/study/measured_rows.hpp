@@ -27,11 +27,12 @@ class MeasuredRows {
   /// By the phase that they are shares of.
   const std::map<std::string, BySize>& slices() const { return slices_; }
 
-  /// Bytes a second of so many ranks; beyond what was measured each further rank brings what the last had on average.
+  /// Bytes a second of so many ranks; beyond the measured counts each further rank brings the mean of the largest
+  /// count.
   double bandwidth(int ranks) const;
 
   /// How much longer than alone a rank computes among so many, because their threads are more than the cores that they
-  /// may use: max(1, ranks · threads / cores). Beyond what was measured as with the most ranks.
+  /// may use: max(1, ranks · threads / cores). Beyond the measured counts as with the most ranks.
   double crowding(int ranks) const;
 
   /// Fits the all-reduces within one node, then the extra time of all-reduces over several nodes, into `machine`. Uses

@@ -158,7 +158,7 @@ Machine machine_of(const MeasuredRows& rows, const model::LlamaConfig& config, d
     const int ranks = (*row)["ranks"];
     machine.read_bandwidth = rows.bandwidth(ranks) / ranks;
     if (machine.read_bandwidth > 0) {
-      // What a token takes beyond reading its weights.
+      // The time of a token beyond reading the weights.
       Workload load{.config = config, .bytes_per_weight = bytes_per_weight};
       const double gaps = static_cast<double>(config.layers) * load.kernels_per_layer;
       const double own = (*row)["compute_seconds"].get<double>() / static_cast<double>(work.tokens);

@@ -13,7 +13,7 @@
 
 namespace hack::jobs {
 
-/// What a study times, for each number of ranks.
+/// The work that a study times, for each number of ranks.
 struct StudyWork {
   bool weak = false;        ///< the same work for each rank, instead of the same in all
   int repeats = 3;          ///< timed runs, after one that is not counted

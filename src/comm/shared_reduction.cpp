@@ -66,7 +66,7 @@ std::vector<int> world_ranks_of(MPI_Comm comm, int size) {
 }
 
 constexpr std::size_t slot_bytes = SharedReduction::capacity * sizeof(float);
-constexpr std::size_t segment_bytes = 2 * line + 2 * slot_bytes;  // counter, slots, and room to align them
+constexpr std::size_t segment_bytes = 2 * line + 2 * slot_bytes;  // counter, slots, and space to align them
 
 /// One segment a rank, each in pages of its own; null where MPI has none to give.
 MPI_Win allocate(MPI_Comm node) {

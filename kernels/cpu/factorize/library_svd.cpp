@@ -46,7 +46,7 @@ LibrarySvd::Lengths LibrarySvd::work_lengths(index_t h, index_t w) {
   return out;
 }
 
-void LibrarySvd::make_room(index_t h, index_t w, const Lengths& lengths) {
+void LibrarySvd::reserve(index_t h, index_t w, const Lengths& lengths) {
   const index_t r = std::min(h, w);
   grow(a_, h * w);
   grow(sigma_, r);

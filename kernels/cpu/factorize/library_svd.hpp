@@ -6,7 +6,7 @@
 namespace hack::kernels {
 
 /// The SVD of one tile by one call of LAPACK on the calling thread: divide and conquer (sgesdd), or QR iteration
-/// (sgesvd) where divide and conquer fails. All vectors are computed. Nothing but the constructor and make_room throws.
+/// (sgesvd) where divide and conquer fails. All vectors are computed. Nothing but the constructor and reserve throws.
 class LibrarySvd {
  public:
   /// LAPACK's best work lengths of a shape. A call passes the lengths of its own shape even where more memory is there:
@@ -18,7 +18,7 @@ class LibrarySvd {
   static Lengths work_lengths(index_t h, index_t w);
 
   /// Grows working memory for tiles of this shape; shapes of earlier calls still fit.
-  void make_room(index_t h, index_t w, const Lengths& lengths);
+  void reserve(index_t h, index_t w, const Lengths& lengths);
 
   /// Factorizes `scale` times the tile; returns whether it converged. sigma(), u() and vt() are of the last tile.
   bool factorize(MatrixView<const float> tile, double scale, const Lengths& lengths);

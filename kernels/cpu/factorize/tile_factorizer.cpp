@@ -38,10 +38,10 @@ void copy_leading(const float* from, index_t ld, MatrixView<float> to) {
 TileFactorizer::TileFactorizer(std::span<const Shape> shapes) {
   index_t n = 0, depth = 0;
   for (const Shape& shape : shapes) {
-    library_.make_room(shape.h, shape.w, shape.lengths);
+    library_.reserve(shape.h, shape.w, shape.lengths);
     const index_t r = std::min(shape.h, shape.w);
     if (!GramSvd::fits(shape.h, shape.w)) {
-      whole_.make_room(shape.h, shape.w);
+      whole_.reserve(shape.h, shape.w);
       if (kept_.size() < WholeSvd::kept_size(r)) kept_ = Buffer<double>(WholeSvd::kept_size(r));
       continue;
     }

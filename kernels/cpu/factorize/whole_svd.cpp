@@ -37,7 +37,7 @@ index_t WholeSvd::scratch_bytes(index_t h, index_t w, index_t k) {
   return 8 * (2 * n * n + (block_rows + panel) * n + panel * depth);
 }
 
-void WholeSvd::make_room(index_t h, index_t w) {
+void WholeSvd::reserve(index_t h, index_t w) {
   const index_t n = std::min(h, w), depth = std::max(h, w);
   grow(block_, block_rows * n);
   grow(vectors_, n * n);

@@ -16,7 +16,7 @@ namespace hack::kernels {
 ///     reduce()                 8 (256 n)
 ///     find_vectors()           8 (2 n² + 384 n + 128 depth)
 ///
-/// Nothing but make_room throws.
+/// Nothing but reserve throws.
 class WholeSvd {
  public:
   /// How many numbers are kept between the two steps.
@@ -25,7 +25,7 @@ class WholeSvd {
   static index_t scratch_bytes(index_t h, index_t w, index_t k);
 
   /// Grows working memory for tiles of this shape; shapes of earlier calls still fit.
-  void make_room(index_t h, index_t w);
+  void reserve(index_t h, index_t w);
 
   /// Finds the spectrum of `scale` times the tile, a power of two that brings its largest number into [1, 2); leaves
   /// the reduced form in `kept` for find_vectors. False, and kept of no use, where LAPACK's iteration does not

@@ -53,7 +53,7 @@ MatrixView<const float, D> Llama<D>::run(std::span<const int> ids, KvCache<D>& c
              "token id {} is outside the vocabulary of {}; the tokenizer does not belong to this model", id,
              config_.vocab_size);
   }
-  make_room(tokens);
+  reserve(tokens);
   const MatrixView<float, D> x(stream_.data(), tokens, config_.hidden_size);
   kernels::embed(queue_, ids, embedding_.view(), plan_.vocabulary.begin, x);
   const MatrixView<const float, D> states = run_layers(x, cache.length(), cache, outputs);
@@ -62,7 +62,7 @@ MatrixView<const float, D> Llama<D>::run(std::span<const int> ids, KvCache<D>& c
 }
 
 template <Device D>
-void Llama<D>::make_room(index_t tokens) {
+void Llama<D>::reserve(index_t tokens) {
   if (stream_.size() >= tokens * config_.hidden_size) return;
   stream_ = {};  // the old buffers go before the larger ones come
   states_ = {};
@@ -98,7 +98,7 @@ MatrixView<const float, D> Llama<D>::run_layers(MatrixView<float, D> x, Position
 
 template <Device D>
 void Llama<D>::step(const DecodeState* state, KvCache<D>& cache, MatrixView<float, D> out) {
-  make_room(1);
+  reserve(1);
   const MatrixView<float, D> x(stream_.data(), 1, config_.hidden_size);
   kernels::embed(queue_, state, embedding_.view(), plan_.vocabulary.begin, x);
   logits(run_layers(x, state, cache, 1), out);

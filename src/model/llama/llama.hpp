@@ -76,7 +76,7 @@ class Llama {
  private:
   /// Both of these: states of the last `outputs` ids.
   MatrixView<const float, D> run(std::span<const int> ids, KvCache<D>& cache, index_t outputs);
-  void make_room(index_t tokens);
+  void reserve(index_t tokens);
   /// Takes the stream, which holds embedded tokens of this rank's shard, through all layers; behind the last layer's
   /// attention only the last `outputs` tokens.
   MatrixView<const float, D> run_layers(MatrixView<float, D> x, Position<D> position, KvCache<D>& cache,

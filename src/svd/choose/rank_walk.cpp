@@ -12,7 +12,7 @@ index_t budget_of(double keep, index_t dense) {
   return static_cast<index_t>(std::floor(keep * static_cast<double>(dense) + 1e-6));
 }
 
-/// Σ σ² of what a tile of this rank leaves out, from the smallest value up.
+/// Σ σ² of the singular values that a tile of this rank leaves out, from the smallest value up.
 double discarded_energy(const TileSpectrum& tile, index_t rank) {
   double sum = 0;
   for (index_t k = tile.full_rank(); k-- > rank;) {

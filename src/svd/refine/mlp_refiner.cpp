@@ -214,7 +214,7 @@ RefineReport MlpRefiner<D>::refine(const comm::Communicator& comm, Queue<D>& que
   RefineReport report;
   report.loss_before = report.loss_after = judge(comm, queue, share);
   validate(std::isfinite(report.loss_before),
-           "the factors of the refined layer or what they make of its inputs are not finite; check the checkpoint");
+           "the factors of the refined layer or its outputs are not finite; check the checkpoint");
   for (int step = 1; step <= options_.steps; ++step) {
     descend(comm, queue, share, step - 1);
     if (step % steps_between_judgements != 0 && step != options_.steps) continue;
