@@ -33,8 +33,8 @@ struct InterpolativeTile {
 
 /// Row interpolative decomposition (Cheng, Gimbutas, Martinsson, Rokhlin 2005, "On the compression of low rank
 /// matrices"): rewrites tiles of rank k as k of their own rows, the skeleton, and the coefficients of the other rows in
-/// the skeleton. That is k(h + w - k) numbers in place of k(h + w), without loss; for language models Zhao, Zhang and
-/// Cannistraci proposed the same form as pivoting factorization, PIFA (2025, arXiv 2501.19090).
+/// the skeleton. That is k(h + w - k) numbers in place of k(h + w), without loss; for language models the same form was
+/// proposed as pivoting factorization, PIFA (2025, arXiv 2501.19090).
 ///
 /// With I the skeleton rows and J the other rows, C = U_J U_I⁻¹, in double. Rows J of U diag(sigma) Vᵀ are C times its
 /// rows I whatever sigma is, zeros included. Skeleton rows come from a QR of Uᵀ with column pivoting; while a

@@ -54,8 +54,8 @@ void CompressionOptions::add_to(CLI::App& app) {
       ->transform(CLI::AsSizeValue(false));
   app.add_option(
          "--objective", objective,
-         "bytes: the best factors of that size; time: of these, no tile in a form that is slower than dense, as "
-         "--times has it")
+         "bytes: the best factors of that size; time: the same, but with no tile in a form that --times measured as "
+         "slower than dense")
       ->check(CLI::IsMember({"bytes", "time"}))
       ->capture_default_str();
   app.add_option("--times", times, "Report of hack bench apply on the machine that the factors are for");

@@ -35,7 +35,7 @@ struct CompressionOptions {
   void check() const;
 
   /// Vectors that are kept for other ranks are stored as they are found: f32, as factors. Reads `times`, if there are
-  /// any; an Error names that file where it says nothing of these factors.
+  /// any; an Error names that file where it has no times of these factors.
   svd::CompressOptions stored() const;
   /// The linear layers of each decoder layer that are chosen.
   std::vector<model::Linear> linears() const;
