@@ -31,12 +31,13 @@ int main(int argc, char** argv) try {
   if (argc != 2) throw hack::Error("usage: read_archive A.h5");
   const hack::svd::FactorArchive archive(argv[1]);  // every size in the file is checked; what does not fit is an Error
   std::printf("method %s, numbers stored as %s\n", archive.info().header.method.c_str(),
-              std::string(to_string(archive.info().compression.factor_type)).c_str());
+              std::string(to_string(archive.info().compression.codec)).c_str());
   for (const std::string& name : archive.matrices()) {
     const hack::svd::MatrixEntry& matrix = archive.matrix(name);
-    const auto [least, most] = std::minmax_element(matrix.ranks.begin(), matrix.ranks.end());
+    const auto by_rank = [](const auto& a, const auto& b) { return a.rank < b.rank; };
+    const auto [least, most] = std::minmax_element(matrix.terms.begin(), matrix.terms.end(), by_rank);
     std::printf("%-40s %5ld x %-5ld %4ld tiles, ranks %d to %d, %ld of %ld bytes\n", name.c_str(), matrix.grid.rows(),
-                matrix.grid.cols(), matrix.grid.size(), *least, *most, matrix.bytes_factors, matrix.bytes_dense);
+                matrix.grid.cols(), matrix.grid.size(), least->rank, most->rank, matrix.bytes_factors, matrix.bytes_dense);
   }
   if (!archive.matrices().empty()) multiply(archive, archive.matrices().front());
   return 0;

@@ -10,8 +10,8 @@
 
 namespace hack::jobs {
 
-/// Rows of a study as they are measured: in PREFIX.json after each phase, and in an io::RecordFile (PREFIX.records) from
-/// which the run takes them that goes on after a kill. Used by one rank.
+/// Rows of a study as they are measured: in PREFIX.json after each phase, and in an io::RecordFile (PREFIX.records)
+/// from which the run takes them that goes on after a kill. Used by one rank.
 class StudyTable {
  public:
   /// `key`: what the rows depend on. An Error where the files are another study's, saying what differs, or where

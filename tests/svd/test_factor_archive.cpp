@@ -438,7 +438,8 @@ TEST_F(FactorArchiveTest, RefusesHostileFiles) {
   expect_refusal(matrix + "'energy' is not stored in one piece", [&] {
     Vandal(path).replace(energy.c_str(), H5T_IEEE_F64LE, {3, 4}, true);
   });
-  expect_refusal("'extent' has the shape (12, 4) (expected (0, 4))", [&] { Vandal(path).replace(rank.c_str(), H5T_STD_I32LE, {0}); });
+  expect_refusal("'extent' has the shape (12, 4) (expected (0, 4))",
+                 [&] { Vandal(path).replace(rank.c_str(), H5T_STD_I32LE, {0}); });
   expect_refusal(matrix + "'energy' of shape (1000000000, 2000000000) is larger than the file", [&] {
     Vandal vandal(path);
     vandal.set(b.c_str(), "rows", 1000000000);
