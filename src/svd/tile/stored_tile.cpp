@@ -14,8 +14,11 @@ void check_scales(const Tile& at, const EncodedArray& array) {
   const CodecSpec& spec = spec_of(array.codec);
   const index_t numbers = array.rows * scale_bytes(array.codec, array.cols) / size_of(spec.scale_type);
   for (index_t n = 0; n < numbers; ++n) {
+    std::uint32_t aligned = 0;  // scales lie anywhere
+    std::memcpy(&aligned, array.scales + n * size_of(spec.scale_type),
+                static_cast<std::size_t>(size_of(spec.scale_type)));
     float scale;
-    convert(array.scales + n * size_of(spec.scale_type), spec.scale_type, &scale, DType::f32, 1);
+    convert(&aligned, spec.scale_type, &scale, DType::f32, 1);
     validate(std::isfinite(scale) && (scale >= 0 || spec.has_signed_scales), "a scale of tile ({}, {}) is {}", at.i,
              at.j, scale);
   }
