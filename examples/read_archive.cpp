@@ -37,7 +37,8 @@ int main(int argc, char** argv) try {
     const auto by_rank = [](const auto& a, const auto& b) { return a.rank < b.rank; };
     const auto [least, most] = std::minmax_element(matrix.terms.begin(), matrix.terms.end(), by_rank);
     std::printf("%-40s %5ld x %-5ld %4ld tiles, ranks %d to %d, %ld of %ld bytes\n", name.c_str(), matrix.grid.rows(),
-                matrix.grid.cols(), matrix.grid.size(), least->rank, most->rank, matrix.bytes_factors, matrix.bytes_dense);
+                matrix.grid.cols(), matrix.grid.size(), least->rank, most->rank, matrix.bytes_factors,
+                matrix.bytes_dense);
   }
   if (!archive.matrices().empty()) multiply(archive, archive.matrices().front());
   return 0;

@@ -299,7 +299,7 @@ TEST(Allocation, NeverLosesMoreWithALargerBudget) {
         double before = infinity;
         for (int step = 0; step <= 700; ++step) {
           const double loss = allocate(step / 700.0, problem.matrices, options).predicted_loss;
-          EXPECT_LE(loss, before * (1 + 1e-12)) << to_string(mode) << " " << step;
+          EXPECT_LE(loss, before * (1 + 1e-12)) << static_cast<int>(mode) << " " << step;
           before = loss;
         }
         EXPECT_EQ(before, 0);
