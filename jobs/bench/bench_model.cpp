@@ -22,6 +22,12 @@ void BenchModel::add_options(CLI::App& app) {
       ->needs(rank)
       ->transform(storage_words())
       ->capture_default_str();
+  std::vector<std::string> names;
+  for (const CodecSpec& spec : codec_specs) names.emplace_back(spec.name);
+  app.add_option("--codec", codec_, "Their numbers; f32, bf16 and f16 are held as --dtype says, others as they are")
+      ->needs(rank)
+      ->check(CLI::IsMember(names))
+      ->capture_default_str();
 }
 
 void BenchModel::open() {
@@ -32,7 +38,7 @@ void BenchModel::open() {
   const std::optional<index_t> layers = layers_ ? std::optional<index_t>(*layers_) : std::nullopt;
   files_.emplace(std::make_unique<model::RandomCheckpoint>(shape_, layers, 0));
   if (!rank_) return;
-  factors_.emplace(*rank_, svd::parse_storage(storage_));
+  factors_.emplace(*rank_, svd::parse_storage(storage_), parse_codec(codec_));
   factors_->add_mlp(files_->checkpoint().config());
 }
 
@@ -48,6 +54,7 @@ void BenchModel::describe(nlohmann::json& row) const {
   if (!rank_) return;
   row["rank"] = *rank_;
   row["storage"] = storage_;
+  row["codec"] = codec_;
 }
 
 }  // namespace hack::jobs

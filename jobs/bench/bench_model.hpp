@@ -23,13 +23,13 @@ class BenchModel {
   const model::Checkpoint& checkpoint() const { return files_->checkpoint(); }
   /// Valid as long as this.
   model::WeightSource source(DType type) const;
-  /// "model" or "shape" and "layers", and "rank" and "storage" of random factors.
+  /// "model" or "shape" and "layers", and "rank", "storage" and "codec" of random factors.
   void describe(nlohmann::json& row) const;
 
   const std::string& shape() const { return shape_; }
 
  private:
-  std::string model_, archive_, shape_, storage_ = "interpolative";
+  std::string model_, archive_, shape_, storage_ = "interpolative", codec_ = "bf16";
   std::optional<long> layers_, rank_;
   std::optional<ModelFiles> files_;
   std::optional<RandomFactorSource> factors_;

@@ -2,52 +2,60 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <random>
+#include <vector>
 
 #include "kernels/error.hpp"
 #include "kernels/row_marks.hpp"
 #include "model/llama/names.hpp"
+#include "svd/tile/encode_rows.hpp"
+#include "svd/tile/encoded_term.hpp"
 
 namespace hack::jobs {
 namespace {
 
-/// Writes n numbers, uniform, of this standard deviation, as bf16.
-void write_random(index_t n, double deviation, std::minstd_rand& engine, std::byte* to) {
+/// n numbers, uniform, of this standard deviation.
+std::vector<float> random_numbers(index_t n, double deviation, std::minstd_rand& engine) {
   const double width = std::sqrt(12.0) * deviation / static_cast<double>(std::minstd_rand::max());
+  std::vector<float> numbers;
+  numbers.reserve(static_cast<std::size_t>(n));
   for (index_t i = 0; i < n; ++i) {
-    const bf16 number =
-        to_bf16(static_cast<float>(width * (static_cast<double>(engine()) - std::minstd_rand::max() / 2.0)));
-    std::memcpy(to + i * static_cast<index_t>(sizeof(number)), &number, sizeof(number));
+    numbers.push_back(static_cast<float>(width * (static_cast<double>(engine()) - std::minstd_rand::max() / 2.0)));
   }
+  return numbers;
 }
 
-/// A term in bf16: numbers are random, singular values are 1, and skeleton rows are spread evenly.
+/// Numbers are random, singular values are 1, and skeleton rows are spread evenly.
 svd::StoredTerm random_term(const svd::TermEntry& entry, const svd::Tile& at, index_t cols, std::minstd_rand& engine) {
-  svd::StoredTerm term{entry.structure, entry.codec, entry.rank, at.height, at.width, {}};
   const svd::TermArrays arrays(entry.structure, entry.codec, at.height, at.width, entry.rank);
-  term.bytes.resize(static_cast<std::size_t>(arrays.bytes()));
-  std::byte* next = term.bytes.data();
-  for (std::size_t a = 0; a < arrays.size(); ++a) {
+  svd::EncodedTerm encoded(arrays);
+  for (std::size_t a = 0; a < std::min<std::size_t>(arrays.size(), 2); ++a) {
     const svd::TermArray& array = arrays[a];
     const auto length = static_cast<double>(a == 0 ? std::max<index_t>(array.cols, 1) : cols);
-    if (array.codec == Codec::bf16) write_random(array.rows * array.cols, 1 / std::sqrt(length), engine, next);
-    if (array.codec == Codec::f32) std::fill_n(reinterpret_cast<float*>(next), array.rows * array.cols, 1.0f);
-    for (index_t p = 0; !array.codec && array.rows > 0 && p < entry.rank; ++p) {
-      kernels::mark(reinterpret_cast<std::uint8_t*>(next), p * at.height / entry.rank);
-    }
-    next += array.bytes();
+    const std::vector<float> numbers = random_numbers(array.rows * array.cols, 1 / std::sqrt(length), engine);
+    const std::vector<double> weights(static_cast<std::size_t>(array.cols), 1.0);
+    svd::encode_rows(entry.codec, {numbers.data(), array.rows, array.cols}, weights, encoded.codes(a),
+                     encoded.scales(a));
   }
+  if (entry.structure == svd::Structure::low_rank) {
+    std::fill_n(reinterpret_cast<float*>(encoded.codes(2)), entry.rank, 1.0f);
+  }
+  const bool has_marks = entry.structure == svd::Structure::interpolative && arrays[2].rows > 0;
+  for (index_t p = 0; has_marks && p < entry.rank; ++p) {
+    kernels::mark(reinterpret_cast<std::uint8_t*>(encoded.codes(2)), p * at.height / entry.rank);
+  }
+  svd::StoredTerm term{entry.structure, entry.codec, entry.rank, at.height, at.width, {}};
+  encoded.append_to(term.bytes);
   return term;
 }
 
 }  // namespace
 
-RandomFactorSource::RandomFactorSource(index_t rank, svd::Structure storage) : rank_(rank) {
+RandomFactorSource::RandomFactorSource(index_t rank, svd::Structure storage, Codec codec) : rank_(rank) {
   validate(rank >= 0, "--rank {} is below 0", rank);
   info_.header.method = "random";
   info_.compression.storage = storage;
-  info_.compression.codec = Codec::bf16;
+  info_.compression.codec = codec;
 }
 
 void RandomFactorSource::add(const std::string& name, index_t rows, index_t cols) {

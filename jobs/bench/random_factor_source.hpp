@@ -10,13 +10,13 @@
 
 namespace hack::jobs {
 
-/// Factors of random numbers, in bf16, of one rank and storage for all tiles: for timings of shapes that were never
-/// compressed. An interpolative tile's skeleton rows are spread evenly over its rows. Numbers are such that products
-/// neither grow nor vanish: of variance 1 / columns in V, of mean square 1 in all else.
+/// Factors of random numbers, in one codec, of one rank and storage for all tiles: for timings of shapes that were
+/// never compressed. An interpolative tile's skeleton rows are spread evenly over its rows. Numbers are such that
+/// products neither grow nor vanish: of variance 1 / columns in V, of mean square 1 in all else.
 class RandomFactorSource final : public svd::FactorSource {
  public:
   /// Tiles of 128 × 128 have rank `rank`, clipped ones at most their full rank.
-  RandomFactorSource(index_t rank, svd::Structure storage);
+  RandomFactorSource(index_t rank, svd::Structure storage, Codec codec = Codec::bf16);
 
   /// Adds a matrix (rows, cols).
   void add(const std::string& name, index_t rows, index_t cols);
