@@ -80,6 +80,18 @@ TEST_F(Bench, RunsShapesWithRandomFactorsOnAnyNumberOfRanks) {
   EXPECT_GT(windows["rows"][0]["peak_memory_bytes"], 0);
 }
 
+TEST_F(Bench, ReadsFactorsInTheirOwnCodec) {
+  const std::string decode = "decode --shape llama-3.2-1b --layers 1 --rank 64 --dtype bf16 --tokens 2 --threads 1";
+  const json halves = results(decode)["rows"][0];
+  const json integers = results(decode + " --codec int8")["rows"][0];
+  EXPECT_EQ(halves["codec"], "bf16");
+  EXPECT_EQ(integers["codec"], "int8");
+  // Gate, up and down are (8192, 2048) or its transpose: 3 * 64 * 16 tiles of 128 × 128 and rank 64, each 12,288
+  // numbers, one byte less a number, and 128 scales of 2 bytes.
+  const double saved = 3 * 64 * 16 * (12288.0 - 256);
+  EXPECT_NEAR(halves["bytes"].get<double>() - integers["bytes"].get<double>(), saved, 1e-3 * saved);
+}
+
 TEST_F(Bench, FactorizesBesideTheLibrary) {
   for (const int ranks : {1, 3}) {
     const json rows = results("svd --device cpu --tile 20 --vectors 0,7 --tiles 10 --threads 1", ranks)["rows"];
