@@ -8,6 +8,7 @@
 #include "kernels/row_marks.hpp"
 #include "svd/factored_matrix.hpp"
 #include "svd/tile/encode_rows.hpp"
+#include "svd/tile/encoded_term.hpp"
 #include "tests/support/stored_tile.hpp"
 
 namespace hack::svd {
@@ -17,21 +18,22 @@ namespace {
 StoredTerm random_term(Structure structure, Codec codec, index_t h, index_t w, index_t k, unsigned seed) {
   StoredTerm term{structure, codec, static_cast<std::int32_t>(structure == Structure::dense ? 0 : k), h, w, {}};
   const TermArrays arrays(structure, codec, h, w, term.rank);
-  term.bytes.resize(static_cast<std::size_t>(arrays.bytes()));
+  EncodedTerm encoded(arrays);
   std::mt19937 generator(seed);
   std::uniform_real_distribution<float> uniform(-1, 1);
-  std::byte* next = term.bytes.data();
-  for (const TermArray& array : arrays) {
+  for (std::size_t a = 0; a < arrays.size(); ++a) {
+    const TermArray& array = arrays[a];
     if (!array.codec) {
-      for (index_t p = 0; p < k && array.rows > 0; ++p) kernels::mark(reinterpret_cast<std::uint8_t*>(next), p * h / k);
+      auto* marks = reinterpret_cast<std::uint8_t*>(encoded.codes(a));
+      for (index_t p = 0; p < k && array.rows > 0; ++p) kernels::mark(marks, p * h / k);
     } else if (array.rows * array.cols > 0) {
       std::vector<float> numbers(static_cast<std::size_t>(array.rows * array.cols));
       for (float& x : numbers) x = array.name == "sigma" ? std::fabs(uniform(generator)) : uniform(generator);
       const std::vector<double> weights(static_cast<std::size_t>(array.cols), 1.0);
-      encode_rows(*array.codec, {numbers.data(), array.rows, array.cols}, weights, next, next + array.code_bytes());
+      encode_rows(*array.codec, {numbers.data(), array.rows, array.cols}, weights, encoded.codes(a), encoded.scales(a));
     }
-    next += array.bytes();
   }
+  encoded.append_to(term.bytes);
   return term;
 }
 
