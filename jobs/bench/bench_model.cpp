@@ -22,11 +22,9 @@ void BenchModel::add_options(CLI::App& app) {
       ->needs(rank)
       ->transform(storage_words())
       ->capture_default_str();
-  std::vector<std::string> names;
-  for (const CodecSpec& spec : codec_specs) names.emplace_back(spec.name);
   app.add_option("--codec", codec_, "Their numbers; f32, bf16 and f16 are held as --dtype says, others as they are")
       ->needs(rank)
-      ->check(CLI::IsMember(names))
+      ->check(codec_words())
       ->capture_default_str();
 }
 

@@ -40,7 +40,7 @@ void CompressionOptions::add_to(CLI::App& app) {
       ->delimiter(',')
       ->capture_default_str();
   app.add_option("--factor-type", codec, "Number type the factors are stored in")
-      ->check(CLI::IsMember({"f32", "bf16", "f16", "int8"}))
+      ->check(codec_words())
       ->capture_default_str();
   app.add_option("--storage", storage,
                  "interpolative: a tile of rank k as k of its rows and the others' coefficients, k(h + w - k) numbers; "

@@ -47,7 +47,7 @@ void SelectionOptions::add_to(CLI::App& app) {
   by_share->excludes(by_budget)->excludes(by_error);
   by_budget->excludes(by_error);
   app.add_option("--factor-type", codec, "Number type the chosen factors are rounded to")
-      ->check(CLI::IsMember({"f32", "bf16", "f16", "int8"}))
+      ->check(codec_words())
       ->capture_default_str()
       ->group(group);
   app.add_option("--storage", storage, "How they are held: interpolative or factors; see compress")

@@ -1,6 +1,10 @@
 #include "jobs/compression/storage_words.hpp"
 
+#include <vector>
+
 #include <fmt/format.h>
+
+#include "kernels/codec.hpp"
 
 namespace hack::jobs {
 
@@ -17,6 +21,12 @@ CLI::Validator storage_words() {
         return is_known ? std::string() : fmt::format("{} not in {}", word, known);
       },
       known);
+}
+
+CLI::Validator codec_words() {
+  std::vector<std::string> names;
+  for (const CodecSpec& spec : codec_specs) names.emplace_back(spec.name);
+  return CLI::IsMember(names);
 }
 
 }  // namespace hack::jobs

@@ -15,4 +15,7 @@ std::string current_storage_word(std::string_view word);
 /// then hold. For CLI::Option::transform().
 CLI::Validator storage_words();
 
+/// Checks that a text names a codec of the table in kernels/codec.hpp. For CLI::Option::check().
+CLI::Validator codec_words();
+
 }  // namespace hack::jobs
