@@ -1,6 +1,8 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "kernels/linear.hpp"
@@ -14,9 +16,19 @@ enum class Structure : std::uint8_t {
   interpolative = 2,  ///< k of its rows, the skeleton rows (k, w), and the other rows' coefficients in them (h - k, k)
 };
 
+/// Whether a tile whose left rows are in this codec joins a stack (FactoredView) of `length` numbers. Scales of whole
+/// rows belong to one tile each and keep tiles apart; those of blocks lie in a row one after the other, as codes do, as
+/// long as every tile begins with a block.
+constexpr bool joins_stack(Codec codec, Structure kind, index_t length) {
+  if (kind == Structure::interpolative) return false;
+  const index_t block = spec_of(codec).block;
+  return !has_scales(codec) || (kind == Structure::dense && block > 0 && length % block == 0);
+}
+
 /// Where a tile lies in a FactoredView.
 struct TileLayout {
   Structure kind = Structure::low_rank;
+  bool is_stacked = false;  ///< whether its left rows are part of U_i
   index_t block = 0;        ///< start of z_ij in rank space
   index_t size = 0;         ///< its length
   index_t scale = 0;        ///< of two factors: start of their singular values
@@ -36,12 +48,12 @@ class FactoredPlan;
 ///
 /// In rank space every tile (i, j) has a block z_ij: k numbers s ∘ (Vᵀ x_j) of two factors, the w numbers x_j
 /// themselves of a dense tile (whose "U" is the tile), of an interpolative tile the k numbers that its skeleton rows
-/// make of x_j. z_i holds the blocks of tile row i. Without scales the blocks of factors and dense tiles come first, so
-/// that these are one product, y_i = U_i z_i: they are stacked. All other tiles have their left rows for themselves,
-/// and each one's product is added to y: with scales, which belong to rows of one tile, all tiles; otherwise the
-/// interpolative ones, whose z_ij holds y's own numbers where the skeleton rows are, and whose C z_ij is the others.
+/// make of x_j. z_i holds the blocks of tile row i. The blocks of tiles that are stacked (joins_stack) come first, so
+/// that these are one product, y_i = U_i z_i. All other tiles have their left rows for themselves, and each one's
+/// product is added to y. Of interpolative tiles z_ij holds y's own numbers where the skeleton rows are, and C z_ij is
+/// the others.
 ///
-/// Rows are as long as padded_length() says; offsets count numbers of such rows.
+/// Rows are as long as padded_length() says, a stack's as of one row; offsets count numbers of such rows.
 template <Device D>
 struct FactoredView {
   index_t rows = 0;
@@ -64,12 +76,21 @@ struct FactoredView {
   const std::byte* u_scales = nullptr;         // of the codec, row after row, as u lies
   const std::byte* v_scales = nullptr;         // as v lies
   std::span<const index_t> v_scale_offsets{};  // (J + 1) start of V_j's scales, in bytes; none without scales; host
+  std::span<const index_t> u_scale_offsets{};  // (I) start of U_i's scales, in bytes; none without scales; host
   const FactoredPlan<D>* plan = nullptr;       // made of what stands above; the CPU needs none
 
   index_t tile_rows() const { return std::ssize(row_offsets) - 1; }
   index_t tile_cols() const { return std::ssize(col_offsets) - 1; }
   index_t rank_space() const { return block_offsets.empty() ? 0 : block_offsets.back(); }
   const TileLayout& tile(index_t i, index_t j) const { return tiles[static_cast<std::size_t>(i * tile_cols() + j)]; }
+
+  /// The plane as one matrix, which it is where all tiles are dense and stacked: each U_i has its rows as they are.
+  std::optional<WeightView<D>> as_matrix() const {
+    const bool is_one = rows > 0 && cols > 0 && v_offsets.back() == 0 && rank_space() == tile_rows() * cols &&
+                        std::ranges::all_of(stack_sizes, [&](index_t size) { return size == cols; });
+    if (!is_one) return std::nullopt;
+    return WeightView<D>{u, codec, rows, cols, padded_length(codec, cols), u_scales};
+  }
 };
 
 template <>

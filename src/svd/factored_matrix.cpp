@@ -145,6 +145,7 @@ FactoredPlane<D>::FactoredPlane(PlaneLayout layout)
       u_offsets_(std::move(layout.u_offsets)),
       v_offsets_(std::move(layout.v_offsets)),
       v_scale_offsets_(std::move(layout.v_scale_offsets)),
+      u_scale_offsets_(std::move(layout.u_scale_offsets)),
       tiles_(std::move(layout.tiles)),
       u_(to_device<D>(std::move(layout.u))),
       v_(to_device<D>(std::move(layout.v))),
@@ -168,7 +169,8 @@ FactoredPlane<D>::FactoredPlane(PlaneLayout layout)
             .marks = marks_.data(),
             .u_scales = u_scales_.data(),
             .v_scales = v_scales_.data(),
-            .v_scale_offsets = v_scale_offsets_} {
+            .v_scale_offsets = v_scale_offsets_,
+            .u_scale_offsets = u_scale_offsets_} {
   plan_ = std::make_unique<kernels::FactoredPlan<D>>(view_, layout.marks.data());
   view_.plan = plan_.get();
 }

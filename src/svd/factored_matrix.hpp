@@ -27,7 +27,7 @@ class FactoredPlane {
 
  private:
   std::vector<index_t> row_offsets_, col_offsets_, block_offsets_, stack_sizes_, u_offsets_, v_offsets_;
-  std::vector<index_t> v_scale_offsets_;
+  std::vector<index_t> v_scale_offsets_, u_scale_offsets_;
   std::vector<kernels::TileLayout> tiles_;
   Buffer<std::byte, D> u_, v_, u_scales_, v_scales_;
   Buffer<float, D> scale_;

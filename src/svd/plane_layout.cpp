@@ -13,7 +13,7 @@ namespace {
 using kernels::Structure;
 using kernels::TileLayout;
 
-/// Where rows of numbers go, `length` numbers apart.
+/// Where rows of numbers go: part of rows that are `length` numbers long.
 struct Target {
   Codec codec;
   std::byte* codes;
@@ -37,7 +37,7 @@ void copy_rows(const EncodedArray& from, Range rows, Range cols, const Target& t
     }
     const index_t bytes = scale_bytes(from.codec, cols.size());
     std::memcpy(out, codes, static_cast<std::size_t>(code_bytes(from.codec, cols.size())));
-    std::memcpy(to.scales + r * bytes,
+    std::memcpy(to.scales + r * scale_bytes(to.codec, to.length),
                 from.scales + (rows.begin + r) * scale_bytes(from.codec, from.cols) + scales_before,
                 static_cast<std::size_t>(bytes));
   }
@@ -79,15 +79,18 @@ void PlaneLayout::begin_row(std::span<const PlacedTerm> terms) {
       tile.scale = std::ssize(scale);
       scale.resize(scale.size() + static_cast<std::size_t>(tile.size));
     }
-    if (!is_stacked(tile)) continue;
+    tile.is_stacked = kernels::joins_stack(codec, tile.kind, block - block_offsets.back());
+    if (!tile.is_stacked) continue;
     tile.block = block;
     block += tile.size;
   }
   stack_sizes.push_back(block - block_offsets.back());
-  index_t left = u_offsets.back() + height * stack_sizes.back();
+  index_t left = u_offsets.back() + height * padded_length(codec, stack_sizes.back());
+  if (has_scales(codec)) u_scale_offsets.push_back(u_scale_bytes_);
+  u_scale_bytes_ += height * scale_bytes(codec, stack_sizes.back());
   for (std::size_t j = 0; j < terms.size(); ++j) {
     TileLayout& tile = tiles[start + static_cast<index_t>(j)];
-    if (terms[j].term == nullptr || is_stacked(tile)) continue;
+    if (terms[j].term == nullptr || tile.is_stacked) continue;
     index_t own_rows = height;
     if (tile.kind == Structure::interpolative) {
       own_rows -= mark_skeleton(terms[j], rows.begin + row_offsets[i] - terms[j].row, height, tile);
@@ -143,10 +146,16 @@ void PlaneLayout::copy_left(const PlacedTerm& placed, index_t i, const TileLayou
     };
     own = {own.begin - skeleton_before(own.begin), own.end - skeleton_before(own.end)};
   }
-  const index_t at = is_stacked(tile) ? u_offsets[i] + tile.block - block_offsets[i] : tile.left;
-  copy_rows(term.left(), own, across,
-            {codec, u.data() + at * spec_of(codec).code_bits / 8, u_scales.data() + tile.left_scales,
-             is_stacked(tile) ? stack_sizes[i] : padded_length(codec, tile.size)});
+  index_t at = tile.left, scales = tile.left_scales, length = tile.size;
+  if (tile.is_stacked) {
+    const index_t before = tile.block - block_offsets[i];  // whole blocks
+    at = u_offsets[i] + before;
+    scales = has_scales(codec) ? u_scale_offsets[i] + scale_bytes(codec, before) : 0;
+    length = stack_sizes[i];
+  }
+  copy_rows(
+      term.left(), own, across,
+      {codec, u.data() + at * spec_of(codec).code_bits / 8, u_scales.data() + scales, padded_length(codec, length)});
 }
 
 void PlaneLayout::copy_right(const PlacedTerm& placed, index_t j, const TileLayout& tile) {

@@ -37,15 +37,13 @@ class PlaneLayout {
   Range rows, cols;  ///< of the matrix
   std::vector<index_t> row_offsets, col_offsets, block_offsets{0}, stack_sizes, u_offsets{0}, v_offsets{0};
   std::vector<index_t> v_scale_offsets;  ///< (J + 1), or none
+  std::vector<index_t> u_scale_offsets;  ///< (I), or none
   std::vector<kernels::TileLayout> tiles;
   Buffer<std::byte> u, v, u_scales, v_scales;
   std::vector<float> scale;  ///< singular values
   std::vector<std::uint8_t> marks;
 
  private:
-  bool is_stacked(const kernels::TileLayout& tile) const {
-    return tile.kind != kernels::Structure::interpolative && !has_scales(codec);
-  }
   /// Marks the term's skeleton rows that the tile row has; returns how many.
   index_t mark_skeleton(const PlacedTerm& placed, index_t first, index_t height, kernels::TileLayout& tile);
   void copy_left(const PlacedTerm& placed, index_t i, const kernels::TileLayout& tile);

@@ -23,9 +23,9 @@ class DeviceFactors {
 
  private:
   kernels::FactoredView<Device::cuda> view_without_plan(const kernels::FactoredView<Device::cpu>& w) const {
-    return {w.rows,        w.cols,        w.codec,          w.row_offsets,    w.col_offsets,    w.block_offsets,
-            w.stack_sizes, w.tiles,       u_.data(),        w.u_offsets,      v_.data(),        w.v_offsets,
-            scale_.data(), marks_.data(), u_scales_.data(), v_scales_.data(), w.v_scale_offsets};
+    return {w.rows,        w.cols,        w.codec,          w.row_offsets,    w.col_offsets,     w.block_offsets,
+            w.stack_sizes, w.tiles,       u_.data(),        w.u_offsets,      v_.data(),         w.v_offsets,
+            scale_.data(), marks_.data(), u_scales_.data(), v_scales_.data(), w.v_scale_offsets, w.u_scale_offsets};
   }
 
   Buffer<std::byte, Device::cuda> u_, v_, u_scales_, v_scales_;

@@ -111,7 +111,7 @@ cuda::FactoredPlanLists shares_of(const RandomFactors& w) {
 index_t pieces_of(const RandomFactors& w) {
   index_t pieces = (w.view.stack_sizes[0] + cuda::FactoredPlanLists::piece - 1) / cuda::FactoredPlanLists::piece;
   for (index_t j = 0; j < w.view.tile_cols(); ++j) {
-    pieces += !w.is_stacked(w.view.tile(0, j)) && w.view.tile(0, j).size > 0;
+    pieces += !w.view.tile(0, j).is_stacked && w.view.tile(0, j).size > 0;
   }
   return pieces;
 }

@@ -2,11 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdint>
-#include <cstring>
 #include <limits>
 #include <random>
-#include <utility>
 #include <vector>
 
 #include "kernels/matrix_view.hpp"
@@ -31,39 +28,36 @@ inline std::vector<float> random_floats(index_t n, unsigned seed) {
   return out;
 }
 
-/// Rows in a codec, and what they stand for by its slow twin.
+/// Random rows in a codec, and what they stand for by its slow twin. A codec with scales has any codes, those that pad
+/// a block included, and scales that leave numbers in [-1, 1].
 struct EncodedRows {
   std::vector<std::byte> codes, scales;
   std::vector<float> values;  // (rows, cols)
 
-  /// Encodes values (rows, cols): a codec with scales by the largest number of each row.
-  EncodedRows(Codec codec, std::vector<float> numbers, index_t rows, index_t cols)
+  EncodedRows(Codec codec, index_t rows, index_t cols, unsigned seed)
       : codes(static_cast<std::size_t>(rows * code_bytes(codec, cols))),
         scales(static_cast<std::size_t>(rows * scale_bytes(codec, cols))),
-        values(std::move(numbers)) {
-    for (index_t r = 0; r < rows && cols > 0; ++r) encode_row(codec, values.data() + r * cols, r, cols);
-    widen(codec, codes.data(), scales.data(), rows, cols, values.data());
-  }
-
- private:
-  void encode_row(Codec codec, const float* row, index_t r, index_t cols) {
-    std::byte* to = codes.data() + r * code_bytes(codec, cols);
-    if (codec != Codec::int8) {
-      convert(row, DType::f32, to,
-              codec == Codec::f32    ? DType::f32
-              : codec == Codec::bf16 ? DType::bf16
-                                     : DType::f16,
-              cols);
+        values(static_cast<std::size_t>(rows * cols)) {
+    if (!has_scales(codec)) {
+      const std::vector<float> numbers = random_floats(rows * cols, seed);
+      convert(numbers.data(), DType::f32, codes.data(), plain_type(codec), rows * cols);
+      widen(codec, codes.data(), scales.data(), rows, cols, values.data());
       return;
     }
-    float largest = 0;
-    for (index_t c = 0; c < cols; ++c) largest = std::max(largest, std::fabs(row[c]));
-    const bf16 scale = to_bf16(largest / 126);
-    std::memcpy(scales.data() + r * scale_bytes(codec, cols), &scale, sizeof(scale));
-    for (index_t c = 0; c < cols; ++c) {
-      const auto q = static_cast<std::int8_t>(largest > 0 ? std::nearbyint(row[c] / to_float(scale)) : 0);
-      std::memcpy(to + c, &q, 1);
-    }
+    std::mt19937 generator(seed);
+    for (std::byte& code : codes) code = static_cast<std::byte>(generator());
+    const CodecSpec& spec = spec_of(codec);
+    std::vector<float> wide = random_floats(std::ssize(scales) / size_of(spec.scale_type), seed + 1);
+    for (float& scale : wide) scale = spec.has_signed_scales ? scale : std::fabs(scale);
+    const auto store = [&] {
+      convert(wide.data(), DType::f32, scales.data(), spec.scale_type, std::ssize(wide));
+      widen(codec, codes.data(), scales.data(), rows, cols, values.data());
+    };
+    store();
+    float largest = 1e-6f;
+    for (const float x : values) largest = std::max(largest, std::fabs(x));
+    for (float& scale : wide) scale *= 0.99f / largest;  // numbers are sums of multiples of scales
+    store();
   }
 };
 
@@ -75,8 +69,8 @@ struct RandomWeights {
   WeightView<> view;
 
   RandomWeights(index_t rows, index_t cols, Codec codec, unsigned seed)
-      : encoded(codec, random_floats(rows * cols, seed), rows, cols),
-        view{bytes.data(), codec, rows, cols, padded_length(codec, cols), encoded.scales.data()} {}
+      : encoded(codec, rows, cols, seed), view{bytes.data(),         codec, rows, cols, padded_length(codec, cols),
+                                               encoded.scales.data()} {}
   RandomWeights(index_t rows, index_t cols, DType type, unsigned seed)
       : RandomWeights(rows, cols, codec_of(type), seed) {}
   RandomWeights(const RandomWeights& other) : encoded(other.encoded), view(other.view) {

@@ -38,7 +38,7 @@ struct RandomFactors {
   std::vector<float> u, v, scale;
   std::vector<std::uint8_t> marks;
   std::vector<std::byte> u_bytes, v_bytes, u_scales, v_scales;
-  std::vector<index_t> v_scale_offsets{0};
+  std::vector<index_t> v_scale_offsets{0}, u_scale_offsets;
   Codec codec = Codec::f32;
   std::vector<float> matrix;  // (rows, cols): Σ U s Vᵀ, in f32 of f64 sums
   std::vector<float> sizes;   // (rows, cols): Σ |U| s |Vᵀ|
@@ -78,14 +78,10 @@ struct RandomFactors {
       v_scale_offsets.push_back(std::ssize(v_scales));
     }
     for (float& s : scale = random_floats(std::ssize(scale), seed + 2)) s = std::fabs(s);
-    view = {rows,         cols,         codec,           row_offsets,     col_offsets,    block_offsets,
-            stack_sizes,  tiles,        u_bytes.data(),  u_offsets,       v_bytes.data(), v_offsets,
-            scale.data(), marks.data(), u_scales.data(), v_scales.data(), v_scale_offsets};
+    view = {rows,         cols,         codec,           row_offsets,     col_offsets,     block_offsets,
+            stack_sizes,  tiles,        u_bytes.data(),  u_offsets,       v_bytes.data(),  v_offsets,
+            scale.data(), marks.data(), u_scales.data(), v_scales.data(), v_scale_offsets, u_scale_offsets};
     rebuild();
-  }
-
-  bool is_stacked(const TileLayout& layout) const {
-    return layout.kind != Structure::interpolative && !has_scales(codec);
   }
 
   void lay_out_row(index_t i, index_t tile_cols) {
@@ -95,15 +91,17 @@ struct RandomFactors {
       TileLayout& layout = tiles[i * tile_cols + j];
       layout.scale = std::ssize(scale);
       if (layout.kind == Structure::low_rank) scale.resize(scale.size() + static_cast<std::size_t>(layout.size));
-      if (!is_stacked(layout)) continue;
+      layout.is_stacked = kernels::joins_stack(codec, layout.kind, block - block_offsets.back());
+      if (!layout.is_stacked) continue;
       layout.block = block;
       block += layout.size;
     }
     stack_sizes.push_back(block - block_offsets.back());
+    u_scale_offsets.push_back(std::ssize(u_scales));
     append(height, stack_sizes.back(), 7 + static_cast<unsigned>(i), u, u_bytes, u_scales);
     for (index_t j = 0; j < tile_cols; ++j) {
       TileLayout& layout = tiles[i * tile_cols + j];
-      if (is_stacked(layout)) continue;
+      if (layout.is_stacked) continue;
       layout.block = block;
       block += layout.size;
       layout.left = std::ssize(u);
@@ -131,7 +129,7 @@ struct RandomFactors {
   /// Puts random rows behind the others: what they stand for, with zeros up to their padded length, codes and scales.
   void append(index_t rows, index_t cols, unsigned seed, std::vector<float>& values, std::vector<std::byte>& codes,
               std::vector<std::byte>& scales) const {
-    const EncodedRows encoded(codec, random_floats(rows * cols, seed), rows, cols);
+    const EncodedRows encoded(codec, rows, cols, seed);
     const auto padding = static_cast<std::size_t>(padded_length(codec, cols) - cols);
     for (index_t r = 0; r < rows; ++r) {
       values.insert(values.end(), encoded.values.begin() + r * cols, encoded.values.begin() + (r + 1) * cols);
@@ -143,7 +141,9 @@ struct RandomFactors {
 
   /// What row `row` of tile (i, j) multiplies the l-th number of z_ij with.
   double left(index_t i, const TileLayout& tile, index_t row, index_t l) const {
-    if (is_stacked(tile)) return u[u_offsets[i] + row * stack_sizes[i] + tile.block - block_offsets[i] + l];
+    if (tile.is_stacked) {
+      return u[u_offsets[i] + row * padded_length(codec, stack_sizes[i]) + tile.block - block_offsets[i] + l];
+    }
     const index_t length = padded_length(codec, tile.size);
     if (tile.kind != Structure::interpolative) return u[tile.left + row * length + l];
     const std::uint8_t* tile_marks = marks.data() + tile.marks;

@@ -70,15 +70,14 @@ void expand_rows(FactorProduct<T> product, MatrixView<const T> z, const Factors&
                  Write write) {
   const index_t stack = w.stack_sizes[i], start = w.block_offsets[i];
   if (stack > 0) {
-    product(z.block(0, 0, z.rows, stack), factor_rows(w.u, w.codec, w.u_offsets[i] + first * stack, y.cols, stack), y,
-            write);
+    product(z.block(0, 0, z.rows, stack), stacked_rows(w, i, first, y.cols), y, write);
   } else {
     clear(y, write);
   }
   if (stack == w.block_offsets[i + 1] - start) return;
   for (index_t j = 0; j < w.tile_cols(); ++j) {
     const TileLayout& tile = w.tile(i, j);
-    if (is_stacked(w, tile) || tile.size == 0) continue;
+    if (tile.is_stacked || tile.size == 0) continue;
     if (tile.kind == Structure::interpolative) {
       add_interpolative(product, z, start, w, tile, first, y);
     } else {
@@ -348,7 +347,9 @@ template <>
 void factored_linear<Device::cpu>(Queue<Device::cpu>& queue, X x, const Factors& w, Y y, Write write) {
   HACK_EXPECT(x.cols == w.cols && y.rows == x.rows && y.cols == w.rows);
   if (y.rows == 0 || y.cols == 0) return;
-  if (w.rank_space() == 0) {
+  if (const auto matrix = w.as_matrix()) {
+    linear(queue, x, *matrix, y, write);
+  } else if (w.rank_space() == 0) {
     clear(y, write);
   } else if (x.rows <= few_tokens) {
     apply_few(queue, x, w, y, write);

@@ -38,9 +38,12 @@ inline WeightView<> left_rows(const FactoredView<Device::cpu>& w, const TileLayo
   return factor_rows(w.u, w.codec, tile.left + first * padded_length(w.codec, tile.size), rows, tile.size, scales);
 }
 
-/// Whether the tile's left rows are part of its tile row's stack.
-inline bool is_stacked(const FactoredView<Device::cpu>& w, const TileLayout& tile) {
-  return tile.kind != Structure::interpolative && !has_scales(w.codec);
+/// Rows [first, first + rows) of U_i.
+inline WeightView<> stacked_rows(const FactoredView<Device::cpu>& w, index_t i, index_t first, index_t rows) {
+  const index_t stack = w.stack_sizes[i];
+  const std::byte* scales =
+      has_scales(w.codec) ? w.u_scales + w.u_scale_offsets[i] + first * scale_bytes(w.codec, stack) : nullptr;
+  return factor_rows(w.u, w.codec, w.u_offsets[i] + first * padded_length(w.codec, stack), rows, stack, scales);
 }
 
 /// z of some tokens and of tile rows [first, last) in numbers of type T, f32 or bf16: one z_i (tokens, length of z_i)

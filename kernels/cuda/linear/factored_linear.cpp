@@ -74,6 +74,7 @@ template <>
 void factored_linear<D>(Queue<D>& queue, MatrixView<const float, D> x, const FactoredView<D>& w, MatrixView<float, D> y,
                         Write write) {
   HACK_EXPECT(x.cols == w.cols && y.rows == x.rows && y.cols == w.rows && w.plan != nullptr);
+  if (const auto matrix = w.as_matrix()) return linear(queue, x, *matrix, y, write);
   constexpr index_t numbers_of_z = index_t{64} << 20;  // a quarter of a gigabyte, and more only for one token
   const index_t step = std::clamp<index_t>(numbers_of_z / std::max<index_t>(w.rank_space(), 1), 1, 4096);
   for (index_t token = 0; token < y.rows && y.cols > 0; token += step) {

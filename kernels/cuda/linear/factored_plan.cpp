@@ -114,11 +114,14 @@ class Lists {
     const index_t height = w_.row_offsets[at + 1] - w_.row_offsets[at];
     const int first_panel = narrow(std::ssize(panels));
     const int stack = narrow(w_.stack_sizes[at]);
-    add_pieces(narrow(w_.block_offsets[at]), stack, {.u = w_.u_offsets[at], .ld = stack}, first_panel);
+    const RankPiece stacked{.u = w_.u_offsets[at],
+                            .u_scales = has_scales(w_.codec) ? w_.u_scale_offsets[at] : 0,
+                            .ld = narrow(padded_length(w_.codec, stack))};
+    add_pieces(narrow(w_.block_offsets[at]), stack, stacked, first_panel);
     for (index_t j = 0; j < w_.tile_cols(); ++j) {
       const TileLayout& tile = w_.tile(i, j);
       const bool is_interpolative = tile.kind == Structure::interpolative;
-      if (tile.size == 0 || !(is_interpolative || has_scales(w_.codec))) continue;
+      if (tile.size == 0 || tile.is_stacked) continue;
       const RankPiece piece{.u = tile.left,
                             .u_scales = tile.left_scales,
                             .ld = narrow(padded_length(w_.codec, tile.size)),
