@@ -172,7 +172,7 @@ class CompressCommand : public Command {
     const svd::CompressionSummary& total = compressed.total;
     const auto factors = static_cast<double>(total.bytes_factors);
     const auto dense = static_cast<double>(total.bytes_dense);
-    // The rest of a model is never stored as int8: whole models compare in 16-bit numbers.
+    // The rest of a model is never stored in a codec with scales: whole models compare in 16-bit numbers.
     const Codec type = options_.stored().codec;
     const double widening =
         16.0 / static_cast<double>(spec_of(type).code_bits) * static_cast<double>(size_of(plain_type(type))) / 2;

@@ -76,6 +76,15 @@ TEST(GpuFactored, MixesTilesOfAllKindsAndEmptyOnes) {
   }
 }
 
+TEST(GpuFactored, TakesDenseTilesAlone) {
+  for (Codec codec : tests::all_codecs()) {
+    for (index_t tile : {40, 64}) {  // of blocks of 32 some tiles begin and end within one
+      const RandomFactors w(70, 150, tile, codec, [](index_t, index_t) { return dense; });
+      for (index_t tokens : {1, 5, 40}) check(w, tokens);
+    }
+  }
+}
+
 TEST(GpuFactored, TakesTheWholeMatrixAsOneTile) {
   for (Form form : {factors(250), interpolative(250), dense}) {
     const RandomFactors w(270, 1300, 2000, DType::bf16, [&](index_t, index_t) { return form; });

@@ -100,8 +100,12 @@ TEST(FactoredLinear, TakesSkeletonsWithoutCoefficients) {
 }
 
 TEST(FactoredLinear, TakesDenseTilesAlone) {
-  const RandomFactors w(70, 50, 32, DType::f16, [](index_t, index_t) { return dense; });
-  for (index_t tokens : {1, 40}) w.check(tokens);
+  for (Codec codec : tests::all_codecs()) {
+    for (index_t tile : {32, 40, 64}) {  // of blocks of 32 some tiles begin and end within one
+      const RandomFactors w(70, 150, tile, codec, [](index_t, index_t) { return dense; });
+      for (index_t tokens : {1, 5, 40}) w.check(tokens);
+    }
+  }
 }
 
 TEST(FactoredLinear, TakesTheWholeMatrixAsOneTile) {

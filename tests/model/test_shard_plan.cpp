@@ -31,6 +31,9 @@ TEST(CutByWeight, CutsBetweenTiles) {
 TEST(CutByWeight, CutsWithinTilesWhereTheyAreFewerThanParts) {
   EXPECT_EQ(cut_by_weight(std::vector<index_t>{0, 30}, std::vector<double>{5.0}, nothing(3)),
             (std::vector<index_t>{0, 10, 20, 30}));
+  // Between blocks of 32.
+  EXPECT_EQ(cut_by_weight(std::vector<index_t>{0, 100}, std::vector<double>{5e6}, nothing(3), 32),
+            (std::vector<index_t>{0, 32, 64, 100}));
 }
 
 TEST(CutByWeight, GivesLessToThoseWhoBearMore) {

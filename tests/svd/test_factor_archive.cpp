@@ -79,8 +79,8 @@ std::vector<index_t> skeleton_of(const Tile& tile, const TileChoice& choice) {
   return rows;
 }
 
-float scale_of(const Tile& tile, std::size_t array, index_t row) {
-  return 0.25f * static_cast<float>((tile.i + 2 * tile.j + static_cast<index_t>(array) + row) % 8);
+float scale_of(const Tile& tile, std::size_t array, index_t n) {
+  return 0.25f * static_cast<float>((tile.i + 2 * tile.j + static_cast<index_t>(array) + n) % 8);
 }
 
 float sigma_of(const Tile& tile, index_t k) { return 50.0f - static_cast<float>(tile.i + tile.j + 2 * k); }
@@ -102,9 +102,14 @@ StoredTerm example_term(const Tile& tile, const TileChoice& choice, Codec codec)
         if (arrays[a].rows > 0) kernels::mark(reinterpret_cast<std::uint8_t*>(encoded.codes(a)), row);
       }
     } else if (has_scales(*arrays[a].codec)) {
-      for (index_t n = 0; n < count; ++n) encoded.codes(a)[n] = static_cast<std::byte>(values[n] - 125);
-      for (index_t r = 0; r < arrays[a].rows; ++r) {
-        reinterpret_cast<bf16*>(encoded.scales(a))[r] = to_bf16(scale_of(tile, a, r));
+      for (index_t n = 0; n < arrays[a].code_bytes(); ++n) {
+        const index_t number = tile.i * 64 + tile.j * 16 + static_cast<index_t>(a) * 7 + n;
+        encoded.codes(a)[n] = static_cast<std::byte>(number % 251 - 125);
+      }
+      const DType type = spec_of(codec).scale_type;
+      for (index_t n = 0; n < arrays[a].scale_bytes() / size_of(type); ++n) {
+        const float scale = scale_of(tile, a, n);
+        convert(&scale, DType::f32, encoded.scales(a) + n * size_of(type), type, 1);
       }
     } else {
       convert(values.data(), DType::f32, encoded.codes(a), plain_type(*arrays[a].codec), count);
@@ -165,11 +170,19 @@ std::vector<char> contents(const std::filesystem::path& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-const std::pair<Codec, Example> examples[] = {{Codec::bf16, Example::all_kinds},
-                                              {Codec::f16, Example::without_spectra},
-                                              {Codec::f32, Example::without_skeleton},
-                                              {Codec::int8, Example::all_kinds},
-                                              {Codec::int8, Example::sums}};
+/// Codecs with scales in all kinds of tiles, alone and as sums.
+std::vector<std::pair<Codec, Example>> all_examples() {
+  std::vector<std::pair<Codec, Example>> all = {{Codec::bf16, Example::all_kinds},
+                                                {Codec::f16, Example::without_spectra},
+                                                {Codec::f32, Example::without_skeleton}};
+  for (const CodecSpec& spec : codec_specs) {
+    if (!has_scales(spec.codec)) continue;
+    all.emplace_back(spec.codec, Example::all_kinds);
+    all.emplace_back(spec.codec, Example::sums);
+  }
+  return all;
+}
+const std::vector<std::pair<Codec, Example>> examples = all_examples();
 
 TEST_F(FactorArchiveTest, HasTheSameBytesForAnyNumberOfRanks) {
   for (const auto& [type, example] : examples) {
@@ -233,7 +246,7 @@ TEST_F(FactorArchiveTest, GivesBackEveryTile) {
         }
       }
       EXPECT_EQ(entry.bytes_factors, bytes);
-      EXPECT_EQ(entry.bytes_dense, entry.grid.rows() * code_bytes(type, entry.grid.cols()));
+      EXPECT_EQ(entry.bytes_dense, dense_bytes(entry.grid.rows(), entry.grid.cols(), type));
     }
     EXPECT_TRUE(archive.read_tiles("b.up", 1, 2, 2).empty());
     EXPECT_THROW(archive.matrix("c"), Error);

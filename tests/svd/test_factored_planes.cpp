@@ -89,6 +89,14 @@ class OneMatrix final : public FactorSource {
   std::vector<StoredTerm> whole_;
 };
 
+std::vector<Codec> codecs_with_scales() {
+  std::vector<Codec> codecs;
+  for (const CodecSpec& spec : codec_specs) {
+    if (has_scales(spec.codec)) codecs.push_back(spec.codec);
+  }
+  return codecs;
+}
+
 /// Products with a block of the matrix, against it in double: sums of a few hundred terms of order 1.
 void check(const OneMatrix& source, Range rows, Range cols) {
   const index_t all_cols = source.matrix("w").grid.cols();
@@ -117,39 +125,81 @@ void check(const OneMatrix& source, Range rows, Range cols) {
 
 TEST(FactoredPlanes, AddUpTermsOfTilesAndOfTheWholeMatrix) {
   const index_t rows = 150, cols = 130;
-  OneMatrix source(rows, cols, 64, [](const Tile& at) {
-    const auto seed = static_cast<unsigned>(10 * at.i + at.j);
-    const auto term = [&](Structure structure, Codec codec, index_t k, unsigned number) {
-      return random_term(structure, codec, at.height, at.width, std::min({k, at.height, at.width}),
-                         100 * number + seed);
-    };
-    std::vector<StoredTerm> terms;
-    if (seed % 3 == 0) terms.push_back(term(Structure::dense, Codec::int8, 0, 1));
-    if (seed % 3 != 1) terms.push_back(term(Structure::low_rank, Codec::int8, 9, 2));
-    if (seed % 2 == 0) terms.push_back(term(Structure::interpolative, Codec::bf16, 17, 3));
-    if (terms.empty()) terms.push_back(term(Structure::interpolative, Codec::int8, 11, 4));
-    return terms;
-  });
-  check(source, {0, rows}, {0, cols});
-  source.add_whole(random_term(Structure::low_rank, Codec::int8, rows, cols, 5, 7));
-  source.add_whole(random_term(Structure::low_rank, Codec::f16, rows, cols, 3, 8));
-  check(source, {0, rows}, {0, cols});
-  check(source, {10, 141}, {17, 101});
-  check(source, {64, 65}, {0, cols});
-  check(source, {5, 5}, {0, cols});
+  for (const Codec codec : codecs_with_scales()) {
+    SCOPED_TRACE(to_string(codec));
+    OneMatrix source(rows, cols, 64, [&](const Tile& at) {
+      const auto seed = static_cast<unsigned>(10 * at.i + at.j);
+      const auto term = [&](Structure structure, Codec of_term, index_t k, unsigned number) {
+        return random_term(structure, of_term, at.height, at.width, std::min({k, at.height, at.width}),
+                           100 * number + seed);
+      };
+      std::vector<StoredTerm> terms;
+      if (seed % 3 == 0) terms.push_back(term(Structure::dense, codec, 0, 1));
+      if (seed % 3 != 1) terms.push_back(term(Structure::low_rank, codec, 9, 2));
+      if (seed % 2 == 0) terms.push_back(term(Structure::interpolative, Codec::bf16, 17, 3));
+      if (terms.empty()) terms.push_back(term(Structure::interpolative, codec, 11, 4));
+      return terms;
+    });
+    check(source, {0, rows}, {0, cols});
+    source.add_whole(random_term(Structure::low_rank, codec, rows, cols, 5, 7));
+    source.add_whole(random_term(Structure::low_rank, Codec::f16, rows, cols, 3, 8));
+    check(source, {0, rows}, {0, cols});
+    check(source, {10, 141}, {std::max<index_t>(17, spec_of(codec).block), 101});
+    check(source, {64, 65}, {0, cols});
+    check(source, {5, 5}, {0, cols});
+  }
 }
 
 TEST(FactoredPlanes, HoldCodecsWithScalesAsTheyAreStored) {
-  for (const Structure structure : structures) {
-    const OneMatrix source(300, 260, 128, [&](const Tile& at) {
-      return std::vector<StoredTerm>{
-          random_term(structure, Codec::int8, at.height, at.width, std::min<index_t>(64, at.full_rank()), 1)};
-    });
-    const FactoredMatrix<Device::cpu> matrix(source, "w", {0, 300}, {0, 260}, DType::f32);
-    EXPECT_EQ(matrix.planes().size(), 1u);
-    // Rows that are all skeleton rows have no marks in an archive.
-    EXPECT_NEAR(matrix.bytes(), source.stored_bytes(), 0.001 * static_cast<double>(source.stored_bytes()));
-    check(source, {0, 300}, {0, 260});
+  for (const Codec codec : codecs_with_scales()) {
+    for (const Structure structure : structures) {
+      SCOPED_TRACE(::testing::Message() << to_string(codec) << " " << to_string(structure));
+      const OneMatrix source(300, 260, 128, [&](const Tile& at) {
+        return std::vector<StoredTerm>{
+            random_term(structure, codec, at.height, at.width, std::min<index_t>(64, at.full_rank()), 1)};
+      });
+      const FactoredMatrix<Device::cpu> matrix(source, "w", {0, 300}, {0, 260}, DType::f32);
+      EXPECT_EQ(matrix.planes().size(), 1u);
+      // Rows that are all skeleton rows have no marks in an archive.
+      EXPECT_NEAR(matrix.bytes(), source.stored_bytes(), 0.001 * static_cast<double>(source.stored_bytes()));
+      check(source, {0, 300}, {0, 260});
+    }
+  }
+}
+
+/// A matrix of dense tiles.
+OneMatrix dense_matrix(index_t rows, index_t cols, index_t tile, Codec codec) {
+  return {rows, cols, tile, [&](const Tile& at) {
+            const auto seed = static_cast<unsigned>(10 * at.i + at.j);
+            return std::vector<StoredTerm>{random_term(Structure::dense, codec, at.height, at.width, 0, seed)};
+          }};
+}
+
+TEST(FactoredPlanes, StackDenseTilesAsLongAsTheyBeginWithABlock) {
+  for (const Codec codec : codecs_with_scales()) {
+    SCOPED_TRACE(to_string(codec));
+    const bool has_blocks = spec_of(codec).block > 0;
+    for (const index_t cols : {256, 260}) {
+      const OneMatrix source = dense_matrix(150, cols, 64, codec);
+      check(source, {0, 150}, {0, cols});
+      check(source, {3, 70}, {64, 250});
+      const FactoredMatrix<Device::cpu> matrix(source, "w", {0, 150}, {0, cols}, DType::f32);
+      EXPECT_EQ(matrix.planes()[0].as_matrix().has_value(), has_blocks);
+    }
+    const OneMatrix odd = dense_matrix(150, 260, 72, codec);  // tiles end within blocks of 32
+    check(odd, {0, 150}, {0, 260});
+    check(odd, {3, 70}, {72, 250});
+    const FactoredMatrix<Device::cpu> matrix(odd, "w", {0, 150}, {0, 260}, DType::f32);
+    EXPECT_FALSE(matrix.planes()[0].as_matrix());
+    EXPECT_EQ(matrix.planes()[0].stack_sizes[0], has_blocks ? 72 : 0);
+  }
+}
+
+TEST(FactoredPlanes, AreNotCutWithinBlocks) {
+  for (const Codec codec : codecs_with_scales()) {
+    if (spec_of(codec).block == 0) continue;
+    const OneMatrix source = dense_matrix(40, 80, 80, codec);
+    EXPECT_THROW(FactoredMatrix<Device::cpu>(source, "w", {0, 40}, {5, 80}, DType::f32), Error);
   }
 }
 

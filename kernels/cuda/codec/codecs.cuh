@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels/cuda/codec/bf16.cuh"
+#include "kernels/cuda/codec/blocks.cuh"
 #include "kernels/cuda/codec/f16.cuh"
 #include "kernels/cuda/codec/f32.cuh"
 #include "kernels/cuda/codec/int8.cuh"
@@ -9,6 +10,33 @@
 #define HACK_FOR_EACH_CODEC(LIST, X) LIST(X, float) LIST(X, bf16) LIST(X, f16) LIST(X, std::int8_t)
 
 namespace hack::kernels::cuda {
+
+/// Whether a W is the codes of a block.
+template <class W>
+constexpr bool has_blocks = CodecOf<W>::block > 1;
+
+/// A row from one of its numbers on, the first of a block where there are blocks; then with the scales from there on.
+template <class W>
+struct RowCodes {
+  const W* codes = nullptr;
+  const std::byte* scales = nullptr;
+
+  RowCodes() = default;
+  /// Rows whose codes and scales begin at `codes` and `scales`: from number `number` of all of them on.
+  HACK_BODY RowCodes(const W* codes_, const std::byte* scales_, index_t number)
+      : codes(codes_ + number / CodecOf<W>::block), scales(scales_) {
+    if constexpr (has_blocks<W>) scales += number / CodecOf<W>::block * CodecOf<W>::bytes_of_scales;
+  }
+};
+
+/// The run of numbers of a row from number `at` on, a multiple of run_length.
+template <class W, class Exec>
+HACK_BODY auto load_run(Exec& exec, const RowCodes<W>& row, int at) {
+  using Codec = CodecOf<W>;
+  const int block = at / Codec::block;
+  return Codec::load(exec, row.codes[block], row.scales + block * Codec::bytes_of_scales,
+                     at % Codec::block / run_length);
+}
 
 /// A weight matrix (rows, cols) in device memory.
 template <class W>
@@ -19,7 +47,7 @@ struct Weights {
   index_t ld = 0;
   const std::byte* scales = nullptr;
 
-  HACK_BODY const W* row(index_t i) const { return data + i * ld; }
+  HACK_BODY RowCodes<W> row(index_t i, index_t first = 0) const { return {data, scales, i * ld + first}; }
   template <class Exec>
   HACK_BODY float scale(Exec& exec, index_t i) const {
     return CodecOf<W>::scale(exec, scales, i);
@@ -31,6 +59,11 @@ template <class W>
 struct Factors {
   const W* codes = nullptr;
   const std::byte* scales = nullptr;
+
+  /// Of a tile's rows, from this number on; they start at number `at` of the codes and byte `scales_at` of the scales.
+  HACK_BODY RowCodes<W> row(index_t at, index_t scales_at, index_t number) const {
+    return {codes + at / CodecOf<W>::block, scales + scales_at, number};
+  }
 };
 
 /// Calls visit.operator()<W>() for the type of the codec's codes.

@@ -9,6 +9,7 @@ namespace hack::kernels::cuda {
 template <>
 struct CodecOf<std::int8_t> {
   static constexpr Codec codec = Codec::int8;
+  static constexpr int block = 1;
   static constexpr bool scales_rows = true;
   using Operand = bf16;
 

@@ -7,8 +7,9 @@
 
 namespace hack::kernels::cuda {
 
-/// What kernels ask of the codec whose codes are of type W (codecs.cuh lists the codecs). `scales` is a matrix's or
-/// tile's, row after row, and `row` counts there.
+/// What kernels ask of the codec whose codes are of type W, one number's, or a whole block's (codecs.cuh lists the
+/// codecs; blocks.cuh says what is asked where there are blocks). `scales` is a matrix's or tile's, row after row, and
+/// `row` counts there.
 template <class W>
 struct CodecOf;
 
@@ -16,6 +17,7 @@ struct CodecOf;
 template <class W, Codec which>
 struct PlainCodec {
   static constexpr Codec codec = which;
+  static constexpr int block = 1;             ///< numbers of a W
   static constexpr bool scales_rows = false;  ///< whether rows have one scale each, to be multiplied with sums
   using Operand = W;                          ///< what tensor cores multiply, or float
 

@@ -39,14 +39,14 @@ struct ProjectRows {
     for (int first = begin; first < end; first += panel) {
       const int count = end - first < panel ? end - first : panel;
       if (first > begin) exec.sync();  // the last panel has been read
-      load_vectors(exec, x, part.col + first, count, stride, vectors);
+      load_vectors<W>(exec, x, part.col + first, count, stride, vectors);
       exec.sync();
       HACK_UNROLL
       for (int n = 0; n < rows_of_group; ++n) {
         const index_t row = group + n * groups;
         if (row < part.rows) {
-          add_row_dot<W, T>(exec, v.codes + part.v + row * part.ld + first, count, vectors, 0, stride, tokens, lane,
-                            lanes, sums[n]);
+          add_row_dot<W, T>(exec, v.row(part.v, part.v_scales, row * part.ld + first), count, vectors, 0, stride,
+                            tokens, lane, lanes, sums[n]);
         }
       }
     }
@@ -98,7 +98,7 @@ struct ExpandRows {
     for (int p = part.first_panel; p < part.last_panel; ++p) {
       const Panel panel = w.panels[p];
       exec.sync();  // the last panel has been read
-      load_vectors(exec, z, panel.z, panel.length, stride, vectors);
+      load_vectors<W>(exec, z, panel.z, panel.length, stride, vectors);
       exec.sync();
       if (row < part.rows) {
         for (int q = panel.first_piece + slice; q < panel.last_piece; q += slices) {
@@ -150,14 +150,14 @@ struct ExpandRows {
         if (lane == 0 && l >= 0 && l < piece.length) {
           HACK_UNROLL
           for (int t = 0; t < T; ++t) {
-            if (t < tokens) sums[t] += vectors[t * stride + spread(piece.z - panel_z + l)];
+            if (t < tokens) sums[t] += vectors[t * stride + spread<W>(piece.z - panel_z + l)];
           }
         }
         return;
       }
       stored -= at.above;
     }
-    const W* codes = u.codes + piece.u + stored * piece.ld + piece.offset;
+    const RowCodes<W> codes = u.row(piece.u, piece.u_scales, stored * piece.ld + piece.offset);
     if constexpr (CodecOf<W>::scales_rows) {
       float parts[T] = {};
       add_row_dot<W, T>(exec, codes, piece.length, vectors, piece.z - panel_z, stride, tokens, lane, lanes, parts);

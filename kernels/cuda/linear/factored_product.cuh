@@ -2,6 +2,7 @@
 
 #include "kernels/cuda/linear/factored_linear.cuh"
 #include "kernels/cuda/linear/product.cuh"
+#include "kernels/cuda/linear/product_row.cuh"
 
 namespace hack::kernels::cuda {
 
@@ -39,10 +40,10 @@ struct ProjectMany {
     Product product;
     product.add(
         exec, part.width, [&](int t, int l) { return t < tokens ? x.row(first + t)[part.col + l] : 0.0f; },
-        [&](int i, int l) {
-          const W* row = v.codes + part.v + static_cast<index_t>(i) * part.ld;
-          return i < part.rows ? Codec::operand(exec, row[l]) : Operand{};
-        });
+        ProductWeights(exec, [&](int i) {
+          const index_t number = static_cast<index_t>(i) * part.ld;
+          return i < part.rows ? ProductRow<W>{v.row(part.v, part.v_scales, number)} : ProductRow<W>{};
+        }));
     product.for_each(exec, [&](int t, int i, float sum) {
       if (t >= tokens || i >= part.rows) return;
       if constexpr (Codec::scales_rows) sum *= Codec::scale(exec, v.scales + part.v_scales, i);
@@ -84,7 +85,7 @@ struct ExpandMany {
         const RankPiece piece = w.pieces[q];
         product.add(
             exec, piece.length, [&](int t, int l) { return t < tokens ? z.row(first + t)[piece.z + l] : 0.0f; },
-            [&](int i, int l) { return i < part.rows ? number(exec, piece, part.row + i, l) : Operand{}; });
+            ProductWeights(exec, [&](int i) { return i < part.rows ? row_of(piece, part.row + i) : ProductRow<W>{}; }));
         if constexpr (Codec::scales_rows) {
           all.take(exec, product, [&](int i) { return i < part.rows ? scale(exec, piece, part.row + i) : 0.0f; });
         }
@@ -99,15 +100,15 @@ struct ExpandMany {
   }
 
  private:
-  template <class Exec>
-  HACK_BODY Operand number(Exec& exec, const RankPiece& piece, int row, int l) const {
+  /// A row's part in a piece.
+  HACK_BODY ProductRow<W> row_of(const RankPiece& piece, int row) const {
     index_t stored = row;
     if (piece.skeleton >= 0) {
       const SkeletonRow at(w.skeleton + piece.skeleton, row);
-      if (at.is_skeleton) return piece.first_skeleton + at.above == piece.offset + l ? one() : Operand{};
+      if (at.is_skeleton) return {{}, piece.first_skeleton + at.above - piece.offset};
       stored -= at.above;
     }
-    return Codec::operand(exec, u.codes[piece.u + stored * piece.ld + piece.offset + l]);
+    return {u.row(piece.u, piece.u_scales, stored * piece.ld + piece.offset)};
   }
 
   template <class Exec>
@@ -119,14 +120,6 @@ struct ExpandMany {
       stored -= at.above;
     }
     return Codec::scale(exec, u.scales + piece.u_scales, stored);
-  }
-
-  HACK_BODY static Operand one() {
-    if constexpr (std::is_same_v<Operand, float>) {
-      return 1;
-    } else {
-      return Operand{static_cast<std::uint16_t>(std::is_same_v<Operand, bf16> ? 0x3f80 : 0x3c00)};
-    }
   }
 };
 

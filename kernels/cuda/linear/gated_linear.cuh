@@ -153,11 +153,11 @@ struct MatVecGated {
     for (index_t first = 0; first < gate.cols; first += panel) {
       const int count = static_cast<int>(gate.cols - first < panel ? gate.cols - first : panel);
       if (first > 0) exec.sync();  // the last panel has been read
-      load_vectors(exec, x, first, count, stride, z);
+      load_vectors<W>(exec, x, first, count, stride, z);
       exec.sync();
       if (row < gate.rows) {
-        add_row_dot<W, T>(exec, gate.row(row) + first, count, z, 0, stride, tokens, exec.lane(), 32, a);
-        add_row_dot<W, T>(exec, up.row(row) + first, count, z, 0, stride, tokens, exec.lane(), 32, b);
+        add_row_dot<W, T>(exec, gate.row(row, first), count, z, 0, stride, tokens, exec.lane(), 32, a);
+        add_row_dot<W, T>(exec, up.row(row, first), count, z, 0, stride, tokens, exec.lane(), 32, b);
       }
     }
     HACK_UNROLL

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels/cuda/linear/product.cuh"
+#include "kernels/cuda/linear/product_row.cuh"
 #include "kernels/cuda/linear/row_dot.cuh"
 
 namespace hack::kernels::cuda {
@@ -28,10 +29,10 @@ struct MatVec {
     for (index_t first = 0; first < w.cols; first += panel) {
       const int count = static_cast<int>(w.cols - first < panel ? w.cols - first : panel);
       if (first > 0) exec.sync();  // the last panel has been read
-      load_vectors(exec, x, first, count, stride, z);
+      load_vectors<W>(exec, x, first, count, stride, z);
       exec.sync();
       if (row < w.rows) {
-        add_row_dot<W, T>(exec, w.row(row) + first, count, z, 0, stride, tokens, exec.lane(), 32, sums);
+        add_row_dot<W, T>(exec, w.row(row, first), count, z, 0, stride, tokens, exec.lane(), 32, sums);
       }
     }
     HACK_UNROLL
@@ -69,7 +70,8 @@ struct MatMul {
     Product product;
     product.add(
         exec, static_cast<int>(x.cols), [&](int t, int l) { return token + t < x.rows ? x.row(token + t)[l] : 0.0f; },
-        [&](int i, int l) { return row + i < w.rows ? CodecOf<W>::operand(exec, w.row(row + i)[l]) : Operand{}; });
+        ProductWeights(exec,
+                       [&](int i) { return row + i < w.rows ? ProductRow<W>{w.row(row + i)} : ProductRow<W>{}; }));
     product.for_each(exec, [&](int t, int i, float sum) {
       if (token + t >= y.rows || row + i >= y.cols) return;
       if constexpr (CodecOf<W>::scales_rows) sum *= w.scale(exec, row + i);

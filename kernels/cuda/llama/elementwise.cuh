@@ -127,10 +127,19 @@ struct TokenIds {
 /// One weight.
 template <class W, class Exec>
 HACK_BODY float weight_of(Exec& exec, const Weights<W>& table, index_t row, index_t j) {
-  const float code = CodecOf<W>::widen(exec, table.row(row)[j]);
-  if constexpr (CodecOf<W>::scales_rows) {
-    return table.scale(exec, row) * code;
+  const RowCodes<W> codes = table.row(row);
+  if constexpr (has_blocks<W>) {
+    const int number = static_cast<int>(j), start = number / run_length * run_length;
+    const auto run = load_run<W>(exec, codes, start);
+    float weight = 0;
+    HACK_UNROLL
+    for (int q = 0; q < run_length; ++q) {
+      if (start + q == number) weight = CodecOf<W>::number(exec, run, q);
+    }
+    return weight;
   } else {
+    const float code = CodecOf<W>::widen(exec, codes.codes[j]);
+    if constexpr (CodecOf<W>::scales_rows) return table.scale(exec, row) * code;
     return code;
   }
 }

@@ -82,11 +82,16 @@ std::vector<index_t> intermediate_cuts(const LlamaConfig& config, const svd::Fac
                                        int parts) {
   std::vector<index_t> offsets;
   std::vector<double> bytes;
+  index_t step = 1;
   for (const Linear linear : mlp_linears) {
     const std::string name = weight_name(layer, linear);
     const bool by_columns = tensor_of(linear).cols == Extent::intermediate;
     if (archive == nullptr || !archive->contains(name)) continue;
-    const svd::TileGrid& grid = archive->matrix(name).grid;
+    const svd::MatrixTable& table = archive->matrix(name);
+    const svd::TileGrid& grid = table.grid;
+    for (const svd::TermEntry& term : table.terms) {
+      if (by_columns) step = std::max(step, spec_of(term.codec).block);
+    }
     const std::vector<index_t> slabs = by_columns ? grid.col_offsets() : grid.row_offsets();
     if (offsets.empty()) {
       offsets = slabs;
@@ -101,10 +106,10 @@ std::vector<index_t> intermediate_cuts(const LlamaConfig& config, const svd::Fac
       bytes.push_back(static_cast<double>(3 * (offsets[s + 1] - offsets[s]) * config.hidden_size));
     }
   } else {
-    const auto bytes_of_number = static_cast<double>(svd::dense_bytes(1, 1, archive->info().compression.codec));
+    const double bytes_of_number = static_cast<double>(spec_of(archive->info().compression.codec).code_bits) / 8;
     for (double& load : loads) load *= bytes_of_number;
   }
-  return cut_by_weight(offsets, bytes, loads);
+  return cut_by_weight(offsets, bytes, loads, step);
 }
 
 /// This rank's rows of embedding and head: evenly, or where the head is compressed at equal bytes of it.
@@ -121,7 +126,7 @@ Range own_vocabulary(const LlamaConfig& config, const svd::FactorSource* archive
 }  // namespace
 
 std::vector<index_t> cut_by_weight(std::span<const index_t> offsets, std::span<const double> weights,
-                                   std::span<const double> loads) {
+                                   std::span<const double> loads, index_t step) {
   const index_t tiles = std::ssize(weights), parts = std::ssize(loads);
   std::vector<double> before(tiles + 1, 0.0);  // weight of the tiles before each offset
   // A tile of rank 0 still has rows: a small weight keeps cuts from piling up.
@@ -136,8 +141,9 @@ std::vector<index_t> cut_by_weight(std::span<const index_t> offsets, std::span<c
     if (tiles < parts) {  // within a tile, or at its end
       const index_t at = std::min(t, tiles - 1);
       const double share = (target - before[at]) / (before[at + 1] - before[at]);
-      cuts.push_back(offsets[at] +
-                     static_cast<index_t>(std::lround(share * static_cast<double>(offsets[at + 1] - offsets[at]))));
+      const index_t size = offsets[at + 1] - offsets[at];
+      const double steps = share * static_cast<double>(size) / static_cast<double>(step);
+      cuts.push_back(offsets[at] + std::min(size, static_cast<index_t>(std::lround(steps)) * step));
     } else {  // at the nearer end of tile t
       const bool nearer_end = t < tiles && target - before[t] > before[t + 1] - target;
       cuts.push_back(std::max(cuts.back(), offsets[nearer_end ? t + 1 : t]));

@@ -36,8 +36,8 @@ struct ShardPlan {
 /// Cuts tiles of the given weights (bytes) into consecutive runs, one for each of `loads`, so that a run and what its
 /// rank bears already are of about equal weight; a rank that bears more than that gets next to nothing. Returns one cut
 /// more than runs. offsets (tiles + 1) are the first indices of the tiles. Cuts fall between tiles; where there are
-/// fewer tiles than runs, within them.
+/// fewer tiles than runs, within them, `step` indices or a multiple of that from their beginning.
 std::vector<index_t> cut_by_weight(std::span<const index_t> offsets, std::span<const double> weights,
-                                   std::span<const double> loads);
+                                   std::span<const double> loads, index_t step = 1);
 
 }  // namespace hack::model

@@ -9,7 +9,7 @@ namespace hack::svd {
 constexpr index_t table_entry_bytes = 5;
 
 /// Bytes of a matrix or tile (h, w) as plain codes, without scales.
-constexpr index_t dense_bytes(index_t h, index_t w, Codec codec) { return h * code_bytes(codec, w); }
+constexpr index_t dense_bytes(index_t h, index_t w, Codec codec) { return (h * w * spec_of(codec).code_bits + 7) / 8; }
 
 /// Bytes that an archive spends on a tile (h, w) of one term of rank k, its entry in the tables included. Every byte
 /// count in policies and reports comes from here.
