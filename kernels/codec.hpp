@@ -9,7 +9,7 @@ namespace hack {
 
 /// How the numbers of a matrix's row are encoded: as codes, and with some codecs scales that a block of them shares.
 /// Codes and scales lie apart, so that both can be loaded aligned.
-enum class Codec : std::uint8_t { f32, bf16, f16, int8 };
+enum class Codec : std::uint8_t { f32, bf16, f16, int8, q8_0 };
 
 /// What there is to know of a codec without computing with it. Everything that counts, places or names encoded numbers
 /// reads this table.
@@ -30,6 +30,8 @@ inline constexpr std::array codec_specs = {
     CodecSpec{Codec::f16, "f16", 16},
     // q · s with q = -127 … 127 and s in bf16, one s a row.
     CodecSpec{Codec::int8, "int8", 8, 0, 2},
+    // GGML's: q · d with q = -127 … 127 and d in f16.
+    CodecSpec{Codec::q8_0, "q8_0", 8, 32, 2, DType::f16},
 };
 
 constexpr const CodecSpec& spec_of(Codec codec) { return codec_specs[static_cast<std::size_t>(codec)]; }

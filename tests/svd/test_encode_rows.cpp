@@ -38,6 +38,9 @@ struct Reference {
   std::string_view scales, codes;
 };
 const std::vector<Reference> references = {
+    {Codec::q8_0, "6d1ef303",
+     "8b023728d63c5f3edb2f410f9adddd9a0f412fdb3e5f3cd62837028bccc97ff6"
+     "2712b71d3c15a8fb08cf56918b46b5e3cc75d1eec45ba5b07af8362fe1537f65"},
 };
 
 TEST(EncodeRows, WritesBlocksAsGgmlDoes) {

@@ -14,6 +14,14 @@ void widen_int8(const std::byte* codes, const std::byte* scales, index_t cols, f
   for (index_t c = 0; c < cols; ++c) out[c] = to_float(scale) * static_cast<float>(q[c]);
 }
 
+void widen_q8_0(const std::byte* codes, const std::byte* scales, index_t cols, float* out) {
+  for (index_t c = 0; c < cols; ++c) {
+    f16 scale;
+    std::memcpy(&scale, scales + c / 32 * 2, sizeof(scale));
+    out[c] = to_float(scale) * static_cast<float>(static_cast<std::int8_t>(codes[c]));
+  }
+}
+
 }  // namespace
 
 Codec parse_codec(std::string_view name) {
@@ -44,6 +52,9 @@ void widen(Codec codec, const std::byte* codes, const std::byte* scales, index_t
         break;
       case Codec::int8:
         widen_int8(row, of_row, cols, to);
+        break;
+      case Codec::q8_0:
+        widen_q8_0(row, of_row, cols, to);
         break;
     }
   }

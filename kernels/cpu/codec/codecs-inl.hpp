@@ -11,6 +11,7 @@
 #include "kernels/cpu/codec/f16-inl.hpp"
 #include "kernels/cpu/codec/f32-inl.hpp"
 #include "kernels/cpu/codec/int8-inl.hpp"
+#include "kernels/cpu/codec/q8_0-inl.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace hack::kernels::HWY_NAMESPACE {
@@ -34,6 +35,8 @@ HWY_INLINE void with_codec(Codec codec, const F& f) {
       return f(F16Codec{});
     case Codec::int8:
       return f(Int8Codec{});
+    case Codec::q8_0:
+      return f(Q8_0Codec{});
   }
 }
 

@@ -5,9 +5,10 @@
 #include "kernels/cuda/codec/f16.cuh"
 #include "kernels/cuda/codec/f32.cuh"
 #include "kernels/cuda/codec/int8.cuh"
+#include "kernels/cuda/codec/q8_0.cuh"
 
 /// LIST(X, W) for the type W of each codec's codes: the kernels that a codec needs.
-#define HACK_FOR_EACH_CODEC(LIST, X) LIST(X, float) LIST(X, bf16) LIST(X, f16) LIST(X, std::int8_t)
+#define HACK_FOR_EACH_CODEC(LIST, X) LIST(X, float) LIST(X, bf16) LIST(X, f16) LIST(X, std::int8_t) LIST(X, Q8_0Codes)
 
 namespace hack::kernels::cuda {
 
