@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 
 #include "kernels/device.hpp"
@@ -10,6 +11,10 @@ namespace kernels::cuda {
 class Resources;
 }
 
+/// How few tokens are multiplied with weights in codecs with scales: `fast` may round the tokens to int8 first, so that
+/// codes meet codes; `exact` keeps them in f32. GPUs multiply exactly whatever is asked for.
+enum class Products : std::uint8_t { fast, exact };
+
 /// Where operations run: the threads of a CPU, or the stream and library handles of a GPU. Passed explicitly to every
 /// operation; operations of one queue happen in order.
 template <Device D>
@@ -19,13 +24,15 @@ template <>
 class Queue<Device::cpu> {
  public:
   /// threads >= 1: how many cores this rank has.
-  explicit Queue(int threads) : threads_(threads) {}
+  explicit Queue(int threads, Products products = Products::exact) : threads_(threads), products_(products) {}
   int threads() const { return threads_; }
+  Products products() const { return products_; }
   /// Returns when everything given to the queue is done.
   void wait() {}
 
  private:
   int threads_;
+  Products products_;
 };
 
 /// A stream of the current GPU. Throws why_unavailable() in a build without CUDA.
@@ -33,7 +40,7 @@ template <>
 class Queue<Device::cuda> {
  public:
   /// threads: of the host, for what is done there.
-  explicit Queue(int threads);
+  explicit Queue(int threads, Products products = Products::exact);
   ~Queue();
   Queue(const Queue&) = delete;
   Queue& operator=(const Queue&) = delete;

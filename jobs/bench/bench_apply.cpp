@@ -163,7 +163,7 @@ nlohmann::json ApplyBench::run(const Session& session, const model::LlamaConfig&
   const std::vector<model::TensorSpec> specs = model::llama_tensors(config);
   const auto spec = std::find_if(specs.begin(), specs.end(), [&](const auto& s) { return s.name == tensor; });
   HACK_EXPECT(spec != specs.end());
-  Queue<Device::cpu> queue(session.threads());
+  Queue<Device::cpu> queue(session.threads(), session.products());
   const double bandwidth = measure_bandwidth<Device::cpu>(session.world(), queue) / session.world().size();
   std::vector<long> ranks = ranks_;
   std::sort(ranks.begin(), ranks.end());

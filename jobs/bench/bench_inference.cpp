@@ -73,7 +73,7 @@ struct Runner {
   std::vector<int> ids;
 
   Runner(const Session& session, const BenchModel& model, DType type, index_t capacity)
-      : queue(session.threads()),
+      : queue(session.threads(), session.products()),
         llama(model.source(type), session.world(), queue),
         cache(llama.make_cache(capacity)),
         ids(spread_ids(llama, capacity)) {}

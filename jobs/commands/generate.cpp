@@ -44,7 +44,7 @@ class GenerateCommand : public Command {
     model::Sampler sampler(sampler_);
     const ModelFiles files(model_, archive_, selection_, session.threads());
     const Encoded prompt = encode_on_root(session.world(), files.checkpoint(), "--prompt", prompt_);
-    Queue<D> queue(session.threads());
+    Queue<D> queue(session.threads(), session.products());
     const DType type = common_.chosen_dtype(files.checkpoint().exact_type());
     model::Llama<D> llama(files.source(type), session.world(), queue);
     session.log().info("{} weights in {} on {} rank(s), prompt of {} tokens", to_string(type),

@@ -133,7 +133,7 @@ class PerplexityCommand : public Command {
     const bool complete = comm::all_reduce_max(session.world(), known == std::ssize(plan.windows) ? 1.0 : 0.0) > 0;
     index_t bytes_held = 0;
     if (!complete) {
-      Queue<D> queue(session.threads());
+      Queue<D> queue(session.threads(), session.products());
       model::Llama<D> llama(files.source(type), grid.tensor(), queue);
       bytes_held = llama.bytes_held();
       const bool each_window = protocol.bos == model::BosRule::each_window;

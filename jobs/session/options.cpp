@@ -33,6 +33,11 @@ void CommonOptions::add_to(CLI::App& app) {
                  "Type weights are held in while running; by default the narrowest that holds the checkpoint's exactly")
       ->check(CLI::IsMember({"f32", "bf16", "f16"}))
       ->group(group);
+  app.add_option("--products", products,
+                 "exact: f32 activations throughout; fast: int8 activations where few tokens meet weights in 8 bits or less")
+      ->check(CLI::IsMember({"fast", "exact"}))
+      ->capture_default_str()
+      ->group(group);
   app.add_option("--threads", threads, "Threads of each rank; 0: its share of the cores")
       ->check(CLI::Range(0, 4096))
       ->capture_default_str()

@@ -10,6 +10,7 @@
 #include "kernels/device.hpp"
 #include "kernels/dtype.hpp"
 #include "kernels/error.hpp"
+#include "kernels/queue.hpp"
 
 namespace hack::jobs {
 
@@ -20,6 +21,7 @@ inline const char* const common_group = "Options of every subcommand";
 struct CommonOptions {
   std::string device = "auto";
   std::string dtype;  ///< empty: the narrowest type that holds the checkpoint's weights exactly
+  std::string products = "fast";
   int threads = 0;    ///< 0: this rank's share of the cores it may use
   double deadline = 600;
   std::string report;
@@ -28,6 +30,7 @@ struct CommonOptions {
   void add_to(CLI::App& app);
   /// The device to use. Throws where it was asked for by name and is not there.
   Device chosen_device() const;
+  Products chosen_products() const { return products == "exact" ? Products::exact : Products::fast; }
   DType chosen_dtype(DType exact) const { return dtype.empty() ? exact : parse_dtype(dtype); }
 };
 

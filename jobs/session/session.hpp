@@ -21,6 +21,7 @@ class Session {
   const CommonOptions& options() const { return options_; }
   const Log& log() const { return log_; }
   int threads() const { return threads_; }
+  Products products() const { return options_.chosen_products(); }
   Device device() const { return device_; }
   /// Gives each rank its GPU and says which, once. Collective.
   void take_gpu();

@@ -215,7 +215,7 @@ nlohmann::json StudyPhases::factorization_on() {
   const svd::Range mine =
       work_.weak ? svd::Range{0, std::ssize(places)} : svd::even_part(std::ssize(places), group_.size(), group_.rank());
   constexpr index_t batch_tiles = 256;
-  Queue<D> queue(session_.threads());
+  Queue<D> queue(session_.threads(), session_.products());
   Batch<D> batch(std::min(batch_tiles, std::max<index_t>(1, mine.size())));
   const Timing timing = time([&] {
     for (index_t first = mine.begin; first < mine.end; first += batch_tiles) {
@@ -248,7 +248,7 @@ template <class Work>
 nlohmann::json StudyPhases::on_model(const char* phase, double tokens, const Work& work) {
   return with_device(session_.device(), [&]<Device D>() {
     forget_peak_memory();
-    Queue<D> queue(session_.threads());
+    Queue<D> queue(session_.threads(), session_.products());
     const comm::Communicator self = comm::Communicator::self();
     const comm::Communicator& tensor = work_.weak || slice_ ? self : group_;
     model::Slice share{tensor.rank(), tensor.size()};
@@ -293,7 +293,7 @@ nlohmann::json StudyPhases::perplexity() {
     forget_peak_memory();
     // As many copies as fit; a group smaller than a copy's ranks shares one.
     const comm::ProcessGrid grid(group_, std::min(work_.tensor_parallel, group_.size()));
-    Queue<D> queue(session_.threads());
+    Queue<D> queue(session_.threads(), session_.products());
     model::Llama<D> llama(files_.source(type_), grid.tensor(), queue);
     const Timing timing = time([&] { model::window_losses(llama, grid, ids, plan); });
     nlohmann::json result = row("perplexity", "tokens", static_cast<double>(std::ssize(ids)), timing);

@@ -14,7 +14,7 @@ namespace {
 
 }  // namespace
 
-Queue<Device::cuda>::Queue(int threads) : threads_(threads) { refuse(); }
+Queue<Device::cuda>::Queue(int threads, Products /*products*/) : threads_(threads) { refuse(); }
 Queue<Device::cuda>::~Queue() = default;
 void Queue<Device::cuda>::wait() { refuse(); }
 

@@ -65,7 +65,7 @@ void expect_no_capture(const char* what) {
 
 }  // namespace
 
-Queue<Device::cuda>::Queue(int threads)
+Queue<Device::cuda>::Queue(int threads, Products /*products*/)
     : threads_(threads), resources_(std::make_unique<kernels::cuda::Resources>(nullptr, nullptr)) {}
 Queue<Device::cuda>::~Queue() = default;
 void Queue<Device::cuda>::wait() { expect_no_capture("waiting"); }

@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "kernels/cpu/codec/bf16-inl.hpp"
+#include "kernels/cpu/codec/code_dot-inl.hpp"
 #include "kernels/cpu/codec/plain-inl.hpp"
 
 HWY_BEFORE_NAMESPACE();
@@ -41,6 +42,13 @@ struct Int8Codec : PlainCodec<Int8Codec, std::int8_t, Codec::int8> {
 #endif
     for (index_t r = 0; r < n; ++r) sums[r] *= scale(scales, r);
   }
+
+#if HACK_HAS_CODE_DOT
+  static constexpr index_t dot_blocks = 1;
+  static constexpr index_t dot_place(index_t i) { return i; }
+  HWY_INLINE static __m256i load_codes(const std::byte* from) { return load_bytes(from); }
+  HWY_INLINE static __m256i dot(__m256i codes, const std::int8_t* x) { return dot_signed(codes, load_bytes(x)); }
+#endif
 
   HWY_INLINE static void widen(const std::byte* row, const std::byte* scales, index_t at, index_t n, float* to) {
     const hn::ScalableTag<float> d;

@@ -9,7 +9,7 @@
 #include "kernels/cpu/linear/bf16_product.hpp"
 #include "kernels/cpu/linear/gemm.hpp"
 #include "kernels/cpu/linear/interleave.hpp"
-#include "kernels/cpu/linear/matvec.hpp"
+#include "kernels/cpu/linear/few_product.hpp"
 #include "kernels/cpu/linear/rank_space.hpp"
 #include "kernels/cpu/linear/row_math.hpp"
 #include "kernels/cpu/memory/scratch.hpp"
@@ -101,13 +101,14 @@ struct Share {
 };
 
 /// z for the rows of V that begin in `share`.
-void project_share(X x, const Factors& w, const Share& share, const RankSpace<float>& z) {
+void project_share(FactorProduct<float> product, X x, const Factors& w, const Share& share,
+                   const RankSpace<float>& z) {
   for (index_t j = 0; j < w.tile_cols(); ++j) {
     const index_t start = w.v_offsets[j], width = padded_length(w.codec, tile_width(w, j));
     const index_t rows = (w.v_offsets[j + 1] - start) / std::max<index_t>(width, 1);
     const index_t first = Share::first_row(share.begin, start, rows, width);
     const index_t last = Share::first_row(share.end, start, rows, width);
-    if (first < last) project<float>(multiply_few, x, w, {j, first, last - first}, 0, z);
+    if (first < last) project<float>(product, x, w, {j, first, last - first}, 0, z);
   }
 }
 
@@ -115,7 +116,8 @@ void project_share(X x, const Factors& w, const Share& share, const RankSpace<fl
 index_t expansion_work(const Factors& w, index_t i) { return w.u_offsets[i] + 16 * w.row_offsets[i]; }
 
 /// y for the rows whose even part of their tile row's work begins in `share`. Rows are taken by eights, as marks are.
-void expand_share(const RankSpace<float>& z, const Factors& w, const Share& share, Y y, Write write) {
+void expand_share(FactorProduct<float> product, const RankSpace<float>& z, const Factors& w, const Share& share, Y y,
+                  Write write) {
   for (index_t i = 0; i < w.tile_rows(); ++i) {
     const index_t begin = expansion_work(w, i), work = expansion_work(w, i + 1) - begin;
     const index_t height = tile_height(w, i);
@@ -125,7 +127,7 @@ void expand_share(const RankSpace<float>& z, const Factors& w, const Share& shar
     };
     const index_t first = first_row(share.begin), last = first_row(share.end);
     if (first < last) {
-      expand_rows<float>(multiply_few, z.tile_row(i), w, i, first,
+      expand_rows<float>(product, z.tile_row(i), w, i, first,
                          y.block(0, w.row_offsets[i] + first, y.rows, last - first), write);
     }
   }
@@ -133,6 +135,7 @@ void expand_share(const RankSpace<float>& z, const Factors& w, const Share& shar
 
 /// Few tokens: each thread reads its share of V's bytes, then, when z is whole, its share of U's.
 void apply_few(Queue<Device::cpu>& queue, X x, const Factors& w, Y y, Write write) {
+  const FactorProduct<float> product = few_product(queue, w.codec);
   const RankSpace<float> z(w, x.rows, 0, w.tile_rows());
   const index_t bytes = (w.u_offsets.back() + w.v_offsets.back()) * spec_of(w.codec).code_bits / 8;
 #pragma omp parallel num_threads(team_size(queue, bytes))
@@ -145,9 +148,9 @@ void apply_few(Queue<Device::cpu>& queue, X x, const Factors& w, Y y, Write writ
       if (tile.kind != Structure::dense) continue;
       copy_dense_block<float>(x, w, index % w.tile_cols(), z.tile(index / w.tile_cols(), tile, 0, x.rows));
     }
-    project_share(x, w, Share(w.v_offsets.back(), part, parts), z);
+    project_share(product, x, w, Share(w.v_offsets.back(), part, parts), z);
 #pragma omp barrier
-    expand_share(z, w, Share(expansion_work(w, w.tile_rows()), part, parts), y, write);
+    expand_share(product, z, w, Share(expansion_work(w, w.tile_rows()), part, parts), y, write);
   }
 }
 

@@ -5,6 +5,7 @@
 #include <omp.h>
 
 #include "kernels/cpu/linear/bf16_product.hpp"
+#include "kernels/cpu/linear/few_product.hpp"
 #include "kernels/cpu/linear/matvec.hpp"
 #include "kernels/cpu/team.hpp"
 
@@ -23,7 +24,7 @@ void linear_few(Queue<Device::cpu>& queue, X x, WeightView<> w, Y y, Write write
     const index_t part = omp_get_thread_num(), parts = omp_get_num_threads();
     const auto start = [&](index_t p) { return std::min(w.rows, (w.rows * p / parts + line - 1) / line * line); };
     const index_t first = start(part), rows = start(part + 1) - first;
-    if (rows > 0) multiply_few(x, w.rows_from(first, rows), y.block(0, first, y.rows, rows), write);
+    if (rows > 0) few_product(queue, w.codec)(x, w.rows_from(first, rows), y.block(0, first, y.rows, rows), write);
   }
 }
 

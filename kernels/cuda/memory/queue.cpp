@@ -16,7 +16,7 @@ cudaStream_t stream_of(const Queue<Device::cuda>& queue) {
 
 }  // namespace
 
-Queue<Device::cuda>::Queue(int threads) : threads_(threads) {
+Queue<Device::cuda>::Queue(int threads, Products /*products*/) : threads_(threads) {
   cudaStream_t stream = nullptr;
   HACK_CUDA(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
   cublasLtHandle_t blas = nullptr;

@@ -1,0 +1,323 @@
+#include "kernels/cpu/linear/int8_dot.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+
+#include "kernels/cpu/memory/scratch.hpp"
+#include "kernels/cpu/simd.hpp"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/linear/int8_dot.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "kernels/cpu/codec/code_dot-inl.hpp"
+#include "kernels/cpu/codec/codecs-inl.hpp"
+
+HWY_BEFORE_NAMESPACE();
+namespace hack::kernels::HWY_NAMESPACE {
+
+#if HACK_HAS_CODE_DOT
+
+/// Blocks of a row whose scales are taken together: as many as a vector has floats.
+constexpr index_t scale_group = 8;
+
+/// x (T, k) rounded to int8, d q in blocks of 32 numbers, as rows are read; zeros follow up to a whole scale group.
+struct RoundedTokens {
+  const std::int8_t* codes = nullptr;  // (T, blocks * 32) q
+  const float* scales = nullptr;       // (T, blocks) d
+  const float* sums = nullptr;         // (T, blocks) d times the sum of a block's q
+  index_t blocks = 0;                  // from one token to the next, a multiple of scale_group
+  index_t used = 0;                    // blocks of k numbers
+
+  HWY_INLINE RoundedTokens from(index_t t) const {
+    return {codes + t * blocks * rounded_block, scales + t * blocks, sums + t * blocks, blocks, used};
+  }
+};
+
+/// Rounds up to 32 numbers of x, to[place(i)] = q_i; d is NaN where one of them is not finite.
+template <class C>
+void round_block(const float* x, index_t n, index_t first, std::int8_t* to, float& d, float& sum) {
+  float largest = 0;
+  bool finite = true;
+  for (index_t i = 0; i < n; ++i) {
+    largest = std::max(largest, std::fabs(x[i]));
+    finite &= std::fabs(x[i]) <= std::numeric_limits<float>::max();
+  }
+  d = finite ? largest / 127 : std::numeric_limits<float>::quiet_NaN();
+  const float inverse = finite && d > 0 ? 1 / d : 0;
+  int total = 0;
+  for (index_t i = 0; i < n; ++i) {
+    // An overflow of 1 / d, of d below 2^-126, leaves zeros of a block that is next to nothing.
+    const float q = inverse <= std::numeric_limits<float>::max() && finite ? std::nearbyint(x[i] * inverse) : 0;
+    const auto code = static_cast<std::int8_t>(q);
+    to[C::dot_place(first + i)] = code;
+    total += code;
+  }
+  sum = d * static_cast<float>(total);
+}
+
+template <class C>
+RoundedTokens round_tokens(MatrixView<const float> x, Scratch& room) {
+  const index_t used = (x.cols + rounded_block - 1) / rounded_block;
+  const index_t blocks = (used + scale_group - 1) / scale_group * scale_group;
+  const index_t code_floats = x.rows * blocks * rounded_block / 4;
+  float* scales = room.get(code_floats + 2 * x.rows * blocks);
+  float* sums = scales + x.rows * blocks;
+  auto* codes = reinterpret_cast<std::int8_t*>(sums + x.rows * blocks);
+  std::memset(scales, 0, static_cast<std::size_t>(code_floats + 2 * x.rows * blocks) * sizeof(float));
+  constexpr index_t step = C::dot_blocks * rounded_block;
+  for (index_t t = 0; t < x.rows; ++t) {
+    for (index_t b = 0; b < used; ++b) {
+      const index_t at = b * rounded_block, n = std::min(rounded_block, x.cols - at);
+      std::int8_t* to = codes + t * blocks * rounded_block + at / step * step;
+      round_block<C>(x.row(t) + at, n, at % step, to, scales[t * blocks + b], sums[t * blocks + b]);
+    }
+  }
+  return {codes, scales, sums, blocks, used};
+}
+
+/// Codes of a row in steps of dot_blocks blocks, and its scales in groups. Reading whole steps and groups passes the
+/// row's end by less than one of them; x is zero there.
+template <class C>
+struct RowBytes {
+  static constexpr index_t step_codes = C::dot_blocks * rounded_block * spec_of(C::codec).code_bits / 8;
+  static constexpr index_t group_scales =
+      scales_rows<C> ? 0 : scale_group * rounded_block / spec_of(C::codec).block * spec_of(C::codec).scale_bytes;
+
+  explicit RowBytes(const WeightView<>& w)
+      : codes(code_bytes(C::codec, w.ld)),
+        scales(scale_bytes(C::codec, w.ld)),
+        read_codes((w.cols + C::dot_blocks * rounded_block - 1) / (C::dot_blocks * rounded_block) * step_codes),
+        read_scales((w.cols + scale_group * rounded_block - 1) / (scale_group * rounded_block) * group_scales) {}
+
+  index_t codes, scales;            ///< from one row to the next
+  index_t read_codes, read_scales;  ///< of one row
+};
+
+/// Asks for the lines of `bytes` codes that are a page further on (matvec.cpp says why).
+HWY_INLINE void prefetch_codes(const std::byte* from, index_t bytes) {
+  constexpr index_t ahead = 4096, line = 64;
+  for (index_t i = 0; i < bytes; i += line) __builtin_prefetch(from + ahead + i);
+}
+
+/// The factors of a step's lanes: of one block, or of two blocks with half of the lanes each.
+template <index_t Blocks>
+HWY_INLINE __m256 lanes_of(const float* factors) {
+  if constexpr (Blocks == 1) return _mm256_broadcast_ss(factors);
+  const __m256 pair = _mm256_castpd_ps(_mm256_broadcast_sd(reinterpret_cast<const double*>(factors)));
+  return _mm256_permutevar_ps(pair, _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1));
+}
+
+/// Partial sums of one row, for T tokens: two chains for each.
+template <index_t T, class C>
+class RowSums {
+ public:
+  HWY_INLINE explicit RowSums(const RoundedTokens& x) : x_(x) {
+#pragma GCC unroll 4
+    for (index_t t = 0; t < T; ++t) sums_[t][0] = sums_[t][1] = _mm256_setzero_ps();
+  }
+
+  /// Adds `steps` steps from block b on, the first of a scale group.
+  HWY_INLINE void add(const std::byte* codes, const std::byte* scales, index_t b, index_t steps) {
+    alignas(32) float factors[T][scale_group];
+    if constexpr (!scales_rows<C>) take_scales(scales, b, factors);
+    prefetch_codes(codes, steps * RowBytes<C>::step_codes);
+    if (steps == scale_group / C::dot_blocks) {
+#pragma GCC unroll 8
+      for (index_t s = 0; s < scale_group / C::dot_blocks; ++s) add_step(codes, factors, b, s);
+    } else {
+      for (index_t s = 0; s < steps; ++s) add_step(codes, factors, b, s);
+    }
+  }
+
+  HWY_INLINE void store(__m256 (&out)[T]) const {
+#pragma GCC unroll 4
+    for (index_t t = 0; t < T; ++t) out[t] = _mm256_add_ps(sums_[t][0], sums_[t][1]);
+  }
+
+ private:
+  /// factors = d of w times d of x; what minima add to all numbers of a block joins the sums.
+  HWY_INLINE void take_scales(const std::byte* scales, index_t b, float (&factors)[T][scale_group]) {
+    __m256 minima;
+    const __m256 d = C::load_scales(scales, minima);
+#pragma GCC unroll 4
+    for (index_t t = 0; t < T; ++t) {
+      const index_t at = t * x_.blocks + b;
+      _mm256_store_ps(factors[t], _mm256_mul_ps(d, _mm256_loadu_ps(x_.scales + at)));
+      if constexpr (C::has_minima) sums_[t][1] = _mm256_fmadd_ps(minima, _mm256_loadu_ps(x_.sums + at), sums_[t][1]);
+    }
+  }
+
+  HWY_INLINE void add_step(const std::byte* codes, const float (&factors)[T][scale_group], index_t b, index_t s) {
+    const index_t block = s * C::dot_blocks;
+    const auto loaded = C::load_codes(codes + s * RowBytes<C>::step_codes);
+#pragma GCC unroll 4
+    for (index_t t = 0; t < T; ++t) {
+      const index_t at = t * x_.blocks + b + block;
+      const __m256i dot = C::dot(loaded, x_.codes + at * rounded_block);
+      const float* from = factors[t] + block;
+      if constexpr (scales_rows<C>) from = x_.scales + at;
+      sums_[t][s % 2] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), lanes_of<C::dot_blocks>(from), sums_[t][s % 2]);
+    }
+  }
+
+  const RoundedTokens& x_;
+  __m256 sums_[T][2];
+};
+
+template <index_t T, class C>
+HWY_INLINE void dot_row(const RoundedTokens& x, const std::byte* codes, const std::byte* scales, __m256 (&out)[T]) {
+  RowSums<T, C> sums(x);
+  for (index_t b = 0; b < x.used; b += scale_group) {
+    const index_t blocks = std::min(scale_group, x.used - b);
+    sums.add(codes, scales, b, (blocks + C::dot_blocks - 1) / C::dot_blocks);
+    codes += scale_group / C::dot_blocks * RowBytes<C>::step_codes;
+    scales += RowBytes<C>::group_scales;
+  }
+  sums.store(out);
+}
+
+constexpr index_t rows_at_once = 4;
+
+/// The sums of the lanes of four vectors.
+HWY_INLINE __m128 sum_lanes(const __m256 (&v)[rows_at_once]) {
+  const __m256 all = _mm256_hadd_ps(_mm256_hadd_ps(v[0], v[1]), _mm256_hadd_ps(v[2], v[3]));
+  return _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps(all, 1));
+}
+
+/// y (T, rows) = or += what dot(row, out) makes of each row of w for T tokens, times the rows' scales where the codec
+/// has them.
+template <index_t T, class C, class Dot>
+HWY_INLINE void dot_rows(const WeightView<>& w, MatrixView<float> y, bool add, const Dot& dot) {
+  for (index_t i = 0; i < y.cols; i += rows_at_once) {
+    const index_t rows = std::min(rows_at_once, y.cols - i);
+    __m256 sums[T][rows_at_once];
+#pragma GCC unroll 4
+    for (index_t r = 0; r < rows_at_once; ++r) {
+      __m256 of_row[T];
+      dot(i + std::min(r, rows - 1), of_row);
+#pragma GCC unroll 4
+      for (index_t t = 0; t < T; ++t) sums[t][r] = of_row[t];
+    }
+#pragma GCC unroll 4
+    for (index_t t = 0; t < T; ++t) {
+      alignas(16) float out[rows_at_once];
+      _mm_store_ps(out, sum_lanes(sums[t]));
+      if constexpr (scales_rows<C>) C::scale_sums(w.row_scales(i), rows, out);
+      float* to = &y(t, i);
+      if (rows == rows_at_once) {
+        const __m128 sum = _mm_load_ps(out);
+        _mm_storeu_ps(to, add ? _mm_add_ps(_mm_loadu_ps(to), sum) : sum);
+        continue;
+      }
+      for (index_t r = 0; r < rows; ++r) to[r] = add ? to[r] + out[r] : out[r];
+    }
+  }
+}
+
+/// Of rows near the end of w's memory a copy is read, which has room behind it.
+template <index_t T, class C>
+void dot_tokens(const RoundedTokens& x, const WeightView<>& w, MatrixView<float> y, bool add, std::byte* copy) {
+  const RowBytes<C> bytes(w);
+  const auto* codes = static_cast<const std::byte*>(w.data);
+  const index_t own_codes = code_bytes(C::codec, w.cols), own_scales = scale_bytes(C::codec, w.cols);
+  const index_t all_codes = (w.rows - 1) * bytes.codes + own_codes;
+  const index_t all_scales = (w.rows - 1) * bytes.scales + own_scales;
+  dot_rows<T, C>(
+      w, y, add, [&](index_t i, __m256(&out)[T]) HWY_ATTR __attribute__((always_inline)) {
+        const std::byte* row = codes + i * bytes.codes;
+        const std::byte* scales = w.scales + i * bytes.scales;
+        if (i * bytes.codes + bytes.read_codes > all_codes || i * bytes.scales + bytes.read_scales > all_scales) {
+          std::memcpy(copy, row, static_cast<std::size_t>(own_codes));
+          row = copy;
+          if constexpr (!scales_rows<C>) {
+            std::memcpy(copy + bytes.read_codes, scales, static_cast<std::size_t>(own_scales));
+            scales = copy + bytes.read_codes;
+          }
+        }
+        dot_row<T, C>(x, row, scales, out);
+      });
+}
+
+template <class C>
+void dot_all(MatrixView<const float> x, const WeightView<>& w, MatrixView<float> y, bool add, Scratch& tokens,
+             Scratch& last_row) {
+  const RoundedTokens all = round_tokens<C>(x, tokens);
+  const RowBytes<C> bytes(w);
+  const index_t room = (bytes.read_codes + bytes.read_scales + 3) / 4;
+  auto* copy = reinterpret_cast<std::byte*>(last_row.get(room));
+  std::memset(copy, 0, static_cast<std::size_t>(room) * sizeof(float));
+  // Beyond four tokens w is read again, from L2: hence blocks of its rows.
+  const index_t block = x.rows <= 4 ? y.cols : 64;
+  for (index_t i = 0; i < y.cols; i += block) {
+    const WeightView<> some = w.rows_from(i, std::min(block, y.cols - i));
+    for (index_t t = 0; t < x.rows;) {
+      const index_t count = std::min<index_t>(4, x.rows - t);
+      const MatrixView<float> out = y.block(t, i, count, some.rows);
+      switch (count) {
+        case 1:
+          dot_tokens<1, C>(all.from(t), some, out, add, copy);
+          break;
+        case 2:
+          dot_tokens<2, C>(all.from(t), some, out, add, copy);
+          break;
+        case 3:
+          dot_tokens<3, C>(all.from(t), some, out, add, copy);
+          break;
+        default:
+          dot_tokens<4, C>(all.from(t), some, out, add, copy);
+          break;
+      }
+      t += count;
+    }
+  }
+}
+
+/// False, and nothing done, where the codec is not one of these; y may have no rows.
+bool int8_product(MatrixView<const float> x, WeightView<> w, MatrixView<float> y, bool add, Scratch& tokens,
+                  Scratch& last_row) {
+  bool known = false;
+  with_codec(w.codec, [&]<class C>(C) HWY_ATTR {
+    if constexpr (has_code_dot<C>) {
+      known = true;
+      if (y.rows > 0) dot_all<C>(x, w, y, add, tokens, last_row);
+    }
+  });
+  return known;
+}
+
+#else
+
+bool int8_product(MatrixView<const float>, WeightView<>, MatrixView<float>, bool, Scratch&, Scratch&) { return false; }
+
+#endif  // HACK_HAS_CODE_DOT
+
+}  // namespace hack::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace hack::kernels {
+namespace {
+
+HWY_EXPORT(int8_product);
+
+thread_local Scratch tokens;    // x, rounded
+thread_local Scratch last_row;  // a row of w with room behind it
+
+}  // namespace
+
+bool has_int8_dot(Codec codec) {
+  return HWY_DYNAMIC_DISPATCH(int8_product)({}, {.codec = codec}, {}, false, tokens, last_row);
+}
+
+void multiply_few_int8(MatrixView<const float> x, WeightView<> w, MatrixView<float> y, Write write) {
+  HACK_EXPECT(x.rows > 0);
+  HWY_DYNAMIC_DISPATCH(int8_product)(x, w, y, write == Write::add, tokens, last_row);
+}
+
+}  // namespace hack::kernels
+#endif
