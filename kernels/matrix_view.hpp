@@ -47,26 +47,35 @@ struct WeightView {
   WeightView rows_from(index_t i, index_t m) const { return {row(i), codec, m, cols, ld, row_scales(i)}; }
 };
 
-/// Owns a weight matrix (rows, cols), row-major and contiguous, in one of the number types.
+/// Owns a weight matrix (rows, cols), row-major and contiguous, in a codec.
 template <Device D = Device::cpu>
 class WeightMatrix {
  public:
   WeightMatrix() = default;
-  WeightMatrix(index_t rows, index_t cols, DType type)
-      : storage_(rows * cols * size_of(type)), rows_(rows), cols_(cols), type_(type) {}
+  WeightMatrix(index_t rows, index_t cols, Codec codec)
+      : codes_(rows * code_bytes(codec, cols)),
+        scales_(rows * scale_bytes(codec, cols)),
+        rows_(rows),
+        cols_(cols),
+        codec_(codec) {}
+  WeightMatrix(index_t rows, index_t cols, DType type) : WeightMatrix(rows, cols, codec_of(type)) {}
 
   index_t rows() const { return rows_; }
   index_t cols() const { return cols_; }
-  DType type() const { return type_; }
-  index_t bytes() const { return storage_.bytes(); }
-  std::byte* data() { return storage_.data(); }
-  WeightView<D> view() const { return {storage_.data(), codec_of(type_), rows_, cols_, cols_}; }
+  Codec codec() const { return codec_; }
+  index_t bytes() const { return codes_.bytes() + scales_.bytes(); }
+  std::byte* data() { return codes_.data(); }
+  std::byte* scales() { return scales_.data(); }  // none where the codec has none
+  WeightView<D> view() const {
+    return {codes_.data(), codec_, rows_, cols_, padded_length(codec_, cols_),
+            has_scales(codec_) ? scales_.data() : nullptr};
+  }
 
  private:
-  Buffer<std::byte, D> storage_;
+  Buffer<std::byte, D> codes_, scales_;
   index_t rows_ = 0;
   index_t cols_ = 0;
-  DType type_ = DType::f32;
+  Codec codec_ = Codec::f32;
 };
 
 }  // namespace hack

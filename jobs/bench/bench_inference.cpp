@@ -26,7 +26,7 @@ nlohmann::json describe(const char* part, const Session& session, const BenchMod
                         const InferenceBench& bench) {
   nlohmann::json row = {{"part", part},
                         {"tokens", bench.tokens},
-                        {"type", to_string(bench.type)},
+                        {"type", model::name_of(bench.type)},
                         {"threads", session.threads()},
                         {"ranks", session.world().size()}};
   model.describe(row);
@@ -52,9 +52,12 @@ nlohmann::json time_phases(const comm::Communicator& world, const Run& run) {
           {"rest", comm::all_reduce_max(world, rest)}};
 }
 
-/// Operations of a token's products with weights, over all ranks: two a number held.
-double flops_per_token(const comm::Communicator& world, double bytes, DType type) {
-  return comm::all_reduce_sum(world, 2 * bytes / static_cast<double>(size_of(type)));
+/// Operations of a token's products with `bytes` of this model's weights, over all ranks: two a number.
+template <Device D>
+double flops_per_token(const comm::Communicator& world, const model::Llama<D>& llama, double bytes) {
+  const double numbers_per_byte =
+      static_cast<double>(llama.numbers_per_token()) / static_cast<double>(llama.bytes_per_token());
+  return comm::all_reduce_sum(world, 2 * bytes * numbers_per_byte);
 }
 
 /// Bytes of this rank's weights that the product of a prompt's token reads, on average over its `tokens`.
@@ -72,7 +75,7 @@ struct Runner {
   model::KvCache<D> cache;
   std::vector<int> ids;
 
-  Runner(const Session& session, const BenchModel& model, DType type, index_t capacity)
+  Runner(const Session& session, const BenchModel& model, model::HeldType type, index_t capacity)
       : queue(session.threads(), session.products()),
         llama(model.source(type), session.world(), queue),
         cache(llama.make_cache(capacity)),
@@ -182,8 +185,8 @@ nlohmann::json bench_prefill(Session& session, const BenchModel& model, const In
   TimedRuns timed = time_runs(
       world, bench.repeats, [&] { cache.clear(); }, read_prompt, read_prompt);
   nlohmann::json row = describe("prefill", session, model, bench);
-  row["flops"] = flops_per_token(world, prompt_bytes(llama, bench.tokens), bench.type);
-  row["limit"] = measure_product_rate(world, queue, bench.type) / row["flops"].get<double>();
+  row["flops"] = flops_per_token(world, llama, prompt_bytes(llama, bench.tokens));
+  row["limit"] = measure_product_rate(world, queue, bench.type.value_or(model.checkpoint().exact_type())) / row["flops"].get<double>();
   return finish(session, bench, std::move(row), std::move(timed));
 }
 
@@ -200,8 +203,8 @@ nlohmann::json bench_perplexity(Session& session, const BenchModel& model, const
       world, bench.repeats, [&] { cache.clear(); }, score, score);
   nlohmann::json row = describe("perplexity", session, model, bench);
   row["peak_memory_bytes"] = comm::all_reduce_max(world, peak_memory_bytes());
-  row["flops"] = flops_per_token(world, static_cast<double>(llama.bytes_per_token()), bench.type);
-  row["limit"] = measure_product_rate(world, queue, bench.type) / row["flops"].get<double>();
+  row["flops"] = flops_per_token(world, llama, static_cast<double>(llama.bytes_per_token()));
+  row["limit"] = measure_product_rate(world, queue, bench.type.value_or(model.checkpoint().exact_type())) / row["flops"].get<double>();
   return finish(session, bench, std::move(row), std::move(timed));
 }
 

@@ -7,7 +7,7 @@ namespace hack::jobs {
 
 /// How a model is run by a bench.
 struct InferenceBench {
-  DType type;
+  model::HeldType type;
   index_t tokens;  ///< decoded, of a prompt, or of a window
   int repeats;     ///< timed, after one that is not counted
 };

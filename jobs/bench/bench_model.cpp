@@ -40,7 +40,7 @@ void BenchModel::open() {
   factors_->add_mlp(files_->checkpoint().config());
 }
 
-model::WeightSource BenchModel::source(DType type) const {
+model::WeightSource BenchModel::source(model::HeldType type) const {
   model::WeightSource source = files_->source(type);
   if (factors_) return {source.checkpoint, &*factors_, type};
   return source;

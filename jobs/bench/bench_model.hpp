@@ -22,7 +22,7 @@ class BenchModel {
   void open();
   const model::Checkpoint& checkpoint() const { return files_->checkpoint(); }
   /// Valid as long as this.
-  model::WeightSource source(DType type) const;
+  model::WeightSource source(model::HeldType type) const;
   /// "model" or "shape" and "layers", and "rank", "storage" and "codec" of random factors.
   void describe(nlohmann::json& row) const;
 

@@ -47,7 +47,7 @@ class BenchCommand : public Command {
  private:
   template <Device D>
   nlohmann::json run_on(Session& session) {
-    const DType type = common_.chosen_dtype(model_.checkpoint().exact_type());
+    const model::HeldType type = common_.held_type();
     const auto bench = [&](long tokens) { return InferenceBench{type, tokens_ > 0 ? tokens_ : tokens, repeats_}; };
     if (part_ == "decode") return bench_decode<D>(session, model_, bench(64));
     if (part_ == "prefill") return bench_prefill<D>(session, model_, bench(512));

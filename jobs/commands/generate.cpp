@@ -45,9 +45,9 @@ class GenerateCommand : public Command {
     const ModelFiles files(model_, archive_, selection_, session.threads());
     const Encoded prompt = encode_on_root(session.world(), files.checkpoint(), "--prompt", prompt_);
     Queue<D> queue(session.threads(), session.products());
-    const DType type = common_.chosen_dtype(files.checkpoint().exact_type());
+    const model::HeldType type = common_.held_type();
     model::Llama<D> llama(files.source(type), session.world(), queue);
-    session.log().info("{} weights in {} on {} rank(s), prompt of {} tokens", to_string(type),
+    session.log().info("{} weights in {} on {} rank(s), prompt of {} tokens", model::name_of(type),
                        format_bytes(static_cast<double>(llama.bytes_held())), session.world().size(),
                        prompt.ids.size());
 
@@ -72,7 +72,7 @@ class GenerateCommand : public Command {
         {"ids", generated.ids},
         {"text", tokenizer->decode(generated.ids)},
         {"prompt_ids", prompt.ids},
-        {"dtype", to_string(type)},
+        {"dtype", model::name_of(type)},
         {"tokens_per_second", rate},
         {"decode_seconds", generated.decode_seconds},
         {"prefill_seconds", generated.prefill_seconds},

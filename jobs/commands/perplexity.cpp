@@ -120,7 +120,7 @@ class PerplexityCommand : public Command {
     const comm::ProcessGrid grid = for_option(fmt::format("--tensor-parallel {}", options_.tensor_parallel), [&] {
       return comm::ProcessGrid(session.world(), options_.tensor_parallel);
     });
-    const DType type = common_.chosen_dtype(files.checkpoint().exact_type());
+    const model::HeldType type = common_.held_type();
     // Losses that are known already, and the file to append to: on rank 0.
     WindowLosses losses;
     std::optional<model::LossRecords> records;
@@ -172,7 +172,7 @@ class PerplexityCommand : public Command {
 
   /// Puts what --records hold into `losses`; the file that is added to, if any.
   std::optional<model::LossRecords> read_records(const ModelFiles& files, const Encoded& encoded,
-                                                 const model::WindowPlan& plan, DType type,
+                                                 const model::WindowPlan& plan, model::HeldType type,
                                                  const comm::ProcessGrid& grid, WindowLosses& losses) const {
     losses.resize(plan.windows.size());
     if (options_.records.empty()) return std::nullopt;
@@ -189,7 +189,7 @@ class PerplexityCommand : public Command {
     run["text"] = ids.digits();
     run["context"] = plan.context;
     run["stride"] = plan.stride;
-    run["dtype"] = to_string(type);
+    run["dtype"] = model::name_of(type);
     run["tensor-parallel"] = grid.tensor().size();
     std::optional<model::LossRecords> first;
     for (const std::string& path : options_.records) {
@@ -210,12 +210,12 @@ class PerplexityCommand : public Command {
   }
 
   nlohmann::json answer(const model::WindowPlan& plan, const WindowLosses& losses, const Encoded& encoded,
-                        DType type) const {
+                        model::HeldType type) const {
     const model::Perplexity result = model::score(plan, losses);
     const std::string bos = encoded.bos ? std::to_string(*encoded.bos) : "none";
     fmt::print("perplexity {:.6f} ± {:.4f}   protocol {}, context {}, {} windows, {} tokens scored, BOS {}, {}\n",
                result.perplexity, result.standard_error, plan.protocol.name, plan.context, plan.windows.size(),
-               result.tokens_scored, bos, to_string(type));
+               result.tokens_scored, bos, model::name_of(type));
     return {
         {"perplexity", result.perplexity},
         {"stderr", result.standard_error},
@@ -228,7 +228,7 @@ class PerplexityCommand : public Command {
         {"stride", plan.stride},
         {"tokens_in_text", encoded.ids.size()},
         {"bos", encoded.bos ? nlohmann::json(*encoded.bos) : nlohmann::json()},
-        {"dtype", to_string(type)},
+        {"dtype", model::name_of(type)},
     };
   }
 

@@ -74,7 +74,7 @@ class StudyCommand : public Command {
     std::optional<Machine> links;
     if (!links_.empty()) links = open_machine(links_);
     const ModelFiles files = open_model();
-    const DType type = common_.chosen_dtype(files.checkpoint().exact_type());
+    const model::HeldType type = common_.held_type();
     std::optional<StudyTable> table;
     if (world.is_root()) table.emplace(output_, key(files, type));
     const double memory = memory_per_rank(world);
@@ -83,7 +83,7 @@ class StudyCommand : public Command {
     if (!world.is_root()) return {};
     table->compare();
     const StudyModel model =
-        model_of(table->rows(), files.checkpoint().config(), static_cast<double>(size_of(type)), work_, memory, links);
+        model_of(table->rows(), files.checkpoint().config(), static_cast<double>(size_of(type.value_or(files.checkpoint().exact_type()))), work_, memory, links);
     const json parts = {{"machine", to_json(model.machine)},
                         {"held_out", model.held_out},
                         {"slices", model.slices},
@@ -142,14 +142,14 @@ class StudyCommand : public Command {
   }
 
   /// Everything that the times depend on.
-  json key(const ModelFiles& files, DType type) const {
+  json key(const ModelFiles& files, model::HeldType type) const {
     json key = describe_options(app_);
     for (const char* name :
          {"MODEL", "archive", "ranks", "phases", "slice", "links", "output", "deadline", "report", "quiet"})
       key.erase(name);
     key["model"] = files.checkpoint().fingerprint();
     key["compressed"] = files.archive() != nullptr;
-    key["dtype"] = to_string(type);
+    key["dtype"] = model::name_of(type);
     return key;
   }
 
@@ -165,7 +165,7 @@ class StudyCommand : public Command {
   }
 
   /// Times on the first `ranks` ranks what the table has not; the others sleep.
-  void measure(const Session& session, const ModelFiles& files, DType type, int ranks,
+  void measure(const Session& session, const ModelFiles& files, model::HeldType type, int ranks,
                std::optional<StudyTable>& table) {
     const comm::Communicator& world = session.world();
     const comm::Communicator group = world.split(world.rank() < ranks ? 0 : 1, world.rank());
@@ -185,7 +185,7 @@ class StudyCommand : public Command {
   }
 
   /// The same of a slice, on the ranks that it takes.
-  void measure(const Session& session, const ModelFiles& files, DType type, const StudySlice& slice,
+  void measure(const Session& session, const ModelFiles& files, model::HeldType type, const StudySlice& slice,
                std::optional<StudyTable>& table) {
     const comm::Communicator& world = session.world();
     const bool takes_part = world.rank() < slice.ranks();

@@ -125,11 +125,10 @@ class SweepCommand : public Command {
 
   nlohmann::json run(Session& session) override {
     const ModelFiles files(model_, archive_);
-    const model::Checkpoint& checkpoint = files.checkpoint();
     kind_ = keep_option_->count() > 0 ? svd::RankRule::Kind::keep : svd::RankRule::Kind::topk;
     if (methods_option_->count() == 0 && (options_.calibration.texts.empty() || !archive_.empty()))
       methods_ = {"plain"};
-    const DType type = common_.chosen_dtype(checkpoint.exact_type());
+    const model::HeldType type = common_.held_type();
     validate(archives_.empty() || std::filesystem::is_directory(archives_),
              "--keep-archives {}: there is no such folder; make it first", archives_);
     { const io::TemporaryFile unwritable_places_are_errors_now(output_); }
@@ -166,11 +165,11 @@ class SweepCommand : public Command {
   };
 
   /// The dense model, then method by method. All options are checked before anything is done.
-  std::vector<Run> plan(const ModelFiles& files, DType type) const {
+  std::vector<Run> plan(const ModelFiles& files, model::HeldType type) const {
     const std::string fingerprint = files.checkpoint().fingerprint();
     const auto id_of = [&](const std::string& how) {
       io::Hash hash;
-      hash.add(fmt::format("{} {} {} {}", fingerprint, to_string(type), evaluation_.windows, how));
+      hash.add(fmt::format("{} {} {} {}", fingerprint, model::name_of(type), evaluation_.windows, how));
       return hash.digits().substr(0, 16);
     };
     std::vector<Run> runs = {{"dense", 1, std::nullopt, id_of(options_.codec + " dense")}};
@@ -207,14 +206,14 @@ class SweepCommand : public Command {
     return rank;
   }
 
-  nlohmann::json make_rows(Session& session, const ModelFiles& files, DType type, const std::vector<Run>& runs,
+  nlohmann::json make_rows(Session& session, const ModelFiles& files, model::HeldType type, const std::vector<Run>& runs,
                            SweepTable& table) {
     nlohmann::json done = {{"factorizations", 0}};
     const bool all_there =
         std::all_of(runs.begin(), runs.end(), [&](const Run& run) { return table.find(run.id) != nullptr; });
     if (all_there) return done;
     const model::Checkpoint& checkpoint = files.checkpoint();
-    Compressor compressor(session, checkpoint, type);
+    Compressor compressor(session, checkpoint, type.value_or(checkpoint.exact_type()));
     Evaluation evaluation(session, checkpoint, type, "--text", evaluation_, options_.calibration.texts);
     KeptVectors vectors(session, compressor, files.archive(), output_);
     for (const Run& run : runs) {

@@ -47,7 +47,7 @@ CLI::Option* EvaluationOptions::add_to(CLI::App& app, const std::string& name) {
   return option;
 }
 
-Evaluation::Evaluation(const Session& session, const model::Checkpoint& checkpoint, DType type,
+Evaluation::Evaluation(const Session& session, const model::Checkpoint& checkpoint, model::HeldType type,
                        const std::string& option, const EvaluationOptions& options,
                        const std::vector<std::string>& calibration)
     : session_(session), checkpoint_(checkpoint), type_(type), queue_(session.threads()), texts_(options.texts) {

@@ -39,7 +39,7 @@ class Evaluation {
   /// Reads the texts and runs the dense model on them; warns where one shares long lines with the calibration texts. An
   /// Error, naming option and file, where a text cannot be read or is shorter than a window. The references outlive
   /// this.
-  Evaluation(const Session& session, const model::Checkpoint& checkpoint, DType type, const std::string& option,
+  Evaluation(const Session& session, const model::Checkpoint& checkpoint, model::HeldType type, const std::string& option,
              const EvaluationOptions& options, const std::vector<std::string>& calibration);
 
   /// Scores of the dense model by itself.
@@ -53,7 +53,7 @@ class Evaluation {
 
   const Session& session_;
   const model::Checkpoint& checkpoint_;
-  DType type_;
+  model::HeldType type_;
   Queue<Device::cpu> queue_;
   std::vector<std::string> texts_;
   std::vector<Comparison> comparisons_;  // one a text

@@ -28,7 +28,7 @@ class ModelFiles {
 
   const model::Checkpoint& checkpoint() const { return *checkpoint_; }
   const svd::FactorArchive* archive() const { return archive_ ? &*archive_ : nullptr; }
-  model::WeightSource source(DType type) const { return {*checkpoint_, factors(), type}; }
+  model::WeightSource source(model::HeldType type) const { return {*checkpoint_, factors(), type}; }
 
  private:
   const svd::FactorSource* factors() const;

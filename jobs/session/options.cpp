@@ -30,8 +30,10 @@ void CommonOptions::add_to(CLI::App& app) {
       ->capture_default_str()
       ->group(group);
   app.add_option("--dtype", dtype,
-                 "Type weights are held in while running; by default the narrowest that holds the checkpoint's exactly")
-      ->check(CLI::IsMember({"f32", "bf16", "f16"}))
+                 "Type weights are held in while running; stored: each in the type or quantized format that it has in "
+                 "its file")
+      ->check(CLI::IsMember({"stored", "f32", "bf16", "f16"}))
+      ->capture_default_str()
       ->group(group);
   app.add_option("--products", products,
                  "exact: f32 activations throughout; fast: int8 activations where few tokens meet weights in 8 bits or less")

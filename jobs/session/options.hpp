@@ -20,7 +20,7 @@ inline const char* const common_group = "Options of every subcommand";
 /// What every subcommand takes.
 struct CommonOptions {
   std::string device = "auto";
-  std::string dtype;  ///< empty: the narrowest type that holds the checkpoint's weights exactly
+  std::string dtype = "stored";
   std::string products = "fast";
   int threads = 0;    ///< 0: this rank's share of the cores it may use
   double deadline = 600;
@@ -31,7 +31,12 @@ struct CommonOptions {
   /// The device to use. Throws where it was asked for by name and is not there.
   Device chosen_device() const;
   Products chosen_products() const { return products == "exact" ? Products::exact : Products::fast; }
-  DType chosen_dtype(DType exact) const { return dtype.empty() ? exact : parse_dtype(dtype); }
+  /// What --dtype says; nothing: as stored.
+  std::optional<DType> held_type() const {
+    return dtype == "stored" ? std::nullopt : std::optional(parse_dtype(dtype));
+  }
+  /// One type for all weights; where they are to stay as stored, `exact`.
+  DType chosen_dtype(DType exact) const { return held_type().value_or(exact); }
 };
 
 /// Returns what work() returns. An Error that it throws gets `option` in front, the option with its value that asked

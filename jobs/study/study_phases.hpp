@@ -51,7 +51,7 @@ struct StudySlice {
 class StudyPhases {
  public:
   /// All outlive this. `type`: what weights are held in.
-  StudyPhases(const Session& session, const ModelFiles& files, DType type, const comm::Communicator& group,
+  StudyPhases(const Session& session, const ModelFiles& files, model::HeldType type, const comm::Communicator& group,
               const StudyWork& work, std::optional<StudySlice> slice = std::nullopt);
 
   /// Reads and factorizes tiles of the MLPs, all singular vectors.
@@ -83,7 +83,7 @@ class StudyPhases {
 
   const Session& session_;
   const ModelFiles& files_;
-  DType type_;
+  model::HeldType type_;
   const comm::Communicator& group_;
   const StudyWork& work_;
   std::optional<StudySlice> slice_;

@@ -30,7 +30,7 @@ using PlacedRow = std::vector<PlacedTerm>;  // (J)
 /// Builds the planes of a block.
 class PlaneBuilder {
  public:
-  PlaneBuilder(const FactorSource& source, const std::string& name, Range rows, Range cols, DType type)
+  PlaneBuilder(const FactorSource& source, const std::string& name, Range rows, Range cols, std::optional<DType> type)
       : source_(source), name_(name), rows_(rows), cols_(cols), type_(type), grid_(source.matrix(name).grid) {
     HACK_EXPECT(0 <= rows.begin && rows.begin <= rows.end && rows.end <= grid_.rows());
     HACK_EXPECT(0 <= cols.begin && cols.begin <= cols.end && cols.end <= grid_.cols());
@@ -41,7 +41,7 @@ class PlaneBuilder {
   std::vector<PlaneLayout> build() {
     read();
     for (const TileRow& row : stored_) count_planes(row);
-    if (planes_.empty()) add_plane(codec_of(type_));  // of nothing but zeros
+    if (planes_.empty()) add_plane(codec_of(type_.value_or(DType::bf16)));  // of nothing but zeros
     for (const TileRow& row : stored_) {
       const std::vector<PlacedRow> placed = place(row);
       for (std::size_t p = 0; p < planes_.size(); ++p) planes_[p].begin_row(placed[p]);
@@ -60,7 +60,9 @@ class PlaneBuilder {
   }
 
  private:
-  Codec held_in(const StoredTerm& term) const { return has_scales(term.codec) ? term.codec : codec_of(type_); }
+  Codec held_in(const StoredTerm& term) const {
+    return has_scales(term.codec) || !type_ ? term.codec : codec_of(*type_);
+  }
 
   void read() {
     for (index_t i = tile_rows_.begin; i < tile_rows_.end; ++i) {
@@ -126,7 +128,7 @@ class PlaneBuilder {
   const FactorSource& source_;
   const std::string& name_;
   Range rows_, cols_;
-  DType type_;
+  std::optional<DType> type_;
   const TileGrid& grid_;
   Range tile_rows_, tile_cols_;  // of the matrix, that meet the block
   std::vector<TileRow> stored_;  // (I) of (J)
@@ -182,7 +184,7 @@ index_t FactoredPlane<D>::bytes() const {
 
 template <Device D>
 FactoredMatrix<D>::FactoredMatrix(const FactorSource& source, const std::string& name, Range rows, Range cols,
-                                  DType type) {
+                                  std::optional<DType> type) {
   for (PlaneLayout& layout : PlaneBuilder(source, name, rows, cols, type).build()) {
     planes_.emplace_back(std::move(layout));
     views_.push_back(planes_.back().view());

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -46,9 +47,11 @@ class FactoredPlane {
 template <Device D>
 class FactoredMatrix {
  public:
-  /// Reads the block from the source. Codecs with scales stay what they are, other numbers are held in `type`. Reads
+  /// Reads the block from the source. Codecs with scales stay what they are, other numbers are held in `type`, or
+  /// as they are. Reads
   /// only tiles that meet the block, one tile row at a time; they are held as stored until all are there.
-  FactoredMatrix(const FactorSource& source, const std::string& name, Range rows, Range cols, DType type);
+  FactoredMatrix(const FactorSource& source, const std::string& name, Range rows, Range cols,
+                 std::optional<DType> type);
 
   index_t rows() const { return views_.front().rows; }
   index_t cols() const { return views_.front().cols; }

@@ -45,6 +45,10 @@ std::vector<std::string> Checkpoint::names() const {
   return out;
 }
 
+void Checkpoint::read_encoded(const std::string& name, svd::Range, svd::Range, std::byte*, std::byte*) const {
+  fail("tensor '{}' of {} has no codec", name, path_.string());
+}
+
 std::string Checkpoint::fingerprint() const {
   io::Hash hash;
   for (const SizeField& field : size_fields()) {

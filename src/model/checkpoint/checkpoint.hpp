@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -9,6 +10,7 @@
 #include "model/checkpoint/llama_config.hpp"
 #include "model/checkpoint/mapped_weights.hpp"
 #include "model/tokenizer/tokenizer.hpp"
+#include "svd/tile/range.hpp"
 
 namespace hack::model {
 
@@ -37,6 +39,16 @@ class Checkpoint {
   /// Whole rows, many at a time, are cheapest. An Error naming the tensor if it is unknown or a number is NaN or
   /// infinite.
   virtual void read(const std::string& name, index_t row, index_t col, MatrixView<float> out) const = 0;
+
+  /// The codec whose rows the file holds of a matrix: codes and scales that read_encoded() copies; nothing where the
+  /// numbers can only be decoded. Of plain numbers it is their type.
+  virtual std::optional<Codec> codec(const std::string& /*name*/) const { return {}; }
+
+  /// Copies rows `rows` of a matrix in its codec, columns `cols` of them, which begin and end between blocks or at the
+  /// row's end: codes (rows of code_bytes) and scales (rows of scale_bytes). Reads and gives back pages as read() does.
+  /// An Error naming the tensor if a number is NaN or infinite.
+  virtual void read_encoded(const std::string& name, svd::Range rows, svd::Range cols, std::byte* codes,
+                            std::byte* scales) const;
 
   /// The tokenizer that comes with the model.
   virtual Tokenizer tokenizer() const = 0;

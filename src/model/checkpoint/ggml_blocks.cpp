@@ -16,14 +16,22 @@ struct Format {
   std::string_view name;
   index_t numbers;  // in a block
   index_t bytes;    // of a block
+  std::optional<Codec> codec = {};
 };
 
 constexpr std::array formats = {
-    Format{GgmlType::f32, "F32", 1, 4},       Format{GgmlType::f16, "F16", 1, 2},
-    Format{GgmlType::bf16, "BF16", 1, 2},     Format{GgmlType::q8_0, "Q8_0", 32, 34},
-    Format{GgmlType::q4_0, "Q4_0", 32, 18},   Format{GgmlType::q4_1, "Q4_1", 32, 20},
-    Format{GgmlType::q4_k, "Q4_K", 256, 144}, Format{GgmlType::q5_k, "Q5_K", 256, 176},
+    Format{GgmlType::f32, "F32", 1, 4, Codec::f32},
+    Format{GgmlType::f16, "F16", 1, 2, Codec::f16},
+    Format{GgmlType::bf16, "BF16", 1, 2, Codec::bf16},
+    Format{GgmlType::q8_0, "Q8_0", 32, 34},
+    Format{GgmlType::q5_1, "Q5_1", 32, 24},
+    Format{GgmlType::q5_0, "Q5_0", 32, 22},
+    Format{GgmlType::q4_1, "Q4_1", 32, 20},
+    Format{GgmlType::q4_0, "Q4_0", 32, 18},
+    Format{GgmlType::iq4_nl, "IQ4_NL", 32, 18},
     Format{GgmlType::q6_k, "Q6_K", 256, 210},
+    Format{GgmlType::q5_k, "Q5_K", 256, 176},
+    Format{GgmlType::q4_k, "Q4_K", 256, 144},
 };
 constexpr index_t largest_block = 256;
 
@@ -32,6 +40,9 @@ const Format& format_of(GgmlType type) {
   HACK_EXPECT(at != formats.end());
   return *at;
 }
+
+constexpr std::array<std::int8_t, 16> iq4_nl_values = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                                       1,    13,   25,  38,  53,  69,  89,  113};
 
 float load_half(const std::byte* from) {
   f16 x;
@@ -68,6 +79,34 @@ void decode_q4_1(const std::byte* block, float* out) {
   for (int i = 0; i < 16; ++i) {
     out[i] = scale * static_cast<float>(low(block[4 + i])) + minimum;
     out[16 + i] = scale * static_cast<float>(high(block[4 + i])) + minimum;
+  }
+}
+
+/// Number i, 0 to 31, of a block with fifth bits: 4 bytes whose bit i is number i's, then the other bits as in Q4_0.
+int five_bits(const std::byte* fifth, int i) {
+  const std::byte nibbles = fifth[4 + i % 16];
+  return (i < 16 ? low(nibbles) : high(nibbles)) | (std::to_integer<int>(fifth[i / 8]) >> i % 8 & 1) << 4;
+}
+
+/// 2 bytes scale, five bits a number; 16 means zero.
+void decode_q5_0(const std::byte* block, float* out) {
+  const float scale = load_half(block);
+  for (int i = 0; i < 32; ++i) out[i] = scale * static_cast<float>(five_bits(block + 2, i) - 16);
+}
+
+/// 2 bytes scale, 2 bytes minimum, five bits a number.
+void decode_q5_1(const std::byte* block, float* out) {
+  const float scale = load_half(block);
+  const float minimum = load_half(block + 2);
+  for (int i = 0; i < 32; ++i) out[i] = scale * static_cast<float>(five_bits(block + 4, i)) + minimum;
+}
+
+/// 2 bytes scale, 16 bytes as in Q4_0; a number's four bits are a place in a table.
+void decode_iq4_nl(const std::byte* block, float* out) {
+  const float scale = load_half(block);
+  for (int i = 0; i < 16; ++i) {
+    out[i] = scale * static_cast<float>(iq4_nl_values[low(block[2 + i])]);
+    out[16 + i] = scale * static_cast<float>(iq4_nl_values[high(block[2 + i])]);
   }
 }
 
@@ -148,6 +187,12 @@ Decoder decoder_of(GgmlType type) {
   switch (type) {
     case GgmlType::q8_0:
       return decode_q8_0;
+    case GgmlType::q5_1:
+      return decode_q5_1;
+    case GgmlType::q5_0:
+      return decode_q5_0;
+    case GgmlType::iq4_nl:
+      return decode_iq4_nl;
     case GgmlType::q4_0:
       return decode_q4_0;
     case GgmlType::q4_1:
@@ -210,10 +255,35 @@ std::optional<GgmlType> ggml_type(std::uint32_t code) {
 
 std::string_view to_string(GgmlType type) { return format_of(type).name; }
 
-std::string_view known_ggml_types() { return "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q4_K, Q5_K, Q6_K"; }
+std::string known_ggml_types() {
+  std::string names;
+  for (const Format& format : formats) names += (names.empty() ? "" : ", ") + std::string(format.name);
+  return names;
+}
 
 index_t block_size(GgmlType type) { return format_of(type).numbers; }
 index_t block_bytes(GgmlType type) { return format_of(type).bytes; }
+
+std::optional<Codec> codec_of(GgmlType type) { return format_of(type).codec; }
+
+void split_blocks(GgmlType type, const std::byte* row, index_t first, index_t count, std::byte* codes,
+                  std::byte* scales) {
+  const Format& format = format_of(type);
+  const auto copy = [](const std::byte* from, index_t bytes, std::byte*& to) {
+    std::memcpy(to, from, static_cast<std::size_t>(bytes));
+    to += bytes;
+  };
+  const std::byte* block = row + first * format.bytes;
+  const index_t of_scales = spec_of(*format.codec).scale_bytes;
+  if (of_scales == 0) return copy(block, count * format.bytes, codes);
+  // Codecs have fifth bits behind the others, formats before them.
+  const index_t fifth = type == GgmlType::q5_0 || type == GgmlType::q5_1 ? 4 : 0;
+  for (index_t b = 0; b < count; ++b, block += format.bytes) {
+    copy(block, of_scales, scales);
+    copy(block + of_scales + fifth, format.bytes - of_scales - fifth, codes);
+    copy(block + of_scales, fifth, codes);
+  }
+}
 
 void dequantize(GgmlType type, const std::byte* row, index_t first, index_t count, float* out) {
   switch (type) {

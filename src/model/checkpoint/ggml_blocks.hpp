@@ -3,9 +3,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 
-#include "kernels/dtype.hpp"
+#include "kernels/codec.hpp"
 
 namespace hack::model {
 
@@ -16,10 +17,13 @@ enum class GgmlType : std::uint32_t {
   f16 = 1,
   q4_0 = 2,
   q4_1 = 3,
+  q5_0 = 6,
+  q5_1 = 7,
   q8_0 = 8,
   q4_k = 12,
   q5_k = 13,
   q6_k = 14,
+  iq4_nl = 20,
   bf16 = 30,
 };
 
@@ -30,13 +34,21 @@ std::optional<GgmlType> ggml_type(std::uint32_t code);
 std::string_view to_string(GgmlType type);
 
 /// Names of all known formats, for messages.
-std::string_view known_ggml_types();
+std::string known_ggml_types();
 
 index_t block_size(GgmlType type);   ///< numbers in a block
 index_t block_bytes(GgmlType type);  ///< bytes of a block
 
 /// Bytes of a row of `cols` numbers; cols is a multiple of block_size(type).
 inline index_t row_bytes(GgmlType type, index_t cols) { return cols / block_size(type) * block_bytes(type); }
+
+/// The codec whose numbers are the format's own, bit for bit; nothing where there is none.
+std::optional<Codec> codec_of(GgmlType type);
+
+/// Copies blocks [first, first + count) of the row at `row`, of a format that has a codec, to where the codec has codes
+/// and scales; plain numbers count as blocks of one.
+void split_blocks(GgmlType type, const std::byte* row, index_t first, index_t count, std::byte* codes,
+                  std::byte* scales);
 
 /// Decodes numbers [first, first + count) of the row at `row` into out (count); only blocks that hold one of them are
 /// read. Bit-equal to the reference decoder of the gguf Python package. `row` needs no alignment.

@@ -16,6 +16,11 @@ class GgufCheckpoint final : public Checkpoint {
   void read(const std::string& name, index_t row, index_t col, MatrixView<float> out) const override {
     weights_.read(name, row, col, out);
   }
+  std::optional<Codec> codec(const std::string& name) const override { return weights_.codec(name); }
+  void read_encoded(const std::string& name, svd::Range rows, svd::Range cols, std::byte* codes,
+                    std::byte* scales) const override {
+    weights_.read_encoded(name, rows, cols, codes, scales);
+  }
   Tokenizer tokenizer() const override { return Tokenizer::from_gguf(file_); }
   DType exact_type() const override { return weights_.exact_type(); }
 

@@ -1,6 +1,7 @@
 #include "model/checkpoint/mapped_weights.hpp"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstdint>
 #include <optional>
@@ -23,6 +24,18 @@ bool all_finite(const float* x, index_t n) {
   std::uint32_t bad = 0;
   for (index_t i = 0; i < n; ++i) bad |= (std::bit_cast<std::uint32_t>(x[i]) & exponent) == exponent ? 1u : 0u;
   return bad == 0;
+}
+
+/// The same of numbers of a narrower type, aligned.
+bool all_finite(const std::byte* x, DType type, index_t n) {
+  constexpr index_t chunk = 256;
+  std::array<float, chunk> wide;
+  for (index_t i = 0; i < n; i += chunk) {
+    const index_t count = std::min(chunk, n - i);
+    convert(x + i * size_of(type), type, wide.data(), DType::f32, count);
+    if (!all_finite(wide.data(), count)) return false;
+  }
+  return true;
 }
 
 /// Where number or row r of Hugging Face's order stands in a file that keeps rotary pairs (i, i + head / 2) side by
@@ -122,6 +135,32 @@ void MappedWeights::read(const std::string& name, index_t row, index_t col, Matr
              name, w.file->path(), row + i);
     touched.add(from + col / block * block_bytes(w.type),
                 from + row_bytes(w.type, (col + out.cols + block - 1) / block * block));
+  }
+}
+
+std::optional<Codec> MappedWeights::codec(const std::string& name) const { return codec_of(find(name).type); }
+
+void MappedWeights::read_encoded(const std::string& name, svd::Range rows, svd::Range cols, std::byte* codes,
+                                 std::byte* scales) const {
+  const StoredWeight& w = find(name);
+  const index_t block = block_size(w.type), stride = row_bytes(w.type, cols_of(w));
+  HACK_EXPECT(0 <= rows.begin && rows.end <= rows_of(w) && 0 <= cols.begin && cols.end <= cols_of(w));
+  HACK_EXPECT(codec_of(w.type) && w.shape.size() == 2 && cols.begin % block == 0 && cols.end % block == 0);
+  const Codec codec = *codec_of(w.type);
+  const std::byte* data = w.file->bytes(w.offset, static_cast<std::uint64_t>(rows_of(w) * stride)).data();
+  const index_t first = cols.begin / block, count = cols.size() / block;
+  const index_t of_codes = code_bytes(codec, cols.size()), of_scales = scale_bytes(codec, cols.size());
+  TouchedRange touched(*w.file);
+  for (index_t i = 0; i < rows.size(); ++i) {
+    const std::byte* row = data + stored_index(rows.begin + i, w.interleaved_head) * stride;
+    std::byte* to = codes + i * of_codes;
+    std::byte* to_scales = scales + i * of_scales;
+    split_blocks(w.type, row, first, count, to, to_scales);
+    const bool finite = has_scales(codec) ? all_finite(to_scales, DType::f16, of_scales / 2)
+                                          : all_finite(to, plain_type(codec), cols.size());
+    validate(finite, "tensor '{}' of {} holds NaN or infinity (row {}) fetch the model again", name, w.file->path(),
+             rows.begin + i);
+    touched.add(row + first * block_bytes(w.type), row + (first + count) * block_bytes(w.type));
   }
 }
 

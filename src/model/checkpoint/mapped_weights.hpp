@@ -1,6 +1,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "model/checkpoint/ggml_blocks.hpp"
 #include "model/checkpoint/llama_tensors.hpp"
 #include "io/mapped_file.hpp"
+#include "svd/tile/range.hpp"
 
 namespace hack::model {
 
@@ -53,6 +55,13 @@ class MappedWeights {
   /// The block of out.rows × out.cols numbers whose first is (row, col), decoded; only its bytes are read, and their
   /// pages are given back. An Error naming the tensor if a number is NaN or infinite.
   void read(const std::string& name, index_t row, index_t col, MatrixView<float> out) const;
+
+  /// The codec of a matrix's rows, if they have one.
+  std::optional<Codec> codec(const std::string& name) const;
+
+  /// Copies rows in their codec: see Checkpoint.
+  void read_encoded(const std::string& name, svd::Range rows, svd::Range cols, std::byte* codes,
+                    std::byte* scales) const;
 
   /// The narrowest number type that holds every matrix exactly; f32 where they differ or are quantized.
   DType exact_type() const;

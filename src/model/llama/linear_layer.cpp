@@ -7,19 +7,60 @@
 
 namespace hack::model {
 
+namespace {
+
+/// What a block of a matrix is held in where every weight stays as it is stored.
+Codec stored_codec(const Checkpoint& checkpoint, const std::string& name, svd::Range cols) {
+  const Codec plain = codec_of(checkpoint.exact_type()), codec = checkpoint.codec(name).value_or(plain);
+  const index_t block = std::max<index_t>(1, spec_of(codec).block);
+  return cols.begin % block == 0 && cols.end % block == 0 ? codec : plain;
+}
+
+/// Some rows of a matrix on the host, on their way to where they are held.
+class RowPanel {
+ public:
+  RowPanel(const Checkpoint& checkpoint, const std::string& name, svd::Range cols, Codec codec)
+      : checkpoint_(checkpoint), name_(name), cols_(cols), codec_(codec), is_copied_(checkpoint.codec(name) == codec) {}
+
+  /// Reads rows; what is not stored in the codec, which then has no scales, is converted.
+  void read(svd::Range rows) {
+    codes_.resize(static_cast<std::size_t>(rows.size() * code_bytes(codec_, cols_.size())));
+    scales_.resize(static_cast<std::size_t>(rows.size() * scale_bytes(codec_, cols_.size())));
+    if (is_copied_) return checkpoint_.read_encoded(name_, rows, cols_, codes_.data(), scales_.data());
+    const index_t numbers = rows.size() * cols_.size();
+    wide_.resize(static_cast<std::size_t>(numbers));
+    checkpoint_.read(name_, rows.begin, cols_.begin, MatrixView<float>(wide_.data(), rows.size(), cols_.size()));
+    convert(wide_.data(), DType::f32, codes_.data(), plain_type(codec_), numbers);
+  }
+
+  const std::vector<std::byte>& codes() const { return codes_; }
+  const std::vector<std::byte>& scales() const { return scales_; }
+
+ private:
+  const Checkpoint& checkpoint_;
+  const std::string& name_;
+  svd::Range cols_;
+  Codec codec_;
+  bool is_copied_;
+  std::vector<float> wide_;
+  std::vector<std::byte> codes_, scales_;
+};
+
+}  // namespace
+
 template <Device D>
 WeightMatrix<D> read_weights(const Checkpoint& checkpoint, const std::string& name, svd::Range rows, svd::Range cols,
-                             DType type) {
+                             HeldType type) {
   constexpr index_t panel_rows = 256;
-  WeightMatrix<D> matrix(rows.size(), cols.size(), type);
-  const index_t row_bytes = cols.size() * size_of(type);
-  Buffer<float> wide(std::min(panel_rows, rows.size()) * cols.size());  // (panel_rows, cols)
-  Buffer<std::byte> narrow(std::min(panel_rows, rows.size()) * row_bytes);
+  const Codec codec = type ? codec_of(*type) : stored_codec(checkpoint, name, cols);
+  WeightMatrix<D> matrix(rows.size(), cols.size(), codec);
+  RowPanel panel(checkpoint, name, cols, codec);
   for (index_t i = 0; i < rows.size() && cols.size() > 0; i += panel_rows) {
-    const index_t n = std::min(panel_rows, rows.size() - i);
-    checkpoint.read(name, rows.begin + i, cols.begin, MatrixView<float>(wide.data(), n, cols.size()));
-    convert(wide.data(), DType::f32, narrow.data(), type, n * cols.size());
-    kernels::copy_from_host<D>(matrix.data() + i * row_bytes, narrow.data(), n * row_bytes);
+    panel.read({rows.begin + i, std::min(rows.end, rows.begin + i + panel_rows)});
+    kernels::copy_from_host<D>(matrix.data() + i * code_bytes(codec, cols.size()), panel.codes().data(),
+                               std::ssize(panel.codes()));
+    kernels::copy_from_host<D>(matrix.scales() + i * scale_bytes(codec, cols.size()), panel.scales().data(),
+                               std::ssize(panel.scales()));
   }
   return matrix;
 }
@@ -89,9 +130,20 @@ index_t LinearLayer<D>::bytes() const {
   return (factored_ ? factored_->bytes() : dense_.bytes()) + bias_.bytes();
 }
 
-#define HACK_INSTANTIATE(D)                                                                                    \
-  template WeightMatrix<D> read_weights(const Checkpoint&, const std::string&, svd::Range, svd::Range, DType); \
-  template Buffer<float, D> read_vector(const Checkpoint&, const std::string&, svd::Range);                    \
+template <Device D>
+index_t LinearLayer<D>::numbers() const {
+  if (!factored_) return dense_.rows() * dense_.cols();
+  index_t numbers = 0;
+  for (const kernels::FactoredView<D>& plane : factored_->planes()) {
+    numbers += plane.u_offsets.back() + plane.v_offsets.back();
+  }
+  return numbers;
+}
+
+#define HACK_INSTANTIATE(D)                                                                            \
+  template WeightMatrix<D> read_weights(const Checkpoint&, const std::string&, svd::Range, svd::Range, \
+                                        HeldType);                                         \
+  template Buffer<float, D> read_vector(const Checkpoint&, const std::string&, svd::Range);            \
   template class LinearLayer<D>;
 HACK_INSTANTIATE(Device::cpu)
 HACK_INSTANTIATE(Device::cuda)

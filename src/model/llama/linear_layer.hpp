@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "kernels/affine.hpp"
 #include "model/checkpoint/checkpoint.hpp"
@@ -9,18 +10,25 @@
 
 namespace hack::model {
 
+/// What weights are held in; nothing: each in the codec that it is stored in.
+using HeldType = std::optional<DType>;
+
+inline std::string_view name_of(HeldType type) { return type ? to_string(*type) : "stored"; }
+
 /// Where weights come from: the checkpoint, and for compressed matrices the archive (may be null).
 struct WeightSource {
   const Checkpoint& checkpoint;
   const svd::FactorSource* archive;
-  DType type;  ///< what weights are held in
+  HeldType type;
 };
 
-/// Reads rows × cols of a matrix of the checkpoint and holds them in `type`; a few hundred rows at a time, so that no
+/// Reads rows × cols of a matrix of the checkpoint and holds them in `type`, or as the file has them where they have a
+/// codec and the columns begin and end between its blocks; otherwise in
+/// the checkpoint's exact type. A few hundred rows at a time, so that no
 /// second copy of the matrix is ever in memory.
 template <Device D>
 WeightMatrix<D> read_weights(const Checkpoint& checkpoint, const std::string& name, svd::Range rows, svd::Range cols,
-                             DType type);
+                             HeldType type);
 
 /// Reads a vector of n numbers (a norm's weights, a bias), or a part of it.
 template <Device D>
@@ -49,6 +57,8 @@ class LinearLayer {
   bool is_factored() const { return factored_.has_value(); }
   /// Bytes of weights read by one decoded token.
   index_t bytes() const;
+  /// Numbers that they stand for: each is multiplied once for every token.
+  index_t numbers() const;
 
  private:
   index_t rows_;

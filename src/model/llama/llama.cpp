@@ -192,6 +192,13 @@ index_t Llama<D>::bytes_per_token() const {
 }
 
 template <Device D>
+index_t Llama<D>::numbers_per_token() const {
+  index_t numbers = head_ ? head_->numbers() : embedding_.rows() * embedding_.cols();
+  for (const LlamaLayer<D>& layer : layers_) numbers += layer.numbers();
+  return numbers;
+}
+
+template <Device D>
 index_t Llama<D>::last_state_bytes() const {
   const LlamaLayer<D>& last = layers_.back();
   index_t bytes = 0;

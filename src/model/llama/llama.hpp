@@ -66,6 +66,8 @@ class Llama {
 
   /// Bytes of weights this rank reads for one decoded token.
   index_t bytes_per_token() const;
+  /// Numbers of the matrices that these are: each is multiplied once for every token.
+  index_t numbers_per_token() const;
   /// Of these, bytes of the head, which makes logits of states.
   index_t head_bytes() const { return head_ ? head_->bytes() : embedding_.bytes(); }
   /// Of these, bytes that last_state() reads for the last of the ids alone: the last layer's behind its attention.

@@ -13,6 +13,13 @@ index_t LlamaLayer<D>::bytes() const {
 }
 
 template <Device D>
+index_t LlamaLayer<D>::numbers() const {
+  index_t numbers = 0;
+  for (const LinearLayer<D>& linear : linears) numbers += linear.numbers();
+  return numbers;
+}
+
+template <Device D>
 LlamaLayer<D> read_layer(const WeightSource& source, const ShardPlan& plan, index_t layer, bool adds_bias) {
   const LlamaConfig& config = source.checkpoint.config();
   LlamaLayer<D> out;

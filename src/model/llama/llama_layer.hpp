@@ -21,6 +21,7 @@ struct LlamaLayer {
 
   /// Bytes of weights read by one decoded token.
   index_t bytes() const;
+  index_t numbers() const;
 };
 
 /// Reads what the plan says of one layer. `adds_bias`: whether this rank adds the biases of layers whose inputs are cut
