@@ -9,7 +9,7 @@ namespace hack {
 
 /// How the numbers of a matrix's row are encoded: as codes, and with some codecs scales that a block of them shares.
 /// Codes and scales lie apart, so that both can be loaded aligned.
-enum class Codec : std::uint8_t { f32, bf16, f16, int8, q8_0 };
+enum class Codec : std::uint8_t { f32, bf16, f16, int8, q8_0, q5_1, q5_0, q4_1, q4_0, iq4_nl };
 
 /// What there is to know of a codec without computing with it. Everything that counts, places or names encoded numbers
 /// reads this table.
@@ -21,6 +21,7 @@ struct CodecSpec {
   index_t scale_bytes = 0;  ///< of a block's scales; 0: the codec has none
   DType scale_type = DType::bf16;
   bool has_signed_scales = false;
+  int zero = 0;  ///< of blocks of unsigned codes: the code that stands for 0
 };
 
 /// In the order of the enumerators.
@@ -32,7 +33,18 @@ inline constexpr std::array codec_specs = {
     CodecSpec{Codec::int8, "int8", 8, 0, 2},
     // GGML's: q · d with q = -127 … 127 and d in f16.
     CodecSpec{Codec::q8_0, "q8_0", 8, 32, 2, DType::f16},
+    // GGML's: q d + m or (q - zero) d, unsigned q, d and m in f16.
+    CodecSpec{Codec::q5_1, "q5_1", 5, 32, 4, DType::f16, true},
+    CodecSpec{Codec::q5_0, "q5_0", 5, 32, 2, DType::f16, true, 16},
+    CodecSpec{Codec::q4_1, "q4_1", 4, 32, 4, DType::f16, true},
+    CodecSpec{Codec::q4_0, "q4_0", 4, 32, 2, DType::f16, true, 8},
+    // GGML's: iq4_nl_values[q] · d.
+    CodecSpec{Codec::iq4_nl, "iq4_nl", 4, 32, 2, DType::f16, true},
 };
+
+/// What the codes of iq4_nl stand for, times d.
+inline constexpr std::array<std::int8_t, 16> iq4_nl_values = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                                              1,    13,   25,  38,  53,  69,  89,  113};
 
 constexpr const CodecSpec& spec_of(Codec codec) { return codec_specs[static_cast<std::size_t>(codec)]; }
 
@@ -73,6 +85,10 @@ constexpr DType plain_type(Codec codec) {
 constexpr Codec codec_of(DType type) {
   return type == DType::f32 ? Codec::f32 : type == DType::bf16 ? Codec::bf16 : Codec::f16;
 }
+
+/// Writes a block of a codec with blocks: q (block), codes in the order of what they stand for with d > 0, from 0 on;
+/// d, and m where the codec has one, are rounded to f16.
+void pack_block(Codec codec, const std::uint8_t* q, float d, float m, std::byte* codes, std::byte* scales);
 
 /// Writes what encoded rows stand for: out (rows, cols), row-major. Exact for every codec that fits f32. The slow twin
 /// of all kernels that multiply with encoded rows.

@@ -121,6 +121,7 @@ class PerplexityCommand : public Command {
       return comm::ProcessGrid(session.world(), options_.tensor_parallel);
     });
     const model::HeldType type = common_.held_type();
+    warn_of_widening(session.log(), files.checkpoint(), type);
     // Losses that are known already, and the file to append to: on rank 0.
     WindowLosses losses;
     std::optional<model::LossRecords> records;

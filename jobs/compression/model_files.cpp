@@ -2,6 +2,7 @@
 
 #include <fstream>
 #include <iterator>
+#include <map>
 
 #include "comm/collectives.hpp"
 #include "kernels/error.hpp"
@@ -28,6 +29,20 @@ ModelFiles::ModelFiles(const std::string& model, const std::string& archive, con
 const svd::FactorSource* ModelFiles::factors() const {
   if (selected_) return &*selected_;
   return archive_ ? &*archive_ : nullptr;
+}
+
+void warn_of_widening(const Log& log, const model::Checkpoint& checkpoint, model::HeldType type) {
+  if (type) return;
+  std::map<std::string, int> widened;  // format: matrices
+  for (const std::string& name : checkpoint.names()) {
+    const model::TensorInfo info = checkpoint.info(name);
+    if (info.rows > 1 && !checkpoint.codec(name) && !info.type.empty()) ++widened[info.type];
+  }
+  for (const auto& [format, matrices] : widened) {
+    log.info("warning: {} matrices in {} are held in {}, no kernel multiplies that format; a file in Q4_0 to Q8_0 runs "
+             "as it is",
+             matrices, format, to_string(checkpoint.exact_type()));
+  }
 }
 
 double dense_bytes(const model::Checkpoint& checkpoint, DType type) {

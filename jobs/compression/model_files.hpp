@@ -38,6 +38,9 @@ class ModelFiles {
   std::optional<svd::SelectedFactors> selected_;  // of the archive
 };
 
+/// Says which matrices cannot be held as they are stored, where `type` asks for that: kernels do not know their format.
+void warn_of_widening(const Log& log, const model::Checkpoint& checkpoint, model::HeldType type);
+
 /// Bytes of all weights of a model, dense in `type`.
 double dense_bytes(const model::Checkpoint& checkpoint, DType type);
 

@@ -54,7 +54,7 @@ struct EncodedRows {
       widen(codec, codes.data(), scales.data(), rows, cols, values.data());
     };
     store();
-    float largest = 1e-6f;
+    float largest = 1e-2f;  // all may be zero
     for (const float x : values) largest = std::max(largest, std::fabs(x));
     for (float& scale : wide) scale *= 0.99f / largest;  // numbers are sums of multiples of scales
     store();

@@ -22,7 +22,7 @@ std::vector<float> round_to_int8(const std::vector<float>& x, index_t tokens) {
       const index_t last = std::min(n, first + 32);
       float largest = 0;
       for (index_t i = first; i < last; ++i) largest = std::max(largest, std::fabs(x[t * n + i]));
-      const float d = largest / 127, inverse = d > 0 ? 1 / d : 0;
+      const float d = largest / 127, inverse = d >= 0x1p-126f ? 1 / d : 0;
       for (index_t i = first; i < last; ++i) rounded[t * n + i] = d * std::nearbyint(x[t * n + i] * inverse);
     }
   }

@@ -36,6 +36,18 @@ const std::vector<Case>& cases() {
        "803f81bf01007f7f00804940cd3df7c2",
        0xf366e7fab630b1fdu,
        {{0, 0x1p+0f}, {3, 0x1.fep+127f}, {4, -0x0.0p+0f}, {7, -0x1.eep+6f}}},
+      {GgmlType::q5_0,
+       "a1a68b4ae5f1a94106a0956a26afbccdafe562f90a94",
+       0x92739b1a0a8ca757u,
+       {{0, -0x1.dd48p-3f}, {3, -0x0.0p+0f}, {15, 0x1.3e3p-2f}, {16, -0x1.0928p-2f}, {31, -0x1.dd48p-3f}}},
+      {GgmlType::q5_1,
+       "7d2ce1b55f5693c642276ad5ab2da7394551370e99b2d74c",
+       0x960ace05763dab4u,
+       {{0, 0x1.ca3p-1f}, {3, 0x1.1af4p+0f}, {15, 0x1.e58p-2f}, {16, 0x1.09p+0f}, {31, 0x1.09p+0f}}},
+      {GgmlType::iq4_nl,
+       "319f3427fa48d732a1df70aca1e926115901",
+       0x3537d059ce404c0cu,
+       {{0, 0x1.6061p-2f}, {3, -0x1.cc4p-8f}, {15, 0x1.75f4p-1f}, {16, 0x1.d371p-2f}, {31, 0x1.c8a78p-1f}}},
       {GgmlType::q8_0,
        "c0285e19a621f9bd0ccc21397c1ec795ca7748dc03d17a88934d85527357a2e64647",
        0x6890cb19029fc99cu,
@@ -173,6 +185,25 @@ TEST(GgmlBlocks, ReadsRowsAtOddAddresses) {
     std::vector<float> x(decode(c.type, block).size());
     dequantize(c.type, shifted.data() + 1, 0, std::ssize(x), x.data());
     EXPECT_EQ(checksum(x), checksum(decode(c.type, block))) << to_string(c.type);
+  }
+}
+
+TEST(GgmlBlocks, GoIntoCodecsWithoutAnyRounding) {
+  for (const Case& c : cases()) {
+    if (!codec_of(c.type)) continue;
+    const Codec codec = *codec_of(c.type);
+    const std::vector<std::byte> block = bytes_of(c.hex);
+    std::vector<std::byte> row;
+    for (int i = 0; i < 3; ++i) row.insert(row.end(), block.begin(), block.end());
+    row[row.size() / 2] ^= std::byte{0x11};  // so that the blocks differ
+    const index_t all = std::ssize(row) / block_bytes(c.type), count = all - 1, cols = count * block_size(c.type);
+    std::vector<std::byte> codes(static_cast<std::size_t>(code_bytes(codec, cols)));
+    std::vector<std::byte> scales(static_cast<std::size_t>(scale_bytes(codec, cols)));
+    split_blocks(c.type, row.data(), 1, count, codes.data(), scales.data());
+    std::vector<float> x(static_cast<std::size_t>(cols)), expected = x;
+    widen(codec, codes.data(), scales.data(), 1, cols, x.data());
+    dequantize(c.type, row.data(), block_size(c.type), cols, expected.data());
+    for (std::size_t i = 0; i < x.size(); ++i) EXPECT_EQ(x[i], expected[i]) << to_string(c.type) << " " << i;
   }
 }
 

@@ -41,6 +41,18 @@ const std::vector<Reference> references = {
     {Codec::q8_0, "6d1ef303",
      "8b023728d63c5f3edb2f410f9adddd9a0f412fdb3e5f3cd62837028bccc97ff6"
      "2712b71d3c15a8fb08cf56918b46b5e3cc75d1eec45ba5b07af8362fe1537f65"},
+    {Codec::q5_1, "532ae0b9c30f339f",
+     "107f56a479b66b974a65f701828afae2ec0e7743"
+     "84e196d276a1345ee0e96a51b098f5cb3b2522ed"},
+    {Codec::q5_0, "60aad78f",
+     "ef80a95b85488458b59a08fe7d74041d13f188bc"
+     "7b1e692c885dbba11f1695ae4f670934c4dadd12"},
+    {Codec::q4_1, "892ee0b90314339f",
+     "80b7ab5ab5dbbd5ba5ba7b084145f571"
+     "4ae843694bd82227f874bca050cbf3d5"},
+    {Codec::q4_0, "60aed793",
+     "7f4855a54b2442b45a5584f7beba0a9e"
+     "b617bd96c427eed8088b535faf340d2a"},
 };
 
 TEST(EncodeRows, WritesBlocksAsGgmlDoes) {

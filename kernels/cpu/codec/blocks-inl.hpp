@@ -14,6 +14,7 @@
 #include <hwy/highway.h>
 
 #include "kernels/codec.hpp"
+#include "kernels/cpu/codec/code_dot-inl.hpp"
 #include "kernels/cpu/codec/f16-inl.hpp"
 
 HWY_BEFORE_NAMESPACE();
@@ -35,6 +36,25 @@ HWY_INLINE float f16_at(const std::byte* scales, index_t i) {
 #endif
 }
 
+#if HACK_HAS_CODE_DOT
+
+/// d of eight blocks that have nothing else.
+HWY_INLINE __m256 load_eight_d(const std::byte* scales) {
+  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(scales)));
+}
+
+/// d and minima of eight blocks that have both, side by side.
+HWY_INLINE __m256 load_eight_pairs(const std::byte* scales, __m256& minima) {
+  const __m256 first = load_eight_d(scales), last = load_eight_d(scales + 16);
+  const auto in_order = [](__m256 v) HWY_ATTR {
+    return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(v), 0b11011000));
+  };
+  minima = in_order(_mm256_shuffle_ps(first, last, 0b11011101));
+  return in_order(_mm256_shuffle_ps(first, last, 0b10001000));
+}
+
+#endif  // HACK_HAS_CODE_DOT
+
 /// What products ask of a codec with blocks (plain-inl.hpp). C::load_step() widens a step of a row, which lies in one
 /// block; steps begin at multiples of their length.
 template <class C, Codec which>
@@ -42,8 +62,6 @@ struct BlockCodec {
   static constexpr Codec codec = which;
   static constexpr index_t block = spec_of(which).block;
   static_assert(block % (2 * hn::MaxLanes(hn::ScalableTag<float>())) == 0);
-
-  static constexpr index_t place(index_t i, index_t /*lanes*/) { return i; }
 
   /// to[i] = number at + i of the row, whose blocks are there in whole.
   HWY_INLINE static void widen(const std::byte* row, const std::byte* scales, index_t at, index_t n, float* to) {

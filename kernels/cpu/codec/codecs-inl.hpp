@@ -11,21 +11,23 @@
 #include "kernels/cpu/codec/f16-inl.hpp"
 #include "kernels/cpu/codec/f32-inl.hpp"
 #include "kernels/cpu/codec/int8-inl.hpp"
+#include "kernels/cpu/codec/iq4_nl-inl.hpp"
+#include "kernels/cpu/codec/q4_0-inl.hpp"
+#include "kernels/cpu/codec/q4_1-inl.hpp"
+#include "kernels/cpu/codec/q5_0-inl.hpp"
+#include "kernels/cpu/codec/q5_1-inl.hpp"
 #include "kernels/cpu/codec/q8_0-inl.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace hack::kernels::HWY_NAMESPACE {
 
-/// Whether rows have one scale each, to be multiplied with sums, and whether their codes come in whole blocks, whose
-/// scales loads multiply in.
+/// Whether rows have one scale each, to be multiplied with sums.
 template <class C>
 constexpr bool scales_rows = has_scales(C::codec) && spec_of(C::codec).block == 0;
-template <class C>
-constexpr bool has_blocks = spec_of(C::codec).block > 0;
 
-/// Calls f with the codec's C.
+/// Calls f with the codec's C, of codecs whose numbers can be loaded from any place of a row: those without blocks.
 template <class F>
-HWY_INLINE void with_codec(Codec codec, const F& f) {
+HWY_INLINE void with_row_codec(Codec codec, const F& f) {
   switch (codec) {
     case Codec::f32:
       return f(F32Codec{});
@@ -35,8 +37,29 @@ HWY_INLINE void with_codec(Codec codec, const F& f) {
       return f(F16Codec{});
     case Codec::int8:
       return f(Int8Codec{});
+    default:
+      return;  // with blocks
+  }
+}
+
+/// Calls f with the codec's C.
+template <class F>
+HWY_INLINE void with_codec(Codec codec, const F& f) {
+  switch (codec) {
     case Codec::q8_0:
       return f(Q8_0Codec{});
+    case Codec::q5_1:
+      return f(Q5_1Codec{});
+    case Codec::q5_0:
+      return f(Q5_0Codec{});
+    case Codec::q4_1:
+      return f(Q4_1Codec{});
+    case Codec::q4_0:
+      return f(Q4_0Codec{});
+    case Codec::iq4_nl:
+      return f(Iq4NlCodec{});
+    default:
+      return with_row_codec(codec, f);
   }
 }
 

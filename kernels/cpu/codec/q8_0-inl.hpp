@@ -23,6 +23,15 @@ struct Q8_0Codec : BlockCodec<Q8_0Codec, Codec::q8_0> {
     first = hn::Mul(scale, Int8Codec::load(d, codes));
     second = hn::Mul(scale, Int8Codec::load(d, codes + hn::MaxLanes(d)));
   }
+
+#if HACK_HAS_CODE_DOT
+  static constexpr index_t dot_blocks = 1;
+  static constexpr bool has_minima = false;
+  static constexpr index_t dot_place(index_t i) { return i; }
+  HWY_INLINE static __m256i load_codes(const std::byte* from) { return load_bytes(from); }
+  HWY_INLINE static __m256i dot(__m256i codes, const std::int8_t* x) { return dot_signed(codes, load_bytes(x)); }
+  HWY_INLINE static __m256 load_scales(const std::byte* scales, __m256& /*minima*/) { return load_eight_d(scales); }
+#endif
 };
 
 }  // namespace hack::kernels::HWY_NAMESPACE

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "kernels/cpu/linear/panel_walk.hpp"
+#include "kernels/cpu/linear/row_math.hpp"
 #include "kernels/cpu/memory/scratch.hpp"
 #include "kernels/cpu/simd.hpp"
 
@@ -126,25 +127,24 @@ void pack_cols(const float* rows, index_t ld, index_t n, index_t k, float* HWY_R
   }
 }
 
-/// The same of numbers [p, p + k) of rows [j, j + n) of w. What has scales is widened on the way.
-template <class C>
-void pack_weights(const WeightView<>& w, index_t j, index_t n, index_t p, index_t k, PanelScratch& scratch, float* to) {
-  if constexpr (has_scales(C::codec)) {
+/// Of codecs with scales, panels of w are widened before they are packed.
+void scaled_product(MatrixView<const float> x, WeightView<> w, MatrixView<float> y, Write write,
+                    PanelScratch& scratch) {
+  walk_panels(micro_kernel, x, y, write, scratch, [&](index_t j, index_t n, index_t p, index_t k, float* to) HWY_ATTR {
     float* wide = scratch.widened(tile_cols, k);
-    for (index_t i = 0; i < n; ++i) C::widen(w.row(j + i), w.row_scales(j + i), p, k, wide + i * k);
+    for (index_t i = 0; i < n; ++i) widen_row(w, j + i, p, k, wide + i * k);
     pack_rows<F32Codec>(wide, k, n, k, to);
-  } else {
-    const auto* numbers = static_cast<const typename C::Number*>(w.data);
-    pack_rows<C>(numbers + j * w.ld + p, w.ld, n, k, to);
-  }
+  });
 }
 
 void transposed_product(MatrixView<const float> x, WeightView<> w, MatrixView<float> y, Write write,
                         PanelScratch& scratch) {
-  with_codec(w.codec, [&]<class C>(C) HWY_ATTR {
+  if (has_scales(w.codec)) return scaled_product(x, w, y, write, scratch);
+  with_row_codec(w.codec, [&]<class C>(C) HWY_ATTR {
+    const auto* numbers = static_cast<const typename C::Number*>(w.data);
     walk_panels(micro_kernel, x, y, write, scratch,
                 [&](index_t j, index_t n, index_t p, index_t k, float* to)
-                    HWY_ATTR { pack_weights<C>(w, j, n, p, k, scratch, to); });
+                    HWY_ATTR { pack_rows<C>(numbers + j * w.ld + p, w.ld, n, k, to); });
   });
 }
 

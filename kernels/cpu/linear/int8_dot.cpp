@@ -1,7 +1,7 @@
 #include "kernels/cpu/linear/int8_dot.hpp"
 
 #include <algorithm>
-#include <cmath>
+#include <bit>
 #include <cstdint>
 #include <cstring>
 #include <limits>
@@ -38,26 +38,43 @@ struct RoundedTokens {
   }
 };
 
-/// Rounds up to 32 numbers of x, to[place(i)] = q_i; d is NaN where one of them is not finite.
+/// The largest of eight integers.
+HWY_INLINE std::int32_t largest_of(__m256i v) {
+  __m128i four = _mm_max_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+  four = _mm_max_epi32(four, _mm_shuffle_epi32(four, 0b01001110));
+  return _mm_cvtsi128_si32(_mm_max_epi32(four, _mm_shuffle_epi32(four, 0b10110001)));
+}
+
+HWY_INLINE std::int32_t sum_of(__m256i v) {
+  __m128i four = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+  four = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0b01001110));
+  return _mm_cvtsi128_si32(_mm_add_epi32(four, _mm_shuffle_epi32(four, 0b10110001)));
+}
+
+/// Rounds 32 numbers, the `first`-th of their step on, to d q, and puts q_i where the codec wants it: 16 neighbours
+/// stay together. d is NaN where a number is not finite.
 template <class C>
-void round_block(const float* x, index_t n, index_t first, std::int8_t* to, float& d, float& sum) {
-  float largest = 0;
-  bool finite = true;
-  for (index_t i = 0; i < n; ++i) {
-    largest = std::max(largest, std::fabs(x[i]));
-    finite &= std::fabs(x[i]) <= std::numeric_limits<float>::max();
+HWY_INLINE void round_block(const float* x, index_t first, std::int8_t* to, float& d, float& sum) {
+  const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
+  __m256 v[4];
+  __m256i bits = _mm256_setzero_si256();  // as integers, magnitudes have their order, infinity and NaN above all
+  for (index_t i = 0; i < 4; ++i) {
+    v[i] = _mm256_loadu_ps(x + 8 * i);
+    bits = _mm256_max_epi32(bits, _mm256_and_si256(_mm256_castps_si256(v[i]), magnitude));
   }
-  d = finite ? largest / 127 : std::numeric_limits<float>::quiet_NaN();
-  const float inverse = finite && d > 0 ? 1 / d : 0;
-  int total = 0;
-  for (index_t i = 0; i < n; ++i) {
-    // An overflow of 1 / d, of d below 2^-126, leaves zeros of a block that is next to nothing.
-    const float q = inverse <= std::numeric_limits<float>::max() && finite ? std::nearbyint(x[i] * inverse) : 0;
-    const auto code = static_cast<std::int8_t>(q);
-    to[C::dot_place(first + i)] = code;
-    total += code;
-  }
-  sum = d * static_cast<float>(total);
+  const std::int32_t largest = largest_of(bits);
+  const bool finite = largest < 0x7f800000;
+  d = finite ? std::bit_cast<float>(largest) / 127 : std::numeric_limits<float>::quiet_NaN();
+  // Below 2^-126 d has no inverse: a block that is next to nothing is rounded to it.
+  const __m256 inverse = _mm256_set1_ps(finite && d >= 0x1p-126f ? 1 / d : 0);
+  __m256i q[4];
+  for (index_t i = 0; i < 4; ++i) q[i] = _mm256_cvtps_epi32(_mm256_mul_ps(v[i], inverse));
+  if (!finite) q[0] = q[1] = q[2] = q[3] = _mm256_setzero_si256();
+  sum = d * static_cast<float>(sum_of(_mm256_add_epi32(_mm256_add_epi32(q[0], q[1]), _mm256_add_epi32(q[2], q[3]))));
+  const __m256i bytes = _mm256_packs_epi16(_mm256_packs_epi32(q[0], q[1]), _mm256_packs_epi32(q[2], q[3]));
+  const __m256i in_order = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to + C::dot_place(first)), _mm256_castsi256_si128(in_order));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to + C::dot_place(first + 16)), _mm256_extracti128_si256(in_order, 1));
 }
 
 template <class C>
@@ -72,9 +89,15 @@ RoundedTokens round_tokens(MatrixView<const float> x, Scratch& room) {
   constexpr index_t step = C::dot_blocks * rounded_block;
   for (index_t t = 0; t < x.rows; ++t) {
     for (index_t b = 0; b < used; ++b) {
-      const index_t at = b * rounded_block, n = std::min(rounded_block, x.cols - at);
+      const index_t at = b * rounded_block, n = x.cols - at;
+      const float* from = x.row(t) + at;
+      alignas(32) float last[rounded_block] = {};
+      if (n < rounded_block) {
+        std::copy_n(from, n, last);
+        from = last;
+      }
       std::int8_t* to = codes + t * blocks * rounded_block + at / step * step;
-      round_block<C>(x.row(t) + at, n, at % step, to, scales[t * blocks + b], sums[t * blocks + b]);
+      round_block<C>(from, at % step, to, scales[t * blocks + b], sums[t * blocks + b]);
     }
   }
   return {codes, scales, sums, blocks, used};

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "kernels/cpu/linear/row_math.hpp"
 #include "kernels/cpu/memory/scratch.hpp"
 #include "kernels/cpu/simd.hpp"
 
@@ -28,8 +29,7 @@ constexpr index_t lanes = hn::MaxLanes(Floats());
 constexpr index_t step = 2 * lanes;
 
 /// What all rows of w share: x as rows are loaded, step after step. A row whose length is no multiple of a step is read
-/// to its end by a last step that overlaps the one before it; there x is zero where it has been counted already. Codecs
-/// with blocks have whole ones in a row, of whole steps: there x is zero beyond the row's end.
+/// to its end by a last step that overlaps the one before it; there x is zero where it has been counted already.
 struct Tokens {
   const float* rows = nullptr;  // (T, steps * step)
   index_t stride = 0;           // steps * step
@@ -55,7 +55,7 @@ constexpr index_t bytes_of(index_t n) {
   return n * spec_of(C::codec).code_bits / 8;
 }
 
-/// Arranges x (T, k), k >= step but for codecs with blocks, in `room` of x.rows * round_up(k, step) numbers. Where x is
+/// Arranges x (T, k), k >= step, in `room` of x.rows * round_up(k, step) numbers. Where x is
 /// as it should be it stays where it is.
 template <class C>
 Tokens arrange(MatrixView<const float> x, float* room) {
@@ -68,13 +68,13 @@ Tokens arrange(MatrixView<const float> x, float* room) {
       for (index_t i = 0; i < step; ++i) to[s * step + C::place(i, lanes)] = x(t, s * step + i);
     }
     if (steps == full) continue;
-    const index_t first = has_blocks<C> ? full * step : x.cols - step;
+    const index_t first = x.cols - step;
     for (index_t i = 0; i < step; ++i) {
-      const bool is_new = first + i >= full * step && first + i < x.cols;
+      const bool is_new = first + i >= full * step;
       to[full * step + C::place(i, lanes)] = is_new ? x(t, first + i) : 0;
     }
   }
-  return {room, steps * step, steps, has_blocks<C> ? (steps - 1) * step : x.cols - step};
+  return {room, steps * step, steps, x.cols - step};
 }
 
 /// Asks for the lines of some numbers that are a page further on: a core has more reads on their way then than the
@@ -236,9 +236,7 @@ void dot_tiny(MatrixView<const float> x, const Rows<C>& w, MatrixView<float> y, 
 
 template <index_t T, class C>
 void dot_tokens(MatrixView<const float> x, const Tokens& arranged, const Rows<C>& w, MatrixView<float> y, bool add) {
-  if constexpr (has_blocks<C>) {
-    dot_long<T>(arranged, w, y, add);
-  } else if (x.cols >= step) {
+  if (x.cols >= step) {
     dot_long<T>(arranged, w, y, add);
   } else if (x.cols >= lanes) {
     dot_short<T>(x, w, y, add);
@@ -249,7 +247,7 @@ void dot_tokens(MatrixView<const float> x, const Tokens& arranged, const Rows<C>
 
 template <class C>
 void dot_all(MatrixView<const float> x, const Rows<C>& w, MatrixView<float> y, bool add, Scratch& room) {
-  const bool is_long = has_blocks<C> || x.cols >= step;
+  const bool is_long = x.cols >= step;
   const Tokens all = is_long ? arrange<C>(x, room.get(x.rows * (x.cols + step))) : Tokens{};
   // Beyond four tokens w is read again, from L2: hence blocks of its rows.
   const index_t block = x.rows <= 4 ? y.cols : 64;
@@ -280,7 +278,7 @@ void dot_all(MatrixView<const float> x, const Rows<C>& w, MatrixView<float> y, b
 }
 
 void few_rows_product(MatrixView<const float> x, WeightView<> w, MatrixView<float> y, bool add, Scratch& room) {
-  with_codec(w.codec, [&]<class C>(C) HWY_ATTR {
+  with_row_codec(w.codec, [&]<class C>(C) HWY_ATTR {
     dot_all(x, Rows<C>{static_cast<const std::byte*>(w.data), w.scales, w.ld}, y, add, room);
   });
 }
@@ -295,10 +293,26 @@ HWY_EXPORT(few_rows_product);
 
 namespace {
 thread_local Scratch arranged;  // x, as rows of w are read
+thread_local Scratch widened;   // some rows of w
+
+/// Of codecs with blocks, some rows at a time are widened first: exact, and slower than multiply_few_int8().
+void multiply_widened(MatrixView<const float> x, WeightView<> w, MatrixView<float> y, bool add) {
+  constexpr index_t rows_at_once = 16;
+  float* wide = widened.get(rows_at_once * w.cols);
+  for (index_t i = 0; i < w.rows; i += rows_at_once) {
+    const index_t rows = std::min(rows_at_once, w.rows - i);
+    for (index_t r = 0; r < rows; ++r) widen_row(w, i + r, 0, w.cols, wide + r * w.cols);
+    HWY_DYNAMIC_DISPATCH(few_rows_product)
+    (x, {wide, Codec::f32, rows, w.cols, w.cols}, y.block(0, i, y.rows, rows), add, arranged);
+  }
 }
 
+}  // namespace
+
 void multiply_few(MatrixView<const float> x, WeightView<> w, MatrixView<float> y, Write write) {
-  HWY_DYNAMIC_DISPATCH(few_rows_product)(x, w, y, write == Write::add, arranged);
+  const bool add = write == Write::add;
+  if (spec_of(w.codec).block > 0) return multiply_widened(x, w, y, add);
+  HWY_DYNAMIC_DISPATCH(few_rows_product)(x, w, y, add, arranged);
 }
 
 }  // namespace hack::kernels

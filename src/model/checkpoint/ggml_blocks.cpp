@@ -23,12 +23,12 @@ constexpr std::array formats = {
     Format{GgmlType::f32, "F32", 1, 4, Codec::f32},
     Format{GgmlType::f16, "F16", 1, 2, Codec::f16},
     Format{GgmlType::bf16, "BF16", 1, 2, Codec::bf16},
-    Format{GgmlType::q8_0, "Q8_0", 32, 34},
-    Format{GgmlType::q5_1, "Q5_1", 32, 24},
-    Format{GgmlType::q5_0, "Q5_0", 32, 22},
-    Format{GgmlType::q4_1, "Q4_1", 32, 20},
-    Format{GgmlType::q4_0, "Q4_0", 32, 18},
-    Format{GgmlType::iq4_nl, "IQ4_NL", 32, 18},
+    Format{GgmlType::q8_0, "Q8_0", 32, 34, Codec::q8_0},
+    Format{GgmlType::q5_1, "Q5_1", 32, 24, Codec::q5_1},
+    Format{GgmlType::q5_0, "Q5_0", 32, 22, Codec::q5_0},
+    Format{GgmlType::q4_1, "Q4_1", 32, 20, Codec::q4_1},
+    Format{GgmlType::q4_0, "Q4_0", 32, 18, Codec::q4_0},
+    Format{GgmlType::iq4_nl, "IQ4_NL", 32, 18, Codec::iq4_nl},
     Format{GgmlType::q6_k, "Q6_K", 256, 210},
     Format{GgmlType::q5_k, "Q5_K", 256, 176},
     Format{GgmlType::q4_k, "Q4_K", 256, 144},
@@ -40,9 +40,6 @@ const Format& format_of(GgmlType type) {
   HACK_EXPECT(at != formats.end());
   return *at;
 }
-
-constexpr std::array<std::int8_t, 16> iq4_nl_values = {-127, -104, -83, -65, -49, -35, -22, -10,
-                                                       1,    13,   25,  38,  53,  69,  89,  113};
 
 float load_half(const std::byte* from) {
   f16 x;

@@ -1,6 +1,7 @@
 #include "svd/tile/encode_rows.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -16,21 +17,70 @@ void convert_rows(DType type, MatrixView<const float> x, std::byte* codes) {
   }
 }
 
-/// As GGML does: d = max|x| / 127 of a block, q = x / d, where d is rounded for nothing but its place among the scales.
-void encode_q8_0(MatrixView<const float> x, std::byte* codes, std::byte* scales) {
+/// A block's codes as pack_block() takes them, and what they share.
+struct RoundedBlock {
+  std::array<std::uint8_t, 32> q{};
+  float d = 0;
+  float m = 0;
+};
+
+/// Codes trunc((x - m) / d + offset) from 0 to `last`. Of d that has no inverse all are trunc(offset).
+void round_to(std::span<const float> x, float offset, int last, RoundedBlock& block) {
+  const float inverse = std::fabs(block.d) >= 0x1p-126f ? 1 / block.d : 0;
+  for (std::size_t c = 0; c < block.q.size(); ++c) {
+    const float number = c < x.size() ? x[c] : 0;
+    const float q = std::trunc((number - block.m) * inverse + offset);
+    block.q[c] = static_cast<std::uint8_t>(std::clamp(q, 0.0f, static_cast<float>(last)));
+  }
+}
+
+/// The number of the largest magnitude, of several the first.
+float extreme(std::span<const float> x) {
+  return *std::max_element(x.begin(), x.end(), [](float a, float b) { return std::fabs(a) < std::fabs(b); });
+}
+
+/// As GGML's reference does: the number farthest from zero gets the code -zero; with minima the least and the greatest
+/// get the first and the last code. d and m are rounded for nothing but their place among the scales.
+RoundedBlock round_block(const CodecSpec& spec, std::span<const float> x) {
+  RoundedBlock block;
+  if (spec.code_bits == 8) {
+    block.d = std::fabs(extreme(x)) / 127;
+    const float inverse = block.d >= 0x1p-126f ? 1 / block.d : 0;
+    for (std::size_t c = 0; c < block.q.size(); ++c) {
+      block.q[c] = static_cast<std::uint8_t>(127 + (c < x.size() ? static_cast<int>(std::round(x[c] * inverse)) : 0));
+    }
+    return block;
+  }
+  const int last = (1 << spec.code_bits) - 1;
+  if (spec.scale_bytes == 4) {
+    const auto [least, greatest] = std::minmax_element(x.begin(), x.end());
+    block.m = *least;
+    block.d = (*greatest - *least) / static_cast<float>(last);
+    round_to(x, 0.5f, last, block);
+  } else if (spec.codec == Codec::iq4_nl) {
+    block.d = extreme(x) / static_cast<float>(iq4_nl_values.front());
+    const float inverse = std::fabs(block.d) >= 0x1p-126f ? 1 / block.d : 0;
+    for (std::size_t c = 0; c < block.q.size(); ++c) {
+      const float level = c < x.size() ? x[c] * inverse : 0;
+      const auto above = std::lower_bound(iq4_nl_values.begin() + 1, iq4_nl_values.end() - 1, level);
+      block.q[c] = static_cast<std::uint8_t>(above - iq4_nl_values.begin() -
+                                             (level - above[-1] <= static_cast<float>(*above) - level ? 1 : 0));
+    }
+  } else {
+    block.d = extreme(x) / static_cast<float>(-spec.zero);
+    round_to(x, static_cast<float>(spec.zero) + 0.5f, last, block);
+  }
+  return block;
+}
+
+void encode_blocks(const CodecSpec& spec, MatrixView<const float> x, std::byte* codes, std::byte* scales) {
   for (index_t r = 0; r < x.rows; ++r) {
-    for (index_t first = 0; first < x.cols; first += 32) {
-      const std::span block(x.row(r) + first, static_cast<std::size_t>(std::min<index_t>(32, x.cols - first)));
-      float largest = 0;
-      for (const float number : block) largest = std::max(largest, std::fabs(number));
-      const float d = largest / 127, inverse = d >= 0x1p-126f ? 1 / d : 0;
-      const f16 scale = to_f16(d);
-      std::memcpy(scales, &scale, sizeof(scale));
-      for (std::size_t c = 0; c < 32; ++c) {
-        codes[c] = static_cast<std::byte>(c < block.size() ? static_cast<int>(std::round(block[c] * inverse)) : 0);
-      }
-      codes += 32;
-      scales += sizeof(scale);
+    for (index_t first = 0; first < x.cols; first += spec.block) {
+      const index_t count = std::min(spec.block, x.cols - first);
+      const RoundedBlock block = round_block(spec, {x.row(r) + first, static_cast<std::size_t>(count)});
+      pack_block(spec.codec, block.q.data(), block.d, block.m, codes, scales);
+      codes += spec.block * spec.code_bits / 8;
+      scales += spec.scale_bytes;
     }
   }
 }
@@ -46,10 +96,9 @@ float largest(Codec codec) {
       return 65504.0f;
     case Codec::int8:
       return 0x1p127f;  // room for a scale that is rounded up
-    case Codec::q8_0:
-      return 127 * 65504.0f;
+    default:
+      return 65504.0f;  // d and m are below it then
   }
-  return 0;
 }
 
 }  // namespace
@@ -65,8 +114,8 @@ void encode_rows(Codec codec, MatrixView<const float> x, std::span<const double>
     case Codec::int8:
       round_rows(x, weights, {reinterpret_cast<std::int8_t*>(codes), reinterpret_cast<bf16*>(scales)});
       break;
-    case Codec::q8_0:
-      encode_q8_0(x, codes, scales);
+    default:
+      encode_blocks(spec_of(codec), x, codes, scales);
       break;
   }
 }

@@ -1,0 +1,93 @@
+// What codecs of 4 and 5 bits in blocks of 32 have in common. Included once for each instruction set, hence the guard
+// that toggles.
+
+#if defined(HACK_KERNELS_CPU_CODEC_NIBBLES_INL) == defined(HWY_TARGET_TOGGLE)
+#ifdef HACK_KERNELS_CPU_CODEC_NIBBLES_INL
+#undef HACK_KERNELS_CPU_CODEC_NIBBLES_INL
+#else
+#define HACK_KERNELS_CPU_CODEC_NIBBLES_INL
+#endif
+
+#include "kernels/cpu/codec/blocks-inl.hpp"
+#include "kernels/cpu/codec/code_dot-inl.hpp"
+
+HWY_BEFORE_NAMESPACE();
+namespace hack::kernels::HWY_NAMESPACE {
+
+/// Codes [start, start + lanes) of a block of 32 whose 16 bytes hold numbers i and i + 16 in their low and high halves.
+template <class D>
+HWY_INLINE hn::VFromD<hn::Rebind<std::int32_t, D>> load_nibbles(D d, const std::byte* block, index_t start) {
+  const hn::Rebind<std::int32_t, D> whole;
+  const hn::Rebind<std::uint8_t, D> bytes;
+  static_assert(hn::MaxLanes(d) <= 16);
+  const auto* from = reinterpret_cast<const std::uint8_t*>(block) + start % 16;
+  const auto both = hn::PromoteTo(whole, hn::LoadU(bytes, from));
+  return start < 16 ? hn::And(both, hn::Set(whole, 15)) : hn::ShiftRight<4>(both);
+}
+
+/// The same of a block of five bits, whose fifth bits are 4 bytes after the others, number i's bit i.
+template <class D>
+HWY_INLINE hn::VFromD<hn::Rebind<std::int32_t, D>> load_five_bits(D d, const std::byte* block, index_t start) {
+  const hn::Rebind<std::int32_t, D> whole;
+  const hn::Rebind<std::uint32_t, D> lanes;
+  std::uint32_t bits;
+  std::memcpy(&bits, block + 16, sizeof(bits));
+  const auto fifth = hn::Shr(hn::Set(lanes, bits), hn::Iota(lanes, static_cast<std::uint32_t>(start)));
+  const auto sixteen = hn::ShiftLeft<4>(hn::And(fifth, hn::Set(lanes, 1)));
+  return hn::Or(load_nibbles(d, block, start), hn::BitCast(whole, sixteen));
+}
+
+/// What products ask of a codec of 4 or 5 bits: number q stands for d q + minimum. C::load_bits() loads codes, C::d()
+/// and C::minimum() are those of the block whose scales are at `scales`.
+template <class C, Codec which>
+struct NibbleCodec : BlockCodec<C, which> {
+  static constexpr index_t block_bytes = 4 * spec_of(which).code_bits;
+
+  template <class D>
+  HWY_INLINE static void load_step(D d, const std::byte* row, const std::byte* scales, index_t at, hn::Vec<D>& first,
+                                   hn::Vec<D>& second) {
+    const index_t number = at / 32, start = at % 32;
+    const std::byte* block = row + number * block_bytes;
+    const std::byte* of_block = scales + number * spec_of(which).scale_bytes;
+    const auto factor = hn::Set(d, C::d(of_block)), minimum = hn::Set(d, C::minimum(of_block));
+    first = hn::MulAdd(factor, hn::ConvertTo(d, C::load_bits(d, block, start)), minimum);
+    second = hn::MulAdd(factor, hn::ConvertTo(d, C::load_bits(d, block, start + hn::MaxLanes(d))), minimum);
+  }
+};
+
+#if HACK_HAS_CODE_DOT
+
+/// Codes of two blocks of 4 bits: low halves of all bytes, then high ones.
+struct NibblePair {
+  __m256i low, high;
+};
+
+HWY_INLINE NibblePair load_nibble_pair(const std::byte* from) {
+  const __m256i bytes = load_bytes(from), four = _mm256_set1_epi8(15);
+  return {_mm256_and_si256(bytes, four), _mm256_and_si256(_mm256_srli_epi16(bytes, 4), four)};
+}
+
+/// Where number i of the two blocks is in a NibblePair.
+constexpr index_t nibble_place(index_t i) { return i % 32 / 16 * 32 + i / 32 * 16 + i % 16; }
+
+/// Codes of a block of five bits, in their order.
+HWY_INLINE __m256i load_five_bits(const std::byte* block) {
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(block));
+  const __m256i halves = _mm256_inserti128_si256(_mm256_castsi128_si256(bytes), _mm_srli_epi16(bytes, 4), 1);
+  int bits;
+  std::memcpy(&bits, block + 16, sizeof(bits));
+  // Byte i gets the byte that holds bit i, and keeps that bit.
+  const __m256i spread = _mm256_shuffle_epi8(
+      _mm256_set1_epi32(bits), _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303));
+  const __m256i own = _mm256_set1_epi64x(static_cast<long long>(0x8040201008040201));
+  const __m256i is_set = _mm256_cmpeq_epi8(_mm256_and_si256(spread, own), own);
+  return _mm256_or_si256(_mm256_and_si256(halves, _mm256_set1_epi8(15)),
+                         _mm256_and_si256(is_set, _mm256_set1_epi8(16)));
+}
+
+#endif  // HACK_HAS_CODE_DOT
+
+}  // namespace hack::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif

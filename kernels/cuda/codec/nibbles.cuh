@@ -1,0 +1,65 @@
+#pragma once
+
+#include "kernels/cuda/codec/blocks.cuh"
+
+namespace hack::kernels::cuda {
+
+/// A block of 32 numbers of four bits: numbers i and i + 16 in the low and high half of byte i.
+struct alignas(16) NibbleBlock {
+  std::uint32_t words[4];
+};
+
+/// The same with a fifth bit: number i's is bit i of the last word.
+struct FiveBitBlock {
+  std::uint32_t words[5];
+};
+
+/// Codes of a run, a byte each, and what makes numbers of them: q stands for d q + minimum.
+struct NibbleRun {
+  std::uint32_t words[4];
+  float d;
+  float minimum;
+};
+
+/// Codecs of four or five bits with d, and some with a minimum, in f16.
+template <class W, Codec which>
+struct NibbleCodec : BlockCodec<W, which> {
+  using Run = NibbleRun;
+  static constexpr bool has_fifth_bits = sizeof(W) == sizeof(FiveBitBlock);
+  static constexpr bool has_minimum = spec_of(which).scale_bytes == 4;
+
+  template <class Exec>
+  HACK_BODY static Run load(Exec& exec, const W& block, const std::byte* scales, int part) {
+    Run run;
+    if constexpr (has_fifth_bits) {
+      HACK_UNROLL
+      for (int i = 0; i < 4; ++i) run.words[i] = block.words[i];
+    } else {
+      exec.load16(block.words, run.words);
+    }
+    HACK_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      run.words[i] = run.words[i] >> (4 * part) & 0x0f0f0f0fu;
+      if constexpr (has_fifth_bits) {
+        // Four bits, one to each byte: shifted copies of them do not meet.
+        const std::uint32_t four = block.words[4] >> (run_length * part + 4 * i) & 15u;
+        run.words[i] |= (four * 0x00204081u & 0x01010101u) << 4;
+      }
+    }
+    const auto* halves = reinterpret_cast<const f16*>(scales);
+    run.d = exec.widen(halves[0]);
+    if constexpr (has_minimum) {
+      run.minimum = exec.widen(halves[1]);
+    } else {
+      run.minimum = -static_cast<float>(spec_of(which).zero) * run.d;
+    }
+    return run;
+  }
+
+  template <class Exec>
+  HACK_BODY static float number(Exec& /*exec*/, const Run& run, int q) {
+    return fmaf(run.d, static_cast<float>(code_of<std::uint8_t>(run.words, q)), run.minimum);
+  }
+};
+
+}  // namespace hack::kernels::cuda
