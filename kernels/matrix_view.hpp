@@ -67,7 +67,11 @@ class WeightMatrix {
   std::byte* data() { return codes_.data(); }
   std::byte* scales() { return scales_.data(); }  // none where the codec has none
   WeightView<D> view() const {
-    return {codes_.data(), codec_, rows_, cols_, padded_length(codec_, cols_),
+    return {codes_.data(),
+            codec_,
+            rows_,
+            cols_,
+            padded_length(codec_, cols_),
             has_scales(codec_) ? scales_.data() : nullptr};
   }
 

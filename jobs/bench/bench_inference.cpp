@@ -186,7 +186,8 @@ nlohmann::json bench_prefill(Session& session, const BenchModel& model, const In
       world, bench.repeats, [&] { cache.clear(); }, read_prompt, read_prompt);
   nlohmann::json row = describe("prefill", session, model, bench);
   row["flops"] = flops_per_token(world, llama, prompt_bytes(llama, bench.tokens));
-  row["limit"] = measure_product_rate(world, queue, bench.type.value_or(model.checkpoint().exact_type())) / row["flops"].get<double>();
+  row["limit"] = measure_product_rate(world, queue, bench.type.value_or(model.checkpoint().exact_type())) /
+                 row["flops"].get<double>();
   return finish(session, bench, std::move(row), std::move(timed));
 }
 
@@ -204,7 +205,8 @@ nlohmann::json bench_perplexity(Session& session, const BenchModel& model, const
   nlohmann::json row = describe("perplexity", session, model, bench);
   row["peak_memory_bytes"] = comm::all_reduce_max(world, peak_memory_bytes());
   row["flops"] = flops_per_token(world, llama, static_cast<double>(llama.bytes_per_token()));
-  row["limit"] = measure_product_rate(world, queue, bench.type.value_or(model.checkpoint().exact_type())) / row["flops"].get<double>();
+  row["limit"] = measure_product_rate(world, queue, bench.type.value_or(model.checkpoint().exact_type())) /
+                 row["flops"].get<double>();
   return finish(session, bench, std::move(row), std::move(timed));
 }
 

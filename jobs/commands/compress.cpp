@@ -75,7 +75,8 @@ class CompressCommand : public Command {
     const DType type = common_.chosen_dtype(checkpoint.exact_type());
     Compressor compressor(session, checkpoint, type);
     // The dense model runs first: a text that is unfit is an error now, not after the compression.
-    Evaluation evaluation(session, checkpoint, common_.held_type(), "--evaluate", evaluation_, options_.calibration.texts);
+    Evaluation evaluation(session, checkpoint, common_.held_type(), "--evaluate", evaluation_,
+                          options_.calibration.texts);
     std::optional<TargetedArchive> targeted;
     if (options_.target_loss) {
       targeted = compress_to_loss(session, compressor, options_, *options_.target_loss, output_);

@@ -45,8 +45,7 @@ class GenerateCommand : public Command {
     const ModelFiles files(model_, archive_, selection_, session.threads());
     const Encoded prompt = encode_on_root(session.world(), files.checkpoint(), "--prompt", prompt_);
     Queue<D> queue(session.threads(), session.products());
-    const model::HeldType type = common_.held_type();
-    warn_of_widening(session.log(), files.checkpoint(), type);
+    const model::HeldType type = held_type(session, files);
     model::Llama<D> llama(files.source(type), session.world(), queue);
     session.log().info("{} weights in {} on {} rank(s), prompt of {} tokens", model::name_of(type),
                        format_bytes(static_cast<double>(llama.bytes_held())), session.world().size(),

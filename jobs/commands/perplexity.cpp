@@ -120,8 +120,7 @@ class PerplexityCommand : public Command {
     const comm::ProcessGrid grid = for_option(fmt::format("--tensor-parallel {}", options_.tensor_parallel), [&] {
       return comm::ProcessGrid(session.world(), options_.tensor_parallel);
     });
-    const model::HeldType type = common_.held_type();
-    warn_of_widening(session.log(), files.checkpoint(), type);
+    const model::HeldType type = held_type(session, files);
     // Losses that are known already, and the file to append to: on rank 0.
     WindowLosses losses;
     std::optional<model::LossRecords> records;

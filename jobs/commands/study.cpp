@@ -83,7 +83,8 @@ class StudyCommand : public Command {
     if (!world.is_root()) return {};
     table->compare();
     const StudyModel model =
-        model_of(table->rows(), files.checkpoint().config(), static_cast<double>(size_of(type.value_or(files.checkpoint().exact_type()))), work_, memory, links);
+        model_of(table->rows(), files.checkpoint().config(),
+                 static_cast<double>(size_of(type.value_or(files.checkpoint().exact_type()))), work_, memory, links);
     const json parts = {{"machine", to_json(model.machine)},
                         {"held_out", model.held_out},
                         {"slices", model.slices},

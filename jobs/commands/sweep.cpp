@@ -206,8 +206,8 @@ class SweepCommand : public Command {
     return rank;
   }
 
-  nlohmann::json make_rows(Session& session, const ModelFiles& files, model::HeldType type, const std::vector<Run>& runs,
-                           SweepTable& table) {
+  nlohmann::json make_rows(Session& session, const ModelFiles& files, model::HeldType type,
+                           const std::vector<Run>& runs, SweepTable& table) {
     nlohmann::json done = {{"factorizations", 0}};
     const bool all_there =
         std::all_of(runs.begin(), runs.end(), [&](const Run& run) { return table.find(run.id) != nullptr; });

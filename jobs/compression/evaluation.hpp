@@ -39,8 +39,8 @@ class Evaluation {
   /// Reads the texts and runs the dense model on them; warns where one shares long lines with the calibration texts. An
   /// Error, naming option and file, where a text cannot be read or is shorter than a window. The references outlive
   /// this.
-  Evaluation(const Session& session, const model::Checkpoint& checkpoint, model::HeldType type, const std::string& option,
-             const EvaluationOptions& options, const std::vector<std::string>& calibration);
+  Evaluation(const Session& session, const model::Checkpoint& checkpoint, model::HeldType type,
+             const std::string& option, const EvaluationOptions& options, const std::vector<std::string>& calibration);
 
   /// Scores of the dense model by itself.
   std::vector<TextScore> dense() const;

@@ -31,18 +31,22 @@ const svd::FactorSource* ModelFiles::factors() const {
   return archive_ ? &*archive_ : nullptr;
 }
 
-void warn_of_widening(const Log& log, const model::Checkpoint& checkpoint, model::HeldType type) {
-  if (type) return;
+model::HeldType held_type(const Session& session, const ModelFiles& files) {
+  const model::HeldType type = session.options().held_type();
+  if (type) return type;
+  const model::Checkpoint& checkpoint = files.checkpoint();
   std::map<std::string, int> widened;  // format: matrices
   for (const std::string& name : checkpoint.names()) {
     const model::TensorInfo info = checkpoint.info(name);
     if (info.rows > 1 && !checkpoint.codec(name) && !info.type.empty()) ++widened[info.type];
   }
   for (const auto& [format, matrices] : widened) {
-    log.info("warning: {} matrices in {} are held in {}, no kernel multiplies that format; a file in Q4_0 to Q8_0 runs "
-             "as it is",
-             matrices, format, to_string(checkpoint.exact_type()));
+    session.log().info(
+        "warning: {} matrices in {} are held in {}, no kernel multiplies that format; a file in Q4_0 to Q8_0 runs "
+        "as it is",
+        matrices, format, to_string(checkpoint.exact_type()));
   }
+  return {};
 }
 
 double dense_bytes(const model::Checkpoint& checkpoint, DType type) {

@@ -8,8 +8,8 @@
 #include <CLI/CLI.hpp>
 
 #include "comm/communicator.hpp"
-#include "jobs/session/log.hpp"
 #include "jobs/compression/selection.hpp"
+#include "jobs/session/session.hpp"
 #include "model/checkpoint/checkpoint.hpp"
 #include "model/llama/linear_layer.hpp"
 #include "svd/archive/factor_archive.hpp"
@@ -38,8 +38,9 @@ class ModelFiles {
   std::optional<svd::SelectedFactors> selected_;  // of the archive
 };
 
-/// Says which matrices cannot be held as they are stored, where `type` asks for that: kernels do not know their format.
-void warn_of_widening(const Log& log, const model::Checkpoint& checkpoint, model::HeldType type);
+/// What weights are to be held in. Where that is what they are stored in, says which matrices cannot be: kernels do not
+/// know their format.
+model::HeldType held_type(const Session& session, const ModelFiles& files);
 
 /// Bytes of all weights of a model, dense in `type`.
 double dense_bytes(const model::Checkpoint& checkpoint, DType type);

@@ -35,8 +35,9 @@ void CommonOptions::add_to(CLI::App& app) {
       ->check(CLI::IsMember({"stored", "f32", "bf16", "f16"}))
       ->capture_default_str()
       ->group(group);
-  app.add_option("--products", products,
-                 "exact: f32 activations throughout; fast: int8 activations where few tokens meet weights in 8 bits or less")
+  app.add_option(
+         "--products", products,
+         "exact: f32 activations throughout; fast: int8 activations where few tokens meet weights in 8 bits or less")
       ->check(CLI::IsMember({"fast", "exact"}))
       ->capture_default_str()
       ->group(group);

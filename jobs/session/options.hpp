@@ -22,7 +22,7 @@ struct CommonOptions {
   std::string device = "auto";
   std::string dtype = "stored";
   std::string products = "fast";
-  int threads = 0;    ///< 0: this rank's share of the cores it may use
+  int threads = 0;  ///< 0: this rank's share of the cores it may use
   double deadline = 600;
   std::string report;
   bool quiet = false;

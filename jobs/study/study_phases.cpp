@@ -112,8 +112,8 @@ struct StudyPhases::Timing {
   std::optional<bool> replayed;  ///< of decoding: whether steps were launched as graphs
 };
 
-StudyPhases::StudyPhases(const Session& session, const ModelFiles& files, model::HeldType type, const comm::Communicator& group,
-                         const StudyWork& work, std::optional<StudySlice> slice)
+StudyPhases::StudyPhases(const Session& session, const ModelFiles& files, model::HeldType type,
+                         const comm::Communicator& group, const StudyWork& work, std::optional<StudySlice> slice)
     : session_(session),
       files_(files),
       type_(type),

@@ -101,8 +101,7 @@ struct Share {
 };
 
 /// z for the rows of V that begin in `share`.
-void project_share(FactorProduct<float> product, X x, const Factors& w, const Share& share,
-                   const RankSpace<float>& z) {
+void project_share(FactorProduct<float> product, X x, const Factors& w, const Share& share, const RankSpace<float>& z) {
   for (index_t j = 0; j < w.tile_cols(); ++j) {
     const index_t start = w.v_offsets[j], width = padded_length(w.codec, tile_width(w, j));
     const index_t rows = (w.v_offsets[j + 1] - start) / std::max<index_t>(width, 1);

@@ -140,10 +140,9 @@ index_t LinearLayer<D>::numbers() const {
   return numbers;
 }
 
-#define HACK_INSTANTIATE(D)                                                                            \
-  template WeightMatrix<D> read_weights(const Checkpoint&, const std::string&, svd::Range, svd::Range, \
-                                        HeldType);                                         \
-  template Buffer<float, D> read_vector(const Checkpoint&, const std::string&, svd::Range);            \
+#define HACK_INSTANTIATE(D)                                                                                       \
+  template WeightMatrix<D> read_weights(const Checkpoint&, const std::string&, svd::Range, svd::Range, HeldType); \
+  template Buffer<float, D> read_vector(const Checkpoint&, const std::string&, svd::Range);                       \
   template class LinearLayer<D>;
 HACK_INSTANTIATE(Device::cpu)
 HACK_INSTANTIATE(Device::cuda)
