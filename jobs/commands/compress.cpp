@@ -9,6 +9,7 @@
 #include "jobs/compression/loss_target.hpp"
 #include "jobs/compression/model_files.hpp"
 #include "jobs/compression/selection.hpp"
+#include "jobs/compression/storage_words.hpp"
 #include "kernels/error.hpp"
 #include "model/checkpoint/random_checkpoint.hpp"
 
@@ -46,6 +47,11 @@ class CompressCommand : public Command {
                                  "None yet: whole spectra, and vectors up to so many, of which perplexity, generate, "
                                  "sweep and compress take any smaller ranks (--method plain)")
                     ->check(CLI::Range(1L, 1L << 30));
+    codec_ =
+        rule->add_option("--codec", options_.codec,
+                         "All, but in this codec, which has blocks: every tile is one dense term, its codes fitted "
+                         "to the text (--method whiten: scales alone; plain: neither)")
+            ->check(codec_words());
     rule->require_option(1);
     app_.add_flag("--resume", resume_,
                   "Go on after the layers that a killed run has finished; they are kept in OUTPUT.parts until the "
@@ -57,14 +63,19 @@ class CompressCommand : public Command {
 
   nlohmann::json run(Session& session) override {
     using Kind = svd::RankRule::Kind;
-    options_.rule.kind = topk_->count() > 0       ? Kind::topk
-                         : keep_->count() > 0     ? Kind::keep
-                         : max_rank_->count() > 0 ? Kind::max_rank
-                                                  : Kind::tolerance;
+    options_.quantizes = codec_->count() > 0;
+    if (options_.quantizes) options_.rule.value = 1;
+    options_.rule.kind = topk_->count() > 0 || options_.quantizes ? Kind::topk
+                         : keep_->count() > 0                     ? Kind::keep
+                         : max_rank_->count() > 0                 ? Kind::max_rank
+                                                                  : Kind::tolerance;
     if (is_archive(model_)) return run_on_archive(session);
     const ModelFiles files = open_model();
     const model::Checkpoint& checkpoint = files.checkpoint();
     options_.check();
+    if (options_.quantizes) {
+      refuse({"--factor-type", "--storage"}, "--codec", "tiles have no factors");
+    }
     if (options_.rule.kind == Kind::max_rank) {
       refuse({"--factor-type", "--storage", "--evaluate"}, "--max-rank",
              "vectors are kept in f32 as they are found; form and ranks are chosen when they are taken");
@@ -114,7 +125,7 @@ class CompressCommand : public Command {
     const svd::FactorArchive vectors(model_);
     // Only a factorization could heed the others.
     const std::set<std::string> heeded = {"--MODEL", "--output", "--factor-type", "--storage", "--help"};
-    std::vector<std::string> others = {"--target-loss", "--max-rank"};
+    std::vector<std::string> others = {"--target-loss", "--max-rank", "--codec"};
     for (const CLI::Option* option : app_.get_options()) {
       const std::string name = "--" + option->get_single_name();
       if (option->get_group() != common_group && heeded.count(name) == 0) others.push_back(name);
@@ -175,8 +186,10 @@ class CompressCommand : public Command {
     const auto dense = static_cast<double>(total.bytes_dense);
     // The rest of a model is never stored in a codec with scales: whole models compare in 16-bit numbers.
     const Codec type = options_.stored().codec;
-    const double widening =
-        16.0 / static_cast<double>(spec_of(type).code_bits) * static_cast<double>(size_of(plain_type(type))) / 2;
+    const bool has_blocks = spec_of(type).block > 0;  // these compare in 16-bit numbers anyway
+    const double widening = has_blocks ? 1.0
+                                       : 16.0 / static_cast<double>(spec_of(type).code_bits) *
+                                             static_cast<double>(size_of(plain_type(type))) / 2;
     nlohmann::json results = describe(compressed);
     fmt::print("{}: {} matrices, {} tiles ({} dense), ranks {} to {} (mean {:.1f}), relative error {:.4f}\n", output_,
                compressed.matrices.size(), total.tiles, total.dense_tiles, total.min_rank, total.max_rank,
@@ -193,7 +206,10 @@ class CompressCommand : public Command {
     }
     fmt::print("  selected matrices: {} in place of {} ({:.2f} %){}\n", format_bytes(factors), format_bytes(dense),
                100 * total.keep(), whole);
-    if (has_scales(type)) {
+    if (has_blocks) {
+      fmt::print("  {:.3f} bits a weight, of 16\n", 16 * total.keep());
+      results["bits_per_weight"] = 16 * total.keep();
+    } else if (has_scales(type)) {
       fmt::print("  against 16-bit numbers, as the whole model is: selected matrices {:.2f} %\n",
                  100 * total.keep() / widening);
     }
@@ -227,6 +243,7 @@ class CompressCommand : public Command {
   CLI::Option* keep_ = nullptr;
   CLI::Option* tolerance_ = nullptr;
   CLI::Option* max_rank_ = nullptr;
+  CLI::Option* codec_ = nullptr;
 };
 
 }  // namespace

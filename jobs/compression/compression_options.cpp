@@ -79,6 +79,13 @@ void CompressionOptions::check() const {
   validate(memory == 0 || calibration.is_plain(),
            "--memory bounds --method plain alone (given: --method {}); leave it out, or give --method plain",
            calibration.method);
+  validate(
+      !quantizes || spec_of(parse_codec(codec)).block > 0,
+      "--codec {}: its numbers share no scales, so there is nothing to fit; give a rank rule and --factor-type {}, "
+      "or a codec with blocks",
+      codec, codec);
+  validate(!quantizes || (calibration.refine == 0 && objective == "bytes"),
+           "--codec takes neither --refine nor --objective time: there are no factors; leave them out");
   const std::vector<model::Linear> chosen = linears();
   if (calibration.refine == 0) return;
   for (const model::Linear linear : model::all_linears) {
@@ -124,6 +131,11 @@ bool CompressionOptions::takes_head(const model::LlamaConfig& config) const {
 model::LayerwiseOptions CompressionOptions::layerwise(const model::LlamaConfig& config, DType type) const {
   model::LayerwiseOptions options{.storage = stored(), .linears = linears(), .head = takes_head(config), .type = type};
   calibration.apply_to(options);
+  if (quantizes) {
+    const bool makes_up = calibration.method == "feedback";
+    options.quantize =
+        svd::QuantizeOptions{calibration.damping, makes_up, makes_up ? svd::QuantizeOptions().passes : 0};
+  }
   const Codec stored_as = options.storage.codec;
   const bool rounds = stored_as != Codec::f32 && !has_scales(stored_as);
   if (options.weighting.refit && rounds && options.storage.storage == kernels::Structure::low_rank) {
@@ -141,6 +153,7 @@ nlohmann::json CompressionOptions::describe() const {
                         {std::string(to_string(rule.kind)), rule.value},
                         {"factor-type", to_string(stored().codec)},
                         {"storage", svd::storage_name(stored().storage)}};
+  if (quantizes) how["codec"] = codec;
   if (objective == "time") how["fast-share"] = stored().fast_share;
   if (shape.width != shape.height) how["tile-width"] = shape.width;
   if (!calibration.is_plain()) how.update(calibration.describe(rule.kind == svd::RankRule::Kind::keep));

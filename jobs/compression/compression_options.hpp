@@ -20,6 +20,7 @@ struct CompressionOptions {
   std::vector<std::string> matrices = {"gate", "up", "down"};
   svd::RankRule rule;
   std::string codec = "bf16";
+  bool quantizes = false;  ///< every tile is one dense term in the codec, which has blocks
   std::string storage = "interpolative";
   CalibrationOptions calibration;
   std::optional<double> target_loss;  ///< that the rank rule was found for

@@ -249,6 +249,9 @@ TEST_F(Layerwise, MemoryFollowsWindowsRanksAndStatistics) {
   EXPECT_EQ(bytes({9, 48, 2, 1}), bytes({10, 48, 2, 1}));  // the rank that takes most has five
   EXPECT_LT(bytes({8, 48, 2, 1}), bytes(run));
   EXPECT_GT(bytes({8, 48, 1, 2}), bytes(run));
+  options_.quantize = svd::QuantizeOptions();
+  EXPECT_LT(bytes(run), bytes({8, 48, 1, 2}));
+  options_.quantize.reset();
   // Without targets neither the Cholesky factor of down's H nor Y.
   const double whole = bytes(run);
   options_.target_share = 0;
@@ -258,6 +261,34 @@ TEST_F(Layerwise, MemoryFollowsWindowsRanksAndStatistics) {
   const double without_head = bytes(run);
   options_.head = true;
   EXPECT_GT(bytes(run), without_head + 12 * static_cast<double>(config.vocab_size * config.hidden_size));
+}
+
+TEST_F(Layerwise, CodesAreCloserToTheModelThanTheNearestOnes) {
+  options_.storage.rule = {svd::RankRule::Kind::topk, 1};
+  for (const Codec codec : {Codec::q4_0, Codec::q5_1}) {
+    options_.storage.codec = codec;
+    options_.quantize = svd::QuantizeOptions();
+    const svd::CompressReport fitted = compress(world_, "codes.h5");
+    const std::string mine = "codes" + std::to_string(world_.rank()) + ".h5";
+    compress(self_, mine);
+    compress_plain(fitted, "nearest.h5");
+    const svd::FactorArchive archive(shared_ / "codes.h5");
+    for (const svd::CompressionSummary& matrix : fitted.matrices) {
+      for (const svd::TermEntry& term : archive.matrix(matrix.name).terms) {
+        EXPECT_EQ(term.structure, kernels::Structure::dense);
+        EXPECT_EQ(term.codec, codec);
+      }
+      EXPECT_GT(matrix.discarded, 0);
+    }
+    const double bits = codec == Codec::q4_0 ? 4.5 : 6;
+    EXPECT_GE(16 * fitted.total.keep(), bits);  // blocks are padded in these small tiles
+    const std::vector<float> dense = states("");
+    const double error = distance(dense, states("codes.h5"));
+    EXPECT_LT(error, 0.9 * distance(dense, states("nearest.h5")));
+    // Statistics that differ by rounding move some codes.
+    EXPECT_NEAR(distance(dense, states(mine)), error, 0.1 * error);
+    world_.barrier();
+  }
 }
 
 TEST_F(Layerwise, GivenRanksAreKept) {

@@ -312,7 +312,7 @@ TEST(BlockGrid, FindsScalesNearTheBest) {
       }
       for (int begin = 0; grid.has_minimum() && begin < 60; ++begin) {
         const double start = *low + (*high - *low) * begin / 120;
-        least = std::min(least, error(grid.rounded((*high - start) * end / 400 / (grid.count() - 1), start)));
+        least = std::min(least, error(grid.rounded((*high - start) * end / 400 / grid.level(grid.count() - 1), start)));
       }
     }
     EXPECT_LT(error(grid.find(x, weights)), 1.1 * least) << format;

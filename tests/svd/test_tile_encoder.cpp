@@ -222,6 +222,36 @@ TEST(TileEncoder, RefusesNumbersThatIntegersCannotStandFor) {
   }
 }
 
+TEST(TileEncoder, StoresCodesAsTheyWereFound) {
+  std::mt19937 random(9);
+  for (const CodecSpec& spec : codec_specs) {
+    if (spec.block == 0) continue;
+    const BlockGrid grid(spec.name);
+    // Two rows of blocks of 32 and 8 within longer rows.
+    const index_t ld = 47, scales_ld = 3, h = 2, w = 40;
+    std::vector<std::uint8_t> codes;
+    std::vector<BlockScale> scales;
+    for (index_t i = 0; i < h * ld; ++i)
+      codes.push_back(static_cast<std::uint8_t>(random() % static_cast<unsigned>(grid.count())));
+    for (index_t b = 0; b < h * scales_ld; ++b) scales.push_back(grid.rounded(0.01 * static_cast<double>(b + 1), -0.3));
+    MatrixPart part{.name = "w", .grid = TileGrid(h, w, h, w), .has_spectra = false};
+    const std::vector<float> values(h * w);
+    TileNumbers numbers{.values = {values.data(), h, w}};
+    numbers.codes = {codes.data(), ld, scales.data(), scales_ld};
+    const TileChoice choice{Structure::dense, static_cast<std::int32_t>(h)};
+    Queue<Device::cpu> queue(1);
+    append_tiles(queue, part, std::span(&choice, 1), std::span(&numbers, 1), spec.codec);
+    std::vector<float> out(h * w);
+    part.stored_tiles().front().terms.front().left().widen_to(out.data());
+    for (index_t r = 0; r < h; ++r) {
+      for (index_t c = 0; c < w; ++c) {
+        const double expected = grid.value_of(codes[r * ld + c], scales[r * scales_ld + c / 32]);
+        EXPECT_FLOAT_EQ(out[r * w + c], static_cast<float>(expected)) << spec.name;
+      }
+    }
+  }
+}
+
 TEST(TileEncoder, TakesAboutHalfTheBytesAsIntegers) {
   for (const auto& [rows, cols] : {std::pair<index_t, index_t>{1536, 576}, {576, 1536}}) {
     const TileGrid grid(rows, cols, 128, 128);

@@ -9,6 +9,7 @@
 
 #include "comm/collectives.hpp"
 #include "io/hash.hpp"
+#include "kernels/device_view.hpp"
 #include "kernels/error.hpp"
 #include "model/calibration/layerwise_memory.hpp"
 #include "model/calibration/layerwise_pass.hpp"
@@ -18,7 +19,9 @@
 #include "svd/fit/propagated_target.hpp"
 #include "svd/fit/weighted_error.hpp"
 #include "svd/fit/whitening.hpp"
+#include "svd/pipeline/layer_codes.hpp"
 #include "svd/pipeline/layer_factors.hpp"
+#include "svd/quantize/row_quantizer.hpp"
 #include "svd/tile/tile_encoder.hpp"
 
 namespace hack::model {
@@ -123,6 +126,7 @@ class LayerwiseFit : public svd::Fit {
     TiledMatrix matrix;
     std::vector<double> column_weights;  // (n)
     Buffer<float> rebuilt;               // (m, n)
+    svd::QuantizedRows codes;            // of this rank's rows of tiles, where the matrix is quantized
 
     MatrixView<const float> values() const { return {rebuilt.data(), matrix.grid.rows(), matrix.grid.cols()}; }
   };
@@ -173,21 +177,39 @@ class LayerwiseFit : public svd::Fit {
                      [&] { target.emplace(device_, statistics, options_.weighting.damping, options_.target_share); });
     }
     std::optional<svd::WeightedFactorizer<D>> factorizer;
+    std::optional<svd::RowQuantizer> quantizer;
+    const std::vector<double> weights = svd::damped_diagonal(statistics.h(), options_.weighting.damping);
     for (const Name& name : names) {
-      TiledMatrix matrix = output.measure("targets", [&] { return read(name.weights, target); });
+      Compressed compressed{name.linear, output.measure("targets", [&] { return read(name.weights, target); }),
+                            weights};
       output.measure("factors", [&] {
-        if (!factorizer) factorizer.emplace(device_, statistics.h(), matrix.grid, options_.weighting);
-        choose(*factorizer, matrix);
-        svd::factorize_together(comm_, device_, *factorizer, matrix);
-        Compressed compressed{
-            name.linear, std::move(matrix), svd::damped_diagonal(statistics.h(), options_.weighting.damping), {}};
-        compressed.rebuilt = svd::rebuild(queue_, compressed.matrix);
-        report(compressed, factorizer->h(), output.report());
-        compressed_.push_back(std::move(compressed));
+        if (options_.quantize) {
+          quantize(statistics.h(), quantizer, compressed);
+          const index_t n = statistics.h().rows;
+          const DeviceView<double, D> h(statistics.h().data, n * n);
+          report(compressed, {h.data(), n, n}, output.report());
+        } else {
+          if (!factorizer) factorizer.emplace(device_, statistics.h(), compressed.matrix.grid, options_.weighting);
+          choose(*factorizer, compressed.matrix);
+          svd::factorize_together(comm_, device_, *factorizer, compressed.matrix);
+          compressed.rebuilt = svd::rebuild(queue_, compressed.matrix);
+          report(compressed, factorizer->h(), output.report());
+        }
       });
+      compressed_.push_back(std::move(compressed));
       // The compressed stream meets it from here on.
       if (name.linear) pass_.replace(*name.linear, compressed_.back().values());
     }
+  }
+
+  void quantize(MatrixView<const double> h, std::optional<svd::RowQuantizer>& quantizer, Compressed& compressed) {
+    svd::TiledMatrix& matrix = compressed.matrix;
+    if (!quantizer)
+      quantizer.emplace(h, matrix.grid, svd::BlockGrid(to_string(options_.storage.codec)), *options_.quantize);
+    svd::LayerCodes codes = svd::quantize_together(comm_, queue_, *quantizer, h, matrix);
+    compressed.codes = std::move(codes.own);
+    compressed.rebuilt = std::move(codes.rebuilt);
+    matrix.tiles.resize(static_cast<std::size_t>(matrix.grid.size()));
   }
 
   /// From the file of an earlier run, or from the windows.
@@ -309,10 +331,27 @@ class LayerwiseFit : public svd::Fit {
            .vt = {tile.vt.data(), tile.rank, at.width},
            .column_weights = {compressed.column_weights.data() + at.col, static_cast<std::size_t>(at.width)}});
     }
+    if (options_.quantize) add_codes(compressed, rows, numbers);
     const auto choices = std::span<const svd::TileChoice>(matrix.choices)
                              .subspan(static_cast<std::size_t>(rows.begin * columns), numbers.size());
     svd::append_tiles(queue_, part, choices, numbers, options_.storage.codec);
     return part;
+  }
+
+  /// Gives the tiles of this rank's rows their codes.
+  void add_codes(const Compressed& compressed, svd::Range rows, std::vector<svd::TileNumbers>& numbers) const {
+    const svd::TileGrid& grid = compressed.matrix.grid;
+    const svd::QuantizedRows& from = compressed.codes;
+    const index_t block = spec_of(options_.storage.codec).block, first_tile = rows.begin * grid.tile_cols();
+    const auto blocks = std::ssize(svd::blocks_of_row(grid, block));
+    for (std::size_t t = 0; t < numbers.size(); ++t) {
+      const svd::Tile at = grid.tile(first_tile + static_cast<index_t>(t));
+      const index_t row = at.row - grid.tile(first_tile).row;
+      // Blocks begin anew at each tile column.
+      const index_t before = at.j * ((grid.tile_width() + block - 1) / block);
+      numbers[t].codes = {from.codes.data() + row * grid.cols() + at.col, grid.cols(),
+                          from.scales.data() + row * blocks + before, blocks};
+    }
   }
 
   const comm::Communicator& comm_;

@@ -14,6 +14,7 @@
 #include "svd/archive/archive_info.hpp"
 #include "svd/fit/weighted_factorizer.hpp"
 #include "svd/pipeline/fit.hpp"
+#include "svd/quantize/row_quantizer.hpp"
 #include "svd/refine/mlp_refiner.hpp"
 
 namespace hack::model {
@@ -22,6 +23,8 @@ namespace hack::model {
 struct LayerwiseOptions {
   svd::CompressOptions storage;
   svd::WeightingOptions weighting;
+  /// Every tile is one dense term in the storage's codec, which has blocks; there are no ranks to choose.
+  std::optional<svd::QuantizeOptions> quantize;
   bool compressed_inputs = true;  ///< statistics of what the layers compressed before give, not of the dense model
   double target_share = 0.5;      ///< of the correction for their errors, as PropagatedTarget
   double token_power = 0;         ///< what errors of a token count, as LayerwisePass

@@ -60,13 +60,19 @@ class LayerwiseMemory {
     return matrix.size() * std::min(h, w) * (h + w) / (h * w);
   }
 
-  double kept(const Shape& matrix) const { return 8 * matrix.size() + 4 * factors(matrix); }
+  /// Values, what they became, and factors or this rank's codes: at most two bytes a number with their scales.
+  double kept(const Shape& matrix) const {
+    return 8 * matrix.size() + (options_.quantize ? 2 * matrix.size() : 4 * factors(matrix));
+  }
 
   double factorizing(const Shape& matrix, LinearInput input) const {
     const double n = matrix.cols, m = matrix.rows;
     const bool has_target = options_.compressed_inputs && options_.target_share > 0;
     const double cross = input == LinearInput::inner ? m * n : n * n;
     const double statistics = 8 * (n * n + (has_target ? n * n + cross : 0));
+    // The factor of H, four numbers for each of the 64 rows that a thread takes, and the rows on their way to all
+    // ranks.
+    if (options_.quantize) return statistics + 8 * (n * n + 4 * 64 * n * run_.threads) + 8 * matrix.size();
     const svd::TileGrid grid = options_.storage.grid(static_cast<index_t>(m), static_cast<index_t>(n));
     const double h = number(grid.tile_height()), k = number(grid.max_rank());
     const bool refits = options_.weighting.refit && grid.tile_cols() > 1;

@@ -8,7 +8,13 @@
 namespace hack::svd {
 namespace {
 
-/// This rank's rows of tiles.
+/// A dense tile without factors is what it was.
+bool keeps_values(const TruncatedTile& tile, const TileChoice& choice) {
+  return choice.kind == kernels::Structure::dense && choice.rank > 0 && tile.rank == 0;
+}
+
+}  // namespace
+
 TileRows own_rows(const comm::Communicator& comm, const TiledMatrix& matrix) {
   const Range range = even_part(matrix.grid.tile_rows(), comm.size(), comm.rank());
   if (range.size() == 0) return {matrix.name, range, {}};
@@ -16,13 +22,6 @@ TileRows own_rows(const comm::Communicator& comm, const TiledMatrix& matrix) {
   const Tile last = matrix.grid.tile(range.end - 1, 0);
   return {matrix.name, range, matrix.values_view().rows_from(first, last.row + last.height - first)};
 }
-
-/// A dense tile without factors is what it was.
-bool keeps_values(const TruncatedTile& tile, const TileChoice& choice) {
-  return choice.kind == kernels::Structure::dense && choice.rank > 0 && tile.rank == 0;
-}
-
-}  // namespace
 
 template <Device D>
 void factorize_together(const comm::Communicator& comm, Queue<D>& queue, const WeightedFactorizer<D>& factorizer,

@@ -19,6 +19,9 @@ struct TiledMatrix {
   MatrixView<const float> values_view() const { return {values.data(), grid.rows(), grid.cols()}; }
 };
 
+/// The rows of tiles that are this rank's, and their values.
+TileRows own_rows(const comm::Communicator& comm, const TiledMatrix& matrix);
+
 /// Sets `matrix.tiles` on every rank: each factorizes some rows of tiles,
 ///
 ///     tile rows   0 1 2 | 3 4

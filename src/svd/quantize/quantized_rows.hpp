@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "kernels/matrix_view.hpp"
-#include "svd/quantize/block_grid.hpp"
+#include "svd/tile/block_grid.hpp"
 #include "svd/tile/range.hpp"
 #include "svd/tile/tile_grid.hpp"
 

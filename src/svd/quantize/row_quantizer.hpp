@@ -5,7 +5,7 @@
 #include "kernels/matrix_view.hpp"
 #include "kernels/queue.hpp"
 #include "svd/fit/weighted_factorizer.hpp"
-#include "svd/quantize/block_grid.hpp"
+#include "svd/tile/block_grid.hpp"
 #include "svd/quantize/code_descent.hpp"
 #include "svd/quantize/column_feedback.hpp"
 #include "svd/quantize/quantized_rows.hpp"

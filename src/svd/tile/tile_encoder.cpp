@@ -1,7 +1,9 @@
 #include "svd/tile/tile_encoder.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
+#include <optional>
 #include <vector>
 
 #include <omp.h>
@@ -79,14 +81,16 @@ void check(const MatrixPart& part, const Item& item, Codec codec) {
 /// What one thread needs to encode tiles.
 struct EncodingSpace {
   InterpolativeRounder interpolative;
-  std::vector<double> columns;  // (w) weights
-  std::vector<double> ranks;    // (k) weights
+  std::optional<BlockGrid> blocks;  // of tiles whose codes have been found
+  std::vector<double> columns;      // (w) weights
+  std::vector<double> ranks;        // (k) weights
 
-  void reserve(const Item& item) {
+  void reserve(const Item& item, Codec codec) {
     const index_t h = item.at.height, w = item.at.width, k = item.choice.rank;
     columns.reserve(static_cast<std::size_t>(w));
     ranks.reserve(static_cast<std::size_t>(k));
     if (item.choice.kind == Structure::interpolative) interpolative.reserve(h, w, k);
+    if (item.numbers.codes.codes != nullptr && !blocks) blocks.emplace(to_string(codec));
   }
 };
 
@@ -105,6 +109,24 @@ Int8Rows int8_rows(EncodedTerm& term, std::size_t a) {
   return {reinterpret_cast<std::int8_t*>(term.codes(a)), reinterpret_cast<bf16*>(term.scales(a))};
 }
 
+/// Packs codes that have been found. What pads the last block of a row is nearest to zero.
+void pack(const Item& item, Codec codec, const BlockGrid& grid, std::byte* codes, std::byte* scales) {
+  const CodecSpec& spec = spec_of(codec);
+  const TileCodes& from = item.numbers.codes;
+  std::array<std::uint8_t, 64> block{};
+  for (index_t r = 0; r < item.at.height; ++r) {
+    for (index_t first = 0, b = 0; first < item.at.width; first += spec.block, ++b) {
+      const index_t count = std::min(spec.block, item.at.width - first);
+      const BlockScale& scale = from.scales[r * from.scales_ld + b];
+      block.fill(static_cast<std::uint8_t>(grid.code_of(0, scale)));
+      std::copy_n(from.codes + r * from.ld + first, count, block.begin());
+      pack_block(codec, block.data(), scale.scale, scale.minimum, codes, scales);
+      codes += spec.block * spec.code_bits / 8;
+      scales += spec.scale_bytes;
+    }
+  }
+}
+
 /// Encodes the arrays that hold numbers of the matrix: all of a dense tile, the first two of the others.
 void encode_numbers(Item& item, std::span<const double> columns, Codec codec, EncodingSpace& space) {
   const auto encode = [&](std::size_t a, MatrixView<const float> source, std::span<const double> weights) {
@@ -112,7 +134,11 @@ void encode_numbers(Item& item, std::span<const double> columns, Codec codec, En
   };
   switch (item.choice.kind) {
     case Structure::dense:
-      encode(0, item.numbers.values, columns);
+      if (item.numbers.codes.codes != nullptr) {
+        pack(item, codec, *space.blocks, item.encoded.codes(0), item.encoded.scales(0));
+      } else {
+        encode(0, item.numbers.values, columns);
+      }
       break;
     case Structure::low_rank:
       encode(1, item.right(), columns);
@@ -155,7 +181,7 @@ void encode(Queue<Device::cpu>& queue, std::vector<Item>& items, Codec codec) {
   for (Item& item : items) {
     HACK_EXPECT(item.numbers.column_weights.empty() || std::ssize(item.numbers.column_weights) == item.at.width);
     item.encoded = EncodedTerm(item.arrays(codec));
-    for (EncodingSpace& space : spaces) space.reserve(item);
+    for (EncodingSpace& space : spaces) space.reserve(item, codec);
   }
 #pragma omp parallel for schedule(dynamic) num_threads(queue.threads())
   for (Item& item : items) encode_one(item, codec, spaces[static_cast<std::size_t>(omp_get_thread_num())]);

@@ -6,6 +6,7 @@
 #include "kernels/interpolative.hpp"
 #include "kernels/queue.hpp"
 #include "svd/archive/matrix_part.hpp"
+#include "svd/tile/block_grid.hpp"
 
 namespace hack::svd {
 
@@ -15,6 +16,14 @@ struct InterpolativeNumbers {
   MatrixView<const float> skeleton;      // (k, w)
   MatrixView<const float> coefficients;  // (h - k, k)
   kernels::InterpolativeStatus status = kernels::InterpolativeStatus::ok;
+};
+
+/// A dense tile (h, w) whose codes have been found. Blocks begin at its left edge.
+struct TileCodes {
+  const std::uint8_t* codes = nullptr;  // (h, w) as pack_block() takes them
+  index_t ld = 0;                       ///< codes from one row to the next
+  const BlockScale* scales = nullptr;   // (h, blocks of w)
+  index_t scales_ld = 0;                ///< scales from one row to the next
 };
 
 /// What a tile (h, w) of rank k is made of. A dense tile needs its values alone; the others U diag(sigma) Vᵀ, of which
@@ -33,6 +42,8 @@ struct TileNumbers {
   std::span<const double> column_weights;
   /// Of an interpolative tile, where its skeleton rows have been found.
   InterpolativeNumbers interpolative;
+  /// Of a dense tile in a codec with blocks, where its codes have been found; they stand for `values`.
+  TileCodes codes;
 };
 
 /// Appends the next tiles to a part, each as one term of the structure and rank that its choice says, in `codec`. As

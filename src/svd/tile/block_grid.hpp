@@ -20,9 +20,10 @@ struct BlockScale {
 /// The numbers that a block of a row can hold: code q of a block with scale d and minimum m stands for d L_q + m, with
 /// levels L_0 < L_1 < …
 ///
-///     q8_0    L = -127 … 127                q4_1  L = 0 … 15, with m          q3  L = 0 … 7, with m
-///     q5_0    L = -16 … 15                  q5_1  L = 0 … 31, with m          q2  L = 0 … 3, with m
-///     q4_0    L = -8 … 7                    iq4_nl  16 levels, denser around 0
+///     q8_0    L = -127 … 127              q5_1  L = 0 … 31, with m
+///     q5_0    L = -16 … 15                q4_1  L = 0 … 15, with m
+///     q4_0    L = -8 … 7                  q3    8 levels, denser in the middle, with m
+///     iq4_nl  16 levels, denser at 0      q2    L = 0 … 3, with m
 ///
 /// Blocks of 32 with d and m in f16 are GGML's; those of q3 and q2 are of 64, d and m of 12 bits.
 class BlockGrid {

@@ -1,4 +1,4 @@
-#include "svd/quantize/block_grid.hpp"
+#include "svd/tile/block_grid.hpp"
 
 #include <algorithm>
 #include <array>
@@ -12,6 +12,10 @@ namespace {
 /// GGML's kvalues_iq4nl.
 constexpr std::array<double, 16> nonlinear_levels = {-127, -104, -83, -65, -49, -35, -22, -10,
                                                      1,    13,   25,  38,  53,  69,  89,  113};
+
+/// Of q3, denser where values are frequent. Errors of SmolLM2's matrices after all steps of RowQuantizer, against even
+/// levels: 0.95 times; all of 80 : 52 : 30 : 10 to 100 : 60 : 32 : 10 around the middle are within 2 % of each other.
+constexpr std::array<double, 8> compact_levels = {0, 37, 62, 84, 104, 126, 151, 188};
 
 struct Format {
   std::string_view name;
@@ -63,13 +67,15 @@ BlockGrid::BlockGrid(std::string_view name) {
   has_minimum_ = format->has_minimum;
   has_signed_scale_ = format->has_signed_scale;
   is_compact_ = format->is_compact;
-  is_even_ = name != "iq4_nl";
-  if (is_even_) {
+  is_even_ = name != "iq4_nl" && name != "q3";
+  if (name == "iq4_nl") {
+    levels_.assign(nonlinear_levels.begin(), nonlinear_levels.end());
+  } else if (name == "q3") {
+    levels_.assign(compact_levels.begin(), compact_levels.end());
+  } else {
     // -128 of q8_0 is left out, as GGML does: kernels negate codes.
     const int count = (1 << format->bits) - (format->bits == 8 ? 1 : 0);
     for (int q = 0; q < count; ++q) levels_.push_back(format->first + q);
-  } else {
-    levels_.assign(nonlinear_levels.begin(), nonlinear_levels.end());
   }
   for (std::size_t q = 0; q + 1 < levels_.size(); ++q) borders_.push_back((levels_[q] + levels_[q + 1]) / 2);
 }
