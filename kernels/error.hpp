@@ -3,9 +3,8 @@
 #include <source_location>
 #include <stdexcept>
 #include <string>
-#include <utility>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 namespace hack {
 
@@ -15,23 +14,23 @@ class Error : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// Throws an Error whose message is the text with the arguments in their places.
+[[noreturn]] void fail_with(fmt::string_view text, fmt::format_args args);
+
 /// Throws an Error with a formatted message.
 template <class... Args>
 [[noreturn]] void fail(fmt::format_string<Args...> text, Args&&... args) {
-  throw Error(fmt::format(text, std::forward<Args>(args)...));
+  fail_with(text, fmt::make_format_args(args...));
 }
 
 /// Checks what comes from outside (files, options, libraries), in every build.
 template <class... Args>
 void validate(bool holds, fmt::format_string<Args...> text, Args&&... args) {
-  if (!holds) fail(text, std::forward<Args>(args)...);
+  if (!holds) fail_with(text, fmt::make_format_args(args...));
 }
 
 /// Throws an Error that names a broken precondition and where it stands.
-[[noreturn]] inline void fail_contract(const char* condition,
-                                       std::source_location at = std::source_location::current()) {
-  fail("internal error: {} does not hold ({}:{}); please report it", condition, at.file_name(), at.line());
-}
+[[noreturn]] void fail_contract(const char* condition, std::source_location at = std::source_location::current());
 
 }  // namespace hack
 

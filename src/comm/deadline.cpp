@@ -7,7 +7,7 @@
 #include <thread>
 #include <utility>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "comm/environment.hpp"
 #include "kernels/stopwatch.hpp"

@@ -2,7 +2,7 @@
 
 #include <xxhash.h>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "kernels/error.hpp"
 

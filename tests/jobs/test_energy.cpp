@@ -1,6 +1,6 @@
 // Energy counters of GPUs, by a library that plays NVIDIA's.
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 
 #include "jobs/study/energy_meter.hpp"

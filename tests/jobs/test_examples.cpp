@@ -1,6 +1,6 @@
 // Installs the build, builds examples/ against what is installed as another project would, and runs the three programs.
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 
 #include "tests/support/paths.hpp"

@@ -1,6 +1,6 @@
 // Plans of jobs: what fits, what does not, and whether a rank needs the memory that the plan says.
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 

@@ -1,6 +1,6 @@
 // Losses of windows on disk: slices that are put together, runs that go on after a kill, at any number of ranks.
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 

@@ -1,6 +1,6 @@
 // Ranks chosen after the factorization: of archives that keep vectors, and in sweeps.
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 

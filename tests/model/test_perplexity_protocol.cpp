@@ -3,7 +3,7 @@
 #include <cmath>
 #include <fstream>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 
 #include "kernels/error.hpp"

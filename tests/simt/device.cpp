@@ -10,7 +10,7 @@
 #include <memory>
 #include <vector>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "kernels/copy.hpp"
 #include "kernels/cuda/kernel_list.cuh"

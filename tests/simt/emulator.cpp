@@ -5,7 +5,7 @@
 #include <utility>
 
 #include <boost/context/pooled_fixedsize_stack.hpp>
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 namespace hack::simt {
 

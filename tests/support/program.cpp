@@ -4,7 +4,7 @@
 
 #include <cstdlib>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "tests/support/temporary_directory.hpp"
 #include "tests/support/paths.hpp"

@@ -5,6 +5,8 @@
 #include <functional>
 #include <limits>
 
+#include <fmt/ranges.h>
+
 #include "io/digest.hpp"
 #include "kernels/error.hpp"
 #include "svd/tile/storage.hpp"
