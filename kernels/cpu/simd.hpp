@@ -3,3 +3,9 @@
 // To be included before anything of Highway: which instruction sets the kernels are compiled for. Vectors of scalable
 // sets cannot be kept in arrays, as the register tiles are; such CPUs (Grace, Graviton) run the NEON code.
 #define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
+
+// In a build for one machine (HACK_SIMD_OF_THIS_MACHINE) the set that would be chosen there, and no other.
+#ifdef HACK_SIMD_TARGET
+#define HWY_BASELINE_TARGETS HACK_SIMD_TARGET
+#define HWY_COMPILE_ONLY_STATIC
+#endif

@@ -12,7 +12,7 @@
 namespace hack::model {
 namespace {
 
-constexpr const char* kind = "sensitivities";
+constexpr const char* sensitivity_kind = "sensitivities";
 
 std::string record_of(const MatrixSensitivity& matrix) {
   io::ByteWriter record;
@@ -50,7 +50,7 @@ void write_sensitivities(const comm::Communicator& comm, const std::filesystem::
                          const std::vector<MatrixSensitivity>& matrices) {
   if (comm.is_root() && !matrices.empty()) {
     io::TemporaryFile temporary(path);
-    io::RecordFile file(temporary.path(), kind, key);
+    io::RecordFile file(temporary.path(), sensitivity_kind, key);
     file.clear();
     for (const MatrixSensitivity& matrix : matrices)
       file.append(matrix.name, record_of(matrix), io::RecordFile::Durable::within_a_second);
@@ -62,7 +62,7 @@ void write_sensitivities(const comm::Communicator& comm, const std::filesystem::
 std::optional<std::vector<MatrixSensitivity>> read_sensitivities(const std::filesystem::path& path,
                                                                  const std::string& key,
                                                                  const std::vector<std::string>& names) {
-  const io::RecordFile file(path, kind, key);
+  const io::RecordFile file(path, sensitivity_kind, key);
   try {
     std::vector<MatrixSensitivity> out;
     for (const std::string& name : names) {

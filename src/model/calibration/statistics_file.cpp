@@ -11,7 +11,7 @@
 namespace hack::model {
 namespace {
 
-constexpr const char* kind = "statistics";
+constexpr const char* statistics_kind = "statistics";
 constexpr const char* last_record = "end";
 
 std::filesystem::path path_of(const std::filesystem::path& folder, const std::string& key) {
@@ -24,14 +24,14 @@ std::filesystem::path path_of(const std::filesystem::path& folder, const std::st
 
 StatisticsFile::StatisticsFile(const comm::Communicator& comm, const std::filesystem::path& folder,
                                const std::string& key)
-    : comm_(comm), path_(path_of(folder, key)), file_(path_, kind, key) {
+    : comm_(comm), path_(path_of(folder, key)), file_(path_, statistics_kind, key) {
   // All ranks read, or all write: where there is no such file, or it is of another key or cut short.
   const std::optional<index_t> end = file_.find(last_record);
   const bool is_whole_here = end && file_.read(*end);
   const bool is_missing = comm::all_reduce_max(comm_, is_whole_here ? 0.0 : 1.0) > 0;
   if (!is_missing) return;
   temporary_.emplace(path_);
-  file_ = io::RecordFile(temporary_->path(), kind, key);
+  file_ = io::RecordFile(temporary_->path(), statistics_kind, key);
   file_.clear();
 }
 

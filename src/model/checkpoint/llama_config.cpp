@@ -92,12 +92,12 @@ std::vector<float> inverse_frequencies(const LlamaConfig& config) {
   return out;
 }
 
-void to_json(nlohmann::json& json, const LlamaConfig& config) {
-  json = {{"rope_factors", config.rope_factors}, {"eos_ids", config.eos_ids}};
-  for (const SizeField& field : size_fields()) json[field.name] = config.*field.member;
-  for (const FlagField& field : flag_fields()) json[field.name] = config.*field.member;
-  for (const NumberField& field : number_fields()) json[field.name] = config.*field.member;
-  nlohmann::json& rope = json["rope"];
+void to_json(nlohmann::json& out, const LlamaConfig& config) {
+  out = {{"rope_factors", config.rope_factors}, {"eos_ids", config.eos_ids}};
+  for (const SizeField& field : size_fields()) out[field.name] = config.*field.member;
+  for (const FlagField& field : flag_fields()) out[field.name] = config.*field.member;
+  for (const NumberField& field : number_fields()) out[field.name] = config.*field.member;
+  nlohmann::json& rope = out["rope"];
   rope = {{"type", rope_names[static_cast<std::size_t>(config.rope.type)]},
           {"original_context", config.rope.original_context}};
   for (const RopeField& field : rope_fields()) rope[field.name] = config.rope.*field.member;

@@ -108,5 +108,6 @@ WindowLosses window_losses(Llama<D>& llama, const comm::ProcessGrid& grid, std::
                                       WindowRun);
 HACK_INSTANTIATE(Device::cpu)
 HACK_INSTANTIATE(Device::cuda)
+#undef HACK_INSTANTIATE
 
 }  // namespace hack::model

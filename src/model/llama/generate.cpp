@@ -42,5 +42,6 @@ Generated generate(Llama<D>& llama, std::span<const int> prompt, const GenerateO
                               const std::function<void(int)>&);
 HACK_INSTANTIATE(Device::cpu)
 HACK_INSTANTIATE(Device::cuda)
+#undef HACK_INSTANTIATE
 
 }  // namespace hack::model

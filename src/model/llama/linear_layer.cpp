@@ -146,5 +146,6 @@ index_t LinearLayer<D>::numbers() const {
   template class LinearLayer<D>;
 HACK_INSTANTIATE(Device::cpu)
 HACK_INSTANTIATE(Device::cuda)
+#undef HACK_INSTANTIATE
 
 }  // namespace hack::model

@@ -69,5 +69,6 @@ double weighted_error(Queue<D>& queue, MatrixView<const float> w, MatrixView<con
                                  MatrixView<const double, D>);
 HACK_INSTANTIATE(Device::cpu)
 HACK_INSTANTIATE(Device::cuda)
+#undef HACK_INSTANTIATE
 
 }  // namespace hack::svd

@@ -197,5 +197,6 @@ CompressReport compress(const comm::Communicator& comm, Queue<D>& queue, std::sp
                                    const CompressOptions&, const Destination&, index_t);
 HACK_INSTANTIATE(Device::cpu)
 HACK_INSTANTIATE(Device::cuda)
+#undef HACK_INSTANTIATE
 
 }  // namespace hack::svd

@@ -95,5 +95,6 @@ Buffer<float> rebuild(Queue<Device::cpu>& queue, const TiledMatrix& matrix) {
                                                const TiledMatrix&);
 HACK_INSTANTIATE(Device::cpu)
 HACK_INSTANTIATE(Device::cuda)
+#undef HACK_INSTANTIATE
 
 }  // namespace hack::svd

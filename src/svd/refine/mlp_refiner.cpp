@@ -16,7 +16,7 @@
 namespace hack::svd {
 namespace {
 
-using X = MatrixView<const float>;
+using Tokens = MatrixView<const float>;
 
 constexpr index_t judging_tokens = 2048;
 constexpr int steps_between_judgements = 20;
@@ -54,7 +54,7 @@ float weight_of(std::span<const float> weights, index_t row) {
 
 /// Σ weight x² of all numbers, in double: finite if all numbers are. Rows are added in order, so that the sum does not
 /// depend on the number of threads.
-double sum_of_squares(int threads, X x, std::span<const float> weights) {
+double sum_of_squares(int threads, Tokens x, std::span<const float> weights) {
   std::vector<double> sums(static_cast<std::size_t>(x.rows));
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (index_t i = 0; i < x.rows; ++i) {
@@ -77,8 +77,8 @@ RefineOptions checked(const RefineOptions& options) {
 
 template <Device D>
 struct MlpRefiner<D>::Share {
-  X inputs;                        // (tokens, hidden)
-  X targets;                       // (tokens, hidden)
+  Tokens inputs;                   // (tokens, hidden)
+  Tokens targets;                  // (tokens, hidden)
   std::span<const float> weights;  // (tokens) or none
   index_t all_batch = 0;           ///< tokens of a step on all ranks
   index_t all_judging = 0;         ///< tokens that judge on all ranks
@@ -101,7 +101,7 @@ MlpRefiner<D>::MlpRefiner(const FactoredTiles& gate, const FactoredTiles& up, co
       weights_(mlp_.max_tokens()) {}
 
 template <Device D>
-auto MlpRefiner<D>::share_out(const comm::Communicator& comm, Queue<D>& queue, X inputs, X targets,
+auto MlpRefiner<D>::share_out(const comm::Communicator& comm, Queue<D>& queue, Tokens inputs, Tokens targets,
                               std::span<const float> weights) const -> Share {
   HACK_EXPECT(weights.empty() || std::ssize(weights) == inputs.rows);
   HACK_EXPECT(inputs.rows == targets.rows && inputs.cols == mlp_.hidden() && targets.cols == mlp_.hidden());
@@ -199,7 +199,7 @@ void MlpRefiner<D>::descend(const comm::Communicator& comm, Queue<D>& queue, Sha
 }
 
 template <Device D>
-RefineReport MlpRefiner<D>::refine(const comm::Communicator& comm, Queue<D>& queue, X inputs, X targets,
+RefineReport MlpRefiner<D>::refine(const comm::Communicator& comm, Queue<D>& queue, Tokens inputs, Tokens targets,
                                    std::span<const float> weights) {
   Share share = share_out(comm, queue, inputs, targets, weights);
   const auto parameter_bytes = static_cast<std::size_t>(best_.bytes());
