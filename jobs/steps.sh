@@ -73,11 +73,12 @@ build_jobs() {
 # cached FOLDER NAME: the value of NAME in the folder's CMake cache, or nothing.
 cached() { sed -n "s|^$2:[A-Z]*=||p" "$1/CMakeCache.txt" 2>/dev/null || true; }
 
-# configure PRESET FOLDER LOG WITH_TESTS: configures where that is still to be done. The demo asks for OFF (no GoogleTest
+# configure PRESET FOLDER LOG WITH_TESTS [OPTION…]: configures where that is still to be done. The demo asks for OFF (no GoogleTest
 # needed) and takes a folder that has the tests as it is; the tests ask for ON, which only adds targets to what the demo
 # has built. A folder configured for a checkout at another place is configured from nothing.
 configure() {
   local preset=$1 folder=$2 log=$3 with_tests=$4 fresh=() home
+  shift 4
   home=$(cached "$folder" CMAKE_HOME_DIRECTORY)
   if [ -n "$home" ] && ! [ "$home" -ef "$root" ]; then
     fresh=(--fresh)
@@ -86,5 +87,5 @@ configure() {
     printf 'already configured: %s\n' "$folder"
     return 0
   fi
-  logged "$log" cmake "${fresh[@]}" --preset "$preset" "-DHACK_BUILD_TESTS=$with_tests"
+  logged "$log" cmake "${fresh[@]}" --preset "$preset" "-DHACK_BUILD_TESTS=$with_tests" "$@"
 }
