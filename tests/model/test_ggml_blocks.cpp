@@ -22,88 +22,94 @@ struct Case {
 };
 
 // Random bytes under chosen scales: negative ones, and one below the normal range of a half.
-const std::vector<Case>& cases() {
-  static const std::vector<Case> all = {
-      {GgmlType::f32,
-       "193da13a2df5983ecc5b8cbed4fd63bf9ccae8be8cdc7dbf2359763d2c8cab3f",
-       0x288552ed187d4341u,
-       {{0, 0x1.427a32p-10f}, {3, -0x1.c7fba8p-1f}, {4, -0x1.d19538p-2f}, {7, 0x1.571858p+0f}}},
-      {GgmlType::f16,
-       "003e80c0662eff7b0100ff830000d0e3",
-       0x7ccd9ba66b28a2b1u,
-       {{0, 0x1.8p+0f}, {3, 0x1.ffcp+15f}, {4, 0x1p-24f}, {7, -0x1.f4p+9f}}},
-      {GgmlType::bf16,
-       "803f81bf01007f7f00804940cd3df7c2",
-       0xf366e7fab630b1fdu,
-       {{0, 0x1p+0f}, {3, 0x1.fep+127f}, {4, -0x0.0p+0f}, {7, -0x1.eep+6f}}},
-      {GgmlType::q5_0,
-       "a1a68b4ae5f1a94106a0956a26afbccdafe562f90a94",
-       0x92739b1a0a8ca757u,
-       {{0, -0x1.dd48p-3f}, {3, -0x0.0p+0f}, {15, 0x1.3e3p-2f}, {16, -0x1.0928p-2f}, {31, -0x1.dd48p-3f}}},
-      {GgmlType::q5_1,
-       "7d2ce1b55f5693c642276ad5ab2da7394551370e99b2d74c",
-       0x960ace05763dab4u,
-       {{0, 0x1.ca3p-1f}, {3, 0x1.1af4p+0f}, {15, 0x1.e58p-2f}, {16, 0x1.09p+0f}, {31, 0x1.09p+0f}}},
-      {GgmlType::iq4_nl,
-       "319f3427fa48d732a1df70aca1e926115901",
-       0x3537d059ce404c0cu,
-       {{0, 0x1.6061p-2f}, {3, -0x1.cc4p-8f}, {15, 0x1.75f4p-1f}, {16, 0x1.d371p-2f}, {31, 0x1.c8a78p-1f}}},
-      {GgmlType::q8_0,
-       "c0285e19a621f9bd0ccc21397c1ec795ca7748dc03d17a88934d85527357a2e64647",
-       0x6890cb19029fc99cu,
-       {{0, 0x1.be8p+1f}, {15, 0x1.1aap+2f}, {16, 0x1.56p+1f}, {31, 0x1.514p+1f}}},
-      {GgmlType::q4_0,
-       "c1b2f03e2fb81f223f4192c58efd5185f071",
-       0xaec0b4f47baf0fb7u,
-       {{0, 0x1.b04p+0f}, {15, 0x1.7a38p+0f}, {16, -0x1.7a38p+0f}, {31, 0x1.b04p-3f}}},
-      {GgmlType::q4_1,
-       "902c3fb81ef7677a1f132a818d882195a100b28d",
-       0x4ebc7e2eab09949bu,
-       {{0, 0x1.de8p-2f}, {15, 0x1.958p-2f}, {16, -0x1.d68p-2f}, {31, 0x1.44p-5f}}},
-      {GgmlType::q8_0,
-       "54006b236b82481bd9fe630dc3ce3be4ebcab72f45b35223479f6e794d57037e2cfd",
-       0x943165c435340982u,
-       {{0, 0x1.18ep-11f}, {15, -0x1.1b8p-12f}, {16, -0x1.7f4p-12f}, {31, -0x1.f8p-17f}}},
-      {GgmlType::q4_k,
-       "7218b522e9e15a7789781e3721a557d8e5a703296dcb81db3f65cf9c1bdc5d1d8fc83f0b0bb4db71be572209851d3d24"
-       "f4c0cf83fe4363f82f4759778955f6ced681cbea7179ced2c8f814a13472ff70ce369d8385452a44f318337f08cd1e61"
-       "4f235d3f83bc45fee9ee0403a79be118544441317c9311f85e0429b19f7ec0e156f65a3322e791b880ee995e3f0d307d",
-       0x546aca2dcfdcbeb0u,
-       {{0, 0x1.4eebp-2f},
-        {31, 0x1.e794p-3f},
-        {32, 0x1.13aep-2f},
-        {100, 0x1.11facp+0f},
-        {128, 0x1.0b2a8p+0f},
-        {191, -0x1.cdeep-3f},
-        {255, 0x1.8e0cp-3f}}},
-      {GgmlType::q5_k,
-       "cb14ea252fbaf400693a179e0d027ed4e58be7a9ebc28a271d43a78855638144eb6603f7b2725de11fe6ac2f88a68182"
-       "869793f0aad6ded8116e3ab51681c4a374fec70a68b3e4bdc92b387987416c17ec90963ec766888ab4b80eba7c5cfd81"
-       "121bea9cee1810dfd5169faf26cd7b5c30c8aba44d972299e8c7b41b9a1d2b0f180600a974d63b6332202c998e82b252"
-       "2c49c4394c7d73265b6aaf61b288fbd0aecfa766616223611e764c93aa388ffa",
-       0xc76f58a3fc35b06du,
-       {{0, 0x1.0d138p-2f},
-        {31, -0x1.1fd7ap-1f},
-        {32, -0x1.980ap-1f},
-        {100, -0x1.62d8p-1f},
-        {128, -0x1.7a8p-2f},
-        {191, 0x1.9767p-3f},
-        {255, -0x1.c9f98p-1f}}},
-      {GgmlType::q6_k,
-       "bd0a6a6412b209971e2d827076f7e49ab8fa197271be53a3442b128cdad72bad0f8aeef42a0b9a26d74fc78f2562b870"
-       "1097a55b5510543d27ed600de3200a6749307fd37899c118819af6674394c3f7aa5f93f32c810a37ca7bf1013ccdf8ab"
-       "8ab4a6039954e84cbe3b3f7f1183c3df8375c517b4e786a9aadf7488f892b12191387ad86aca56d8531c927b931fe8f1"
-       "6e795b9b331767e712dbe8f5331dd9917f01e64710dd3c25f4d21690a049453135550ec0193a8bed1783d53ec944658d"
-       "1d28960c44b0382e93438e60788d51e23a0d",
-       0xdf4bbc8813a2b413u,
-       {{0, -0x1.c6b6p-6f},
-        {31, -0x1.3998p-5f},
-        {32, 0x1.26522p-1f},
-        {100, -0x1.001ap-2f},
-        {128, -0x1.bd131p-1f},
-        {191, 0x1.0a8ep-1f},
-        {255, -0x1.3998p-6f}}},
-  };
+const std::vector<Case> small_blocks = {
+    {GgmlType::f32,
+     "193da13a2df5983ecc5b8cbed4fd63bf9ccae8be8cdc7dbf2359763d2c8cab3f",
+     0x288552ed187d4341u,
+     {{0, 0x1.427a32p-10f}, {3, -0x1.c7fba8p-1f}, {4, -0x1.d19538p-2f}, {7, 0x1.571858p+0f}}},
+    {GgmlType::f16,
+     "003e80c0662eff7b0100ff830000d0e3",
+     0x7ccd9ba66b28a2b1u,
+     {{0, 0x1.8p+0f}, {3, 0x1.ffcp+15f}, {4, 0x1p-24f}, {7, -0x1.f4p+9f}}},
+    {GgmlType::bf16,
+     "803f81bf01007f7f00804940cd3df7c2",
+     0xf366e7fab630b1fdu,
+     {{0, 0x1p+0f}, {3, 0x1.fep+127f}, {4, -0x0.0p+0f}, {7, -0x1.eep+6f}}},
+    {GgmlType::q5_0,
+     "a1a68b4ae5f1a94106a0956a26afbccdafe562f90a94",
+     0x92739b1a0a8ca757u,
+     {{0, -0x1.dd48p-3f}, {3, -0x0.0p+0f}, {15, 0x1.3e3p-2f}, {16, -0x1.0928p-2f}, {31, -0x1.dd48p-3f}}},
+    {GgmlType::q5_1,
+     "7d2ce1b55f5693c642276ad5ab2da7394551370e99b2d74c",
+     0x960ace05763dab4u,
+     {{0, 0x1.ca3p-1f}, {3, 0x1.1af4p+0f}, {15, 0x1.e58p-2f}, {16, 0x1.09p+0f}, {31, 0x1.09p+0f}}},
+    {GgmlType::iq4_nl,
+     "319f3427fa48d732a1df70aca1e926115901",
+     0x3537d059ce404c0cu,
+     {{0, 0x1.6061p-2f}, {3, -0x1.cc4p-8f}, {15, 0x1.75f4p-1f}, {16, 0x1.d371p-2f}, {31, 0x1.c8a78p-1f}}},
+    {GgmlType::q8_0,
+     "c0285e19a621f9bd0ccc21397c1ec795ca7748dc03d17a88934d85527357a2e64647",
+     0x6890cb19029fc99cu,
+     {{0, 0x1.be8p+1f}, {15, 0x1.1aap+2f}, {16, 0x1.56p+1f}, {31, 0x1.514p+1f}}},
+    {GgmlType::q4_0,
+     "c1b2f03e2fb81f223f4192c58efd5185f071",
+     0xaec0b4f47baf0fb7u,
+     {{0, 0x1.b04p+0f}, {15, 0x1.7a38p+0f}, {16, -0x1.7a38p+0f}, {31, 0x1.b04p-3f}}},
+    {GgmlType::q4_1,
+     "902c3fb81ef7677a1f132a818d882195a100b28d",
+     0x4ebc7e2eab09949bu,
+     {{0, 0x1.de8p-2f}, {15, 0x1.958p-2f}, {16, -0x1.d68p-2f}, {31, 0x1.44p-5f}}},
+    {GgmlType::q8_0,
+     "54006b236b82481bd9fe630dc3ce3be4ebcab72f45b35223479f6e794d57037e2cfd",
+     0x943165c435340982u,
+     {{0, 0x1.18ep-11f}, {15, -0x1.1b8p-12f}, {16, -0x1.7f4p-12f}, {31, -0x1.f8p-17f}}},
+};
+
+const std::vector<Case> blocks_of_256 = {
+    {GgmlType::q4_k,
+     "7218b522e9e15a7789781e3721a557d8e5a703296dcb81db3f65cf9c1bdc5d1d8fc83f0b0bb4db71be572209851d3d24"
+     "f4c0cf83fe4363f82f4759778955f6ced681cbea7179ced2c8f814a13472ff70ce369d8385452a44f318337f08cd1e61"
+     "4f235d3f83bc45fee9ee0403a79be118544441317c9311f85e0429b19f7ec0e156f65a3322e791b880ee995e3f0d307d",
+     0x546aca2dcfdcbeb0u,
+     {{0, 0x1.4eebp-2f},
+      {31, 0x1.e794p-3f},
+      {32, 0x1.13aep-2f},
+      {100, 0x1.11facp+0f},
+      {128, 0x1.0b2a8p+0f},
+      {191, -0x1.cdeep-3f},
+      {255, 0x1.8e0cp-3f}}},
+    {GgmlType::q5_k,
+     "cb14ea252fbaf400693a179e0d027ed4e58be7a9ebc28a271d43a78855638144eb6603f7b2725de11fe6ac2f88a68182"
+     "869793f0aad6ded8116e3ab51681c4a374fec70a68b3e4bdc92b387987416c17ec90963ec766888ab4b80eba7c5cfd81"
+     "121bea9cee1810dfd5169faf26cd7b5c30c8aba44d972299e8c7b41b9a1d2b0f180600a974d63b6332202c998e82b252"
+     "2c49c4394c7d73265b6aaf61b288fbd0aecfa766616223611e764c93aa388ffa",
+     0xc76f58a3fc35b06du,
+     {{0, 0x1.0d138p-2f},
+      {31, -0x1.1fd7ap-1f},
+      {32, -0x1.980ap-1f},
+      {100, -0x1.62d8p-1f},
+      {128, -0x1.7a8p-2f},
+      {191, 0x1.9767p-3f},
+      {255, -0x1.c9f98p-1f}}},
+    {GgmlType::q6_k,
+     "bd0a6a6412b209971e2d827076f7e49ab8fa197271be53a3442b128cdad72bad0f8aeef42a0b9a26d74fc78f2562b870"
+     "1097a55b5510543d27ed600de3200a6749307fd37899c118819af6674394c3f7aa5f93f32c810a37ca7bf1013ccdf8ab"
+     "8ab4a6039954e84cbe3b3f7f1183c3df8375c517b4e786a9aadf7488f892b12191387ad86aca56d8531c927b931fe8f1"
+     "6e795b9b331767e712dbe8f5331dd9917f01e64710dd3c25f4d21690a049453135550ec0193a8bed1783d53ec944658d"
+     "1d28960c44b0382e93438e60788d51e23a0d",
+     0xdf4bbc8813a2b413u,
+     {{0, -0x1.c6b6p-6f},
+      {31, -0x1.3998p-5f},
+      {32, 0x1.26522p-1f},
+      {100, -0x1.001ap-2f},
+      {128, -0x1.bd131p-1f},
+      {191, 0x1.0a8ep-1f},
+      {255, -0x1.3998p-6f}}},
+};
+
+std::vector<Case> cases() {
+  std::vector<Case> all = small_blocks;
+  all.insert(all.end(), blocks_of_256.begin(), blocks_of_256.end());
   return all;
 }
 

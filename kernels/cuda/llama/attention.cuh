@@ -1,39 +1,13 @@
 #pragma once
 
-#include "kernels/cuda/llama/elementwise.cuh"
+#include "kernels/cuda/llama/cache.cuh"
 
 namespace hack::kernels::cuda {
-
-/// Keys or values (heads, capacity, head_dim) of one layer.
-struct Cache {
-  float* data = nullptr;
-  index_t capacity = 0;
-  index_t head_dim = 0;
-
-  HACK_BODY float* row(index_t head, index_t position) const { return data + (head * capacity + position) * head_dim; }
-};
 
 /// The cache head of each query head; it travels with the launch.
 struct HeadMap {
   static constexpr index_t most = 512;
   std::uint16_t kv[most];
-};
-
-struct AppendToCache {
-  static constexpr const char* name = "AppendToCache";
-  static constexpr int max_threads = RowPieces::threads;
-  Array<const float> rows;
-  Position<Device::cuda> position = 0;
-  Cache cache;
-
-  Geometry geometry() const { return RowPieces::geometry(rows.rows, rows.cols); }
-  template <class Exec>
-  HACK_BODY void operator()(Exec& exec) const {
-    const index_t first_position = value_of(position);
-    for_each_in_piece(exec, rows.cols, [&](index_t t, index_t j) {
-      cache.row(j / cache.head_dim, first_position + t)[j % cache.head_dim] = rows.row(t)[j];
-    });
-  }
 };
 
 /// One query: the softmax of a head over one part of the context, parts (heads, parts, head_dim + 2): weighted sums,
@@ -211,14 +185,7 @@ struct AttendBlock {
       exec.sync();  // the keys have been read
       load(exec, values, kv, key, keys_here, panel);
       exec.sync();
-      HACK_UNROLL
-      for (int m = 0; m < MaxDim / lanes; ++m) {
-        const int i = lane + m * lanes;
-        if (i >= dim) continue;
-        float sum = sums[m] * rescale;
-        for (int p = 0; p < keys_here; ++p) sum += scores[query * score_stride + p] * panel[p * stride + i];
-        sums[m] = sum;
-      }
+      add_values(scores, query * score_stride, panel, lane, keys_here, rescale, sums);
     }
     if (query >= count) return;
     HACK_UNROLL
@@ -229,6 +196,21 @@ struct AttendBlock {
   }
 
  private:
+  /// sums = rescale · sums + Σ_p weight p · value p, of the lane's numbers; weights begin at `first` of the scores.
+  template <class Shared>
+  HACK_BODY void add_values(const Shared& scores, int first, const Shared& panel, int lane, int count, float rescale,
+                            float* sums) const {
+    const int dim = static_cast<int>(keys.head_dim), stride = dim + 1;
+    HACK_UNROLL
+    for (int m = 0; m < MaxDim / lanes; ++m) {
+      const int i = lane + m * lanes;
+      if (i >= dim) continue;
+      float sum = sums[m] * rescale;
+      for (int p = 0; p < count; ++p) sum += scores[first + p] * panel[p * stride + i];
+      sums[m] = sum;
+    }
+  }
+
   /// Rows beyond `count` become zeros.
   template <class Exec, class Panel>
   HACK_BODY void load(Exec& exec, const Cache& cache, index_t kv, index_t first, int count, const Panel& panel) const {
