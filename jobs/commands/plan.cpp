@@ -6,6 +6,7 @@
 #include "jobs/commands/commands.hpp"
 #include "jobs/study/cost_model.hpp"
 #include "jobs/compression/model_files.hpp"
+#include "jobs/compression/storage_words.hpp"
 #include "jobs/session/system_info.hpp"
 #include "kernels/error.hpp"
 #include "model/checkpoint/random_checkpoint.hpp"
@@ -43,6 +44,9 @@ class PlanCommand : public Command {
     app_.add_option("--keep", keep_, "Bytes of the compressed MLP over bytes of the dense MLP")
         ->check(CLI::Range(0.0, 2.0))
         ->capture_default_str();
+    app_.add_option("--factor-type", codec_, "Number type the factors are stored in; --keep counts in it")
+        ->check(codec_words())
+        ->capture_default_str();
     app_.add_option("--context", context_, "Tokens of a window, and in the cache")
         ->check(CLI::Range(2L, 1L << 24))
         ->capture_default_str();
@@ -59,10 +63,12 @@ class PlanCommand : public Command {
       session.log().info("warning: --machine {}: the study timed no prefill or no decode; times are not known",
                          machine_);
     }
-    const model::RunShape shape{type, keep_, context_, session.threads()};
+    const Codec codec = parse_codec(codec_);
+    const model::RunShape shape{type, keep_, codec, context_, session.threads()};
     const CostModel cost(machine, Workload{.config = config,
                                            .bytes_per_weight = static_cast<double>(size_of(type)),
                                            .mlp_keep = keep_,
+                                           .mlp_width = width_of(codec, type),
                                            .context = static_cast<double>(context_)});
     std::vector<Grid> grids;
     for (int tensor = 1; tensor <= ranks_; ++tensor) {
@@ -88,6 +94,13 @@ class PlanCommand : public Command {
   std::unique_ptr<model::Checkpoint> open_model() const {
     if (shape_.empty()) return model::Checkpoint::open(model_);
     return std::make_unique<model::RandomCheckpoint>(shape_, layers_, 0);
+  }
+
+  /// Bytes of a factor's code over those of a number in `type`: factors with scales are held as they are stored.
+  static double width_of(Codec codec, DType type) {
+    return has_scales(codec)
+               ? static_cast<double>(spec_of(codec).code_bits) / (8.0 * static_cast<double>(size_of(type)))
+               : 1;
   }
 
   /// Bytes that a process takes before it holds a model: on a CPU this one's own memory; of a card 5 % for context and
@@ -177,6 +190,7 @@ class PlanCommand : public Command {
   int ranks_ = 1;
   std::string machine_ = "h100";
   double keep_ = 1;
+  std::string codec_ = "bf16";
   long context_ = 2048;
 };
 

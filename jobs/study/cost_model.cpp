@@ -6,7 +6,7 @@
 #include <cmath>
 #include <fstream>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <nlohmann/json.hpp>
 
 #include "kernels/error.hpp"
@@ -195,8 +195,13 @@ double CostModel::layer_weights(int tensor) const {
   const auto heads = static_cast<double>(c.heads * c.head_dim);
   const auto kv = static_cast<double>(c.kv_heads * c.head_dim);
   const double kv_parts = std::min<double>(tensor, static_cast<double>(c.kv_heads));
-  const double mlp = 3.0 * hidden * static_cast<double>(c.intermediate_size) * work_.mlp_keep;
-  return 2 * hidden * heads / tensor + 2 * hidden * kv / kv_parts + mlp / tensor;
+  return 2 * hidden * heads / tensor + 2 * hidden * kv / kv_parts + mlp_weights(tensor);
+}
+
+double CostModel::mlp_weights(int tensor) const {
+  const model::LlamaConfig& c = work_.config;
+  const auto hidden = static_cast<double>(c.hidden_size), width = static_cast<double>(c.intermediate_size);
+  return 3 * hidden * width * work_.mlp_keep / tensor;
 }
 
 double CostModel::head_weights(int tensor) const {
@@ -210,7 +215,8 @@ double CostModel::decode_seconds(int tensor) const {
   const auto hidden = static_cast<double>(c.hidden_size);
   const double kv_heads = std::ceil(static_cast<double>(c.kv_heads) / tensor);
   const double cache = 2 * layers * kv_heads * static_cast<double>(c.head_dim) * work_.context * work_.activation_bytes;
-  const double weights = (layers * layer_weights(tensor) + head_weights(tensor)) * work_.bytes_per_weight;
+  const double layer = layer_weights(tensor) + (work_.mlp_width - 1) * mlp_weights(tensor);
+  const double weights = (layers * layer + head_weights(tensor)) * work_.bytes_per_weight;
   const double sums =
       tensor > 1 ? 2 * layers * machine_.all_reduce_seconds(tensor, work_.activation_bytes * hidden) : 0;
   return (weights + cache) / machine_.read_bandwidth + layers * work_.kernels_per_layer * machine_.kernel_gap + sums;

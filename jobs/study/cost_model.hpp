@@ -64,6 +64,7 @@ struct Workload {
   model::LlamaConfig config;
   double bytes_per_weight = 2;
   double mlp_keep = 1;            ///< bytes and operations of the MLP's factors over the dense matrices'
+  double mlp_width = 1;           ///< bytes of a factor's code over bytes_per_weight
   double activation_bytes = 4;    ///< of a number that is summed over ranks
   bool head_is_split = true;      ///< over the vocabulary; false: every rank reads all of it (gpt-fast)
   double context = 0;             ///< tokens in the cache while decoding, tokens of a window
@@ -90,6 +91,7 @@ class CostModel {
 
  private:
   double layer_weights(int tensor) const;
+  double mlp_weights(int tensor) const;
   double head_weights(int tensor) const;
   double layers_seconds(int tensor, double tokens) const;
 

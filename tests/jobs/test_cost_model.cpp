@@ -7,10 +7,12 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "jobs/bench/random_factor_source.hpp"
 #include "jobs/study/scaling_fit.hpp"
 #include "kernels/error.hpp"
 #include "model/checkpoint/random_checkpoint.hpp"
 #include "model/llama/memory_need.hpp"
+#include "svd/factored_matrix.hpp"
 
 namespace hack::jobs {
 namespace {
@@ -151,6 +153,34 @@ TEST(MemoryNeed, HoldsEveryWeightOnce) {
   double shared = 0;
   for (int rank = 0; rank < 4; ++rank) shared += model::memory_need(config, run, 4, rank).weights;
   EXPECT_NEAR(shared / alone, 1, 1e-3);
+}
+
+/// Factors of all ranks, as they are held, against what the archive's own account of bytes makes of it.
+TEST(MemoryNeed, CountsFactorsAsTheyAreHeld) {
+  model::LlamaConfig config = model::published_config("llama-3.2-1b");
+  config.layers = 1;
+  config.hidden_size = 512;
+  config.intermediate_size = 1536;
+  for (const Codec codec : {Codec::bf16, Codec::int8}) {
+    RandomFactorSource factors(48, kernels::Structure::low_rank, codec);
+    factors.add_mlp(config);
+    for (const DType type : {DType::bf16, DType::f32}) {
+      double held = 0, stored = 0, dense = 0;
+      for (const std::string& name : factors.matrices()) {
+        const svd::MatrixTable& table = factors.matrix(name);
+        const svd::FactoredMatrix<Device::cpu> matrix(factors, name, {0, table.grid.rows()}, {0, table.grid.cols()},
+                                                      type);
+        held += static_cast<double>(matrix.bytes());
+        stored += static_cast<double>(table.bytes_factors);
+        dense += static_cast<double>(table.bytes_dense);
+      }
+      const model::RunShape none{.type = type, .mlp_keep = 0, .context = 512};
+      const model::RunShape run{.type = type, .mlp_keep = stored / dense, .factors = codec, .context = 512};
+      const double need =
+          model::memory_need(config, run, 1, 0).weights - model::memory_need(config, none, 1, 0).weights;
+      EXPECT_NEAR(need / held, 1, 0.03) << to_string(codec) << " " << to_string(type);
+    }
+  }
 }
 
 }  // namespace

@@ -16,16 +16,22 @@ constexpr index_t vocabulary_block = 384;
 
 double bytes(index_t numbers, index_t size) { return static_cast<double>(numbers) * static_cast<double>(size); }
 
-/// What a rank holds of the tensors of a layer: norms and biases in f32, matrices in the type of the run.
+/// What a rank holds of the tensors of a layer: norms and biases in f32, matrices in the type of the run, factors as
+/// FactoredMatrix has them.
 double layer_bytes(const LlamaConfig& config, const ShardPlan& plan, const RunShape& run, index_t layer) {
+  const Codec factors = has_scales(run.factors) ? run.factors : codec_of(run.type);
   double sum = 0;
   for (const LayerTensor& tensor : layer_tensors) {
     const index_t rows = plan.own(tensor.rows, config, layer).size();
-    const index_t numbers = rows * plan.own(tensor.cols, config, layer).size();
+    const index_t cols = plan.own(tensor.cols, config, layer).size();
     const Linear* linear = std::get_if<Linear>(&tensor.which);
-    const double keep = linear != nullptr && is_mlp(*linear) ? run.mlp_keep : 1;
-    if (tensor.has_weight(config)) sum += keep * bytes(numbers, tensor.is_vector() ? 4 : size_of(run.type));
     if (tensor.has_bias(config)) sum += bytes(rows, 4);
+    if (!tensor.has_weight(config)) continue;
+    if (linear != nullptr && is_mlp(*linear)) {
+      sum += run.mlp_keep * bytes(rows, code_bytes(factors, cols));
+    } else {
+      sum += bytes(rows * cols, tensor.is_vector() ? 4 : size_of(run.type));
+    }
   }
   return sum;
 }

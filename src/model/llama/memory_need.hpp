@@ -1,14 +1,16 @@
 #pragma once
 
+#include "kernels/codec.hpp"
 #include "model/checkpoint/llama_config.hpp"
 
 namespace hack::model {
 
 /// How a model is held and run.
 struct RunShape {
-  DType type = DType::bf16;  ///< of weights
-  double mlp_keep = 1;       ///< bytes of the MLP's factors over those of its dense matrices
-  index_t context = 2048;    ///< tokens in the cache
+  DType type = DType::bf16;     ///< of weights
+  double mlp_keep = 1;          ///< bytes of the MLP's factors, scales too, over those of dense matrices' codes
+  Codec factors = Codec::bf16;  ///< as they are stored: what has scales is held so, other numbers in `type`
+  index_t context = 2048;       ///< tokens in the cache
   int threads = 1;
 };
 
