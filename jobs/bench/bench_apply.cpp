@@ -15,12 +15,13 @@
 namespace hack::jobs {
 namespace {
 
-constexpr const char* name = "W";
+constexpr const char* matrix_name = "W";
 
 /// One way to hold the matrix.
 struct Held {
   const char* kind;  // "dense", "factors" or "interpolative"
-  index_t rank;      // of tiles; 0 of dense
+  Codec codec;
+  index_t rank;  // of tiles; 0 of dense
   std::optional<WeightMatrix<Device::cpu>> dense;
   std::optional<svd::FactoredMatrix<Device::cpu>> factored;
 
@@ -34,7 +35,7 @@ double flops_of(const Held& held, index_t rows, index_t cols) {
   return 2.0 * static_cast<double>(view.u_offsets.back() + view.v_offsets.back());
 }
 
-std::vector<Held> hold_all(index_t rows, index_t cols, const std::vector<long>& ranks, DType type) {
+std::vector<Held> hold_all(index_t rows, index_t cols, const std::vector<long>& ranks, DType type, Codec codec) {
   std::vector<Held> all;
   WeightMatrix<Device::cpu> dense(rows, cols, type);
   std::vector<float> row(static_cast<std::size_t>(cols));
@@ -42,13 +43,13 @@ std::vector<Held> hold_all(index_t rows, index_t cols, const std::vector<long>& 
     for (index_t j = 0; j < cols; ++j) row[j] = static_cast<float>((i * 31 + j * 17) % 64 - 32) / 64;
     convert(row.data(), DType::f32, dense.data() + i * cols * size_of(type), type, cols);
   }
-  all.push_back({"dense", 0, std::move(dense), {}});
+  all.push_back({"dense", codec_of(type), 0, std::move(dense), {}});
   for (const long rank : ranks) {
     for (const svd::Structure storage : {kernels::Structure::low_rank, kernels::Structure::interpolative}) {
-      RandomFactorSource source(rank, storage);
-      source.add(name, rows, cols);
-      all.push_back({svd::storage_name(storage).data(), rank, {}, {}});
-      all.back().factored.emplace(source, name, svd::Range{0, rows}, svd::Range{0, cols}, type);
+      RandomFactorSource source(rank, storage, codec);
+      source.add(matrix_name, rows, cols);
+      all.push_back({svd::storage_name(storage).data(), codec, rank, {}, {}});
+      all.back().factored.emplace(source, matrix_name, svd::Range{0, rows}, svd::Range{0, cols}, type);
     }
   }
   return all;
@@ -76,7 +77,7 @@ std::optional<double> break_even(const std::vector<nlohmann::json>& rows, const 
 }
 
 void print(const nlohmann::json& row) {
-  fmt::print("{:>5} {:>7} {:>8} {:>5} {:>11.1f} {:>7.1f} {:>8.1f} {:>6.2f} {:>7.2f}\n", row["type"].get<std::string>(),
+  fmt::print("{:>5} {:>7} {:>8} {:>5} {:>11.1f} {:>7.1f} {:>8.1f} {:>6.2f} {:>7.2f}\n", row["codec"].get<std::string>(),
              row["tokens"].get<index_t>(), row["kind"].get<std::string>(), row["rank"].get<index_t>(),
              row["seconds"].get<double>() * 1e6, row["gigabytes_per_second"].get<double>(),
              row["gigaflops"].get<double>(), row["share_of_limit"].get<double>(), row["speedup"].get<double>());
@@ -122,6 +123,7 @@ std::vector<nlohmann::json> time_all(const Session& session, Queue<Device::cpu>&
                           {"rows", shape.rows},
                           {"columns", shape.cols},
                           {"type", to_string(shape.codec)},
+                          {"codec", to_string(all[c].codec)},
                           {"threads", queue.threads()},
                           {"bytes", bytes}};
     const Times times = Times::of(seconds[c]);
@@ -155,7 +157,8 @@ void ApplyBench::add_options(CLI::App& app) {
   app.add_option("--types", types_, "Types of weights (f32,bf16)")->delimiter(',')->group(group);
 }
 
-nlohmann::json ApplyBench::run(const Session& session, const model::LlamaConfig& config, int repeats) const {
+nlohmann::json ApplyBench::run(const Session& session, const model::LlamaConfig& config, Codec codec,
+                               int repeats) const {
   validate(session.options().device != "cuda", "bench apply times the CPU; leave --device out");
   const std::optional<model::Linear> linear = model::find_linear(matrix_);
   validate(linear.has_value(), "--matrix {}: not one of q, k, v, o, gate, up, down", matrix_);
@@ -171,13 +174,14 @@ nlohmann::json ApplyBench::run(const Session& session, const model::LlamaConfig&
   if (session.world().is_root()) {
     fmt::print("{} ({} × {}), {} threads, {:.1f} GB/s of reading; share: of what bytes or flops would allow\n", matrix_,
                spec->rows, spec->cols, queue.threads(), bandwidth * 1e-9);
-    fmt::print("{:>5} {:>7} {:>8} {:>5} {:>11} {:>7} {:>8} {:>6} {:>7}\n", "type", "tokens", "kind", "rank", "us",
+    fmt::print("{:>5} {:>7} {:>8} {:>5} {:>11} {:>7} {:>8} {:>6} {:>7}\n", "codec", "tokens", "kind", "rank", "us",
                "GB/s", "GFLOP/s", "share", "speedup");
   }
   for (const std::string& type_name : types_) {
     const DType type = parse_dtype(type_name);
     const double rate = measure_product_rate<Device::cpu>(session.world(), queue, type) / session.world().size();
-    const std::vector<Held> all = hold_all(spec->rows, spec->cols, ranks, type);
+    const Codec held = has_scales(codec) ? codec : codec_of(type);
+    const std::vector<Held> all = hold_all(spec->rows, spec->cols, ranks, type, held);
     for (const long tokens : tokens_) {
       const auto timed = time_all(session, queue, all, tokens, repeats, {bandwidth, rate});
       for (const nlohmann::json& row : timed) {
@@ -186,10 +190,10 @@ nlohmann::json ApplyBench::run(const Session& session, const model::LlamaConfig&
       }
       for (const char* kind : {"factors", "interpolative"}) {
         const std::optional<double> rank = break_even(timed, kind, timed.front()["seconds"]);
-        wins.push_back({{"kind", kind}, {"type", type_name}, {"tokens", tokens}});
+        wins.push_back({{"kind", kind}, {"type", type_name}, {"codec", to_string(held)}, {"tokens", tokens}});
         if (rank) wins.back()["faster_up_to_rank"] = *rank;
         if (!session.world().is_root()) continue;
-        fmt::print("{} {} tokens, {}: {}\n", type_name, tokens, kind,
+        fmt::print("{} {} tokens, {} in {}: {}\n", type_name, tokens, kind, to_string(held),
                    rank ? fmt::format("faster than dense up to rank {:.0f}", *rank) : "never faster than dense");
       }
     }

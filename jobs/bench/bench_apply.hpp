@@ -13,7 +13,8 @@ namespace hack::jobs {
 class ApplyBench {
  public:
   void add_options(CLI::App& app);
-  nlohmann::json run(const Session& session, const model::LlamaConfig& config, int repeats) const;
+  /// Factors whose codec has scales are held in it, others in the types.
+  nlohmann::json run(const Session& session, const model::LlamaConfig& config, Codec codec, int repeats) const;
 
  private:
   std::string matrix_ = "gate";

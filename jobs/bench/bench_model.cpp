@@ -22,8 +22,8 @@ void BenchModel::add_options(CLI::App& app) {
       ->needs(rank)
       ->transform(storage_words())
       ->capture_default_str();
-  app.add_option("--codec", codec_, "Their numbers; f32, bf16 and f16 are held as --dtype says, others as they are")
-      ->needs(rank)
+  app.add_option("--codec", codec_,
+                 "Numbers of random factors; f32, bf16 and f16 are held as --dtype or --types says, others as they are")
       ->check(codec_words())
       ->capture_default_str();
 }

@@ -27,6 +27,8 @@ class BenchModel {
   void describe(nlohmann::json& row) const;
 
   const std::string& shape() const { return shape_; }
+  /// Of random factors.
+  Codec codec() const { return parse_codec(codec_); }
 
  private:
   std::string model_, archive_, shape_, storage_ = "interpolative", codec_ = "bf16";

@@ -40,7 +40,9 @@ class BenchCommand : public Command {
     if (part_ == "svd") return svd_.run(session, repeats_);
     if (part_ == "allreduce") return allreduce_.run(session, repeats_);
     model_.open();
-    if (part_ == "apply") return apply_.run(session, model_.checkpoint().config(), repeats_);
+    if (part_ == "apply") return apply_.run(session, model_.checkpoint().config(), model_.codec(), repeats_);
+    validate(app_.get_option("--codec")->count() == 0 || app_.get_option("--rank")->count() > 0,
+             "--codec is of random factors; give --rank R, or leave it out");
     return with_device(session, [&]<Device D>() { return run_on<D>(session); });
   }
 

@@ -99,7 +99,7 @@ void CompressionOptions::check() const {
 svd::CompressOptions CompressionOptions::stored() const {
   svd::CompressOptions how{svd::parse_tile_mode(mode), svd::parse_tile_shape(tile), rule, parse_codec(codec),
                            svd::parse_storage(storage)};
-  if (!times.empty()) how.fast_share = read_fast_share(times, how.storage, plain_type(how.codec), objective_tokens);
+  if (!times.empty()) how.fast_share = read_fast_share(times, how.storage, how.codec, objective_tokens);
   if (how.keeps_vectors()) {
     how.codec = Codec::f32;
     how.storage = kernels::Structure::low_rank;

@@ -13,7 +13,7 @@
 
 namespace hack::jobs {
 
-double read_fast_share(const std::string& report, svd::Structure storage, DType type, long tokens) {
+double read_fast_share(const std::string& report, svd::Structure storage, Codec codec, long tokens) {
   constexpr double timed_rank = 128;  // full rank of the tiles that were timed
   std::ifstream file(report);
   validate(file.good(), "--times {}: cannot be read", report);
@@ -22,20 +22,23 @@ double read_fast_share(const std::string& report, svd::Structure storage, DType 
   validate(whole.is_object() && whole.contains(pointer),
            "--times {}: no report of hack bench apply; make one with `hack bench apply MODEL --report {}`", report,
            report);
+  const std::string_view type = to_string(plain_type(codec));
+  const std::string_view held = has_scales(codec) ? to_string(codec) : type;
   std::vector<std::string> known;
   for (const nlohmann::json& row : whole.at(pointer)) {
-    known.push_back(
-        fmt::format("{} {} of {} tokens", row.value("type", "?"), row.value("kind", "?"), row.value("tokens", 0L)));
+    // Up to version 0.1 all factors were of the type of the dense weights.
+    const std::string row_type = row.value("type", "?"), row_codec = row.value("codec", row_type);
+    known.push_back(fmt::format("{} {} of {} tokens", row_codec, row.value("kind", "?"), row.value("tokens", 0L)));
     if (current_storage_word(row.value("kind", "")) != svd::storage_name(storage)) continue;
-    if (row.value("type", "") != to_string(type)) continue;
+    if (row_type != type || row_codec != held) continue;
     if (row.value("tokens", 0L) != tokens) continue;
     validate(row.contains("faster_up_to_rank"),
              "--times {}: {} is not faster than dense at any rank; compress with --objective bytes", report,
              known.back());
     return row["faster_up_to_rank"].get<double>() / timed_rank;
   }
-  fail("--times {}: has no times of {} {} of {} tokens (it has: {}); time them with --types {} --batches {}", report,
-       to_string(type), svd::storage_name(storage), tokens, fmt::join(known, ", "), to_string(type), tokens);
+  fail("--times {}: has no times of {} {} of {} tokens (it has: {}); time them with --types {} --codec {} --batches {}",
+       report, held, svd::storage_name(storage), tokens, fmt::join(known, ", "), type, held, tokens);
 }
 
 }  // namespace hack::jobs

@@ -1,7 +1,7 @@
 // Benches of shapes with random weights: that they run on any number of ranks and say what they timed. No timing is
 // checked.
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
@@ -46,6 +46,15 @@ TEST_F(Bench, AppliesOneMatrixInEveryForm) {
     }
   }
   EXPECT_EQ(out["break_even"].size(), 4u);
+}
+
+TEST_F(Bench, AppliesFactorsOfAnyCodec) {
+  const std::string apply = "apply --shape llama-3.2-1b --matrix k --ranks 32 --batches 1 --types f32 --codec ";
+  const json rows = results(apply + "int8")["rows"], plain = results(apply + "bf16")["rows"];
+  EXPECT_EQ(rows[0]["codec"], "f32");
+  EXPECT_EQ(plain[1]["codec"], "f32");  // held as --types says
+  EXPECT_EQ(rows[1]["codec"], "int8");
+  EXPECT_LT(rows[1]["bytes"].get<double>(), 0.3 * plain[1]["bytes"].get<double>());
 }
 
 TEST_F(Bench, TakesTheOldWordForInterpolative) {

@@ -130,9 +130,11 @@ TEST_F(Calibration, TakesEveryRankRule) {
 
 /// Tiles of 32 in a model whose timed ranks say that interpolative ones pay up to a quarter of the full rank.
 TEST_F(Calibration, TakesNoRankThatIsSlowerThanDense) {
-  const json rows = {{{"kind", "interpolative"}, {"type", "bf16"}, {"tokens", 1}, {"faster_up_to_rank", 32.0}},
-                     {{"kind", "factors"}, {"type", "bf16"}, {"tokens", 1}},
-                     {{"kind", "pivoted"}, {"type", "bf16"}, {"tokens", 2}, {"faster_up_to_rank", 64.0}}};
+  const json rows = {
+      {{"kind", "interpolative"}, {"type", "bf16"}, {"tokens", 1}, {"faster_up_to_rank", 32.0}},
+      {{"kind", "factors"}, {"type", "bf16"}, {"tokens", 1}},
+      {{"kind", "factors"}, {"type", "bf16"}, {"codec", "int8"}, {"tokens", 1}, {"faster_up_to_rank", 96.0}},
+      {{"kind", "pivoted"}, {"type", "bf16"}, {"tokens", 2}, {"faster_up_to_rank", 64.0}}};
   write_file(file("times.json"), json{{"results", {{"break_even", rows}}}}.dump());
   const Arguments timed = {"--times", file("times.json")};
   const Arguments by_time = timed + Arguments{"--keep", "0.6", "--objective", "time"};
@@ -153,9 +155,12 @@ TEST_F(Calibration, TakesNoRankThatIsSlowerThanDense) {
     EXPECT_NE(wrong.status, 0);
     EXPECT_NE(wrong.err.find(message), std::string::npos) << wrong.err;
   };
+  compress(2, "int8.h5", by_time + Arguments{"--storage", "factors", "--factor-type", "int8"});
+  EXPECT_EQ(run(0, {"inspect", file("int8.h5")})["options"]["fast-share"], 0.75);
   refused(by_time + Arguments{"--storage", "factors"}, "not faster than dense at any rank");
   refused(by_time + Arguments{"--objective-tokens", "512"}, "has no times of bf16 interpolative of 512 tokens");
   refused(timed + Arguments{"--keep", "0.6"}, "belong together");
+  refused(by_time + Arguments{"--factor-type", "int8"}, "has no times of int8 interpolative of 1 tokens");
 }
 
 TEST_F(Calibration, ArchivesSayHowTheyWereMade) {
