@@ -17,6 +17,7 @@
 #include "jobs/session/session.hpp"
 #include "kernels/config.hpp"
 #include "kernels/error.hpp"
+#include "svd/archive/archive_seal.hpp"
 
 namespace {
 
@@ -57,6 +58,9 @@ int main(int argc, char** argv) {
     return run(argc, argv);
   } catch (const std::bad_alloc&) {
     hack::comm::Environment::abort("out of memory; use more ranks or a narrower --dtype");
+  } catch (const hack::svd::UnreadableArchive& error) {
+    hack::comm::Environment::abort(fmt::format(
+        "{}; make it anew: hack compress MODEL --output FILE, with the options that it was made with", error.what()));
   } catch (const std::exception& error) {
     hack::comm::Environment::abort(error.what());
   }

@@ -248,7 +248,9 @@ class SweepCommand : public Command {
   SweepRow sliced(const Session& session, const svd::FactorArchive& vectors, const Run& run, Evaluation& evaluation) {
     const Stopwatch watch;
     const svd::CompressOptions stored = run.options->stored();
-    const svd::SelectedFactors factors(vectors, stored.rule, {stored.storage, stored.codec}, session.threads());
+    const svd::SelectedFactors factors = choosing_ranks([&] {
+      return svd::SelectedFactors(vectors, stored.rule, {stored.storage, stored.codec}, session.threads());
+    });
     const double seconds = watch.seconds();
     if (!archives_.empty()) compress_archive(session, vectors, *run.options, kept_archive(run));
     std::vector<svd::CompressionSummary> matrices;

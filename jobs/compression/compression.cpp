@@ -67,13 +67,15 @@ Compressed Compressor::run(const CompressionOptions& options, const std::filesys
                       output,
                       [&](index_t done, index_t total) { progress.update(done, total); }};
   std::unique_ptr<comm::Journal> journal;
-  if (steps != FinishedSteps::forgotten) journal = open_journal(to, plan, steps == FinishedSteps::resumed);
-  to.journal = journal.get();
   Compressed result;
   try {
+    if (steps != FinishedSteps::forgotten) journal = open_journal(to, plan, steps == FinishedSteps::resumed);
+    to.journal = journal.get();
     static_cast<svd::CompressReport&>(result) = svd::compress(session_.world(), *plan.fit, to);
   } catch (const svd::MemoryError& error) {
     fail("--memory {}: {}", format_bytes(static_cast<double>(options.memory)), error.what());
+  } catch (const comm::ResumeError& error) {
+    fail("{}; run it as it was begun, or leave out --resume to begin anew", error.what());
   }
   if (journal) journal->remove();
   result.memory += program_bytes;

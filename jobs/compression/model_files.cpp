@@ -23,7 +23,7 @@ ModelFiles::ModelFiles(const std::string& model, const std::string& archive, con
            "--archive {}: made from another model (its fingerprint is {}, that of {} is {}); give the model it was "
            "made from, or compress this one",
            archive, made_from, model, checkpoint_->fingerprint());
-  if (rule) selected_.emplace(*archive_, *rule, selection.format(), threads);
+  if (rule) choosing_ranks([&] { selected_.emplace(*archive_, *rule, selection.format(), threads); });
 }
 
 const svd::FactorSource* ModelFiles::factors() const {

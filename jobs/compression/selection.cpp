@@ -89,12 +89,20 @@ CompressionOptions selection_options(const svd::FactorArchive& vectors, const Co
   return options;
 }
 
+void refuse_ranks(const svd::RankError& error) {
+  if (error.needed() > 0) {
+    fail("{}; choose less, or compress the model again with --max-rank {}", error.what(), error.needed());
+  }
+  fail("{}; compress the model again for other ranks, or once for all with --method plain --max-rank R", error.what());
+}
+
 Compressed compress_archive(const Session& session, const svd::FactorArchive& vectors,
                             const CompressionOptions& options, const std::filesystem::path& output) {
   { const io::TemporaryFile unwritable_places_are_errors_now(output); }
   const Stopwatch watch;
   const svd::CompressOptions stored = options.stored();
-  const svd::SelectedFactors factors(vectors, stored.rule, stored.format(), session.threads());
+  const svd::SelectedFactors factors =
+      choosing_ranks([&] { return svd::SelectedFactors(vectors, stored.rule, stored.format(), session.threads()); });
   const svd::ArchiveHeader& made = vectors.info().header;
   const std::vector<std::string> names = names_in_order(vectors, options);
   svd::write_selection(session.world(), factors, names,

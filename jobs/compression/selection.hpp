@@ -32,6 +32,19 @@ bool is_archive(const std::string& path);
 /// which `compress` would have made the selection. An Error where the archive does not say how it was made.
 CompressionOptions selection_options(const svd::FactorArchive& vectors, const CompressionOptions& wanted);
 
+/// The error of an archive that cannot give ranks, with the options that make one that can.
+[[noreturn]] void refuse_ranks(const svd::RankError& error);
+
+/// What `choose` makes, which is a svd::SelectedFactors or holds one.
+template <class F>
+auto choosing_ranks(F choose) {
+  try {
+    return choose();
+  } catch (const svd::RankError& error) {
+    refuse_ranks(error);
+  }
+}
+
 /// Makes a smaller archive of one that keeps vectors, as compressing the model by `options` would: the same to the
 /// byte. Collective.
 Compressed compress_archive(const Session& session, const svd::FactorArchive& vectors,

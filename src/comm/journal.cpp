@@ -3,7 +3,7 @@
 #include <exception>
 #include <optional>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <nlohmann/json.hpp>
 
 #include "comm/collectives.hpp"
@@ -26,6 +26,12 @@ nlohmann::json owner_of(const Communicator& comm, const std::string& key) {
 
 /// Whether a file in the folder is one of a journal's.
 bool is_own(const fs::path& path) { return path.filename().string().rfind("rank-", 0) == 0; }
+
+/// A record's content, which was there when the run began.
+std::string still_there(std::optional<std::string> content, const fs::path& path) {
+  if (!content) throw ResumeError(fmt::format("cannot read {} (it has changed)", path.string()));
+  return *std::move(content);
+}
 
 }  // namespace
 
@@ -69,8 +75,7 @@ void Journal::check_owner() const {
                   : "it is of another model, text or options";
   }
   broadcast(comm_, problem);
-  validate(problem.empty(), "cannot resume from {} ({}); run it as it was begun, or leave out --resume to begin anew",
-           folder_.string(), problem);
+  if (!problem.empty()) throw ResumeError(fmt::format("cannot resume from {} ({})", folder_.string(), problem));
 }
 
 /// Finds the steps that every rank has finished and cuts off what lies behind them.
@@ -91,20 +96,14 @@ bool Journal::has_state(index_t step) const {
   return file.size() == 1 && file.read(0);
 }
 
-std::string Journal::record(index_t step) const {
-  std::optional<std::string> text = records_.read(step);
-  validate(text.has_value(), "cannot read {} (it has changed); leave out --resume to begin anew",
-           records_.path().string());
-  return *std::move(text);
-}
+std::string Journal::record(index_t step) const { return still_there(records_.read(step), records_.path()); }
 
 std::string Journal::state() const {
   const fs::path path = state_path(steps() - 1);
   const RecordFile file = state_file(steps() - 1, path);
   std::optional<std::string> text;
   if (file.size() == 1) text = file.read(0);
-  validate(text.has_value(), "cannot read {} (it has changed); leave out --resume to begin anew", path.string());
-  return *std::move(text);
+  return still_there(std::move(text), path);
 }
 
 void Journal::append(const std::string& record, const Pieces& state) {

@@ -6,8 +6,15 @@
 #include "comm/communicator.hpp"
 #include "io/record_file.hpp"
 #include "kernels/dtype.hpp"
+#include "kernels/error.hpp"
 
 namespace hack::comm {
+
+/// What a run has left cannot be taken up by this one.
+class ResumeError : public Error {
+ public:
+  using Error::Error;
+};
 
 /// The finished steps of a long collective run, on disk, so that a run that was killed goes on after them. Each rank
 /// writes its own files and nothing is exchanged:
@@ -23,7 +30,7 @@ class Journal {
   using Pieces = io::RecordFile::Pieces;
 
   /// What a run that may have been killed left in `folder`: taken up if `resume`, else removed. `key` says what the run
-  /// does: an Error where the folder is of another key or another number of ranks. Collective.
+  /// does: a ResumeError where the folder is of another key or another number of ranks. Collective.
   Journal(const Communicator& comm, std::filesystem::path folder, const std::string& key, bool resume);
   ~Journal();
   Journal(const Journal&) = delete;

@@ -397,7 +397,7 @@ TEST_F(FactorArchiveTest, RefusesFilesThatAreNotWhole) {
   expect_refusal("not a factor archive", [&] { std::ofstream(path) << "not HDF5 at all"; });
   expect_refusal("cut short", [&] { std::filesystem::resize_file(path, std::filesystem::file_size(path) / 2); });
   // Archives of older versions have no seal.
-  expect_refusal("hack compress MODEL --output FILE", [&] { unseal(path); });
+  expect_refusal("of a version of the format that is no longer read", [&] { unseal(path); });
   expect_refusal("are not where the file's seal says", [&] {
     unseal(path);
     seal_archive(path, {});
@@ -431,6 +431,16 @@ TEST_F(FactorArchiveTest, RefusesHostileFiles) {
   expect_refusal(matrix + "tile_rows is 0", [&] { Vandal(path).set(b.c_str(), "tile_rows", 0); });
   expect_refusal(matrix + "its tiles", [&] { Vandal(path).set(b.c_str(), "tile_cols", 15); });
   expect_refusal(matrix + "it claims", [&] { Vandal(path).set(b.c_str(), "bytes_factors", 1); });
+}
+
+TEST_F(FactorArchiveTest, RefusesHostileTables) {
+  const std::filesystem::path path = mine("hostile");
+  const std::string matrix = path.string() + ": matrix b.up: ", b = "matrices/b.up";
+  const auto expect_refusal = [&](const std::string& expected, auto damage) {
+    const std::string message = refusal(path, damage);
+    EXPECT_NE(message.find(expected), std::string::npos) << "expected: " << expected << "\n     got: " << message;
+    EXPECT_NE(message.find(path.string()), std::string::npos) << message;
+  };
   const std::string rank = b + "/rank", structure = b + "/structure", codec = b + "/codec", extent = b + "/extent",
                     bytes = b + "/bytes", spectrum = b + "/spectrum", energy = b + "/energy";
   const auto set_first = [&](const std::string& dataset, auto value) {

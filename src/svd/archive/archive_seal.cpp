@@ -82,9 +82,9 @@ std::vector<FileRange> read_seal(std::ifstream& file, std::uint64_t file_size) {
   if (std::memcmp(tail.magic, magic, sizeof(magic)) != 0) {
     file.clear();
     validate(is_hdf5(file), "this is not a factor archive (it is no HDF5 file)");
-    fail(
+    throw UnreadableArchive(
         "it does not end as a factor archive does: it is damaged, cut short, or of a version of the format that is no "
-        "longer read; make it anew: hack compress MODEL --output FILE, with the options that it was made with");
+        "longer read");
   }
   const std::uint64_t room = (file_size - sizeof(tail)) / sizeof(FileRange);
   validate(tail.count <= room, "its seal lists {} ranges, for which the file is too small: it is damaged", tail.count);
@@ -126,6 +126,8 @@ std::vector<FileRange> check_seal(const std::filesystem::path& path) {
   validate(file.is_open(), "cannot read {} (it cannot be opened)", path.string());
   try {
     return read_seal(file, static_cast<std::uint64_t>(size));
+  } catch (const UnreadableArchive& error) {
+    throw UnreadableArchive(path.string() + ": " + error.what());
   } catch (const Error& error) {
     fail("{}: {}", path.string(), error.what());
   }

@@ -5,8 +5,15 @@
 #include <vector>
 
 #include "kernels/dtype.hpp"
+#include "kernels/error.hpp"
 
 namespace hack::svd {
+
+/// A file does not end as a factor archive of this version does.
+class UnreadableArchive : public Error {
+ public:
+  using Error::Error;
+};
 
 /// Bytes of a file: [begin, begin + size).
 struct FileRange {
@@ -26,8 +33,8 @@ struct FileRange {
 /// Writes the seal of a finished file. Ranges are sorted and apart.
 void seal_archive(const std::filesystem::path& path, const std::vector<FileRange>& ranges);
 
-/// Returns the ranges of a sealed file. An Error that names the file where it has no seal (an archive of an older
-/// version, or cut short; says how to make it anew), or where a byte outside the ranges is not as it was written.
+/// Returns the ranges of a sealed file. An Error that names the file where it has no seal (an UnreadableArchive: of an
+/// older version, or cut short), or where a byte outside the ranges is not as it was written.
 std::vector<FileRange> check_seal(const std::filesystem::path& path);
 
 }  // namespace hack::svd

@@ -40,12 +40,13 @@ SelectedFactors::SelectedFactors(const FactorArchive& vectors, const RankRule& r
                                  int threads)
     : vectors_(vectors), info_(vectors.info()), queue_(threads) {
   check_rank_rule(rule);
-  validate(
-      vectors.info().compression.keeps_vectors(),
-      "{}: its factors were made for the ranks they have (method {}, {} {}), no others can be chosen; compress the "
-      "model again for other ranks, or once for all with --method plain --max-rank R",
-      vectors.path().string(), vectors.info().header.method, to_string(vectors.info().compression.rule.kind),
-      vectors.info().compression.rule.value);
+  const CompressOptions& made = vectors.info().compression;
+  if (!made.keeps_vectors()) {
+    throw RankError(
+        fmt::format("{}: its factors were made for the ranks they have (method {}, {} {}), no others can be chosen",
+                    vectors.path().string(), vectors.info().header.method, to_string(made.rule.kind), made.rule.value),
+        0);
+  }
   info_.compression.rule = rule;
   info_.compression.codec = format.type;
   info_.compression.storage = format.storage;
@@ -90,12 +91,11 @@ void SelectedFactors::check_ranks(const std::string& name, const std::vector<Til
     highest = choices[t].rank;
     keeps = kept.rank(static_cast<index_t>(t));
   }
-  validate(
-      highest == 0,
-      "{}: {} {} takes {} singular values of a tile of {}, of which only {} are kept; choose less, or compress the "
-      "model again with --max-rank {}",
-      vectors_.path().string(), to_string(info_.compression.rule.kind), info_.compression.rule.value, highest, name,
-      keeps, highest);
+  if (highest == 0) return;
+  const RankRule& rule = info_.compression.rule;
+  throw RankError(fmt::format("{}: {} {} takes {} singular values of a tile of {}, of which only {} are kept",
+                              vectors_.path().string(), to_string(rule.kind), rule.value, highest, name, keeps),
+                  highest);
 }
 
 const SelectedFactors::Selection& SelectedFactors::selection(std::string_view name) const {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "comm/communicator.hpp"
+#include "kernels/error.hpp"
 #include "kernels/queue.hpp"
 #include "svd/pipeline/compression_summary.hpp"
 #include "svd/archive/factor_archive.hpp"
@@ -13,6 +14,17 @@
 #include "svd/choose/rank_policy.hpp"
 
 namespace hack::svd {
+
+/// Ranks that an archive cannot give.
+class RankError : public Error {
+ public:
+  /// `needed`: vectors of a tile that had to be kept; 0 where none are.
+  RankError(const std::string& problem, index_t needed) : Error(problem), needed_(needed) {}
+  index_t needed() const { return needed_; }
+
+ private:
+  index_t needed_;
+};
 
 /// An archive of kept vectors (rule max-rank) as the archive that `compress` would have made of its matrices under
 /// another rule: the same tables, and of every tile the same numbers, bit by bit. Vectors are slices of those kept;
@@ -22,7 +34,7 @@ namespace hack::svd {
 ///     selected  U_k, σ_k, V_kᵀ with k <= R in the format's form; or the values, of a tile that stays dense
 class SelectedFactors : public FactorSource {
  public:
-  /// Chooses the ranks of all matrices. An Error where the archive keeps no vectors, or fewer than a tile needs.
+  /// Chooses the ranks of all matrices. A RankError where the archive keeps no vectors, or fewer than a tile needs.
   /// `vectors` outlives this; `threads` take part when tiles are read.
   SelectedFactors(const FactorArchive& vectors, const RankRule& rule, const TileFormat& format, int threads);
 
