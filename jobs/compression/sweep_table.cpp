@@ -75,8 +75,9 @@ std::vector<std::string> SweepTable::recorded_rows() const {
   std::error_code missing;
   const bool has_table = std::filesystem::file_size(path_, missing) > 0 && !missing;
   validate(records_.owner() == Owner::this_work || !has_table,
-           "--output {}: is there already, without its {}; name another file, or remove this one", path_.string(),
-           records_.path().string());
+           "--output {}: is there already, without its {} (older versions wrote none), and rows cannot be taken from "
+           "the table alone; name another file, or move this one away",
+           path_.string(), records_.path().string());
   std::vector<std::string> rows;
   for (index_t i = 0; i < records_.size(); ++i) {
     if (auto row = records_.read(i)) rows.push_back(*std::move(row));

@@ -159,8 +159,9 @@ StudyTable::StudyTable(const std::filesystem::path& prefix, json key)
            "--output {}: is another study's ({}); name another prefix, or remove it", records_.path().string(),
            records_.difference());
   validate(records_.owner() == Owner::this_work || !std::filesystem::exists(file(".json")),
-           "--output {}: is there already, without its {}; name another prefix, or remove it", file(".json").string(),
-           records_.path().string());
+           "--output {}: is there already, without its {} (older versions wrote none), and phases cannot be taken from "
+           "the table alone; name another prefix, or move this one away",
+           file(".json").string(), records_.path().string());
   for (index_t i = 0; i < records_.size(); ++i) {
     const std::optional<std::string> record = records_.read(i);
     if (!record) continue;  // it was changed: the phase is measured again
