@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # Runs clang-tidy (.clang-tidy says which checks) on the program's sources that changed: those that differ from $HACK_BASE,
-# by default from the commit twenty before this one, newest first, headers by the sources that include them. Stops after a
-# time and says what it left out: the checks are for the one who changes a file, not for the whole tree.
+# by default from the commit ten before this one, newest first, headers by the sources that include them. Only lines that
+# changed count: the checks are for the one who changes a file, not for the whole tree. Stops after a time and says what it
+# left out.
 #
-#   bash tests/check_tidy.sh [--seconds S] [BUILD]     (default: 150 seconds; the compile commands of build/)
+#   bash tests/check_tidy.sh [--seconds S] [BUILD]     (default: 110 seconds; the compile commands of build/)
 #
 # Exit status 1 where something is found, 77 where clang-tidy 16 or later, git or the compile commands are missing.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-seconds=150
+seconds=110
 [ "${1:-}" != --seconds ] || { seconds=$2; shift 2; }
 build=${1:-build}
 
@@ -30,12 +31,27 @@ mkdir -p "$work"
 sed -E 's/-Winvalid-pch //; s/-include (\\"[^"]*|[^ ]*)cmake_pch\.hxx(\\")? //' "$build/compile_commands.json" \
   >"$work/compile_commands.json"
 
-# The base: named, or twenty commits ago, or the first commit of a history that is shorter or shallow.
-base=${HACK_BASE:-$(git rev-list --first-parent --max-count=21 HEAD | tail -n 1)}
+# The base: named, or ten commits ago, or the first commit of a history that is shorter or shallow.
+base=${HACK_BASE:-$(git rev-list --first-parent --max-count=11 HEAD | tail -n 1)}
 {
   git diff --name-only --diff-filter=d HEAD -- kernels src jobs
   git log --first-parent --name-only --diff-filter=d --format= "$base..HEAD" -- kernels src jobs
 } | awk 'NF && !seen[$0]++' >"$work/changed"
+
+# lines: the changed lines of these files as clang-tidy's --line-filter wants them.
+lines() {
+  git diff --unified=0 "$base" -- kernels src jobs | awk '
+    /^\+\+\+ b\// { file = substr($0, 7) }
+    /^@@/ {
+      split(substr($3, 2), at, ",")
+      count = at[2] == "" ? 1 : at[2]
+      if (count > 0) ranges[file] = ranges[file] sprintf("%s[%d,%d]", ranges[file] == "" ? "" : ",", at[1], at[1] + count - 1)
+    }
+    END {
+      for (file in ranges) all = all sprintf("%s{\"name\":\"%s\",\"lines\":[%s]}", all == "" ? "" : ",", file, ranges[file])
+      printf "[%s]", all
+    }'
+}
 
 # A header is seen through the first source that includes it by its path.
 sources() {
@@ -55,7 +71,8 @@ sources() {
 check() {
   local left=$((deadline - $(date +%s))) status=0 out
   [ "$left" -gt 0 ] || { echo "$1" >>"$work/left"; return 0; }
-  out=$(timeout "$left" "$tidy" -p "$work" --quiet --extra-arg=-Wno-unknown-warning-option "$1" 2>/dev/null) || status=$?
+  out=$(timeout "$left" "$tidy" -p "$work" --quiet --line-filter="$changed_lines" \
+    --extra-arg=-Wno-unknown-warning-option "$1" 2>/dev/null) || status=$?
   case $status in
     0) echo "$1" >>"$work/done" ;;
     124) echo "$1" >>"$work/left" ;;
@@ -68,7 +85,8 @@ check() {
   esac
 }
 export -f check
-export tidy work deadline=$(($(date +%s) + seconds))
+changed_lines=$(lines)
+export tidy work changed_lines deadline=$(($(date +%s) + seconds))
 : >"$work/left"
 : >"$work/done"
 status=0
