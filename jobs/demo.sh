@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # The whole path on a real model, from a bare machine (Debian 12, Ubuntu 24.04): installs what is missing, builds, gets
-# SmolLM2-135M-Instruct, compresses it, compares dense and compressed perplexity and text. Ends with one table.
+# SmolLM2-135M-Instruct, compresses its MLP to low rank, to 4 bits and to 8 bits, and compares the four models. Ends with
+# one table.
 # Run it again as often as you like: packages, build and model are reused.
 #
 #   bash jobs/demo.sh [--ranks N] [--keep R] [--calibration FILE] [--text FILE] [--prompt TEXT] [--max-tokens N]
 #
 #   --ranks N       MPI ranks on this machine (default 2)
-#   --keep R        share of the MLP's bytes to keep, 0 to 1 (default 0.9)
-#   --calibration FILE  text that the factors are fitted to, UTF-8 (default: the licence texts that Debian and Ubuntu
+#   --keep R        share of the MLP's bytes that low rank keeps, 0 to 1 (default 0.8)
+#   --calibration FILE  text that tiles are fitted to, UTF-8 (default: the licence texts that Debian and Ubuntu
 #                   come with; articles like those the model is for are better)
 #   --text FILE     text for the perplexity, UTF-8 (default tests/data/lighthouse.txt)
 #   --prompt TEXT   start of the generated text
@@ -23,7 +24,7 @@ program=demo
 . "$root/jobs/model.sh"
 
 ranks=2
-keep=0.9
+keep=0.8
 calibration=
 text=$root/tests/data/lighthouse.txt
 prompt='The lighthouse keeper climbed the stairs and'
@@ -53,13 +54,12 @@ licences=/usr/share/common-licenses
 texts=("$licences"/{GPL-3,Apache-2.0,GFDL-1.3,MPL-2.0,LGPL-2.1,Artistic})
 [ -z "$calibration" ] || texts=("$(readlink -f "$calibration" || echo "$calibration")")
 for file in "${texts[@]}"; do
-  [ -f "$file" ] || die "$file is no file. Give a text to fit the factors to with --calibration FILE"
+  [ -f "$file" ] || die "$file is no file. Give a text to fit tiles to with --calibration FILE"
 done
 text=$(cd "$(dirname "$text")" && pwd)/$(basename "$text")
 
 cd "$root"
 output=$root/runs/demo
-archive=$output/smollm2.h5
 logs=$output/logs
 mkdir -p "$logs"
 # Figures and logs of an earlier run must not be taken for this one's.
@@ -82,22 +82,27 @@ logged "$logs/build.log" cmake --build --preset release --parallel "$(build_jobs
 step "Model"
 logged "$logs/model.log" fetch_model
 
-step "Compress the MLP to $keep of its bytes on $ranks ranks"
 # Fewer windows, one sweep and equal budgets: a minute in place of the several that the defaults take.
-hack_run compress compress "$model_file" --output "$archive" --keep "$keep" --calibration "${texts[@]}" \
-  --calibration-windows 12 --sweeps 1 --allocation uniform
+fitted=(--calibration "${texts[@]}" --calibration-windows 12)
+step "Compress the MLP to low rank, $keep of its bytes, on $ranks ranks"
+hack_run compress_low_rank compress "$model_file" --output "$output/low_rank.h5" --keep "$keep" "${fitted[@]}" \
+  --sweeps 1 --allocation uniform
 
-step "Perplexity of the original model"
-hack_run perplexity_dense perplexity "$model_file" --text "$text"
+step "Compress the MLP to 4 bits"
+hack_run compress_4_bits compress "$model_file" --output "$output/4_bits.h5" --codec iq4_nl "${fitted[@]}"
 
-step "Perplexity on the compressed tiles"
-hack_run perplexity_compressed perplexity "$model_file" --archive "$archive" --text "$text"
+step "Compress the MLP to 8 bits"
+hack_run compress_8_bits compress "$model_file" --output "$output/8_bits.h5" --codec q8_0 --method plain
 
-step "Text from the original model"
-hack_run generate_dense generate "$model_file" --prompt "$prompt" --max-tokens "$max_tokens"
-
-step "Text from the compressed tiles"
-hack_run generate_compressed generate "$model_file" --archive "$archive" --prompt "$prompt" --max-tokens "$max_tokens"
+# The rest of each model in bf16: the file's own 4-bit blocks would leave little to compare.
+step "Perplexity and text of the four models"
+for name in dense low_rank 4_bits 8_bits; do
+  archive=()
+  [ "$name" = dense ] || archive=(--archive "$output/$name.h5")
+  hack_run "perplexity_$name" perplexity "$model_file" "${archive[@]}" --dtype bf16 --text "$text"
+  hack_run "generate_$name" generate "$model_file" "${archive[@]}" --dtype bf16 --prompt "$prompt" \
+    --max-tokens "$max_tokens"
+done
 
 step "Result"
 # From the checkout, so that the table's paths are short.

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Prints the table that ends the demo, read from the reports of its five runs.
+"""Prints the table that ends the demo, read from the reports of its runs.
 
-Usage: demo_table.py FOLDER     (FOLDER holds compress.json, perplexity_dense.json, … and smollm2.h5)
+Usage: demo_table.py FOLDER     (FOLDER holds compress_low_rank.json, perplexity_dense.json, …)
 Needs nothing but Python's own library. Exit status 1 where a report or a field is missing.
 """
 
@@ -31,10 +31,12 @@ class Report:
         return value
 
 
-def row(label, dense, compressed, form):
-    """One line: both figures and their ratio."""
-    ratio = f"{compressed / dense:.4f}" if dense else "-"
-    return label, format(dense, form), format(compressed, form), ratio
+KINDS = ["low_rank", "4_bits", "8_bits"]  # beside the dense model
+
+
+def row(label, figures, form):
+    """One line of the table."""
+    return [label, *(format(figure, form) for figure in figures)]
 
 
 def print_table(head, rows):
@@ -45,33 +47,34 @@ def print_table(head, rows):
 
 
 def main(folder):
-    compress = Report(folder / "compress.json")
-    perplexity = [Report(folder / f"perplexity_{kind}.json") for kind in ("dense", "compressed")]
-    generate = [Report(folder / f"generate_{kind}.json") for kind in ("dense", "compressed")]
-    archive = folder / "smollm2.h5"
+    compress = [Report(folder / f"compress_{kind}.json") for kind in KINDS]
+    perplexity = [Report(folder / f"perplexity_{kind}.json") for kind in ["dense", *KINDS]]
+    generate = [Report(folder / f"generate_{kind}.json") for kind in ["dense", *KINDS]]
 
-    for kind, report in zip(("dense", "compressed"), generate):
-        print(f"text, {kind}: {report['results.text'].strip()}")
+    for kind, report in zip(["dense", *KINDS], generate):
+        print(f"text, {kind.replace('_', ' ')}: {report['results.text'].strip()}")
     print()
+    dense = compress[0]
+    mlp = [dense["results.bytes_dense"], *(r["results.bytes_factors"] for r in compress)]
+    model = [dense["results.model_bytes_dense"], *(r["results.model_bytes_factored"] for r in compress)]
     print_table(
-        ["", "dense", "compressed", "ratio"],
+        ["", "dense, bf16", *(kind.replace("_", " ") for kind in KINDS)],
         [
-            row("MLP weights, bytes", compress["results.bytes_dense"], compress["results.bytes_factors"], ",.0f"),
-            row("whole model, bytes", compress["results.model_bytes_dense"],
-                compress["results.model_bytes_factored"], ",.0f"),
-            row("perplexity", *(r["results.perplexity"] for r in perplexity), ".4f"),
-            row("evaluation, tokens/s", *(r["results.tokens_per_second"] for r in perplexity), ",.1f"),
-            row("generation, tokens/s", *(r["results.tokens_per_second"] for r in generate), ",.1f"),
+            row("MLP weights, bytes", mlp, ",.0f"),
+            row("share of 16 bits", [size / mlp[0] for size in mlp], ".4f"),
+            row("whole model, bytes", model, ",.0f"),
+            row("perplexity", [r["results.perplexity"] for r in perplexity], ".4f"),
+            row("evaluation, tokens/s", [r["results.tokens_per_second"] for r in perplexity], ",.1f"),
+            row("generation, tokens/s", [r["results.tokens_per_second"] for r in generate], ",.1f"),
         ],
     )
     scored = perplexity[0]
     print()
     print(f"perplexity: protocol {scored['results.protocol']}, context {scored['results.context']}, "
           f"{scored['results.windows']} windows, {scored['results.tokens_scored']:,} tokens scored")
-    print(f"relative error of the compressed weights: {compress['results.relative_error']:.4f}")
-    print(f"archive: {archive} ({archive.stat().st_size:,} bytes)")
-    print(f"reports: {folder}/*.json")
-    print(f"logs:    {folder / 'logs'}/*.log")
+    print("the model came in blocks of 5 bits, the MLP in 4.5 is below that; 8 bits lose nothing of them")
+    print(f"archives and reports: {folder}/*.h5, {folder}/*.json")
+    print(f"logs: {folder / 'logs'}/*.log")
 
 
 if __name__ == "__main__":
