@@ -13,12 +13,12 @@
 #include "kernels/cuda/codec/q8_0.cuh"
 
 /// LIST(X, W) for the type W of each codec's codes: the kernels that a codec needs.
-#define HACK_FOR_EACH_CODEC(LIST, X)                                                                                  \
-  LIST(X, float)                                                                                                      \
-  LIST(X, bf16)                                                                                                       \
-  LIST(X, f16)                                                                                                        \
-  LIST(X, std::int8_t) LIST(X, Q8_0Codes) LIST(X, Q5_1Codes) LIST(X, Q5_0Codes) LIST(X, Q4_1Codes) LIST(X, Q4_0Codes) \
-      LIST(X, Iq4NlCodes)
+#define HACK_FOR_EACH_CODEC(LIST, X) \
+  LIST(X, float)                     \
+  LIST(X, bf16)                      \
+  LIST(X, f16)                       \
+  LIST(X, std::int8_t)               \
+  LIST(X, Q8_0Codes) LIST(X, Q5_1Codes) LIST(X, Q5_0Codes) LIST(X, Q4_1Codes) LIST(X, Q4_0Codes) LIST(X, Iq4NlCodes)
 
 namespace hack::kernels::cuda {
 
