@@ -13,6 +13,7 @@
 #include "model/checkpoint/random_checkpoint.hpp"
 #include "model/llama/memory_need.hpp"
 #include "svd/factored_matrix.hpp"
+#include "svd/tile/storage.hpp"
 
 namespace hack::jobs {
 namespace {
@@ -172,7 +173,7 @@ TEST(MemoryNeed, CountsFactorsAsTheyAreHeld) {
                                                       type);
         held += static_cast<double>(matrix.bytes());
         stored += static_cast<double>(table.bytes_factors);
-        dense += static_cast<double>(table.bytes_dense);
+        dense += static_cast<double>(svd::dense_bytes(table.grid.rows(), table.grid.cols(), codec));
       }
       const model::RunShape none{.type = type, .mlp_keep = 0, .context = 512};
       const model::RunShape run{.type = type, .mlp_keep = stored / dense, .factors = codec, .context = 512};
