@@ -43,14 +43,16 @@ HWY_INLINE __m256 load_eight_d(const std::byte* scales) {
   return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(scales)));
 }
 
+/// Quarters 0, 2, 1, 3 of a vector of floats.
+HWY_INLINE __m256 swap_middle(__m256 v) {
+  return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(v), 0b11011000));
+}
+
 /// d and minima of eight blocks that have both, side by side.
 HWY_INLINE __m256 load_eight_pairs(const std::byte* scales, __m256& minima) {
   const __m256 first = load_eight_d(scales), last = load_eight_d(scales + 16);
-  const auto in_order = [](__m256 v) HWY_ATTR {
-    return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(v), 0b11011000));
-  };
-  minima = in_order(_mm256_shuffle_ps(first, last, 0b11011101));
-  return in_order(_mm256_shuffle_ps(first, last, 0b10001000));
+  minima = swap_middle(_mm256_shuffle_ps(first, last, 0b11011101));
+  return swap_middle(_mm256_shuffle_ps(first, last, 0b10001000));
 }
 
 #endif  // HACK_HAS_CODE_DOT
