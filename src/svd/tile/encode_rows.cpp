@@ -86,7 +86,7 @@ void encode_blocks(const CodecSpec& spec, MatrixView<const float> x, std::byte* 
 }
 
 /// The largest magnitude that stays finite.
-float largest(Codec codec) {
+float largest_magnitude(Codec codec) {
   switch (codec) {
     case Codec::f32:
       return std::numeric_limits<float>::max();
@@ -121,7 +121,7 @@ void encode_rows(Codec codec, MatrixView<const float> x, std::span<const double>
 }
 
 bool fits(MatrixView<const float> x, Codec codec) {
-  const float limit = largest(codec);
+  const float limit = largest_magnitude(codec);
   for (index_t i = 0; i < x.rows; ++i) {
     for (index_t j = 0; j < x.cols; ++j) {
       if (!(std::fabs(x(i, j)) <= limit)) return false;
