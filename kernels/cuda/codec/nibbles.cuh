@@ -26,6 +26,7 @@ template <class W, Codec which>
 struct NibbleCodec : BlockCodec<W, which> {
   using Run = NibbleRun;
   static constexpr bool has_fifth_bits = sizeof(W) == sizeof(FiveBitBlock);
+  static constexpr float zero = static_cast<float>(spec_of(which).zero);
   static constexpr bool has_minimum = spec_of(which).scale_bytes == 4;
 
   template <class Exec>
@@ -51,7 +52,7 @@ struct NibbleCodec : BlockCodec<W, which> {
     if constexpr (has_minimum) {
       run.minimum = exec.widen(halves[1]);
     } else {
-      run.minimum = -static_cast<float>(spec_of(which).zero) * run.d;
+      run.minimum = -zero * run.d;
     }
     return run;
   }
