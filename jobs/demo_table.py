@@ -72,7 +72,7 @@ def main(folder):
     print()
     print(f"perplexity: protocol {scored['results.protocol']}, context {scored['results.context']}, "
           f"{scored['results.windows']} windows, {scored['results.tokens_scored']:,} tokens scored")
-    print("the model came in blocks of 5 bits, the MLP in 4.5 is below that; 8 bits lose nothing of them")
+    print("the model came in blocks of 5 bits a number: 4.5 bits are below that, 8 bits say little")
     print(f"archives and reports: {folder}/*.h5, {folder}/*.json")
     print(f"logs: {folder / 'logs'}/*.log")
 

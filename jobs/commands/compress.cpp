@@ -12,6 +12,7 @@
 #include "jobs/compression/storage_words.hpp"
 #include "kernels/error.hpp"
 #include "model/checkpoint/random_checkpoint.hpp"
+#include "svd/tile/storage.hpp"
 
 namespace hack::jobs {
 namespace {
@@ -186,10 +187,8 @@ class CompressCommand : public Command {
     const auto dense = static_cast<double>(total.bytes_dense);
     // The rest of a model is never stored in a codec with scales: whole models compare in 16-bit numbers.
     const Codec type = options_.stored().codec;
-    const bool has_blocks = spec_of(type).block > 0;  // these compare in 16-bit numbers anyway
-    const double widening = has_blocks ? 1.0
-                                       : 16.0 / static_cast<double>(spec_of(type).code_bits) *
-                                             static_cast<double>(size_of(plain_type(type))) / 2;
+    const double widening = 16.0 / static_cast<double>(spec_of(svd::counted_as(type)).code_bits) *
+                            static_cast<double>(size_of(plain_type(type))) / 2;
     nlohmann::json results = describe(compressed);
     fmt::print("{}: {} matrices, {} tiles ({} dense), ranks {} to {} (mean {:.1f}), relative error {:.4f}\n", output_,
                compressed.matrices.size(), total.tiles, total.dense_tiles, total.min_rank, total.max_rank,
@@ -206,7 +205,7 @@ class CompressCommand : public Command {
     }
     fmt::print("  selected matrices: {} in place of {} ({:.2f} %){}\n", format_bytes(factors), format_bytes(dense),
                100 * total.keep(), whole);
-    if (has_blocks) {
+    if (spec_of(type).block > 0) {
       fmt::print("  {:.3f} bits a weight, of 16\n", 16 * total.keep());
       results["bits_per_weight"] = 16 * total.keep();
     } else if (has_scales(type)) {

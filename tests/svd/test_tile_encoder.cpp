@@ -226,7 +226,7 @@ TEST(TileEncoder, StoresCodesAsTheyWereFound) {
   std::mt19937 random(9);
   for (const CodecSpec& spec : codec_specs) {
     if (spec.block == 0) continue;
-    const BlockGrid grid(spec.name);
+    const BlockGrid grid(spec.codec);
     // Two rows of blocks of 32 and 8 within longer rows.
     const index_t ld = 47, scales_ld = 3, h = 2, w = 40;
     std::vector<std::uint8_t> codes;

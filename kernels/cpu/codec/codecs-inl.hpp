@@ -12,11 +12,9 @@
 #include "kernels/cpu/codec/f32-inl.hpp"
 #include "kernels/cpu/codec/int8-inl.hpp"
 #include "kernels/cpu/codec/iq4_nl-inl.hpp"
-#include "kernels/cpu/codec/q4_0-inl.hpp"
-#include "kernels/cpu/codec/q4_1-inl.hpp"
-#include "kernels/cpu/codec/q5_0-inl.hpp"
-#include "kernels/cpu/codec/q5_1-inl.hpp"
+#include "kernels/cpu/codec/nibbles-inl.hpp"
 #include "kernels/cpu/codec/q8_0-inl.hpp"
+#include "kernels/error.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace hack::kernels::HWY_NAMESPACE {
@@ -38,7 +36,7 @@ HWY_INLINE void with_row_codec(Codec codec, const F& f) {
     case Codec::int8:
       return f(Int8Codec{});
     default:
-      return;  // with blocks
+      HACK_EXPECT(spec_of(codec).block == 0);
   }
 }
 
@@ -49,13 +47,13 @@ HWY_INLINE void with_codec(Codec codec, const F& f) {
     case Codec::q8_0:
       return f(Q8_0Codec{});
     case Codec::q5_1:
-      return f(Q5_1Codec{});
+      return f(FiveBitCodec<Codec::q5_1>{});
     case Codec::q5_0:
-      return f(Q5_0Codec{});
+      return f(FiveBitCodec<Codec::q5_0>{});
     case Codec::q4_1:
-      return f(Q4_1Codec{});
+      return f(FourBitCodec<Codec::q4_1>{});
     case Codec::q4_0:
-      return f(Q4_0Codec{});
+      return f(FourBitCodec<Codec::q4_0>{});
     case Codec::iq4_nl:
       return f(Iq4NlCodec{});
     default:

@@ -8,14 +8,14 @@
 #define HACK_KERNELS_CPU_CODEC_IQ4_NL_INL
 #endif
 
+#include <array>
+
 #include "kernels/cpu/codec/nibbles-inl.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace hack::kernels::HWY_NAMESPACE {
 
 struct Iq4NlCodec : NibbleCodec<Iq4NlCodec, Codec::iq4_nl> {
-  HWY_INLINE static float d(const std::byte* scales) { return f16_at(scales, 0); }
-  HWY_INLINE static float minimum(const std::byte* /*scales*/) { return 0; }
   template <class D>
   HWY_INLINE static auto load_bits(D d, const std::byte* block, index_t start) {
     static constexpr auto values = [] {
@@ -29,7 +29,6 @@ struct Iq4NlCodec : NibbleCodec<Iq4NlCodec, Codec::iq4_nl> {
 
 #if HACK_HAS_CODE_DOT
   static constexpr index_t dot_blocks = 2;
-  static constexpr bool has_minima = false;
   static constexpr index_t dot_place(index_t i) { return nibble_place(i); }
   HWY_INLINE static NibblePair load_codes(const std::byte* from) {
     const auto* table = reinterpret_cast<const __m128i*>(iq4_nl_values.data());
@@ -40,7 +39,6 @@ struct Iq4NlCodec : NibbleCodec<Iq4NlCodec, Codec::iq4_nl> {
   HWY_INLINE static __m256i dot(const NibblePair& values, const std::int8_t* x) {
     return _mm256_add_epi32(dot_signed(values.low, load_bytes(x)), dot_signed(values.high, load_bytes(x + 32)));
   }
-  HWY_INLINE static __m256 load_scales(const std::byte* scales, __m256& /*minima*/) { return load_eight_d(scales); }
 #endif
 };
 

@@ -1,5 +1,5 @@
-// What codecs of 4 and 5 bits in blocks of 32 have in common. Included once for each instruction set, hence the guard
-// that toggles.
+// q4_0, q4_1, q5_0 and q5_1: codes of 4 and 5 bits in blocks of 32. Included once for each instruction set, hence the
+// guard that toggles.
 
 #if defined(HACK_KERNELS_CPU_CODEC_NIBBLES_INL) == defined(HWY_TARGET_TOGGLE)
 #ifdef HACK_KERNELS_CPU_CODEC_NIBBLES_INL
@@ -37,24 +37,6 @@ HWY_INLINE hn::VFromD<hn::Rebind<std::int32_t, D>> load_five_bits(D d, const std
   return hn::Or(load_nibbles(d, block, start), hn::BitCast(whole, sixteen));
 }
 
-/// What products ask of a codec of 4 or 5 bits: number q stands for d q + minimum. C::load_bits() loads codes, C::d()
-/// and C::minimum() are those of the block whose scales are at `scales`.
-template <class C, Codec which>
-struct NibbleCodec : BlockCodec<C, which> {
-  static constexpr index_t block_bytes = 4 * spec_of(which).code_bits;
-
-  template <class D>
-  HWY_INLINE static void load_step(D d, const std::byte* row, const std::byte* scales, index_t at, hn::Vec<D>& first,
-                                   hn::Vec<D>& second) {
-    const index_t number = at / 32, start = at % 32;
-    const std::byte* block = row + number * block_bytes;
-    const std::byte* of_block = scales + number * spec_of(which).scale_bytes;
-    const auto factor = hn::Set(d, C::d(of_block)), minimum = hn::Set(d, C::minimum(of_block));
-    first = hn::MulAdd(factor, hn::ConvertTo(d, C::load_bits(d, block, start)), minimum);
-    second = hn::MulAdd(factor, hn::ConvertTo(d, C::load_bits(d, block, start + hn::MaxLanes(d))), minimum);
-  }
-};
-
 #if HACK_HAS_CODE_DOT
 
 /// Codes of two blocks of 4 bits: low halves of all bytes, then high ones.
@@ -86,6 +68,71 @@ HWY_INLINE __m256i load_five_bits(const std::byte* block) {
 }
 
 #endif  // HACK_HAS_CODE_DOT
+
+/// What products ask of a codec of 4 or 5 bits: number q stands for d q + minimum, and without minima for (q - zero) d.
+/// C::load_bits() loads codes.
+template <class C, Codec which>
+struct NibbleCodec : BlockCodec<C, which> {
+  static constexpr index_t block_bytes = 4 * spec_of(which).code_bits;
+  static constexpr bool stores_minima = spec_of(which).scale_bytes == 4;
+  static constexpr float zero = static_cast<float>(spec_of(which).zero);
+
+  template <class D>
+  HWY_INLINE static void load_step(D d, const std::byte* row, const std::byte* scales, index_t at, hn::Vec<D>& first,
+                                   hn::Vec<D>& second) {
+    const index_t number = at / 32, start = at % 32;
+    const std::byte* block = row + number * block_bytes;
+    const std::byte* of_block = scales + number * spec_of(which).scale_bytes;
+    const float scale = f16_at(of_block, 0);
+    const auto factor = hn::Set(d, scale), minimum = hn::Set(d, stores_minima ? f16_at(of_block, 1) : -zero * scale);
+    first = hn::MulAdd(factor, hn::ConvertTo(d, C::load_bits(d, block, start)), minimum);
+    second = hn::MulAdd(factor, hn::ConvertTo(d, C::load_bits(d, block, start + hn::MaxLanes(d))), minimum);
+  }
+
+#if HACK_HAS_CODE_DOT
+  static constexpr bool has_minima = stores_minima || zero != 0;
+  HWY_INLINE static __m256 load_scales(const std::byte* scales, __m256& minima) {
+    if constexpr (stores_minima) return load_eight_pairs(scales, minima);
+    const __m256 d = load_eight_d(scales);
+    minima = _mm256_mul_ps(d, _mm256_set1_ps(-zero));
+    return d;
+  }
+#endif
+};
+
+/// q4_0 and q4_1.
+template <Codec which>
+struct FourBitCodec : NibbleCodec<FourBitCodec<which>, which> {
+  template <class D>
+  HWY_INLINE static auto load_bits(D d, const std::byte* block, index_t start) {
+    return load_nibbles(d, block, start);
+  }
+
+#if HACK_HAS_CODE_DOT
+  static constexpr index_t dot_blocks = 2;
+  static constexpr index_t dot_place(index_t i) { return nibble_place(i); }
+  HWY_INLINE static NibblePair load_codes(const std::byte* from) { return load_nibble_pair(from); }
+  HWY_INLINE static __m256i dot(const NibblePair& codes, const std::int8_t* x) {
+    return dot_unsigned(codes.low, load_bytes(x), codes.high, load_bytes(x + 32));
+  }
+#endif
+};
+
+/// q5_0 and q5_1.
+template <Codec which>
+struct FiveBitCodec : NibbleCodec<FiveBitCodec<which>, which> {
+  template <class D>
+  HWY_INLINE static auto load_bits(D d, const std::byte* block, index_t start) {
+    return load_five_bits(d, block, start);
+  }
+
+#if HACK_HAS_CODE_DOT
+  static constexpr index_t dot_blocks = 1;
+  static constexpr index_t dot_place(index_t i) { return i; }
+  HWY_INLINE static __m256i load_codes(const std::byte* from) { return load_five_bits(from); }
+  HWY_INLINE static __m256i dot(__m256i codes, const std::int8_t* x) { return dot_unsigned(codes, load_bytes(x)); }
+#endif
+};
 
 }  // namespace hack::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

@@ -7,9 +7,9 @@
 #include <omp.h>
 
 #include "kernels/cpu/linear/bf16_product.hpp"
+#include "kernels/cpu/linear/few_product.hpp"
 #include "kernels/cpu/linear/gemm.hpp"
 #include "kernels/cpu/linear/interleave.hpp"
-#include "kernels/cpu/linear/few_product.hpp"
 #include "kernels/cpu/linear/rank_space.hpp"
 #include "kernels/cpu/linear/row_math.hpp"
 #include "kernels/cpu/memory/scratch.hpp"

@@ -16,6 +16,7 @@
 
 #include "kernels/cpu/codec/code_dot-inl.hpp"
 #include "kernels/cpu/codec/codecs-inl.hpp"
+#include "kernels/cpu/linear/row_groups-inl.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace hack::kernels::HWY_NAMESPACE {
@@ -121,12 +122,6 @@ struct RowBytes {
   index_t read_codes, read_scales;  ///< of one row
 };
 
-/// Asks for the lines of `bytes` codes that are a page further on (matvec.cpp says why).
-HWY_INLINE void prefetch_codes(const std::byte* from, index_t bytes) {
-  constexpr index_t ahead = 4096, line = 64;
-  for (index_t i = 0; i < bytes; i += line) __builtin_prefetch(from + ahead + i);
-}
-
 /// The factors of a step's lanes: of one block, or of two blocks with half of the lanes each.
 template <index_t Blocks>
 HWY_INLINE __m256 lanes_of(const float* factors) {
@@ -148,7 +143,7 @@ class RowSums {
   HWY_INLINE void add(const std::byte* codes, const std::byte* scales, index_t b, index_t steps) {
     alignas(32) float factors[T][scale_group];
     if constexpr (!scales_rows<C>) take_scales(scales, b, factors);
-    prefetch_codes(codes, steps * RowBytes<C>::step_codes);
+    prefetch_ahead(codes, steps * RowBytes<C>::step_codes);
     if (steps == scale_group / C::dot_blocks) {
 #pragma GCC unroll 8
       for (index_t s = 0; s < scale_group / C::dot_blocks; ++s) add_step(codes, factors, b, s);
@@ -204,42 +199,10 @@ HWY_INLINE void dot_row(const RoundedTokens& x, const std::byte* codes, const st
   sums.store(out);
 }
 
-constexpr index_t rows_at_once = 4;
-
 /// The sums of the lanes of four vectors.
-HWY_INLINE __m128 sum_lanes(const __m256 (&v)[rows_at_once]) {
+HWY_INLINE void sum_lanes(const __m256 (&v)[rows_at_once], float* out) {
   const __m256 all = _mm256_hadd_ps(_mm256_hadd_ps(v[0], v[1]), _mm256_hadd_ps(v[2], v[3]));
-  return _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps(all, 1));
-}
-
-/// y (T, rows) = or += what dot(row, out) makes of each row of w for T tokens, times the rows' scales where the codec
-/// has them.
-template <index_t T, class C, class Dot>
-HWY_INLINE void dot_rows(const WeightView<>& w, MatrixView<float> y, bool add, const Dot& dot) {
-  for (index_t i = 0; i < y.cols; i += rows_at_once) {
-    const index_t rows = std::min(rows_at_once, y.cols - i);
-    __m256 sums[T][rows_at_once];
-#pragma GCC unroll 4
-    for (index_t r = 0; r < rows_at_once; ++r) {
-      __m256 of_row[T];
-      dot(i + std::min(r, rows - 1), of_row);
-#pragma GCC unroll 4
-      for (index_t t = 0; t < T; ++t) sums[t][r] = of_row[t];
-    }
-#pragma GCC unroll 4
-    for (index_t t = 0; t < T; ++t) {
-      alignas(16) float out[rows_at_once];
-      _mm_store_ps(out, sum_lanes(sums[t]));
-      if constexpr (scales_rows<C>) C::scale_sums(w.row_scales(i), rows, out);
-      float* to = &y(t, i);
-      if (rows == rows_at_once) {
-        const __m128 sum = _mm_load_ps(out);
-        _mm_storeu_ps(to, add ? _mm_add_ps(_mm_loadu_ps(to), sum) : sum);
-        continue;
-      }
-      for (index_t r = 0; r < rows; ++r) to[r] = add ? to[r] + out[r] : out[r];
-    }
-  }
+  _mm_store_ps(out, _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps(all, 1)));
 }
 
 /// Of rows near the end of w's memory a copy is read, which has room behind it.
@@ -250,20 +213,21 @@ void dot_tokens(const RoundedTokens& x, const WeightView<>& w, MatrixView<float>
   const index_t own_codes = code_bytes(C::codec, w.cols), own_scales = scale_bytes(C::codec, w.cols);
   const index_t all_codes = (w.rows - 1) * bytes.codes + own_codes;
   const index_t all_scales = (w.rows - 1) * bytes.scales + own_scales;
-  dot_rows<T, C>(
-      w, y, add, [&](index_t i, __m256(&out)[T]) HWY_ATTR __attribute__((always_inline)) {
-        const std::byte* row = codes + i * bytes.codes;
-        const std::byte* scales = w.scales + i * bytes.scales;
-        if (i * bytes.codes + bytes.read_codes > all_codes || i * bytes.scales + bytes.read_scales > all_scales) {
-          std::memcpy(copy, row, static_cast<std::size_t>(own_codes));
-          row = copy;
-          if constexpr (!scales_rows<C>) {
-            std::memcpy(copy + bytes.read_codes, scales, static_cast<std::size_t>(own_scales));
-            scales = copy + bytes.read_codes;
-          }
-        }
-        dot_row<T, C>(x, row, scales, out);
-      });
+  const auto dot = [&](index_t i, __m256(&out)[T]) HACK_INLINE_LAMBDA {
+    const std::byte* row = codes + i * bytes.codes;
+    const std::byte* scales = w.scales + i * bytes.scales;
+    if (i * bytes.codes + bytes.read_codes > all_codes || i * bytes.scales + bytes.read_scales > all_scales) {
+      std::memcpy(copy, row, static_cast<std::size_t>(own_codes));
+      row = copy;
+      if constexpr (!scales_rows<C>) {
+        std::memcpy(copy + bytes.read_codes, scales, static_cast<std::size_t>(own_scales));
+        scales = copy + bytes.read_codes;
+      }
+    }
+    dot_row<T, C>(x, row, scales, out);
+  };
+  dot_rows<T, C, __m256>(w, y, add, dot,
+                         [](const __m256(&v)[rows_at_once], float* out) HACK_INLINE_LAMBDA { sum_lanes(v, out); });
 }
 
 template <class C>
@@ -274,30 +238,9 @@ void dot_all(MatrixView<const float> x, const WeightView<>& w, MatrixView<float>
   const index_t room = (bytes.read_codes + bytes.read_scales + 3) / 4;
   auto* copy = reinterpret_cast<std::byte*>(last_row.get(room));
   std::memset(copy, 0, static_cast<std::size_t>(room) * sizeof(float));
-  // Beyond four tokens w is read again, from L2: hence blocks of its rows.
-  const index_t block = x.rows <= 4 ? y.cols : 64;
-  for (index_t i = 0; i < y.cols; i += block) {
-    const WeightView<> some = w.rows_from(i, std::min(block, y.cols - i));
-    for (index_t t = 0; t < x.rows;) {
-      const index_t count = std::min<index_t>(4, x.rows - t);
-      const MatrixView<float> out = y.block(t, i, count, some.rows);
-      switch (count) {
-        case 1:
-          dot_tokens<1, C>(all.from(t), some, out, add, copy);
-          break;
-        case 2:
-          dot_tokens<2, C>(all.from(t), some, out, add, copy);
-          break;
-        case 3:
-          dot_tokens<3, C>(all.from(t), some, out, add, copy);
-          break;
-        default:
-          dot_tokens<4, C>(all.from(t), some, out, add, copy);
-          break;
-      }
-      t += count;
-    }
-  }
+  for_few_tokens(x.rows, y.cols, [&]<index_t T>(index_t t, index_t i, index_t rows) HWY_ATTR {
+    dot_tokens<T, C>(all.from(t), w.rows_from(i, rows), y.block(t, i, T, rows), add, copy);
+  });
 }
 
 /// False, and nothing done, where the codec is not one of these; y may have no rows.

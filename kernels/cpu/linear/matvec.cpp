@@ -13,10 +13,7 @@
 #include <hwy/highway.h>
 
 #include "kernels/cpu/codec/codecs-inl.hpp"
-
-// A lambda that is compiled into the loop that calls it: else every row's sums would go through memory.
-#undef HACK_INLINE_LAMBDA
-#define HACK_INLINE_LAMBDA HWY_ATTR __attribute__((always_inline))
+#include "kernels/cpu/linear/row_groups-inl.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace hack::kernels::HWY_NAMESPACE {
@@ -77,14 +74,6 @@ Tokens arrange(MatrixView<const float> x, float* room) {
   return {room, steps * step, steps, x.cols - step};
 }
 
-/// Asks for the lines of some numbers that are a page further on: a core has more reads on their way then than the
-/// hardware's prefetcher gives it, which moreover stops at a page's end.
-template <index_t Numbers, class C>
-HWY_INLINE void prefetch_ahead(const std::byte* from) {
-  constexpr index_t ahead = 4096, line = 64;
-  for (index_t i = 0; i < bytes_of<C>(Numbers); i += line) __builtin_prefetch(from + ahead + i);
-}
-
 /// Partial sums, lane by lane, of x (T, k) · row i of w (k). Rows are read one after the other, as they lie in memory:
 /// read side by side they look random to the hardware's prefetcher, and a core reads at half of its bandwidth.
 template <index_t T, class C>
@@ -109,20 +98,18 @@ HWY_INLINE void dot_row(const Tokens& x, const Rows<C>& w, index_t i, Vector (&o
   constexpr index_t group = std::max<index_t>(1, 32 / std::max<index_t>(1, bytes_of<C>(step)));
   index_t s = 0;
   for (; group > 1 && s + group <= x.steps && (s + group - 1) * step <= x.last; s += group) {
-    prefetch_ahead<group * step, C>(row + bytes_of<C>(s * step));
+    prefetch_ahead(row + bytes_of<C>(s * step), bytes_of<C>(group * step));
 #pragma GCC unroll 4
     for (index_t g = 0; g < group; ++g) add_step(s + g, (s + g) * step);
   }
   for (; s < x.steps; ++s) {
     const index_t at = std::min(s * step, x.last);
-    prefetch_ahead<step, C>(row + bytes_of<C>(at));
+    prefetch_ahead(row + bytes_of<C>(at), bytes_of<C>(step));
     add_step(s, at);
   }
 #pragma GCC unroll 4
   for (index_t t = 0; t < T; ++t) out[t] = hn::Add(sums[t][0], sums[t][1]);
 }
-
-constexpr index_t rows_at_once = 4;
 
 #if HWY_TARGET == HWY_SCALAR
 HWY_INLINE void sum_lanes(const Vector (&v)[rows_at_once], float* out) {
@@ -153,41 +140,16 @@ HWY_INLINE void sum_lanes(const Vector (&v)[rows_at_once], float* out) {
 }
 #endif
 
-/// y (T, rows) = or += x wᵀ, where dot(row, out) makes the partial sums of a row for T tokens.
+/// dot_rows() of these vectors.
 template <index_t T, class C, class Dot>
-HWY_INLINE void dot_rows(const Rows<C>& w, MatrixView<float> y, bool add, const Dot& dot) {
-  for (index_t i = 0; i < y.cols; i += rows_at_once) {
-    const index_t rows = std::min(rows_at_once, y.cols - i);
-    Vector sums[T][rows_at_once];
-#pragma GCC unroll 4
-    for (index_t r = 0; r < rows_at_once; ++r) {
-      Vector of_row[T];
-      dot(i + std::min(r, rows - 1), of_row);
-#pragma GCC unroll 4
-      for (index_t t = 0; t < T; ++t) sums[t][r] = of_row[t];
-    }
-#pragma GCC unroll 4
-    for (index_t t = 0; t < T; ++t) {
-      HWY_ALIGN float out[rows_at_once];
-      sum_lanes(sums[t], out);
-      if constexpr (scales_rows<C>) C::scale_sums(w.row_scales(i), rows, out);
-      float* to = &y(t, i);
-#if HWY_TARGET != HWY_SCALAR
-      if (rows == rows_at_once) {
-        const hn::Full128<float> d;
-        const auto sum = hn::Load(d, out);
-        hn::StoreU(add ? hn::Add(hn::LoadU(d, to), sum) : sum, d, to);
-        continue;
-      }
-#endif
-      for (index_t r = 0; r < rows; ++r) to[r] = add ? to[r] + out[r] : out[r];
-    }
-  }
+HWY_INLINE void dot_vectors(const Rows<C>& w, MatrixView<float> y, bool add, const Dot& dot) {
+  dot_rows<T, C, Vector>(w, y, add, dot,
+                         [](const Vector(&v)[rows_at_once], float* out) HACK_INLINE_LAMBDA { sum_lanes(v, out); });
 }
 
 template <index_t T, class C>
 void dot_long(const Tokens& x, const Rows<C>& w, MatrixView<float> y, bool add) {
-  dot_rows<T>(w, y, add, [&](index_t i, Vector(&out)[T]) HACK_INLINE_LAMBDA { dot_row<T>(x, w, i, out); });
+  dot_vectors<T>(w, y, add, [&](index_t i, Vector(&out)[T]) HACK_INLINE_LAMBDA { dot_row<T>(x, w, i, out); });
 }
 
 /// Rows shorter than a step but not than a vector: two loads, the second of which overlaps the first.
@@ -201,9 +163,9 @@ void dot_short(MatrixView<const float> x, const Rows<C>& w, MatrixView<float> y,
     first[t] = hn::LoadU(d, x.row(t));
     second[t] = hn::IfThenZeroElse(counted, hn::LoadU(d, x.row(t) + last));
   }
-  dot_rows<T>(w, y, add, [&](index_t i, Vector(&out)[T]) HACK_INLINE_LAMBDA {
+  dot_vectors<T>(w, y, add, [&](index_t i, Vector(&out)[T]) HACK_INLINE_LAMBDA {
     const std::byte* row = w.row(i);
-    prefetch_ahead<lanes, C>(row);
+    prefetch_ahead(row, bytes_of<C>(lanes));
     const Vector left = C::load_at(d, row, 0), right = C::load_at(d, row, last);
     for (index_t t = 0; t < T; ++t) out[t] = hn::MulAdd(right, second[t], hn::Mul(left, first[t]));
   });
@@ -221,7 +183,7 @@ void dot_tiny(MatrixView<const float> x, const Rows<C>& w, MatrixView<float> y, 
     std::copy_n(x.row(t), x.cols, copy);
     factors[t] = hn::Load(d, copy);
   }
-  dot_rows<T>(w, y, add, [&](index_t i, Vector(&out)[T]) HACK_INLINE_LAMBDA {
+  dot_vectors<T>(w, y, add, [&](index_t i, Vector(&out)[T]) HACK_INLINE_LAMBDA {
     std::byte copy[bytes_of<C>(lanes)];
     const std::byte* row = w.row(i);
     if (i * w.ld + lanes > numbers) {
@@ -249,32 +211,10 @@ template <class C>
 void dot_all(MatrixView<const float> x, const Rows<C>& w, MatrixView<float> y, bool add, Scratch& room) {
   const bool is_long = x.cols >= step;
   const Tokens all = is_long ? arrange<C>(x, room.get(x.rows * (x.cols + step))) : Tokens{};
-  // Beyond four tokens w is read again, from L2: hence blocks of its rows.
-  const index_t block = x.rows <= 4 ? y.cols : 64;
-  for (index_t i = 0; i < y.cols; i += block) {
-    const index_t rows = std::min(block, y.cols - i);
-    for (index_t t = 0; t < x.rows;) {
-      const index_t count = std::min<index_t>(4, x.rows - t);
-      const MatrixView<const float> some = x.rows_from(t, count);
-      const Tokens arranged{all.rows + t * all.stride, all.stride, all.steps, all.last};
-      const MatrixView<float> out = y.block(t, i, count, rows);
-      switch (count) {
-        case 1:
-          dot_tokens<1>(some, arranged, w.from(i), out, add);
-          break;
-        case 2:
-          dot_tokens<2>(some, arranged, w.from(i), out, add);
-          break;
-        case 3:
-          dot_tokens<3>(some, arranged, w.from(i), out, add);
-          break;
-        default:
-          dot_tokens<4>(some, arranged, w.from(i), out, add);
-          break;
-      }
-      t += count;
-    }
-  }
+  for_few_tokens(x.rows, y.cols, [&]<index_t T>(index_t t, index_t i, index_t rows) HWY_ATTR {
+    const Tokens arranged{all.rows + t * all.stride, all.stride, all.steps, all.last};
+    dot_tokens<T>(x.rows_from(t, T), arranged, w.from(i), y.block(t, i, T, rows), add);
+  });
 }
 
 void few_rows_product(MatrixView<const float> x, WeightView<> w, MatrixView<float> y, bool add, Scratch& room) {
@@ -297,10 +237,10 @@ thread_local Scratch widened;   // some rows of w
 
 /// Of codecs with blocks, some rows at a time are widened first: exact, and slower than multiply_few_int8().
 void multiply_widened(MatrixView<const float> x, WeightView<> w, MatrixView<float> y, bool add) {
-  constexpr index_t rows_at_once = 16;
-  float* wide = widened.get(rows_at_once * w.cols);
-  for (index_t i = 0; i < w.rows; i += rows_at_once) {
-    const index_t rows = std::min(rows_at_once, w.rows - i);
+  constexpr index_t panel = 16;
+  float* wide = widened.get(panel * w.cols);
+  for (index_t i = 0; i < w.rows; i += panel) {
+    const index_t rows = std::min(panel, w.rows - i);
     for (index_t r = 0; r < rows; ++r) widen_row(w, i + r, 0, w.cols, wide + r * w.cols);
     HWY_DYNAMIC_DISPATCH(few_rows_product)
     (x, {wide, Codec::f32, rows, w.cols, w.cols}, y.block(0, i, y.rows, rows), add, arranged);

@@ -6,10 +6,7 @@
 #include "kernels/cuda/codec/f32.cuh"
 #include "kernels/cuda/codec/int8.cuh"
 #include "kernels/cuda/codec/iq4_nl.cuh"
-#include "kernels/cuda/codec/q4_0.cuh"
-#include "kernels/cuda/codec/q4_1.cuh"
-#include "kernels/cuda/codec/q5_0.cuh"
-#include "kernels/cuda/codec/q5_1.cuh"
+#include "kernels/cuda/codec/nibbles.cuh"
 #include "kernels/cuda/codec/q8_0.cuh"
 
 /// LIST(X, W) for the type W of each codec's codes: the kernels that a codec needs.

@@ -63,4 +63,20 @@ struct NibbleCodec : BlockCodec<W, which> {
   }
 };
 
+struct Q5_1Codes : FiveBitBlock {};
+template <>
+struct CodecOf<Q5_1Codes> : NibbleCodec<Q5_1Codes, Codec::q5_1> {};
+
+struct Q5_0Codes : FiveBitBlock {};
+template <>
+struct CodecOf<Q5_0Codes> : NibbleCodec<Q5_0Codes, Codec::q5_0> {};
+
+struct Q4_1Codes : NibbleBlock {};
+template <>
+struct CodecOf<Q4_1Codes> : NibbleCodec<Q4_1Codes, Codec::q4_1> {};
+
+struct Q4_0Codes : NibbleBlock {};
+template <>
+struct CodecOf<Q4_0Codes> : NibbleCodec<Q4_0Codes, Codec::q4_0> {};
+
 }  // namespace hack::kernels::cuda

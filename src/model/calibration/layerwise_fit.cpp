@@ -204,8 +204,7 @@ class LayerwiseFit : public svd::Fit {
 
   void quantize(MatrixView<const double> h, std::optional<svd::RowQuantizer>& quantizer, Compressed& compressed) {
     svd::TiledMatrix& matrix = compressed.matrix;
-    if (!quantizer)
-      quantizer.emplace(h, matrix.grid, svd::BlockGrid(to_string(options_.storage.codec)), *options_.quantize);
+    if (!quantizer) quantizer.emplace(h, matrix.grid, svd::BlockGrid(options_.storage.codec), *options_.quantize);
     svd::LayerCodes codes = svd::quantize_together(comm_, queue_, *quantizer, h, matrix);
     compressed.codes = std::move(codes.own);
     compressed.rebuilt = std::move(codes.rebuilt);

@@ -22,10 +22,9 @@ struct WeightSource {
   HeldType type;
 };
 
-/// Reads rows × cols of a matrix of the checkpoint and holds them in `type`, or as the file has them where they have a
-/// codec and the columns begin and end between its blocks; otherwise in
-/// the checkpoint's exact type. A few hundred rows at a time, so that no
-/// second copy of the matrix is ever in memory.
+/// Reads rows × cols of a matrix of the checkpoint and holds them in `type`. Without one they are held as the file has
+/// them, where they have a codec and the columns begin and end between its blocks, and otherwise in the checkpoint's
+/// exact type. A few hundred rows at a time, so that no second copy of the matrix is ever in memory.
 template <Device D>
 WeightMatrix<D> read_weights(const Checkpoint& checkpoint, const std::string& name, svd::Range rows, svd::Range cols,
                              HeldType type);

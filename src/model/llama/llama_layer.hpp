@@ -21,6 +21,7 @@ struct LlamaLayer {
 
   /// Bytes of weights read by one decoded token.
   index_t bytes() const;
+  /// Numbers of its matrices: each is multiplied once for every token.
   index_t numbers() const;
 };
 

@@ -11,8 +11,7 @@ CompressionSummary summarize(const std::string& name, const TileGrid& grid, std:
                              const CompressOptions& options) {
   const Codec type = options.codec;
   CompressionSummary out{.name = name, .tiles = grid.size()};
-  // Codes of blocks are compared with 16-bit numbers.
-  out.bytes_dense = dense_bytes(grid.rows(), grid.cols(), spec_of(type).block > 0 ? codec_of(plain_type(type)) : type);
+  out.bytes_dense = dense_bytes(grid.rows(), grid.cols(), type);
   out.min_rank = grid.max_rank();
   for (index_t t = 0; t < grid.size(); ++t) {
     const Tile tile = grid.tile(t);

@@ -1,7 +1,6 @@
 #include "svd/tile/block_grid.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 
 #include "kernels/error.hpp"
@@ -9,43 +8,8 @@
 namespace hack::svd {
 namespace {
 
-/// GGML's kvalues_iq4nl.
-constexpr std::array<double, 16> nonlinear_levels = {-127, -104, -83, -65, -49, -35, -22, -10,
-                                                     1,    13,   25,  38,  53,  69,  89,  113};
-
-/// Of q3, denser where values are frequent. Errors of SmolLM2's matrices after all steps of RowQuantizer, against even
-/// levels: 0.95 times; all of 80 : 52 : 30 : 10 to 100 : 60 : 32 : 10 around the middle are within 2 % of each other.
-constexpr std::array<double, 8> compact_levels = {0, 37, 62, 84, 104, 126, 151, 188};
-
-struct Format {
-  std::string_view name;
-  int bits;
-  double first;  // level of code 0
-  bool has_minimum;
-  bool has_signed_scale;
-  bool is_compact;
-};
-
-constexpr std::array formats = {
-    Format{"q8_0", 8, -127, false, false, false}, Format{"q5_1", 5, 0, true, false, false},
-    Format{"q5_0", 5, -16, false, true, false},   Format{"q4_1", 4, 0, true, false, false},
-    Format{"q4_0", 4, -8, false, true, false},    Format{"iq4_nl", 4, -127, false, true, false},
-    Format{"q3", 3, 0, true, false, true},        Format{"q2", 2, 0, true, false, true},
-};
-
-/// Rounds to f16 with the lowest `dropped` bits of its significand left out; ties to even, what is too large to the
-/// largest.
-float round_half(double x, int dropped) {
-  const double limit = 65504;
-  x = std::clamp(x, -limit, limit);
-  if (x == 0) return 0;
-  // A unit in the last place of what is kept; below 2^-14 f16 is subnormal.
-  const int exponent = std::max(std::ilogb(x), -14);
-  const double unit = std::ldexp(1.0, exponent - 10 + dropped);
-  const double rounded = std::nearbyint(x / unit) * unit;
-  const double largest = (2.0 - std::ldexp(1.0, dropped - 10)) * 0x1p15;
-  return static_cast<float>(std::clamp(rounded, -largest, largest));
-}
+/// Rounds to f16; what is too large to the largest.
+float round_half(double x) { return to_float(to_f16(static_cast<float>(std::clamp(x, -65504.0, 65504.0)))); }
 
 /// Sums over a block that its best scale and minimum follow from.
 struct Moments {
@@ -60,22 +24,20 @@ struct Candidate {
 
 }  // namespace
 
-BlockGrid::BlockGrid(std::string_view name) {
-  const auto* format = std::find_if(formats.begin(), formats.end(), [&](const Format& f) { return f.name == name; });
-  validate(format != formats.end(), "no block format is named {}", name);
-  block_ = format->is_compact ? 64 : 32;
-  has_minimum_ = format->has_minimum;
-  has_signed_scale_ = format->has_signed_scale;
-  is_compact_ = format->is_compact;
-  is_even_ = name != "iq4_nl" && name != "q3";
-  if (name == "iq4_nl") {
-    levels_.assign(nonlinear_levels.begin(), nonlinear_levels.end());
-  } else if (name == "q3") {
-    levels_.assign(compact_levels.begin(), compact_levels.end());
+BlockGrid::BlockGrid(Codec codec) {
+  const CodecSpec& spec = spec_of(codec);
+  HACK_EXPECT(spec.block > 0);
+  block_ = spec.block;
+  has_minimum_ = spec.scale_bytes == 2 * size_of(spec.scale_type);
+  has_signed_scale_ = spec.has_signed_scales && !has_minimum_;
+  is_even_ = codec != Codec::iq4_nl;
+  if (codec == Codec::iq4_nl) {
+    levels_.assign(iq4_nl_values.begin(), iq4_nl_values.end());
   } else {
-    // -128 of q8_0 is left out, as GGML does: kernels negate codes.
-    const int count = (1 << format->bits) - (format->bits == 8 ? 1 : 0);
-    for (int q = 0; q < count; ++q) levels_.push_back(format->first + q);
+    // -128 of q8_0 is left out, as GGML does.
+    const int first = spec.code_bits == 8 ? -127 : -spec.zero;
+    const int count = (1 << spec.code_bits) - (spec.code_bits == 8 ? 1 : 0);
+    for (int q = 0; q < count; ++q) levels_.push_back(first + q);
   }
   for (std::size_t q = 0; q + 1 < levels_.size(); ++q) borders_.push_back((levels_[q] + levels_[q + 1]) / 2);
 }
@@ -87,13 +49,11 @@ int BlockGrid::nearest(double x) const {
   return code;
 }
 
-float BlockGrid::rounded_minimum(double minimum) const {
-  return has_minimum_ ? round_half(minimum, is_compact_ ? 4 : 0) : 0.0f;
-}
+float BlockGrid::rounded_minimum(double minimum) const { return has_minimum_ ? round_half(minimum) : 0.0f; }
 
 BlockScale BlockGrid::rounded(double scale, double minimum) const {
   if (!has_signed_scale_) scale = std::max(scale, 0.0);
-  return {round_half(scale, is_compact_ ? 3 : 0), rounded_minimum(minimum)};
+  return {round_half(scale), rounded_minimum(minimum)};
 }
 
 namespace {
@@ -149,8 +109,8 @@ BlockScale BlockGrid::find(std::span<const double> x, std::span<const double> we
   Candidate best;
   if (has_minimum_) {
     const double range = *high - *low;
-    const int steps = count() <= 8 ? 6 : 4;
-    const double shrink = count() <= 4 ? 0.05 : count() <= 8 ? 0.03 : 0.02;
+    constexpr int steps = 4;
+    constexpr double shrink = 0.02;
     for (int below = 0; below < steps; ++below) {
       for (int above = 0; above < steps; ++above) {
         const double start = *low + shrink * below * range;

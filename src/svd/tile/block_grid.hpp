@@ -2,10 +2,9 @@
 
 #include <cstdint>
 #include <span>
-#include <string_view>
 #include <vector>
 
-#include "kernels/dtype.hpp"
+#include "kernels/codec.hpp"
 
 namespace hack::svd {
 
@@ -17,19 +16,12 @@ struct BlockScale {
   bool operator==(const BlockScale&) const = default;
 };
 
-/// The numbers that a block of a row can hold: code q of a block with scale d and minimum m stands for d L_q + m, with
-/// levels L_0 < L_1 < …
-///
-///     q8_0    L = -127 … 127              q5_1  L = 0 … 31, with m
-///     q5_0    L = -16 … 15                q4_1  L = 0 … 15, with m
-///     q4_0    L = -8 … 7                  q3    8 levels, denser in the middle, with m
-///     iq4_nl  16 levels, denser at 0      q2    L = 0 … 3, with m
-///
-/// Blocks of 32 with d and m in f16 are GGML's; those of q3 and q2 are of 64, d and m of 12 bits.
+/// The numbers that a block of a codec can hold: code q of a block with scale d and minimum m stands for d L_q + m,
+/// with levels L_0 < L_1 < … that follow from the codec's row of codec_specs; d and m are in f16.
 class BlockGrid {
  public:
-  /// Any other name is an Error.
-  explicit BlockGrid(std::string_view name);
+  /// `codec` has blocks.
+  explicit BlockGrid(Codec codec);
 
   index_t block() const { return block_; }
   bool has_minimum() const { return has_minimum_; }
@@ -64,7 +56,6 @@ class BlockGrid {
   index_t block_ = 32;
   bool has_minimum_ = false;
   bool has_signed_scale_ = false;
-  bool is_compact_ = false;
   bool is_even_ = true;          // levels follow each other by 1
   std::vector<double> levels_;   // (count)
   std::vector<double> borders_;  // (count - 1) midpoints

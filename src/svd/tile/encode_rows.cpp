@@ -6,6 +6,7 @@
 #include <cstring>
 #include <limits>
 
+#include "svd/tile/block_grid.hpp"
 #include "svd/tile/int8_rows.hpp"
 
 namespace hack::svd {
@@ -41,7 +42,7 @@ float extreme(std::span<const float> x) {
 
 /// As GGML's reference does: the number farthest from zero gets the code -zero; with minima the least and the greatest
 /// get the first and the last code. d and m are rounded for nothing but their place among the scales.
-RoundedBlock round_block(const CodecSpec& spec, std::span<const float> x) {
+RoundedBlock round_block(const CodecSpec& spec, const BlockGrid& grid, std::span<const float> x) {
   RoundedBlock block;
   if (spec.code_bits == 8) {
     block.d = std::fabs(extreme(x)) / 127;
@@ -59,12 +60,8 @@ RoundedBlock round_block(const CodecSpec& spec, std::span<const float> x) {
     round_to(x, 0.5f, last, block);
   } else if (spec.codec == Codec::iq4_nl) {
     block.d = extreme(x) / static_cast<float>(iq4_nl_values.front());
-    const float inverse = std::fabs(block.d) >= 0x1p-126f ? 1 / block.d : 0;
     for (std::size_t c = 0; c < block.q.size(); ++c) {
-      const float level = c < x.size() ? x[c] * inverse : 0;
-      const auto above = std::lower_bound(iq4_nl_values.begin() + 1, iq4_nl_values.end() - 1, level);
-      block.q[c] = static_cast<std::uint8_t>(above - iq4_nl_values.begin() -
-                                             (level - above[-1] <= static_cast<float>(*above) - level ? 1 : 0));
+      block.q[c] = static_cast<std::uint8_t>(grid.code_of(c < x.size() ? x[c] : 0, {block.d, 0}));
     }
   } else {
     block.d = extreme(x) / static_cast<float>(-spec.zero);
@@ -74,10 +71,11 @@ RoundedBlock round_block(const CodecSpec& spec, std::span<const float> x) {
 }
 
 void encode_blocks(const CodecSpec& spec, MatrixView<const float> x, std::byte* codes, std::byte* scales) {
+  const BlockGrid grid(spec.codec);
   for (index_t r = 0; r < x.rows; ++r) {
     for (index_t first = 0; first < x.cols; first += spec.block) {
       const index_t count = std::min(spec.block, x.cols - first);
-      const RoundedBlock block = round_block(spec, {x.row(r) + first, static_cast<std::size_t>(count)});
+      const RoundedBlock block = round_block(spec, grid, {x.row(r) + first, static_cast<std::size_t>(count)});
       pack_block(spec.codec, block.q.data(), block.d, block.m, codes, scales);
       codes += spec.block * spec.code_bits / 8;
       scales += spec.scale_bytes;

@@ -90,7 +90,7 @@ struct EncodingSpace {
     columns.reserve(static_cast<std::size_t>(w));
     ranks.reserve(static_cast<std::size_t>(k));
     if (item.choice.kind == Structure::interpolative) interpolative.reserve(h, w, k);
-    if (item.numbers.codes.codes != nullptr && !blocks) blocks.emplace(to_string(codec));
+    if (item.numbers.codes.codes != nullptr && !blocks) blocks.emplace(codec);
   }
 };
 
