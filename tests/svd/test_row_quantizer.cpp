@@ -174,7 +174,7 @@ TEST(RowQuantizer, SweepsAsTheTextbook) {
 
 TEST(RowQuantizer, DescendsAsThePlainLoop) {
   const Problem problem({3, 70, 16, 48});
-  for (Codec format : {Codec::q4_0, Codec::iq4_nl, Codec::q4_1, Codec::q2}) {
+  for (Codec format : {Codec::q4_0, Codec::iq4_nl, Codec::q4_1, Codec::q8_0}) {
     QuantizedRows expected = quantize(problem, format, {.passes = 0});
     plain_pass(problem, format, 0.01, expected);
     const QuantizedRows rows = quantize(problem, format, {.passes = 1});
