@@ -136,7 +136,7 @@ class RowSums {
  public:
   HWY_INLINE explicit RowSums(const RoundedTokens& x) : x_(x) {
 #pragma GCC unroll 4
-    for (index_t t = 0; t < T; ++t) sums_[t][0] = sums_[t][1] = _mm256_setzero_ps();
+    for (index_t t = 0; t < T; ++t) sums_[0][t] = sums_[1][t] = _mm256_setzero_ps();
   }
 
   /// Adds `steps` steps from block b on, the first of a scale group.
@@ -144,17 +144,15 @@ class RowSums {
     alignas(32) float factors[T][scale_group];
     if constexpr (!scales_rows<C>) take_scales(scales, b, factors);
     prefetch_ahead(codes, steps * RowBytes<C>::step_codes);
-    if (steps == scale_group / C::dot_blocks) {
-#pragma GCC unroll 8
-      for (index_t s = 0; s < scale_group / C::dot_blocks; ++s) add_step(codes, factors, b, s);
-    } else {
-      for (index_t s = 0; s < steps; ++s) add_step(codes, factors, b, s);
-    }
+    constexpr index_t all = scale_group / C::dot_blocks, half = all / 2;  // half: a row of a tile of 128 numbers
+    if (steps == all) return add_steps<all>(codes, factors, b);
+    if (steps == half) return add_steps<half>(codes, factors, b);
+    for (index_t s = 0; s < steps; ++s) add_step(codes, factors, b, s, sums_[0]);
   }
 
   HWY_INLINE void store(__m256 (&out)[T]) const {
 #pragma GCC unroll 4
-    for (index_t t = 0; t < T; ++t) out[t] = _mm256_add_ps(sums_[t][0], sums_[t][1]);
+    for (index_t t = 0; t < T; ++t) out[t] = _mm256_add_ps(sums_[0][t], sums_[1][t]);
   }
 
  private:
@@ -166,11 +164,18 @@ class RowSums {
     for (index_t t = 0; t < T; ++t) {
       const index_t at = t * x_.blocks + b;
       _mm256_store_ps(factors[t], _mm256_mul_ps(d, _mm256_loadu_ps(x_.scales + at)));
-      if constexpr (C::has_minima) sums_[t][1] = _mm256_fmadd_ps(minima, _mm256_loadu_ps(x_.sums + at), sums_[t][1]);
+      if constexpr (C::has_minima) sums_[1][t] = _mm256_fmadd_ps(minima, _mm256_loadu_ps(x_.sums + at), sums_[1][t]);
     }
   }
 
-  HWY_INLINE void add_step(const std::byte* codes, const float (&factors)[T][scale_group], index_t b, index_t s) {
+  template <index_t Steps>
+  HWY_INLINE void add_steps(const std::byte* codes, const float (&factors)[T][scale_group], index_t b) {
+#pragma GCC unroll 8
+    for (index_t s = 0; s < Steps; ++s) add_step(codes, factors, b, s, sums_[s % 2]);
+  }
+
+  HWY_INLINE void add_step(const std::byte* codes, const float (&factors)[T][scale_group], index_t b, index_t s,
+                           __m256 (&sums)[T]) {
     const index_t block = s * C::dot_blocks;
     const auto loaded = C::load_codes(codes + s * RowBytes<C>::step_codes);
 #pragma GCC unroll 4
@@ -179,12 +184,12 @@ class RowSums {
       const __m256i dot = C::dot(loaded, x_.codes + at * rounded_block);
       const float* from = factors[t] + block;
       if constexpr (scales_rows<C>) from = x_.scales + at;
-      sums_[t][s % 2] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), lanes_of<C::dot_blocks>(from), sums_[t][s % 2]);
+      sums[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), lanes_of<C::dot_blocks>(from), sums[t]);
     }
   }
 
   const RoundedTokens& x_;
-  __m256 sums_[T][2];
+  __m256 sums_[2][T];
 };
 
 template <index_t T, class C>
