@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <limits>
@@ -130,78 +131,98 @@ HWY_INLINE __m256 lanes_of(const float* factors) {
   return _mm256_permutevar_ps(pair, _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1));
 }
 
-/// Partial sums of one row, for T tokens: two chains for each.
-template <index_t T, class C>
+/// R rows of w, or copies of them.
+template <index_t R>
+struct RowPointers {
+  const std::byte* codes[R];
+  const std::byte* scales[R];
+};
+
+/// Partial sums of R rows for T tokens, in as many chains each.
+template <index_t T, index_t R, index_t Chains, class C>
 class RowSums {
  public:
   HWY_INLINE explicit RowSums(const RoundedTokens& x) : x_(x) {
-#pragma GCC unroll 4
-    for (index_t t = 0; t < T; ++t) sums_[0][t] = sums_[1][t] = _mm256_setzero_ps();
+#pragma GCC unroll 8
+    for (index_t i = 0; i < Chains * T * R; ++i)
+      sums_[i % Chains][i / Chains % T][i / Chains / T] = _mm256_setzero_ps();
   }
 
   /// Adds `steps` steps from block b on, the first of a scale group.
-  HWY_INLINE void add(const std::byte* codes, const std::byte* scales, index_t b, index_t steps) {
-    alignas(32) float factors[T][scale_group];
-    if constexpr (!scales_rows<C>) take_scales(scales, b, factors);
-    prefetch_ahead(codes, steps * RowBytes<C>::step_codes);
-    constexpr index_t all = scale_group / C::dot_blocks, half = all / 2;  // half: a row of a tile of 128 numbers
-    if (steps == all) return add_steps<all>(codes, factors, b);
-    if (steps == half) return add_steps<half>(codes, factors, b);
-    for (index_t s = 0; s < steps; ++s) add_step(codes, factors, b, s, sums_[0]);
+  HWY_INLINE void add(const RowPointers<R>& rows, index_t b, index_t steps) {
+    alignas(32) float factors[T][R][scale_group];
+    const index_t at = b / C::dot_blocks * RowBytes<C>::step_codes;
+#pragma GCC unroll 4
+    for (index_t r = 0; r < R; ++r) {
+      if constexpr (!scales_rows<C>) take_scales(rows.scales[r], b, r, factors);
+      prefetch_ahead(rows.codes[r] + at, steps * RowBytes<C>::step_codes);
+    }
+    constexpr index_t all = scale_group / C::dot_blocks;
+    if (steps == all) {
+#pragma GCC unroll 8
+      for (index_t s = 0; s < all; ++s) add_step(rows, factors, b, s, sums_[s % Chains]);
+    } else {
+#pragma GCC unroll 1
+      for (index_t s = 0; s < steps; ++s) add_step(rows, factors, b, s, sums_[0]);
+    }
   }
 
-  HWY_INLINE void store(__m256 (&out)[T]) const {
+  /// out[t][first + r] = the sums of row r.
+  HWY_INLINE void store(__m256 (&out)[T][rows_at_once], index_t first) const {
 #pragma GCC unroll 4
-    for (index_t t = 0; t < T; ++t) out[t] = _mm256_add_ps(sums_[0][t], sums_[1][t]);
+    for (index_t t = 0; t < T; ++t) {
+#pragma GCC unroll 4
+      for (index_t r = 0; r < R; ++r) {
+        out[t][first + r] = Chains == 1 ? sums_[0][t][r] : _mm256_add_ps(sums_[0][t][r], sums_[Chains - 1][t][r]);
+      }
+    }
   }
 
  private:
   /// factors = d of w times d of x; what minima add to all numbers of a block joins the sums.
-  HWY_INLINE void take_scales(const std::byte* scales, index_t b, float (&factors)[T][scale_group]) {
+  HWY_INLINE void take_scales(const std::byte* scales, index_t b, index_t r, float (&factors)[T][R][scale_group]) {
     __m256 minima;
-    const __m256 d = C::load_scales(scales, minima);
+    const __m256 d = C::load_scales(scales + b / scale_group * RowBytes<C>::group_scales, minima);
 #pragma GCC unroll 4
     for (index_t t = 0; t < T; ++t) {
       const index_t at = t * x_.blocks + b;
-      _mm256_store_ps(factors[t], _mm256_mul_ps(d, _mm256_loadu_ps(x_.scales + at)));
-      if constexpr (C::has_minima) sums_[1][t] = _mm256_fmadd_ps(minima, _mm256_loadu_ps(x_.sums + at), sums_[1][t]);
+      __m256& sum = sums_[Chains - 1][t][r];
+      _mm256_store_ps(factors[t][r], _mm256_mul_ps(d, _mm256_loadu_ps(x_.scales + at)));
+      if constexpr (C::has_minima) sum = _mm256_fmadd_ps(minima, _mm256_loadu_ps(x_.sums + at), sum);
     }
   }
 
-  template <index_t Steps>
-  HWY_INLINE void add_steps(const std::byte* codes, const float (&factors)[T][scale_group], index_t b) {
-#pragma GCC unroll 8
-    for (index_t s = 0; s < Steps; ++s) add_step(codes, factors, b, s, sums_[s % 2]);
-  }
-
-  HWY_INLINE void add_step(const std::byte* codes, const float (&factors)[T][scale_group], index_t b, index_t s,
-                           __m256 (&sums)[T]) {
+  HWY_INLINE void add_step(const RowPointers<R>& rows, const float (&factors)[T][R][scale_group], index_t b, index_t s,
+                           __m256 (&sums)[T][R]) {
     const index_t block = s * C::dot_blocks;
-    const auto loaded = C::load_codes(codes + s * RowBytes<C>::step_codes);
+    const index_t codes = (b + block) / C::dot_blocks * RowBytes<C>::step_codes;
 #pragma GCC unroll 4
-    for (index_t t = 0; t < T; ++t) {
-      const index_t at = t * x_.blocks + b + block;
-      const __m256i dot = C::dot(loaded, x_.codes + at * rounded_block);
-      const float* from = factors[t] + block;
-      if constexpr (scales_rows<C>) from = x_.scales + at;
-      sums[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), lanes_of<C::dot_blocks>(from), sums[t]);
+    for (index_t r = 0; r < R; ++r) {
+      const auto loaded = C::load_codes(rows.codes[r] + codes);
+#pragma GCC unroll 4
+      for (index_t t = 0; t < T; ++t) {
+        const index_t at = t * x_.blocks + b + block;
+        const __m256i dot = C::dot(loaded, x_.codes + at * rounded_block);
+        const float* from = factors[t][r] + block;
+        if constexpr (scales_rows<C>) from = x_.scales + at;
+        sums[t][r] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), lanes_of<C::dot_blocks>(from), sums[t][r]);
+      }
     }
   }
 
   const RoundedTokens& x_;
-  __m256 sums_[2][T];
+  __m256 sums_[Chains][T][R];
 };
 
-template <index_t T, class C>
-HWY_INLINE void dot_row(const RoundedTokens& x, const std::byte* codes, const std::byte* scales, __m256 (&out)[T]) {
-  RowSums<T, C> sums(x);
+template <index_t T, index_t R, index_t Chains, class C>
+HWY_INLINE void dot_rows_together(const RoundedTokens& x, const RowPointers<R>& rows, __m256 (&out)[T][rows_at_once],
+                                  index_t first) {
+  RowSums<T, R, Chains, C> sums(x);
   for (index_t b = 0; b < x.used; b += scale_group) {
     const index_t blocks = std::min(scale_group, x.used - b);
-    sums.add(codes, scales, b, (blocks + C::dot_blocks - 1) / C::dot_blocks);
-    codes += scale_group / C::dot_blocks * RowBytes<C>::step_codes;
-    scales += RowBytes<C>::group_scales;
+    sums.add(rows, b, (blocks + C::dot_blocks - 1) / C::dot_blocks);
   }
-  sums.store(out);
+  sums.store(out, first);
 }
 
 /// The sums of the lanes of four vectors.
@@ -210,26 +231,66 @@ HWY_INLINE void sum_lanes(const __m256 (&v)[rows_at_once], float* out) {
   _mm_store_ps(out, _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps(all, 1)));
 }
 
-/// Of rows near the end of w's memory a copy is read, which has room behind it.
-template <index_t T, class C>
-void dot_tokens(const RoundedTokens& x, const WeightView<>& w, MatrixView<float> y, bool add, std::byte* copy) {
-  const RowBytes<C> bytes(w);
-  const auto* codes = static_cast<const std::byte*>(w.data);
-  const index_t own_codes = code_bytes(C::codec, w.cols), own_scales = scale_bytes(C::codec, w.cols);
-  const index_t all_codes = (w.rows - 1) * bytes.codes + own_codes;
-  const index_t all_scales = (w.rows - 1) * bytes.scales + own_scales;
-  const auto dot = [&](index_t i, __m256(&out)[T]) HACK_INLINE_LAMBDA {
-    const std::byte* row = codes + i * bytes.codes;
-    const std::byte* scales = w.scales + i * bytes.scales;
-    if (i * bytes.codes + bytes.read_codes > all_codes || i * bytes.scales + bytes.read_scales > all_scales) {
-      std::memcpy(copy, row, static_cast<std::size_t>(own_codes));
-      row = copy;
-      if constexpr (!scales_rows<C>) {
-        std::memcpy(copy + bytes.read_codes, scales, static_cast<std::size_t>(own_scales));
-        scales = copy + bytes.read_codes;
-      }
+/// The rows of w. Of rows near the end of its memory a copy is read, which has room behind it.
+template <class C>
+class RowReader {
+ public:
+  /// `copies`: rows_at_once times room() bytes, zeros.
+  RowReader(const WeightView<>& w, std::byte* copies)
+      : bytes_(w),
+        codes_(static_cast<const std::byte*>(w.data)),
+        scales_(w.scales),
+        own_codes_(code_bytes(C::codec, w.cols)),
+        own_scales_(scale_bytes(C::codec, w.cols)),
+        all_codes_((w.rows - 1) * bytes_.codes + own_codes_),
+        all_scales_((w.rows - 1) * bytes_.scales + own_scales_),
+        copies_(copies) {}
+
+  static index_t room(const RowBytes<C>& bytes) { return bytes.read_codes + bytes.read_scales; }
+
+  /// Rows `from`[0] to [R - 1].
+  template <index_t R>
+  HWY_INLINE RowPointers<R> rows(const index_t* from) const {
+    RowPointers<R> out;
+#pragma GCC unroll 4
+    for (index_t r = 0; r < R; ++r) {
+      const index_t codes = from[r] * bytes_.codes, scales = from[r] * bytes_.scales;
+      out.codes[r] = codes_ + codes;
+      out.scales[r] = scales_ + scales;
+      if (codes + bytes_.read_codes > all_codes_ || scales + bytes_.read_scales > all_scales_) copy(r, out);
     }
-    dot_row<T, C>(x, row, scales, out);
+    return out;
+  }
+
+ private:
+  template <index_t R>
+  void copy(index_t r, RowPointers<R>& rows) const {
+    std::byte* to = copies_ + r * room(bytes_);
+    std::memcpy(to, rows.codes[r], static_cast<std::size_t>(own_codes_));
+    rows.codes[r] = to;
+    if constexpr (!scales_rows<C>) {
+      std::memcpy(to + bytes_.read_codes, rows.scales[r], static_cast<std::size_t>(own_scales_));
+      rows.scales[r] = to + bytes_.read_codes;
+    }
+  }
+
+  RowBytes<C> bytes_;
+  const std::byte* codes_;
+  const std::byte* scales_;
+  index_t own_codes_, own_scales_;  // of a row without what is read behind it
+  index_t all_codes_, all_scales_;
+  std::byte* copies_;
+};
+
+/// Rows of w are taken R at a time.
+template <index_t T, index_t R, index_t Chains, class C>
+void dot_tokens(const RoundedTokens& x, const WeightView<>& w, MatrixView<float> y, bool add, std::byte* copies) {
+  const RowReader<C> reader(w, copies);
+  const auto dot = [&](const index_t(&rows)[rows_at_once], __m256(&out)[T][rows_at_once]) HACK_INLINE_LAMBDA {
+#pragma GCC unroll 4
+    for (index_t first = 0; first < rows_at_once; first += R) {
+      dot_rows_together<T, R, Chains, C>(x, reader.template rows<R>(rows + first), out, first);
+    }
   };
   dot_rows<T, C, __m256>(w, y, add, dot,
                          [](const __m256(&v)[rows_at_once], float* out) HACK_INLINE_LAMBDA { sum_lanes(v, out); });
@@ -237,25 +298,37 @@ void dot_tokens(const RoundedTokens& x, const WeightView<>& w, MatrixView<float>
 
 template <class C>
 void dot_all(MatrixView<const float> x, const WeightView<>& w, MatrixView<float> y, bool add, Scratch& tokens,
-             Scratch& last_row) {
+             Scratch& last_rows) {
   const RoundedTokens all = round_tokens<C>(x, tokens);
   const RowBytes<C> bytes(w);
-  const index_t room = (bytes.read_codes + bytes.read_scales + 3) / 4;
-  auto* copy = reinterpret_cast<std::byte*>(last_row.get(room));
-  std::memset(copy, 0, static_cast<std::size_t>(room) * sizeof(float));
+  const index_t room = rows_at_once * RowReader<C>::room(bytes) / 4 + 1;
+  auto* copies = reinterpret_cast<std::byte*>(last_rows.get(room));
+  std::memset(copies, 0, static_cast<std::size_t>(room) * sizeof(float));
+  // Four short rows side by side share loads of x, and what follows a row's sums does not wait for each alone: 1.3
+  // times the rate in rows of 128 bytes. Long ones come one after the other; side by side, in rows of 576 bytes, they
+  // were read at two thirds of the rate. The way depends on the length alone, so that more tokens do not change a sum's
+  // bits.
+  constexpr index_t short_row = 256;  // bytes
+  const bool together = bytes.codes <= short_row;
   for_few_tokens(x.rows, y.cols, [&]<index_t T>(index_t t, index_t i, index_t rows) HWY_ATTR {
-    dot_tokens<T, C>(all.from(t), w.rows_from(i, rows), y.block(t, i, T, rows), add, copy);
+    const auto some = w.rows_from(i, rows);
+    const auto to = y.block(t, i, T, rows);
+    if (together) {
+      dot_tokens<T, T == 1 ? rows_at_once : T == 2 ? 2 : 1, 1, C>(all.from(t), some, to, add, copies);
+    } else {
+      dot_tokens<T, 1, 2, C>(all.from(t), some, to, add, copies);
+    }
   });
 }
 
 /// False, and nothing done, where the codec is not one of these; y may have no rows.
 bool int8_product(MatrixView<const float> x, WeightView<> w, MatrixView<float> y, bool add, Scratch& tokens,
-                  Scratch& last_row) {
+                  Scratch& last_rows) {
   bool known = false;
   with_codec(w.codec, [&]<class C>(C) HWY_ATTR {
     if constexpr (has_code_dot<C>) {
       known = true;
-      if (y.rows > 0) dot_all<C>(x, w, y, add, tokens, last_row);
+      if (y.rows > 0) dot_all<C>(x, w, y, add, tokens, last_rows);
     }
   });
   return known;
@@ -276,18 +349,18 @@ namespace {
 
 HWY_EXPORT(int8_product);
 
-thread_local Scratch tokens;    // x, rounded
-thread_local Scratch last_row;  // a row of w with room behind it
+thread_local Scratch tokens;     // x, rounded
+thread_local Scratch last_rows;  // rows of w with room behind them
 
 }  // namespace
 
 bool has_int8_dot(Codec codec) {
-  return HWY_DYNAMIC_DISPATCH(int8_product)({}, {.codec = codec}, {}, false, tokens, last_row);
+  return HWY_DYNAMIC_DISPATCH(int8_product)({}, {.codec = codec}, {}, false, tokens, last_rows);
 }
 
 void multiply_few_int8(MatrixView<const float> x, WeightView<> w, MatrixView<float> y, Write write) {
   HACK_EXPECT(x.rows > 0);
-  HWY_DYNAMIC_DISPATCH(int8_product)(x, w, y, write == Write::add, tokens, last_row);
+  HWY_DYNAMIC_DISPATCH(int8_product)(x, w, y, write == Write::add, tokens, last_rows);
 }
 
 }  // namespace hack::kernels

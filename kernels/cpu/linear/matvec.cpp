@@ -140,10 +140,19 @@ HWY_INLINE void sum_lanes(const Vector (&v)[rows_at_once], float* out) {
 }
 #endif
 
-/// dot_rows() of these vectors.
+/// dot_rows() of these vectors, where dot(row, out) makes the sums of one row.
 template <index_t T, class C, class Dot>
 HWY_INLINE void dot_vectors(const Rows<C>& w, MatrixView<float> y, bool add, const Dot& dot) {
-  dot_rows<T, C, Vector>(w, y, add, dot,
+  const auto one_by_one = [&](const index_t(&rows)[rows_at_once], Vector(&out)[T][rows_at_once]) HACK_INLINE_LAMBDA {
+#pragma GCC unroll 4
+    for (index_t r = 0; r < rows_at_once; ++r) {
+      Vector of_row[T];
+      dot(rows[r], of_row);
+#pragma GCC unroll 4
+      for (index_t t = 0; t < T; ++t) out[t][r] = of_row[t];
+    }
+  };
+  dot_rows<T, C, Vector>(w, y, add, one_by_one,
                          [](const Vector(&v)[rows_at_once], float* out) HACK_INLINE_LAMBDA { sum_lanes(v, out); });
 }
 
@@ -184,11 +193,10 @@ void dot_tiny(MatrixView<const float> x, const Rows<C>& w, MatrixView<float> y, 
     factors[t] = hn::Load(d, copy);
   }
   dot_vectors<T>(w, y, add, [&](index_t i, Vector(&out)[T]) HACK_INLINE_LAMBDA {
-    std::byte copy[bytes_of<C>(lanes)];
+    std::byte copy[bytes_of<C>(lanes)] = {};
     const std::byte* row = w.row(i);
     if (i * w.ld + lanes > numbers) {
       std::copy_n(row, bytes_of<C>(x.cols), copy);
-      std::fill(copy + bytes_of<C>(x.cols), copy + bytes_of<C>(lanes), std::byte{});
       row = copy;
     }
     const Vector weights = hn::IfThenElseZero(inside, C::load_at(d, row, 0));

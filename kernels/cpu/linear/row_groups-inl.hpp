@@ -29,20 +29,18 @@ HWY_INLINE void prefetch_ahead(const std::byte* from, index_t bytes) {
 
 constexpr index_t rows_at_once = 4;
 
-/// y (T, rows) = or += x wᵀ, where dot(row, out) makes the partial sums of a row, lane by lane, for T tokens, and
-/// sum_lanes(four of them, out) adds up the lanes. Sums are multiplied by the scales of rows where the codec has them.
+/// y (T, rows) = or += x wᵀ, where dot(numbers of rows_at_once rows, out) makes the partial sums of these rows, lane by
+/// lane, for T tokens, and sum_lanes(of one token, out) adds up the lanes. Sums are multiplied by the scales of rows
+/// where the codec has them.
 template <index_t T, class C, class V, class Rows, class Dot, class SumLanes>
 HWY_INLINE void dot_rows(const Rows& w, MatrixView<float> y, bool add, const Dot& dot, const SumLanes& sum_lanes) {
   for (index_t i = 0; i < y.cols; i += rows_at_once) {
     const index_t rows = std::min(rows_at_once, y.cols - i);
+    index_t numbers[rows_at_once];
+#pragma GCC unroll 4
+    for (index_t r = 0; r < rows_at_once; ++r) numbers[r] = i + std::min(r, rows - 1);
     V sums[T][rows_at_once];
-#pragma GCC unroll 4
-    for (index_t r = 0; r < rows_at_once; ++r) {
-      V of_row[T];
-      dot(i + std::min(r, rows - 1), of_row);
-#pragma GCC unroll 4
-      for (index_t t = 0; t < T; ++t) sums[t][r] = of_row[t];
-    }
+    dot(numbers, sums);
 #pragma GCC unroll 4
     for (index_t t = 0; t < T; ++t) {
       HWY_ALIGN float out[rows_at_once];
