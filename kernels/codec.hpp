@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <span>
 #include <string_view>
 
 #include "kernels/dtype.hpp"
@@ -9,7 +10,14 @@ namespace hack {
 
 /// How the numbers of a matrix's row are encoded: as codes, and with some codecs scales that a block of them shares.
 /// Codes and scales lie apart, so that both can be loaded aligned.
-enum class Codec : std::uint8_t { f32, bf16, f16, int8, q8_0, q5_1, q5_0, q4_1, q4_0, iq4_nl };
+enum class Codec : std::uint8_t { f32, bf16, f16, int8, q8_0, q5_1, q5_0, q4_1, q4_0, iq4_nl, q3_64, q2_64 };
+
+/// What codes stand for, times d; of iq4_nl GGML's. q3_64's lie where numbers with a normal distribution, fitted in
+/// blocks of 64, are rounded with the least mean square. A sum of four products with 64 or less and int8 fits 16 bits.
+inline constexpr std::array<std::int8_t, 16> iq4_nl_levels = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                                              1,    13,   25,  38,  53,  69,  89,  113};
+inline constexpr std::array<std::int8_t, 8> q3_levels = {-64, -39, -22, -7, 7, 22, 39, 64};
+inline constexpr std::array<std::int8_t, 4> q2_levels = {-63, -21, 21, 63};
 
 /// What there is to know of a codec without computing with it. Everything that counts, places or names encoded numbers
 /// reads this table.
@@ -21,7 +29,9 @@ struct CodecSpec {
   index_t scale_bytes = 0;  ///< of a block's scales; 0: the codec has none
   DType scale_type = DType::bf16;
   bool has_signed_scales = false;
-  int zero = 0;  ///< of blocks of unsigned codes: the code that stands for 0
+  int zero = 0;                              ///< of blocks of unsigned codes: the code that stands for 0
+  std::span<const std::int8_t> levels = {};  ///< what codes stand for, times d; empty: themselves, less zero
+  bool is_shifted = false;                   ///< d comes with a shift of the levels: ShiftedScale
 };
 
 /// In the order of the enumerators.
@@ -38,13 +48,12 @@ inline constexpr std::array codec_specs = {
     CodecSpec{Codec::q5_0, "q5_0", 5, 32, 2, DType::f16, true, 16},
     CodecSpec{Codec::q4_1, "q4_1", 4, 32, 4, DType::f16, true},
     CodecSpec{Codec::q4_0, "q4_0", 4, 32, 2, DType::f16, true, 8},
-    // GGML's: iq4_nl_values[q] · d.
-    CodecSpec{Codec::iq4_nl, "iq4_nl", 4, 32, 2, DType::f16, true},
+    // GGML's: levels[q] · d.
+    CodecSpec{Codec::iq4_nl, "iq4_nl", 4, 32, 2, DType::f16, true, 0, iq4_nl_levels},
+    // (levels[q] + shift) · d / 64, d and shift in one f16.
+    CodecSpec{Codec::q3_64, "q3_64", 3, 64, 2, DType::f16, true, 0, q3_levels, true},
+    CodecSpec{Codec::q2_64, "q2_64", 2, 64, 2, DType::f16, true, 0, q2_levels, true},
 };
-
-/// What the codes of iq4_nl stand for, times d.
-inline constexpr std::array<std::int8_t, 16> iq4_nl_values = {-127, -104, -83, -65, -49, -35, -22, -10,
-                                                              1,    13,   25,  38,  53,  69,  89,  113};
 
 constexpr const CodecSpec& spec_of(Codec codec) { return codec_specs[static_cast<std::size_t>(codec)]; }
 
@@ -54,6 +63,26 @@ constexpr std::string_view to_string(Codec codec) { return spec_of(codec).name; 
 Codec parse_codec(std::string_view name);
 
 constexpr bool has_scales(Codec codec) { return spec_of(codec).scale_bytes > 0; }
+
+/// What the numbers of a block of q3_64 or q2_64 share, in the 16 bits of an f16 whose sign and last five bits are the
+/// shift: any f16 that is finite is one.
+struct ShiftedScale {
+  f16 d;      ///< >= 0, five bits of its fraction
+  int shift;  ///< -32 … 31
+
+  static constexpr int unit = 64;  ///< d is that of a level of 64
+  static constexpr std::uint16_t d_bits = 0x7fe0;
+
+  static constexpr ShiftedScale from(f16 bits) {
+    return {{static_cast<std::uint16_t>(bits.bits & d_bits)}, (bits.bits & 31) - 32 * (bits.bits >> 15)};
+  }
+  constexpr f16 bits() const { return {static_cast<std::uint16_t>(d.bits | (shift & 31) | (shift < 0 ? 0x8000 : 0))}; }
+  /// The d nearest to x >= 0 that can be stored.
+  static f16 nearest_d(float x);
+};
+
+/// Whether each block has a minimum, which is added to all its numbers.
+constexpr bool has_minima(Codec codec) { return spec_of(codec).scale_bytes == 4 || spec_of(codec).is_shifted; }
 
 /// Blocks of a row of n numbers; the last one may be shorter.
 constexpr index_t blocks_of(Codec codec, index_t n) {
@@ -87,7 +116,7 @@ constexpr Codec codec_of(DType type) {
 }
 
 /// Writes a block of a codec with blocks: q (block), codes in the order of what they stand for with d > 0, from 0 on;
-/// d, and m where the codec has one, are rounded to f16.
+/// d, and m where the codec has one, are rounded to what it stores.
 void pack_block(Codec codec, const std::uint8_t* q, float d, float m, std::byte* codes, std::byte* scales);
 
 /// Writes what encoded rows stand for: out (rows, cols), row-major. Exact for every codec that fits f32. The slow twin

@@ -154,7 +154,7 @@ void plain_pass(const Problem& problem, Codec format, double damping, QuantizedR
         Dense one(1, n);
         for (index_t c = blocks[b].begin; c < blocks[b].end; ++c) one(0, c) = 1;
         const Dense minimum = solve(one * h * transposed(one), transposed(errors() * h * transposed(one)));
-        scales[b].minimum = grid.rounded_minimum(old.minimum + minimum(0, 0));
+        scales[b].minimum = grid.rounded_minimum(old.minimum + minimum(0, 0), scales[b].scale);
       }
       if (trace_of_square(errors(), h) >= before) scales[b] = old;
     }

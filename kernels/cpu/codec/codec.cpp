@@ -1,5 +1,7 @@
 #include "kernels/codec.hpp"
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "kernels/error.hpp"
@@ -14,24 +16,33 @@ void widen_int8(const std::byte* codes, const std::byte* scales, index_t cols, f
   for (index_t c = 0; c < cols; ++c) out[c] = to_float(scale) * static_cast<float>(q[c]);
 }
 
-float f16_at(const std::byte* scales, index_t i) {
+f16 f16_bits(const std::byte* scales, index_t i) {
   f16 x;
   std::memcpy(&x, scales + i * 2, sizeof(x));
-  return to_float(x);
+  return x;
 }
 
-void put_f16(float x, std::byte* to) {
-  const f16 half = to_f16(x);
-  std::memcpy(to, &half, sizeof(half));
+float f16_at(const std::byte* scales, index_t i) { return to_float(f16_bits(scales, i)); }
+
+void put_f16(f16 half, std::byte* to) { std::memcpy(to, &half, sizeof(half)); }
+
+/// d, and the shift nearest to m.
+ShiftedScale shifted(float d, float m) {
+  const f16 scale = ShiftedScale::nearest_d(d);
+  const float shift = scale.bits == 0 ? 0 : std::nearbyint(m / to_float(scale) * ShiftedScale::unit);
+  return {scale, static_cast<int>(std::clamp(shift, -32.0f, 31.0f))};
 }
 
-/// Code i of a block of 32: a byte each; or four bits, numbers i and i + 16 in the low and high half of a byte, and of
-/// five-bit codes the fifth bits behind them, number i's bit i.
+/// Bits of a code that lie in a block's first 16 bytes, where numbers i, i + 16 and so on share byte i % 16, the first
+/// one in its lowest bits. A code's last bit, if they are odd, follows behind them, number i's as bit i.
+constexpr index_t shared_bits(index_t bits) { return bits / 2 * 2; }
+
+/// Code i of a block: a byte each, or shared bytes.
 int code_at(index_t bits, const std::byte* block, index_t i) {
   if (bits == 8) return static_cast<std::int8_t>(block[i]);
-  const int both = std::to_integer<int>(block[i % 16]);
-  const int four = i < 16 ? both & 15 : both >> 4;
-  return bits == 4 ? four : four | (std::to_integer<int>(block[16 + i / 8]) >> i % 8 & 1) << 4;
+  const index_t shared = shared_bits(bits);
+  const int low = std::to_integer<int>(block[i % 16]) >> i / 16 * shared & ((1 << shared) - 1);
+  return bits == shared ? low : low | (std::to_integer<int>(block[16 + i / 8]) >> i % 8 & 1) << shared;
 }
 
 /// The codes have been zeros.
@@ -40,22 +51,34 @@ void put_code(index_t bits, int q, std::byte* block, index_t i) {
     block[i] = static_cast<std::byte>(q);
     return;
   }
-  block[i % 16] |= static_cast<std::byte>((q & 15) << (i < 16 ? 0 : 4));
-  if (bits == 5) block[16 + i / 8] |= static_cast<std::byte>(q >> 4 << i % 8);
+  const index_t shared = shared_bits(bits);
+  block[i % 16] |= static_cast<std::byte>((q & ((1 << shared) - 1)) << i / 16 * shared);
+  if (bits > shared) block[16 + i / 8] |= static_cast<std::byte>(q >> shared << i % 8);
 }
 
 void widen_blocks(const CodecSpec& spec, const std::byte* codes, const std::byte* scales, index_t cols, float* out) {
   for (index_t c = 0; c < cols; ++c) {
     const index_t block = c / spec.block;
     const int q = code_at(spec.code_bits, codes + block * spec.block * spec.code_bits / 8, c % spec.block);
-    const int level = spec.codec == Codec::iq4_nl ? iq4_nl_values[static_cast<std::size_t>(q)] : q - spec.zero;
+    const int level = spec.levels.empty() ? q - spec.zero : spec.levels[static_cast<std::size_t>(q)];
     const std::byte* of_block = scales + block * spec.scale_bytes;
+    if (spec.is_shifted) {
+      const ShiftedScale scale = ShiftedScale::from(f16_bits(of_block, 0));
+      out[c] = to_float(scale.d) / ShiftedScale::unit * static_cast<float>(level + scale.shift);
+      continue;
+    }
     const float minimum = spec.scale_bytes == 4 ? f16_at(of_block, 1) : 0;
     out[c] = f16_at(of_block, 0) * static_cast<float>(level) + minimum;  // the product is exact
   }
 }
 
 }  // namespace
+
+f16 ShiftedScale::nearest_d(float x) {
+  // To five bits of the fraction of an f16: its last five are rounded off, ties upwards.
+  const int bits = to_f16(std::clamp(x, 0.0f, 65504.0f)).bits;
+  return {static_cast<std::uint16_t>(std::min(bits + 16, 0x7bff) & d_bits)};
+}
 
 Codec parse_codec(std::string_view name) {
   std::string known;
@@ -73,8 +96,8 @@ void pack_block(Codec codec, const std::uint8_t* q, float d, float m, std::byte*
   const int least = spec.code_bits == 8 ? -127 : 0;
   std::memset(codes, 0, static_cast<std::size_t>(spec.block * spec.code_bits / 8));
   for (index_t i = 0; i < spec.block; ++i) put_code(spec.code_bits, q[i] + least, codes, i);
-  put_f16(d, scales);
-  if (spec.scale_bytes == 4) put_f16(m, scales + 2);
+  put_f16(spec.is_shifted ? shifted(d, m).bits() : to_f16(d), scales);
+  if (spec.scale_bytes == 4) put_f16(to_f16(m), scales + 2);
 }
 
 void widen(Codec codec, const std::byte* codes, const std::byte* scales, index_t rows, index_t cols, float* out) {

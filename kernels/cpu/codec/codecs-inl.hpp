@@ -14,6 +14,7 @@
 #include "kernels/cpu/codec/iq4_nl-inl.hpp"
 #include "kernels/cpu/codec/nibbles-inl.hpp"
 #include "kernels/cpu/codec/q8_0-inl.hpp"
+#include "kernels/cpu/codec/shifted-inl.hpp"
 #include "kernels/error.hpp"
 
 HWY_BEFORE_NAMESPACE();
@@ -56,6 +57,10 @@ HWY_INLINE void with_codec(Codec codec, const F& f) {
       return f(FourBitCodec<Codec::q4_0>{});
     case Codec::iq4_nl:
       return f(Iq4NlCodec{});
+    case Codec::q3_64:
+      return f(ShiftedCodec<Codec::q3_64>{});
+    case Codec::q2_64:
+      return f(ShiftedCodec<Codec::q2_64>{});
     default:
       return with_row_codec(codec, f);
   }

@@ -20,7 +20,7 @@ struct Iq4NlCodec : NibbleCodec<Iq4NlCodec, Codec::iq4_nl> {
   HWY_INLINE static auto load_bits(D d, const std::byte* block, index_t start) {
     static constexpr auto values = [] {
       std::array<std::int32_t, 16> wide{};
-      for (std::size_t q = 0; q < 16; ++q) wide[q] = iq4_nl_values[q];
+      for (std::size_t q = 0; q < 16; ++q) wide[q] = iq4_nl_levels[q];
       return wide;
     }();
     const auto codes = load_nibbles(d, block, start);
@@ -31,7 +31,7 @@ struct Iq4NlCodec : NibbleCodec<Iq4NlCodec, Codec::iq4_nl> {
   static constexpr index_t dot_blocks = 2;
   static constexpr index_t dot_place(index_t i) { return nibble_place(i); }
   HWY_INLINE static NibblePair load_codes(const std::byte* from) {
-    const auto* table = reinterpret_cast<const __m128i*>(iq4_nl_values.data());
+    const auto* table = reinterpret_cast<const __m128i*>(iq4_nl_levels.data());
     const __m256i values = _mm256_broadcastsi128_si256(_mm_loadu_si128(table));
     const NibblePair codes = load_nibble_pair(from);
     return {_mm256_shuffle_epi8(values, codes.low), _mm256_shuffle_epi8(values, codes.high)};

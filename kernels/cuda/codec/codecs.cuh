@@ -8,6 +8,7 @@
 #include "kernels/cuda/codec/iq4_nl.cuh"
 #include "kernels/cuda/codec/nibbles.cuh"
 #include "kernels/cuda/codec/q8_0.cuh"
+#include "kernels/cuda/codec/shifted.cuh"
 
 /// LIST(X, W) for the type W of each codec's codes: the kernels that a codec needs.
 #define HACK_FOR_EACH_CODEC(LIST, X) \
@@ -15,7 +16,9 @@
   LIST(X, bf16)                      \
   LIST(X, f16)                       \
   LIST(X, std::int8_t)               \
-  LIST(X, Q8_0Codes) LIST(X, Q5_1Codes) LIST(X, Q5_0Codes) LIST(X, Q4_1Codes) LIST(X, Q4_0Codes) LIST(X, Iq4NlCodes)
+  LIST(X, Q8_0Codes)                 \
+  LIST(X, Q5_1Codes)                 \
+  LIST(X, Q5_0Codes) LIST(X, Q4_1Codes) LIST(X, Q4_0Codes) LIST(X, Iq4NlCodes) LIST(X, Q3_64Codes) LIST(X, Q2_64Codes)
 
 namespace hack::kernels::cuda {
 

@@ -7,7 +7,7 @@ namespace hack::kernels::cuda {
 /// Values [first, first + 8) of the table, a byte each: registers, not memory, hold them.
 constexpr std::uint64_t eight_values(std::size_t first) {
   std::uint64_t bytes = 0;
-  for (std::size_t q = 8; q > 0; --q) bytes = bytes << 8 | static_cast<std::uint8_t>(iq4_nl_values[first + q - 1]);
+  for (std::size_t q = 8; q > 0; --q) bytes = bytes << 8 | static_cast<std::uint8_t>(iq4_nl_levels[first + q - 1]);
   return bytes;
 }
 

@@ -102,8 +102,8 @@ void decode_q5_1(const std::byte* block, float* out) {
 void decode_iq4_nl(const std::byte* block, float* out) {
   const float scale = load_half(block);
   for (int i = 0; i < 16; ++i) {
-    out[i] = scale * static_cast<float>(iq4_nl_values[low(block[2 + i])]);
-    out[16 + i] = scale * static_cast<float>(iq4_nl_values[high(block[2 + i])]);
+    out[i] = scale * static_cast<float>(iq4_nl_levels[low(block[2 + i])]);
+    out[16 + i] = scale * static_cast<float>(iq4_nl_levels[high(block[2 + i])]);
   }
 }
 

@@ -141,7 +141,7 @@ double CodeDescent::improve_scale(const Row& row, std::size_t block) const {
   BlockScale next = grid_.rounded(scale.scale + wanted, scale.minimum);
   const double d = static_cast<double>(next.scale) - scale.scale;
   // The minimum makes up for what the scale lost when it was rounded.
-  if (grid_.has_minimum()) next.minimum = grid_.rounded_minimum(scale.minimum + (r1 - d * l1) / ones);
+  if (grid_.has_minimum()) next.minimum = grid_.rounded_minimum(scale.minimum + (r1 - d * l1) / ones, next.scale);
   const double m = static_cast<double>(next.minimum) - scale.minimum;
   const double gain = 2 * (d * rl + m * r1) - (d * d * ll + 2 * d * m * l1 + m * m * ones);
   if (!(gain > 0)) return 0;

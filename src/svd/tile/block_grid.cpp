@@ -28,12 +28,13 @@ BlockGrid::BlockGrid(Codec codec) {
   const CodecSpec& spec = spec_of(codec);
   HACK_EXPECT(spec.block > 0);
   block_ = spec.block;
-  has_minimum_ = spec.scale_bytes == 2 * size_of(spec.scale_type);
+  has_minimum_ = has_minima(codec);
   has_signed_scale_ = spec.has_signed_scales && !has_minimum_;
-  is_even_ = codec != Codec::iq4_nl;
-  if (codec == Codec::iq4_nl) {
-    levels_.assign(iq4_nl_values.begin(), iq4_nl_values.end());
-  } else {
+  is_shifted_ = spec.is_shifted;
+  is_even_ = spec.levels.empty();
+  const double unit = is_shifted_ ? ShiftedScale::unit : 1;
+  for (const std::int8_t level : spec.levels) levels_.push_back(level / unit);
+  if (is_even_) {
     // -128 of q8_0 is left out, as GGML does.
     const int first = spec.code_bits == 8 ? -127 : -spec.zero;
     const int count = (1 << spec.code_bits) - (spec.code_bits == 8 ? 1 : 0);
@@ -49,11 +50,19 @@ int BlockGrid::nearest(double x) const {
   return code;
 }
 
-float BlockGrid::rounded_minimum(double minimum) const { return has_minimum_ ? round_half(minimum) : 0.0f; }
+float BlockGrid::rounded_minimum(double minimum, float scale) const {
+  if (!has_minimum_) return 0;
+  if (!is_shifted_) return round_half(minimum);
+  if (scale == 0) return 0;
+  const double shift = std::clamp(std::nearbyint(minimum / scale * ShiftedScale::unit), -32.0, 31.0);
+  return static_cast<float>(scale * shift / ShiftedScale::unit);
+}
 
 BlockScale BlockGrid::rounded(double scale, double minimum) const {
   if (!has_signed_scale_) scale = std::max(scale, 0.0);
-  return {round_half(scale), rounded_minimum(minimum)};
+  const float d =
+      is_shifted_ ? to_float(ShiftedScale::nearest_d(static_cast<float>(std::min(scale, 65504.0)))) : round_half(scale);
+  return {d, rounded_minimum(minimum, d)};
 }
 
 namespace {
@@ -84,7 +93,7 @@ BlockScale solve(const BlockGrid& grid, const Moments& sums) {
   if (!(determinant > 1e-12 * sums.w * sums.wll)) return grid.rounded(0, sums.w > 0 ? sums.wx / sums.w : 0);
   BlockScale scale = grid.rounded((sums.w * sums.wxl - sums.wl * sums.wx) / determinant, 0);
   // The minimum makes up for what the scale lost when it was rounded.
-  scale.minimum = grid.rounded_minimum((sums.wx - scale.scale * sums.wl) / sums.w);
+  scale.minimum = grid.rounded_minimum((sums.wx - scale.scale * sums.wl) / sums.w, scale.scale);
   return scale;
 }
 
@@ -107,19 +116,22 @@ BlockScale BlockGrid::find(std::span<const double> x, std::span<const double> we
   const auto [low, high] = std::minmax_element(x.begin(), x.end());
   const double last = levels_.back(), first = levels_.front();
   Candidate best;
+  const double extreme = std::fabs(*low) > std::fabs(*high) ? *low : *high;
   if (has_minimum_) {
     const double range = *high - *low;
     constexpr int steps = 4;
-    constexpr double shrink = 0.02;
+    const double shrink = count() > 8 ? 0.02 : 0.05;  // the fewer the levels, the more is left outside of them
     for (int below = 0; below < steps; ++below) {
       for (int above = 0; above < steps; ++above) {
         const double start = *low + shrink * below * range;
-        try_range(*this, x, weights, rounded((*high - shrink * above * range - start) / last, start), best);
+        const double d = (*high - shrink * above * range - start) / (last - first);
+        try_range(*this, x, weights, rounded(d, start - d * first), best);
       }
     }
+    // A shift does not reach far: of numbers that are all alike the first or the last level is taken.
+    if (is_shifted_) try_range(*this, x, weights, rounded(std::fabs(extreme) / last, 0), best);
     return best.scale;
   }
-  const double extreme = std::fabs(*low) > std::fabs(*high) ? *low : *high;
   const int steps = count() <= 16 ? 12 : count() <= 32 ? 8 : 4;
   for (int step = 0; step < steps; ++step) {
     const double shrunken = extreme * (1.05 - (count() <= 16 ? 0.03 : 0.02) * step);

@@ -17,7 +17,7 @@ struct BlockScale {
 };
 
 /// The numbers that a block of a codec can hold: code q of a block with scale d and minimum m stands for d L_q + m,
-/// with levels L_0 < L_1 < … that follow from the codec's row of codec_specs; d and m are in f16.
+/// with levels L_0 < L_1 < … that follow from the codec's row of codec_specs; d and m are in f16, or a ShiftedScale.
 class BlockGrid {
  public:
   /// `codec` has blocks.
@@ -45,8 +45,8 @@ class BlockGrid {
   /// Scale and minimum as they are stored.
   BlockScale rounded(double scale, double minimum) const;
 
-  /// The m as it is stored, of a block whose d is.
-  float rounded_minimum(double minimum) const;
+  /// The m as it is stored, of a block with this d, which is as stored.
+  float rounded_minimum(double minimum, float scale) const;
 
   /// Returns the scale with which the nearest codes leave least of Σ_c weights_c (x_c - d L_q - m)² among ranges that
   /// are shrunken step by step, each fitted to its codes by least squares; x at most a block, finite.
@@ -56,6 +56,7 @@ class BlockGrid {
   index_t block_ = 32;
   bool has_minimum_ = false;
   bool has_signed_scale_ = false;
+  bool is_shifted_ = false;
   bool is_even_ = true;          // levels follow each other by 1
   std::vector<double> levels_;   // (count)
   std::vector<double> borders_;  // (count - 1) midpoints

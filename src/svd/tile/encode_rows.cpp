@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <vector>
 
 #include "svd/tile/block_grid.hpp"
 #include "svd/tile/int8_rows.hpp"
@@ -20,7 +21,7 @@ void convert_rows(DType type, MatrixView<const float> x, std::byte* codes) {
 
 /// A block's codes as pack_block() takes them, and what they share.
 struct RoundedBlock {
-  std::array<std::uint8_t, 32> q{};
+  std::array<std::uint8_t, 64> q{};
   float d = 0;
   float m = 0;
 };
@@ -35,6 +36,22 @@ void round_to(std::span<const float> x, float offset, int last, RoundedBlock& bl
   }
 }
 
+/// The codes that come nearest.
+void take_nearest(const BlockGrid& grid, std::span<const float> x, RoundedBlock& block) {
+  for (std::size_t c = 0; c < block.q.size(); ++c) {
+    block.q[c] = static_cast<std::uint8_t>(grid.code_of(c < x.size() ? x[c] : 0, {block.d, block.m}));
+  }
+}
+
+/// A block of levels that can be shifted: where they leave least.
+RoundedBlock round_shifted(const BlockGrid& grid, std::span<const float> x) {
+  const std::vector<double> values(x.begin(), x.end()), ones(x.size(), 1.0);
+  const BlockScale scale = grid.find(values, ones);
+  RoundedBlock block{.d = scale.scale, .m = scale.minimum};
+  take_nearest(grid, x, block);
+  return block;
+}
+
 /// The number of the largest magnitude, of several the first.
 float extreme(std::span<const float> x) {
   return *std::max_element(x.begin(), x.end(), [](float a, float b) { return std::fabs(a) < std::fabs(b); });
@@ -43,6 +60,7 @@ float extreme(std::span<const float> x) {
 /// As GGML's reference does: the number farthest from zero gets the code -zero; with minima the least and the greatest
 /// get the first and the last code. d and m are rounded for nothing but their place among the scales.
 RoundedBlock round_block(const CodecSpec& spec, const BlockGrid& grid, std::span<const float> x) {
+  if (spec.is_shifted) return round_shifted(grid, x);
   RoundedBlock block;
   if (spec.code_bits == 8) {
     block.d = std::fabs(extreme(x)) / 127;
@@ -58,11 +76,9 @@ RoundedBlock round_block(const CodecSpec& spec, const BlockGrid& grid, std::span
     block.m = *least;
     block.d = (*greatest - *least) / static_cast<float>(last);
     round_to(x, 0.5f, last, block);
-  } else if (spec.codec == Codec::iq4_nl) {
-    block.d = extreme(x) / static_cast<float>(iq4_nl_values.front());
-    for (std::size_t c = 0; c < block.q.size(); ++c) {
-      block.q[c] = static_cast<std::uint8_t>(grid.code_of(c < x.size() ? x[c] : 0, {block.d, 0}));
-    }
+  } else if (!spec.levels.empty()) {
+    block.d = extreme(x) / static_cast<float>(spec.levels.front());
+    take_nearest(grid, x, block);
   } else {
     block.d = extreme(x) / static_cast<float>(-spec.zero);
     round_to(x, static_cast<float>(spec.zero) + 0.5f, last, block);
