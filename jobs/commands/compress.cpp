@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <set>
 
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include "jobs/commands/commands.hpp"
@@ -49,11 +50,13 @@ class CompressCommand : public Command {
                                  "sweep and compress take any smaller ranks (--method plain)")
                     ->check(CLI::Range(1L, 1L << 30));
     codec_ =
-        rule->add_option("--codec", options_.codec,
+        rule->add_option("--codec", options_.codecs,
                          "All, but in this codec, which has blocks: every tile is one dense term, its codes fitted "
-                         "to the text (--method whiten: scales alone; plain: neither)")
+                         "to the text (--method whiten: scales alone; plain: neither). Of several, with --keep: each "
+                         "matrix in the one that the model's loss chooses")
+            ->delimiter(',')
             ->check(codec_words());
-    rule->require_option(1);
+    rule->require_option(1, 2);
     app_.add_flag("--resume", resume_,
                   "Go on after the layers that a killed run has finished; they are kept in OUTPUT.parts until the "
                   "archive is whole. Without it such a folder is removed and all begins anew");
@@ -64,17 +67,18 @@ class CompressCommand : public Command {
 
   nlohmann::json run(Session& session) override {
     using Kind = svd::RankRule::Kind;
-    options_.quantizes = codec_->count() > 0;
-    if (options_.quantizes) options_.rule.value = 1;
-    options_.rule.kind = topk_->count() > 0 || options_.quantizes ? Kind::topk
-                         : keep_->count() > 0                     ? Kind::keep
-                         : max_rank_->count() > 0                 ? Kind::max_rank
-                                                                  : Kind::tolerance;
+    check_rules();
+    const bool has_codec = codec_->count() > 0, has_budget = keep_->count() > 0;
+    if (has_codec && !has_budget) options_.rule.value = 1;
+    options_.rule.kind = has_budget                        ? Kind::keep
+                         : topk_->count() > 0 || has_codec ? Kind::topk
+                         : max_rank_->count() > 0          ? Kind::max_rank
+                                                           : Kind::tolerance;
     if (is_archive(model_)) return run_on_archive(session);
     const ModelFiles files = open_model();
     const model::Checkpoint& checkpoint = files.checkpoint();
     options_.check();
-    if (options_.quantizes) {
+    if (options_.quantizes()) {
       refuse({"--factor-type", "--storage"}, "--codec", "tiles have no factors");
     }
     if (options_.rule.kind == Kind::max_rank) {
@@ -110,6 +114,16 @@ class CompressCommand : public Command {
   }
 
  private:
+  /// One rule, but for a budget that several codecs share.
+  void check_rules() const {
+    std::vector<std::string> given;
+    for (const CLI::Option* option : app_.get_option_group("rank rule")->get_options()) {
+      if (option->count() > 0) given.push_back("--" + option->get_single_name());
+    }
+    const bool is_shared = keep_->count() > 0 && codec_->count() > 0;
+    validate(given.size() == 1 || is_shared, "{} do not go together; give one of them", fmt::join(given, " and "));
+  }
+
   ModelFiles open_model() {
     validate(!model_.empty() || !shape_.empty(), "compress needs a model: give MODEL, or --shape for random weights");
     if (shape_.empty()) return {model_, ""};

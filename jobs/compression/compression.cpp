@@ -9,8 +9,10 @@
 #include "kernels/stopwatch.hpp"
 #include "model/calibration/layerwise_fit.hpp"
 #include "model/llama/names.hpp"
+#include "svd/choose/codec_choice.hpp"
 #include "svd/pipeline/compress.hpp"
 #include "svd/pipeline/plain_fit.hpp"
+#include "svd/tile/storage.hpp"
 
 namespace hack::jobs {
 namespace {
@@ -34,8 +36,9 @@ model::RankChoices even_ranks(const std::vector<svd::MatrixSource>& sources, con
   return choices;
 }
 
-/// Of what is compressed how: a journal of other text or ranks is no beginning of this run.
-io::Hash hash_of(const model::TokenWindows& windows, const model::RankChoices& ranks) {
+/// Of what is compressed how: a journal of other text, ranks or codecs is no beginning of this run.
+io::Hash hash_of(const model::TokenWindows& windows, const model::RankChoices& ranks,
+                 const std::map<std::string, Codec>& codecs) {
   io::Hash hash;
   hash.add(windows.context);
   hash.add(std::as_bytes(std::span(windows.ids)));
@@ -45,6 +48,10 @@ io::Hash hash_of(const model::TokenWindows& windows, const model::RankChoices& r
       hash.add(static_cast<index_t>(choice.kind));
       hash.add(static_cast<index_t>(choice.rank));
     }
+  }
+  for (const auto& [name, codec] : codecs) {
+    hash.add(name);
+    hash.add(static_cast<index_t>(codec));
   }
   return hash;
 }
@@ -114,8 +121,9 @@ Compressor::Plan Compressor::plan_layerwise(const CompressionOptions& options, c
       model::cut_windows(tokens(calibration), calibration.context, 0, calibration.windows);
   Plan plan{.unit = "layers"};
   const Ranks ranks = allocate_ranks(options, folder, plan.predicted_loss);
-  plan.contents = hash_of(windows, ranks);
   model::LayerwiseOptions layerwise = options.layerwise(checkpoint_.config(), type_);
+  layerwise.codecs = allocate_codecs(options, folder, plan.predicted_loss);
+  plan.contents = hash_of(windows, ranks, layerwise.codecs);
   layerwise.statistics_folder = folder;
   layerwise.gpu = gpu();
   plan.fit = model::make_layerwise_fit(session_.world(), queue_, {checkpoint_, windows}, layerwise, ranks);
@@ -149,7 +157,7 @@ std::unique_ptr<comm::Journal> Compressor::open_journal(const svd::Destination& 
 Compressor::Ranks Compressor::allocate_ranks(const CompressionOptions& options, const std::filesystem::path& folder,
                                              double& predicted_loss) {
   const std::string& allocation = options.calibration.allocation;
-  if (options.rule.kind != svd::RankRule::Kind::keep || allocation == "uniform") return {};
+  if (options.rule.kind != svd::RankRule::Kind::keep || options.quantizes() || allocation == "uniform") return {};
   if (allocation == "even") return even_ranks(sources(options), options);
   const std::vector<model::MatrixSensitivity> measured = sensitivities(options, folder);
   svd::Allocation shares = svd::allocate(options.rule.value, spectra_of(measured), allocation_options(options));
@@ -157,6 +165,31 @@ Compressor::Ranks Compressor::allocate_ranks(const CompressionOptions& options, 
   Ranks ranks;
   for (std::size_t m = 0; m < measured.size(); ++m) ranks[measured[m].name] = std::move(shares.choices[m]);
   return ranks;
+}
+
+std::map<std::string, Codec> Compressor::allocate_codecs(const CompressionOptions& options,
+                                                         const std::filesystem::path& folder, double& predicted_loss) {
+  const std::vector<Codec> codecs = options.codecs_by_size();
+  if (codecs.size() < 2) return {};
+  std::vector<svd::MatrixCodecs> matrices;
+  double dense = 0;
+  for (const model::MatrixSensitivity& measured : sensitivities(options, folder)) {
+    svd::MatrixCodecs& matrix = matrices.emplace_back(svd::MatrixCodecs{measured.name, measured.weight(), {}});
+    for (std::size_t c = 0; c < codecs.size(); ++c) {
+      index_t bytes = 0;
+      for (index_t t = 0; t < measured.grid.size(); ++t) {
+        const svd::Tile tile = measured.grid.tile(t);
+        bytes += svd::stored_bytes(kernels::Structure::dense, tile.height, tile.width, tile.full_rank(), codecs[c]);
+      }
+      matrix.options.push_back({codecs[c], bytes, measured.codec_errors[c]});
+    }
+    dense += static_cast<double>(svd::dense_bytes(measured.grid.rows(), measured.grid.cols(), codecs.front()));
+  }
+  const svd::CodecChoice choice = svd::choose_codecs(static_cast<index_t>(options.rule.value * dense), matrices);
+  predicted_loss = choice.predicted_loss;
+  std::map<std::string, Codec> chosen;
+  for (std::size_t m = 0; m < matrices.size(); ++m) chosen[matrices[m].name] = choice.codecs[m];
+  return chosen;
 }
 
 std::vector<model::MatrixSensitivity> Compressor::sensitivities(const CompressionOptions& options,
@@ -170,6 +203,7 @@ std::vector<model::MatrixSensitivity> Compressor::sensitivities(const Compressio
                                       .linears = layerwise.linears,
                                       .head = layerwise.head,
                                       .token_power = layerwise.token_power,
+                                      .codecs = options.codecs_by_size(),
                                       .type = type_,
                                       .gpu = gpu(),
                                       .folder = folder};
@@ -199,7 +233,7 @@ index_t Compressor::largest_rank(const CompressionOptions& options) const {
 index_t Compressor::bytes_dense(const CompressionOptions& options) const {
   index_t bytes = 0;
   for (const svd::MatrixSource& source : sources(options)) {
-    bytes += svd::dense_bytes(source.rows, source.cols, parse_codec(options.codec));
+    bytes += svd::dense_bytes(source.rows, source.cols, options.stored().codec);
   }
   return bytes;
 }

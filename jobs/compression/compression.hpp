@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -78,6 +79,9 @@ class Compressor {
   /// The finished steps of an archive at `output`, made by this plan.
   std::unique_ptr<comm::Journal> open_journal(const svd::Destination& to, const Plan& plan, bool resume) const;
   Ranks allocate_ranks(const CompressionOptions& options, const std::filesystem::path& folder, double& predicted_loss);
+  /// The codec of each matrix, where there are several to choose from.
+  std::map<std::string, Codec> allocate_codecs(const CompressionOptions& options, const std::filesystem::path& folder,
+                                               double& predicted_loss);
   std::vector<svd::MatrixSource> sources(const CompressionOptions& options) const;
   const std::vector<int>& tokens(const CalibrationOptions& options);
 

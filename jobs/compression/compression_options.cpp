@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include "jobs/compression/fast_share.hpp"
@@ -79,13 +80,7 @@ void CompressionOptions::check() const {
   validate(memory == 0 || calibration.is_plain(),
            "--memory bounds --method plain alone (given: --method {}); leave it out, or give --method plain",
            calibration.method);
-  validate(
-      !quantizes || spec_of(parse_codec(codec)).block > 0,
-      "--codec {}: its numbers share no scales, so there is nothing to fit; give a rank rule and --factor-type {}, "
-      "or a codec with blocks",
-      codec, codec);
-  validate(!quantizes || (calibration.refine == 0 && objective == "bytes"),
-           "--codec takes neither --refine nor --objective time: there are no factors; leave them out");
+  check_codecs();
   const std::vector<model::Linear> chosen = linears();
   if (calibration.refine == 0) return;
   for (const model::Linear linear : model::all_linears) {
@@ -96,9 +91,42 @@ void CompressionOptions::check() const {
   }
 }
 
+void CompressionOptions::check_codecs() const {
+  for (const std::string& name : codecs) {
+    validate(
+        spec_of(parse_codec(name)).block > 0,
+        "--codec {}: its numbers share no scales, so there is nothing to fit; give a rank rule and --factor-type {}, "
+        "or a codec with blocks",
+        name, name);
+  }
+  if (!quantizes()) return;
+  validate(calibration.refine == 0 && objective == "bytes",
+           "--codec takes neither --refine nor --objective time: there are no factors; leave them out");
+  const bool has_budget = rule.kind == svd::RankRule::Kind::keep;
+  validate(has_budget == (codecs.size() > 1),
+           "--codec takes either one codec, which decides the size, or several and --keep for all matrices together "
+           "(given: {} and {}--keep)",
+           fmt::join(codecs, ", "), has_budget ? "" : "no ");
+  validate(codecs.size() == 1 || (!calibration.is_plain() && calibration.allocation == "loss"),
+           "--codec {}: codecs are chosen by what they cost the model; leave out --method plain and --allocation",
+           fmt::join(codecs, ","));
+}
+
+std::vector<Codec> CompressionOptions::codecs_by_size() const {
+  std::vector<Codec> sorted;
+  for (const std::string& name : codecs) sorted.push_back(parse_codec(name));
+  const auto bytes = [](Codec codec) {
+    const index_t n = 64;  // a multiple of all blocks
+    return code_bytes(codec, n) + scale_bytes(codec, n);
+  };
+  std::stable_sort(sorted.begin(), sorted.end(), [&](Codec a, Codec b) { return bytes(a) < bytes(b); });
+  sorted.erase(std::unique(sorted.begin(), sorted.end()), sorted.end());
+  return sorted;
+}
+
 svd::CompressOptions CompressionOptions::stored() const {
-  svd::CompressOptions how{svd::parse_tile_mode(mode), svd::parse_tile_shape(tile), rule, parse_codec(codec),
-                           svd::parse_storage(storage)};
+  svd::CompressOptions how{svd::parse_tile_mode(mode), svd::parse_tile_shape(tile), rule,
+                           quantizes() ? codecs_by_size().back() : parse_codec(codec), svd::parse_storage(storage)};
   if (!times.empty()) how.fast_share = read_fast_share(times, how.storage, how.codec, objective_tokens);
   if (how.keeps_vectors()) {
     how.codec = Codec::f32;
@@ -131,7 +159,7 @@ bool CompressionOptions::takes_head(const model::LlamaConfig& config) const {
 model::LayerwiseOptions CompressionOptions::layerwise(const model::LlamaConfig& config, DType type) const {
   model::LayerwiseOptions options{.storage = stored(), .linears = linears(), .head = takes_head(config), .type = type};
   calibration.apply_to(options);
-  if (quantizes) {
+  if (quantizes()) {
     const bool makes_up = calibration.method == "feedback";
     options.quantize =
         svd::QuantizeOptions{calibration.damping, makes_up, makes_up ? svd::QuantizeOptions().passes : 0};
@@ -153,7 +181,7 @@ nlohmann::json CompressionOptions::describe() const {
                         {std::string(to_string(rule.kind)), rule.value},
                         {"factor-type", to_string(stored().codec)},
                         {"storage", svd::storage_name(stored().storage)}};
-  if (quantizes) how["codec"] = codec;
+  if (quantizes()) how["codec"] = codecs;
   if (objective == "time") how["fast-share"] = stored().fast_share;
   if (shape.width != shape.height) how["tile-width"] = shape.width;
   if (!calibration.is_plain()) how.update(calibration.describe(rule.kind == svd::RankRule::Kind::keep));

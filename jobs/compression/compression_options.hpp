@@ -20,7 +20,8 @@ struct CompressionOptions {
   std::vector<std::string> matrices = {"gate", "up", "down"};
   svd::RankRule rule;
   std::string codec = "bf16";
-  bool quantizes = false;  ///< every tile is one dense term in the codec, which has blocks
+  /// Codecs with blocks: every tile is one dense term in one of them, those of several by the budget; else none.
+  std::vector<std::string> codecs;
   std::string storage = "interpolative";
   CalibrationOptions calibration;
   std::optional<double> target_loss;  ///< that the rank rule was found for
@@ -35,6 +36,10 @@ struct CompressionOptions {
   /// An Error, naming the option, where options contradict each other or a text is missing.
   void check() const;
 
+  bool quantizes() const { return !codecs.empty(); }
+  /// The codecs, fewest bits first; of several the rule is a budget.
+  std::vector<Codec> codecs_by_size() const;
+
   /// Vectors that are kept for other ranks are stored as they are found: f32, as factors. Reads `times`, if there are
   /// any; an Error names that file where it has no times of these factors.
   svd::CompressOptions stored() const;
@@ -46,6 +51,9 @@ struct CompressionOptions {
 
   /// What decides the numbers in an archive: nothing else may, neither ranks nor threads nor where files lie.
   nlohmann::json describe() const;
+
+ private:
+  void check_codecs() const;
 };
 
 }  // namespace hack::jobs

@@ -177,14 +177,14 @@ class LayerwiseFit : public svd::Fit {
                      [&] { target.emplace(device_, statistics, options_.weighting.damping, options_.target_share); });
     }
     std::optional<svd::WeightedFactorizer<D>> factorizer;
-    std::optional<svd::RowQuantizer> quantizer;
+    std::map<Codec, svd::RowQuantizer> quantizers;
     const std::vector<double> weights = svd::damped_diagonal(statistics.h(), options_.weighting.damping);
     for (const Name& name : names) {
       Compressed compressed{name.linear, output.measure("targets", [&] { return read(name.weights, target); }),
                             weights};
       output.measure("factors", [&] {
         if (options_.quantize) {
-          quantize(statistics.h(), quantizer, compressed);
+          quantize(statistics.h(), quantizers, compressed);
           const index_t n = statistics.h().rows;
           const DeviceView<double, D> h(statistics.h().data, n * n);
           report(compressed, {h.data(), n, n}, output.report());
@@ -202,13 +202,22 @@ class LayerwiseFit : public svd::Fit {
     }
   }
 
-  void quantize(MatrixView<const double> h, std::optional<svd::RowQuantizer>& quantizer, Compressed& compressed) {
+  /// `quantizers`: those of the same inputs so far.
+  void quantize(MatrixView<const double> h, std::map<Codec, svd::RowQuantizer>& quantizers, Compressed& compressed) {
     svd::TiledMatrix& matrix = compressed.matrix;
-    if (!quantizer) quantizer.emplace(h, matrix.grid, svd::BlockGrid(options_.storage.codec), *options_.quantize);
-    svd::LayerCodes codes = svd::quantize_together(comm_, queue_, *quantizer, h, matrix);
+    const Codec codec = stored_codec(matrix.name);
+    const auto quantizer =
+        quantizers.try_emplace(codec, h, matrix.grid, svd::BlockGrid(codec), *options_.quantize).first;
+    svd::LayerCodes codes = svd::quantize_together(comm_, queue_, quantizer->second, h, matrix);
     compressed.codes = std::move(codes.own);
     compressed.rebuilt = std::move(codes.rebuilt);
     matrix.tiles.resize(static_cast<std::size_t>(matrix.grid.size()));
+  }
+
+  /// What a matrix is stored in.
+  Codec stored_codec(const std::string& name) const {
+    const auto found = options_.codecs.find(name);
+    return found == options_.codecs.end() ? options_.storage.codec : found->second;
   }
 
   /// From the file of an earlier run, or from the windows.
@@ -302,7 +311,7 @@ class LayerwiseFit : public svd::Fit {
 
   void report(const Compressed& compressed, MatrixView<const double, D> h, svd::StepReport& to) {
     const TiledMatrix& matrix = compressed.matrix;
-    to.matrices.push_back(svd::summarize(matrix.name, matrix.grid, matrix.choices, options_.storage));
+    to.matrices.push_back(svd::summarize(matrix.name, matrix.grid, matrix.choices, stored_codec(matrix.name)));
     // Rows of tiles are shared out: the sums add up.
     const svd::Range rows = svd::even_part(matrix.grid.rows(), comm_.size(), comm_.rank());
     const auto part = [&](MatrixView<const float> x) { return x.rows_from(rows.begin, rows.size()); };
@@ -333,7 +342,7 @@ class LayerwiseFit : public svd::Fit {
     if (options_.quantize) add_codes(compressed, rows, numbers);
     const auto choices = std::span<const svd::TileChoice>(matrix.choices)
                              .subspan(static_cast<std::size_t>(rows.begin * columns), numbers.size());
-    svd::append_tiles(queue_, part, choices, numbers, options_.storage.codec);
+    svd::append_tiles(queue_, part, choices, numbers, stored_codec(matrix.name));
     return part;
   }
 
@@ -341,7 +350,8 @@ class LayerwiseFit : public svd::Fit {
   void add_codes(const Compressed& compressed, svd::Range rows, std::vector<svd::TileNumbers>& numbers) const {
     const svd::TileGrid& grid = compressed.matrix.grid;
     const svd::QuantizedRows& from = compressed.codes;
-    const index_t block = spec_of(options_.storage.codec).block, first_tile = rows.begin * grid.tile_cols();
+    const index_t block = spec_of(stored_codec(compressed.matrix.name)).block,
+                  first_tile = rows.begin * grid.tile_cols();
     const auto blocks = std::ssize(svd::blocks_of_row(grid, block));
     for (std::size_t t = 0; t < numbers.size(); ++t) {
       const svd::Tile at = grid.tile(first_tile + static_cast<index_t>(t));

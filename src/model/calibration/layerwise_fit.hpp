@@ -25,6 +25,7 @@ struct LayerwiseOptions {
   svd::WeightingOptions weighting;
   /// Every tile is one dense term in the storage's codec, which has blocks; there are no ranks to choose.
   std::optional<svd::QuantizeOptions> quantize;
+  std::map<std::string, Codec> codecs;  ///< of matrices that are quantized in another one than the storage's
   bool compressed_inputs = true;  ///< statistics of what the layers compressed before give, not of the dense model
   double target_share = 0.5;      ///< of the correction for their errors, as PropagatedTarget
   double token_power = 0;         ///< what errors of a token count, as LayerwisePass

@@ -16,6 +16,8 @@
 #include "io/hash.hpp"
 #include "model/llama/names.hpp"
 #include "svd/choose/allocation.hpp"
+#include "svd/fit/weighted_error.hpp"
+#include "svd/pipeline/layer_codes.hpp"
 #include "svd/pipeline/layer_factors.hpp"
 
 namespace hack::model {
@@ -107,10 +109,13 @@ class SensitivityProbe {
     std::optional<svd::WeightedFactorizer<D>> factorizer;
     for (const Linear linear : linears) {
       TiledMatrix matrix = read(weight_name(layer, linear));
-      if (!factorizer) factorizer.emplace(device_, statistics.h(), matrix.grid, weighting_);
-      if (!factorize(*factorizer, matrix)) continue;
+      if (options_.codecs.empty() && !factorizer) {
+        factorizer.emplace(device_, statistics.h(), matrix.grid, weighting_);
+      }
+      const Buffer<float> variant = factorizer ? factorize(*factorizer, matrix) : quantize(statistics.h(), matrix);
+      if (!is_mine(results_.size() - 1)) continue;
       begun.push_back(copy_of<D>(device_, probe_.tokens()));
-      other[linear].replace(weights_of<D>(svd::rebuild(queue_, matrix), matrix.grid));
+      other[linear].replace(weights_of<D>(variant, matrix.grid));
       pass_.run(other, view_of(begun.back()));
       other[linear].replace(weights_of<D>(matrix.values, matrix.grid));
     }
@@ -123,26 +128,54 @@ class SensitivityProbe {
     return matrix;
   }
 
-  /// Returns whether this rank is the one to run the matrix's variant.
-  bool factorize(const svd::WeightedFactorizer<D>& factorizer, TiledMatrix& matrix) {
+  /// Whether this rank is the one to run a matrix's variant.
+  bool is_mine(std::size_t matrix) const { return static_cast<int>(matrix) % comm_.size() == comm_.rank(); }
+
+  /// Measures the matrix as factors, and returns what these stand for.
+  Buffer<float> factorize(const svd::WeightedFactorizer<D>& factorizer, TiledMatrix& matrix) {
     MatrixSensitivity result{matrix.name, matrix.grid, svd::spectra_together(comm_, device_, factorizer, matrix)};
     const std::vector<svd::MatrixSpectra> spectra = {{matrix.name, svd::tile_spectra(matrix.grid, result.sigma), 1.0}};
     const svd::AllocationOptions even{svd::AllocationMode::even, {options_.storage.storage, options_.storage.codec, 1}};
     matrix.choices = svd::allocate(options_.probe_keep, spectra, even).choices.front();
     for (const svd::TileChoice& choice : matrix.choices) result.discarded += choice.discarded;
     svd::factorize_together(comm_, device_, factorizer, matrix);
-    const bool is_mine = static_cast<int>(results_.size()) % comm_.size() == comm_.rank();
     results_.push_back(std::move(result));
-    return is_mine;
+    return svd::rebuild(queue_, matrix);
+  }
+
+  /// Measures the matrix in each codec, and returns what the first one's codes stand for. Columns make up for each
+  /// other's errors; going over codes again changes how much a matrix loses, hardly which one loses more.
+  Buffer<float> quantize(MatrixView<const double> h, TiledMatrix& matrix) {
+    MatrixSensitivity result{matrix.name, matrix.grid, {}};
+    const svd::Range rows = svd::even_part(matrix.grid.rows(), comm_.size(), comm_.rank());
+    Buffer<float> first;
+    for (const Codec codec : options_.codecs) {
+      const svd::RowQuantizer quantizer(h, matrix.grid, svd::BlockGrid(codec),
+                                        {.damping = options_.weighting.damping, .passes = 0});
+      svd::LayerCodes codes = svd::quantize_together(comm_, queue_, quantizer, h, matrix);
+      const MatrixView<const float> rebuilt(codes.rebuilt.data(), matrix.grid.rows(), matrix.grid.cols());
+      const double error =
+          svd::weighted_error<Device::cpu>(queue_, matrix.values_view().rows_from(rows.begin, rows.size()),
+                                           rebuilt.rows_from(rows.begin, rows.size()), h);
+      result.codec_errors.push_back(comm::all_reduce_sum(comm_, error));
+      if (first.size() == 0) first = std::move(codes.rebuilt);
+    }
+    result.discarded = result.codec_errors.front();
+    results_.push_back(std::move(result));
+    return first;
   }
 
   /// Adds the head's divergence to those of this rank's variants: the same final states, another head.
   void probe_head(std::vector<double>& divergences) {
     const svd::InputStatistics statistics = pass_.statistics(LinearInput::head, false);
     TiledMatrix matrix = read(head_name);
-    const svd::WeightedFactorizer<D> factorizer(device_, statistics.h(), matrix.grid, weighting_);
-    if (!factorize(factorizer, matrix)) return;
-    const WeightMatrix<D> other = weights_of<D>(svd::rebuild(queue_, matrix), matrix.grid);
+    const Buffer<float> variant = [&] {
+      if (!options_.codecs.empty()) return quantize(statistics.h(), matrix);
+      const svd::WeightedFactorizer<D> factorizer(device_, statistics.h(), matrix.grid, weighting_);
+      return factorize(factorizer, matrix);
+    }();
+    if (!is_mine(results_.size() - 1)) return;
+    const WeightMatrix<D> other = weights_of<D>(variant, matrix.grid);
     const WeightMatrix<D> head = read_head();
     std::vector<double> of_tokens(static_cast<std::size_t>(probe_.context()));
     const MatrixView<const float, D> states = probe_.tokens();
@@ -207,13 +240,15 @@ std::string key_of(const CalibrationText& text, const TokenWindows& probe, const
   }
   std::vector<std::string_view> linears;
   for (const Linear linear : options.linears) linears.push_back(to_string(linear));
+  std::vector<std::string_view> codecs;
+  for (const Codec codec : options.codecs) codecs.push_back(to_string(codec));
   return fmt::format(
       "model {}, text {}, linears {}{}, mode {}, tile {}, storage {}, damping {}, token power {}, sweeps {}, refit {}, "
-      "probe keep {}, {}",
+      "probe keep {}, codecs {}, {}",
       text.checkpoint.fingerprint(), ids.digits(), fmt::join(linears, " "), options.head ? " head" : "",
       to_string(options.storage.mode), to_string(options.storage.tile), svd::storage_name(options.storage.storage),
       options.weighting.damping, options.token_power, probe_weighting(options).sweeps, options.weighting.refit,
-      options.probe_keep, to_string(options.type));
+      options.probe_keep, fmt::join(codecs, " "), to_string(options.type));
 }
 
 }  // namespace

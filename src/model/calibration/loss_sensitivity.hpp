@@ -21,6 +21,8 @@ struct MatrixSensitivity {
   std::vector<float> sigma;  ///< singular values of its whitened tiles, tile after tile
   double divergence = 0;     ///< mean over tokens of KL(dense model || model with this matrix at `probe_keep`)
   double discarded = 0;      ///< Σ σ² left out for that
+  /// tr(E H Eᵀ) in each of the codecs; there are no singular values then, and divergence and discarded are the first's.
+  std::vector<double> codec_errors;
 
   /// Loss per unit of weighted energy left out. Divergences within rounding of nothing count as a little.
   double weight() const;
@@ -33,6 +35,7 @@ struct SensitivityOptions {
   bool head = false;                   ///< the head too, which is not the embedding table then
   double token_power = 0;              ///< what errors of a token count, as LayerwisePass
   double probe_keep = 0.4;             ///< share of each tile that the probe keeps
+  std::vector<Codec> codecs;           ///< with blocks; if there are any, the probe is a matrix in the first of them
   DType type = DType::f32;             ///< what weights are held in
   Queue<Device::cuda>* gpu = nullptr;  ///< where layers run; null: on the CPU
   /// Where measurements are kept, in a file named after model, text and options, and found again; empty: nowhere.

@@ -21,6 +21,7 @@ std::string record_of(const MatrixSensitivity& matrix) {
   record.put(matrix.divergence);
   record.put(matrix.discarded);
   record.put(matrix.sigma);
+  record.put(matrix.codec_errors);
   return record.bytes();
 }
 
@@ -35,11 +36,14 @@ MatrixSensitivity matrix_of(const std::string& name, const std::string& record) 
   out.divergence = reader.get<double>();
   out.discarded = reader.get<double>();
   out.sigma = reader.get_vector<float>();
+  out.codec_errors = reader.get_vector<double>();
   index_t count = 0;
   for (index_t t = 0; t < out.grid.size(); ++t) count += out.grid.tile(t).full_rank();
-  validate(std::ssize(out.sigma) == count, "{} has another number of singular values", name);
+  validate(std::ssize(out.sigma) == (out.codec_errors.empty() ? count : 0), "{} has another number of singular values",
+           name);
   bool is_finite = std::isfinite(out.divergence) && std::isfinite(out.discarded) && out.discarded >= 0;
   for (const float value : out.sigma) is_finite = is_finite && std::isfinite(value) && value >= 0;
+  for (const double error : out.codec_errors) is_finite = is_finite && std::isfinite(error) && error >= 0;
   validate(is_finite, "{} holds NaN, infinity or negative numbers", name);
   return out;
 }

@@ -12,7 +12,7 @@ namespace hack::model {
 
 /// Sensitivities on disk, so that the next budget for the same model, text and options need not measure them again:
 /// an io::RecordFile that belongs to `key` (what was measured, as text), with a record for every matrix: rows, columns,
-/// height and width of a tile, divergence, discarded energy, singular values.
+/// height and width of a tile, divergence, discarded energy, singular values, errors in codecs.
 ///
 /// Writes the file, whole or not at all. Collective.
 void write_sensitivities(const comm::Communicator& comm, const std::filesystem::path& path, const std::string& key,

@@ -75,7 +75,7 @@ SelectedFactors::Selection SelectedFactors::select(const std::string& name) cons
     made.table.discarded.push_back(choice.discarded);
   }
   made.table.index_terms();
-  const CompressionSummary summary = summarize(name, grid, made.choices, how);
+  const CompressionSummary summary = summarize(name, grid, made.choices, how.codec);
   made.table.bytes_factors = summary.bytes_factors;
   made.table.bytes_dense = summary.bytes_dense;
   return made;
@@ -106,7 +106,7 @@ const SelectedFactors::Selection& SelectedFactors::selection(std::string_view na
 
 CompressionSummary SelectedFactors::summary(std::string_view name) const {
   const Selection& of = selection(name);
-  return summarize(std::string(name), of.table.grid, of.choices, info_.compression);
+  return summarize(std::string(name), of.table.grid, of.choices, info_.compression.codec);
 }
 
 MatrixPart SelectedFactors::part(std::string_view name, Range tiles) const {

@@ -8,15 +8,14 @@
 namespace hack::svd {
 
 CompressionSummary summarize(const std::string& name, const TileGrid& grid, std::span<const TileChoice> tiles,
-                             const CompressOptions& options) {
-  const Codec type = options.codec;
+                             Codec codec) {
   CompressionSummary out{.name = name, .tiles = grid.size()};
-  out.bytes_dense = dense_bytes(grid.rows(), grid.cols(), type);
+  out.bytes_dense = dense_bytes(grid.rows(), grid.cols(), codec);
   out.min_rank = grid.max_rank();
   for (index_t t = 0; t < grid.size(); ++t) {
     const Tile tile = grid.tile(t);
     const TileChoice& choice = tiles[static_cast<std::size_t>(t)];
-    out.bytes_factors += stored_bytes(choice.kind, tile.height, tile.width, choice.rank, type);
+    out.bytes_factors += stored_bytes(choice.kind, tile.height, tile.width, choice.rank, codec);
     out.energy += choice.energy;
     out.discarded += choice.discarded;
     out.dense_tiles += choice.kind == kernels::Structure::dense;

@@ -28,9 +28,9 @@ struct CompressionSummary {
   double relative_error() const;
 };
 
-/// Adds up what the choices say of a matrix stored under these options.
+/// Adds up what the choices say of a matrix stored in this codec.
 CompressionSummary summarize(const std::string& name, const TileGrid& grid, std::span<const TileChoice> tiles,
-                             const CompressOptions& options);
+                             Codec codec);
 
 /// All matrices as one.
 CompressionSummary total_of(std::span<const CompressionSummary> matrices);

@@ -59,7 +59,8 @@ class PlainFit<D>::Batch : public FitStep {
     std::vector<MatrixPart> parts;
     output.measure_share("factors", [&] { parts = tiles_->encode(fit_.queue_); });
     for (std::size_t m = 0; m < parts.size(); ++m) {
-      output.report().matrices.push_back(summarize(sources_[m].name, grids_[m], tiles_->choices(m), fit_.options_));
+      output.report().matrices.push_back(
+          summarize(sources_[m].name, grids_[m], tiles_->choices(m), fit_.options_.codec));
     }
     tiles_.reset();
     fit_.balance(cost, output.seconds("factors") - before);
