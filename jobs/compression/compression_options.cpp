@@ -115,9 +115,9 @@ void CompressionOptions::check_codecs() const {
 std::vector<Codec> CompressionOptions::codecs_by_size() const {
   std::vector<Codec> sorted;
   for (const std::string& name : codecs) sorted.push_back(parse_codec(name));
-  const auto bytes = [](Codec codec) {
+  const auto bytes = [](Codec of) {
     const index_t n = 64;  // a multiple of all blocks
-    return code_bytes(codec, n) + scale_bytes(codec, n);
+    return code_bytes(of, n) + scale_bytes(of, n);
   };
   std::stable_sort(sorted.begin(), sorted.end(), [&](Codec a, Codec b) { return bytes(a) < bytes(b); });
   sorted.erase(std::unique(sorted.begin(), sorted.end()), sorted.end());

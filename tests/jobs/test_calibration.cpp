@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
+#include <string>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -58,6 +60,14 @@ class Calibration : public ::testing::Test {
     return run(ranks, Arguments{"compress", file("hf"), "--output", file(archive), "--tile", "32", "--calibration",
                                 file("text"), "--calibration-context", "64", "--allocation-tokens", "48"} +
                           more);
+  }
+
+  /// Such a compression ends with this message.
+  static void refused(const Arguments& more, const char* message) {
+    const ProgramResult wrong =
+        run_hack(0, Arguments{"compress", file("hf"), "--output", file("no.h5"), "--calibration", file("text")} + more);
+    EXPECT_NE(wrong.status, 0);
+    EXPECT_NE(wrong.err.find(message), std::string::npos) << wrong.err;
   }
 
   static double perplexity(const std::string& archive) {
@@ -149,18 +159,35 @@ TEST_F(Calibration, TakesNoRankThatIsSlowerThanDense) {
   const json old = run(0, {"inspect", file("old.h5")})["options"];
   EXPECT_EQ(old["fast-share"], 0.5);
   EXPECT_EQ(old["storage"], "interpolative");
-  const auto refused = [&](const Arguments& more, const char* message) {
-    const ProgramResult wrong =
-        run_hack(0, Arguments{"compress", file("hf"), "--output", file("no.h5"), "--calibration", file("text")} + more);
-    EXPECT_NE(wrong.status, 0);
-    EXPECT_NE(wrong.err.find(message), std::string::npos) << wrong.err;
-  };
   compress(2, "int8.h5", by_time + Arguments{"--storage", "factors", "--factor-type", "int8"});
   EXPECT_EQ(run(0, {"inspect", file("int8.h5")})["options"]["fast-share"], 0.75);
   refused(by_time + Arguments{"--storage", "factors"}, "not faster than dense at any rank");
   refused(by_time + Arguments{"--objective-tokens", "512"}, "has no times of bf16 interpolative of 512 tokens");
   refused(timed + Arguments{"--keep", "0.6"}, "belong together");
   refused(by_time + Arguments{"--factor-type", "int8"}, "has no times of int8 interpolative of 1 tokens");
+}
+
+TEST_F(Calibration, CodecsShareABudget) {
+  const Arguments codecs = {"--codec", "q8_0,q2_64,q4_0"};
+  for (const double keep : {0.3, 0.45}) {
+    const json made = compress(2, "mixed.h5", codecs + Arguments{"--keep", fmt::format("{}", keep)});
+    ASSERT_FALSE(made.is_null());
+    EXPECT_LE(made["keep"].get<double>(), keep);
+    EXPECT_GT(made["keep"].get<double>(), keep - 0.1);  // a matrix is a step
+    std::set<std::string> used;
+    for (const json& matrix : run(0, {"inspect", file("mixed.h5")})["matrices"]) {
+      ASSERT_EQ(matrix["terms"].size(), 1u);  // by structure and codec
+      used.insert(matrix["terms"].begin().key());
+    }
+    EXPECT_GT(used.size(), 1u);
+    EXPECT_GT(perplexity("mixed.h5"), 1);
+  }
+  refused(codecs, "takes either one codec");
+  refused({"--codec", "q4_0", "--keep", "0.3"}, "takes either one codec");
+  refused(codecs + Arguments{"--keep", "0.1"}, "the smallest of these codecs take");
+  refused(codecs + Arguments{"--keep", "0.3", "--allocation", "even"}, "leave out --method plain and --allocation");
+  refused({"--topk", "0.5", "--keep", "0.5"}, "do not go together");
+  refused({"--codec", "int8"}, "share no scales");
 }
 
 TEST_F(Calibration, ArchivesSayHowTheyWereMade) {
