@@ -1,7 +1,10 @@
 #include <algorithm>
 #include <limits>
 #include <map>
+#include <set>
+#include <string>
 
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include "jobs/commands/commands.hpp"
@@ -59,6 +62,10 @@ nlohmann::json inspect_model(const std::string& path) {
           {"tensors", tensors}};
 }
 
+std::string words_of(const svd::TermEntry& term) {
+  return fmt::format("{} {}", svd::to_string(term.structure), to_string(term.codec));
+}
+
 nlohmann::json describe_matrix(const std::string& name, const svd::MatrixTable& entry) {
   std::int32_t low = std::numeric_limits<std::int32_t>::max(), high = 0;
   double sum = 0, energy = 0, discarded = 0;
@@ -74,7 +81,7 @@ nlohmann::json describe_matrix(const std::string& name, const svd::MatrixTable& 
     interpolative += entry.structure(t) == svd::Structure::interpolative;
   }
   for (const svd::TermEntry& term : entry.terms) {
-    ++terms[fmt::format("{} {}", svd::to_string(term.structure), to_string(term.codec))];
+    ++terms[words_of(term)];
   }
   return {{"name", name},
           {"rows", entry.grid.rows()},
@@ -96,11 +103,15 @@ nlohmann::json inspect_archive(const std::string& path) {
   const svd::FactorArchive archive(path);
   const svd::ArchiveInfo& info = archive.info();
   const svd::CompressOptions& how = info.compression;
+  std::set<std::string> all_terms;
+  for (const std::string& name : archive.matrices()) {
+    for (const svd::TermEntry& term : archive.matrix(name).terms) all_terms.insert(words_of(term));
+  }
   fmt::print("{}\n", path);
-  fmt::print("  {} matrices, method {}, mode {}{}, {} {}, {} in {}\n", archive.matrices().size(), info.header.method,
+  fmt::print("  {} matrices, method {}, mode {}{}, {} {}, terms: {}\n", archive.matrices().size(), info.header.method,
              to_string(how.mode),
              how.mode == svd::TileMode::tile ? fmt::format(" of {} × {}", how.tile.height, how.tile.width) : "",
-             to_string(how.rule.kind), how.rule.value, svd::storage_name(how.storage), to_string(how.codec));
+             to_string(how.rule.kind), how.rule.value, fmt::join(all_terms, ", "));
   fmt::print("  made by hack {} from the model with fingerprint {}\n", info.header.program_version,
              info.header.model_fingerprint);
   fmt::print("  {:<44} {:>13} {:>6} {:>13} {:>6} {:>15} {:>8} {:>7}\n", "matrix", "shape", "tiles", "interpolative",

@@ -35,8 +35,8 @@ double least_loss(index_t budget, std::span<const MatrixCodecs> matrices) {
   if (matrices.empty()) return 0;
   double least = HUGE_VAL;
   for (const MatrixCodecs::Option& option : matrices.front().options) {
-    least = std::min(least, matrices.front().weight * option.error +
-                                least_loss(budget - option.bytes, matrices.subspan(1)));
+    least = std::min(least,
+                     matrices.front().weight * option.error + least_loss(budget - option.bytes, matrices.subspan(1)));
   }
   return least;
 }
