@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <set>
 
-#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include "jobs/commands/commands.hpp"
@@ -40,11 +39,11 @@ class CompressCommand : public Command {
     tolerance_ = rule->add_option("--tolerance", options_.rule.value,
                                   "As few as leave out at most this share of the tile's norm")
                      ->check(CLI::NonNegativeNumber);
-    rule->add_option(
-            "--target-loss", options_.target_loss,
-            "The smallest archive whose mean KL divergence from the dense model, on a window of the calibration "
-            "text, is at most so many nats a token")
-        ->check(CLI::PositiveNumber);
+    auto* target_loss =
+        rule->add_option("--target-loss", options_.target_loss,
+                         "The smallest archive whose mean KL divergence from the dense model, on a window of the "
+                         "calibration text, is at most so many nats a token")
+            ->check(CLI::PositiveNumber);
     max_rank_ = rule->add_option("--max-rank", options_.rule.value,
                                  "None yet: whole spectra, and vectors up to so many, of which perplexity, generate, "
                                  "sweep and compress take any smaller ranks (--method plain)")
@@ -56,6 +55,13 @@ class CompressCommand : public Command {
                          "matrix in the one that the model's loss chooses")
             ->delimiter(',')
             ->check(codec_words());
+    const std::vector<CLI::Option*> rules = {topk_, keep_, tolerance_, target_loss, max_rank_, codec_};
+    for (auto one = rules.begin(); one != rules.end(); ++one) {
+      for (auto other = one + 1; other != rules.end(); ++other) {
+        const bool is_shared_budget = *one == keep_ && *other == codec_;
+        if (!is_shared_budget) (*one)->excludes(*other);
+      }
+    }
     rule->require_option(1, 2);
     app_.add_flag("--resume", resume_,
                   "Go on after the layers that a killed run has finished; they are kept in OUTPUT.parts until the "
@@ -67,7 +73,6 @@ class CompressCommand : public Command {
 
   nlohmann::json run(Session& session) override {
     using Kind = svd::RankRule::Kind;
-    check_rules();
     const bool has_codec = codec_->count() > 0, has_budget = keep_->count() > 0;
     if (has_codec && !has_budget) options_.rule.value = 1;
     options_.rule.kind = has_budget                        ? Kind::keep
@@ -114,16 +119,6 @@ class CompressCommand : public Command {
   }
 
  private:
-  /// One rule, but for a budget that several codecs share.
-  void check_rules() const {
-    std::vector<std::string> given;
-    for (const CLI::Option* option : app_.get_option_group("rank rule")->get_options()) {
-      if (option->count() > 0) given.push_back("--" + option->get_single_name());
-    }
-    const bool is_shared = keep_->count() > 0 && codec_->count() > 0;
-    validate(given.size() == 1 || is_shared, "{} do not go together; give one of them", fmt::join(given, " and "));
-  }
-
   ModelFiles open_model() {
     validate(!model_.empty() || !shape_.empty(), "compress needs a model: give MODEL, or --shape for random weights");
     if (shape_.empty()) return {model_, ""};

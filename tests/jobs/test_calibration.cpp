@@ -187,7 +187,7 @@ TEST_F(Calibration, CodecsShareABudget) {
   refused({"--codec", "q4_0", "--keep", "0.3"}, "takes either one codec");
   refused(codecs + Arguments{"--keep", "0.1"}, "give --keep 0.3570 or more");
   refused(codecs + Arguments{"--keep", "0.4", "--allocation", "even"}, "leave out --method plain and --allocation");
-  refused({"--topk", "0.5", "--keep", "0.5"}, "do not go together");
+  refused({"--tolerance", "0.5", "--codec", "q4_0"}, "--codec");
   refused({"--codec", "int8"}, "share no scales");
 }
 

@@ -227,7 +227,7 @@ TEST(TileEncoder, StoresCodesAsTheyWereFound) {
   for (const CodecSpec& spec : codec_specs) {
     if (spec.block == 0) continue;
     const BlockGrid grid(spec.codec);
-    // Two rows of blocks of 32 and 8 within longer rows.
+    // Two rows, whose last block is short, within longer rows.
     const index_t ld = 47, scales_ld = 3, h = 2, w = 40;
     std::vector<std::uint8_t> codes;
     std::vector<BlockScale> scales;
@@ -245,7 +245,7 @@ TEST(TileEncoder, StoresCodesAsTheyWereFound) {
     part.stored_tiles().front().terms.front().left().widen_to(out.data());
     for (index_t r = 0; r < h; ++r) {
       for (index_t c = 0; c < w; ++c) {
-        const double expected = grid.value_of(codes[r * ld + c], scales[r * scales_ld + c / 32]);
+        const double expected = grid.value_of(codes[r * ld + c], scales[r * scales_ld + c / spec.block]);
         EXPECT_FLOAT_EQ(out[r * w + c], static_cast<float>(expected)) << spec.name;
       }
     }
