@@ -7,8 +7,10 @@
 #include <cstring>
 #include <limits>
 
-#include "kernels/cpu/memory/scratch.hpp"
+#define HACK_SIMD_UP_TO_AVX2
 #include "kernels/cpu/simd.hpp"
+
+#include "kernels/cpu/memory/scratch.hpp"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/linear/int8_dot.cpp"
