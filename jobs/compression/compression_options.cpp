@@ -114,6 +114,7 @@ void CompressionOptions::check_codecs() const {
 
 std::vector<Codec> CompressionOptions::codecs_by_size() const {
   std::vector<Codec> sorted;
+  sorted.reserve(codecs.size());
   for (const std::string& name : codecs) sorted.push_back(parse_codec(name));
   const auto bytes = [](Codec of) {
     const index_t n = 64;  // a multiple of all blocks

@@ -8,6 +8,7 @@
 #define HACK_KERNELS_CPU_CODEC_IQ4_NL_INL
 #endif
 
+#include <algorithm>
 #include <array>
 
 #include "kernels/cpu/codec/nibbles-inl.hpp"
@@ -20,7 +21,7 @@ struct Iq4NlCodec : NibbleCodec<Iq4NlCodec, Codec::iq4_nl> {
   HWY_INLINE static auto load_bits(D d, const std::byte* block, index_t start) {
     static constexpr auto values = [] {
       std::array<std::int32_t, 16> wide{};
-      for (std::size_t q = 0; q < 16; ++q) wide[q] = iq4_nl_levels[q];
+      std::copy(iq4_nl_levels.begin(), iq4_nl_levels.end(), wide.begin());
       return wide;
     }();
     const auto codes = load_nibbles(d, block, start);

@@ -8,6 +8,7 @@
 #define HACK_KERNELS_CPU_CODEC_SHIFTED_INL
 #endif
 
+#include <algorithm>
 #include <array>
 
 #include "kernels/cpu/codec/nibbles-inl.hpp"
@@ -26,7 +27,7 @@ struct ShiftedCodec : BlockCodec<ShiftedCodec<which>, which> {
   static constexpr auto levels = [] {
     std::array<std::int32_t, 8> wide{};
     const auto of_codec = spec_of(which).levels;
-    for (std::size_t q = 0; q < 8; ++q) wide[q] = of_codec[q % of_codec.size()];
+    for (std::size_t q = 0; q < 8; q += of_codec.size()) std::copy(of_codec.begin(), of_codec.end(), wide.begin() + q);
     return wide;
   }();
 

@@ -241,6 +241,7 @@ std::string key_of(const CalibrationText& text, const TokenWindows& probe, const
   std::vector<std::string_view> linears;
   for (const Linear linear : options.linears) linears.push_back(to_string(linear));
   std::vector<std::string_view> codecs;
+  codecs.reserve(options.codecs.size());
   for (const Codec codec : options.codecs) codecs.push_back(to_string(codec));
   return fmt::format(
       "model {}, text {}, linears {}{}, mode {}, tile {}, storage {}, damping {}, token power {}, sweeps {}, refit {}, "
