@@ -76,10 +76,23 @@ struct ShiftedScale {
   static constexpr ShiftedScale from(f16 bits) {
     return {{static_cast<std::uint16_t>(bits.bits & d_bits)}, (bits.bits & 31) - 32 * (bits.bits >> 15)};
   }
+  /// The d nearest to `scale` >= 0 that can be stored, and with it the shift that comes nearest to `minimum`.
+  static ShiftedScale nearest(float scale, float minimum);
+
   constexpr f16 bits() const { return {static_cast<std::uint16_t>(d.bits | (shift & 31) | (shift < 0 ? 0x8000 : 0))}; }
-  /// The d nearest to x >= 0 that can be stored.
-  static f16 nearest_d(float x);
+  /// What is added to all numbers.
+  float minimum() const { return to_float(d) * static_cast<float>(shift) / unit; }
 };
+
+/// Levels [first, first + 8) of a codec that has them, a byte each, the first in the lowest; of four levels twice all.
+constexpr std::uint64_t eight_levels(Codec codec, std::size_t first) {
+  const std::span<const std::int8_t> levels = spec_of(codec).levels;
+  std::uint64_t bytes = 0;
+  for (std::size_t q = first + 8; q > first; --q) {
+    bytes = bytes << 8 | static_cast<std::uint8_t>(levels[(q - 1) % levels.size()]);
+  }
+  return bytes;
+}
 
 /// Whether each block has a minimum, which is added to all its numbers.
 constexpr bool has_minima(Codec codec) { return spec_of(codec).scale_bytes == 4 || spec_of(codec).is_shifted; }

@@ -185,11 +185,10 @@ std::map<std::string, Codec> Compressor::allocate_codecs(const CompressionOption
     }
     dense += static_cast<double>(svd::dense_bytes(measured.grid.rows(), measured.grid.cols(), codecs.front()));
   }
-  index_t least = 0;
-  for (const svd::MatrixCodecs& matrix : matrices) least += matrix.options.front().bytes;
-  validate(static_cast<double>(least) <= options.rule.value * dense,
-           "--keep {}: all matrices in {} alone take more; give --keep {:.4f} or more, or a smaller codec",
-           options.rule.value, to_string(codecs.front()), std::ceil(1e4 * static_cast<double>(least) / dense) / 1e4);
+  const auto least = static_cast<double>(svd::least_bytes(matrices));
+  validate(least <= options.rule.value * dense,
+           "--keep {}: the smallest of the codecs takes more; give --keep {:.4f} or more, or a smaller codec",
+           options.rule.value, std::ceil(1e4 * least / dense) / 1e4);
   const svd::CodecChoice choice = svd::choose_codecs(static_cast<index_t>(options.rule.value * dense), matrices);
   predicted_loss = choice.predicted_loss;
   std::map<std::string, Codec> chosen;

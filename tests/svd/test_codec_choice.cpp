@@ -86,6 +86,7 @@ TEST(CodecChoice, TakesNoLargerCodecThatIsNoBetter) {
 
 TEST(CodecChoice, RefusesABudgetBelowTheSmallestCodecs) {
   const std::vector<MatrixCodecs> matrices = {{"one", 1, {{Codec::q4_0, 50, 1.0}}}};
+  EXPECT_EQ(least_bytes(matrices), 50);
   EXPECT_EQ(choose_codecs(50, matrices).bytes, 50);
   EXPECT_THROW(choose_codecs(49, matrices), Error);
 }

@@ -46,6 +46,13 @@ HWY_INLINE __m256i dot_signed(__m256i codes, __m256i x) {
 
 HWY_INLINE __m256i load_bytes(const void* from) { return _mm256_loadu_si256(static_cast<const __m256i*>(from)); }
 
+/// `value` in byte i where bit i % 8 of byte places[i], of the same half of `bits`, is set, else 0.
+HWY_INLINE __m256i spread_bits(__m256i bits, __m256i places, char value) {
+  const __m256i own = _mm256_set1_epi64x(static_cast<long long>(0x8040201008040201));
+  const __m256i is_set = _mm256_cmpeq_epi8(_mm256_and_si256(_mm256_shuffle_epi8(bits, places), own), own);
+  return _mm256_and_si256(is_set, _mm256_set1_epi8(value));
+}
+
 /// Whether codec C says how its codes are multiplied with codes.
 template <class C>
 constexpr bool has_code_dot = requires {

@@ -26,13 +26,6 @@ float f16_at(const std::byte* scales, index_t i) { return to_float(f16_bits(scal
 
 void put_f16(f16 half, std::byte* to) { std::memcpy(to, &half, sizeof(half)); }
 
-/// d, and the shift nearest to m.
-ShiftedScale shifted(float d, float m) {
-  const f16 scale = ShiftedScale::nearest_d(d);
-  const float shift = scale.bits == 0 ? 0 : std::nearbyint(m / to_float(scale) * ShiftedScale::unit);
-  return {scale, static_cast<int>(std::clamp(shift, -32.0f, 31.0f))};
-}
-
 /// Bits of a code that lie in a block's first 16 bytes, where numbers i, i + 16 and so on share byte i % 16, the first
 /// one in its lowest bits. A code's last bit, if they are odd, follows behind them, number i's as bit i.
 constexpr index_t shared_bits(index_t bits) { return bits / 2 * 2; }
@@ -74,10 +67,12 @@ void widen_blocks(const CodecSpec& spec, const std::byte* codes, const std::byte
 
 }  // namespace
 
-f16 ShiftedScale::nearest_d(float x) {
-  // To five bits of the fraction of an f16: its last five are rounded off, ties upwards.
-  const int bits = to_f16(std::clamp(x, 0.0f, 65504.0f)).bits;
-  return {static_cast<std::uint16_t>(std::min(bits + 16, 0x7bff) & d_bits)};
+ShiftedScale ShiftedScale::nearest(float scale, float minimum) {
+  // The last five bits of the f16's fraction are rounded off, ties upwards.
+  const int bits = to_f16(std::clamp(scale, 0.0f, 65504.0f)).bits;
+  const f16 d{static_cast<std::uint16_t>(std::min(bits + 16, 0x7bff) & d_bits)};
+  const float shift = d.bits == 0 ? 0 : std::nearbyint(minimum / to_float(d) * unit);
+  return {d, static_cast<int>(std::clamp(shift, -32.0f, 31.0f))};
 }
 
 Codec parse_codec(std::string_view name) {
@@ -96,7 +91,7 @@ void pack_block(Codec codec, const std::uint8_t* q, float d, float m, std::byte*
   const int least = spec.code_bits == 8 ? -127 : 0;
   std::memset(codes, 0, static_cast<std::size_t>(spec.block * spec.code_bits / 8));
   for (index_t i = 0; i < spec.block; ++i) put_code(spec.code_bits, q[i] + least, codes, i);
-  put_f16(spec.is_shifted ? shifted(d, m).bits() : to_f16(d), scales);
+  put_f16(spec.is_shifted ? ShiftedScale::nearest(d, m).bits() : to_f16(d), scales);
   if (spec.scale_bytes == 4) put_f16(to_f16(m), scales + 2);
 }
 

@@ -58,13 +58,9 @@ HWY_INLINE __m256i load_five_bits(const std::byte* block) {
   const __m256i halves = _mm256_inserti128_si256(_mm256_castsi128_si256(bytes), _mm_srli_epi16(bytes, 4), 1);
   int bits;
   std::memcpy(&bits, block + 16, sizeof(bits));
-  // Byte i gets the byte that holds bit i, and keeps that bit.
-  const __m256i spread = _mm256_shuffle_epi8(
-      _mm256_set1_epi32(bits), _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303));
-  const __m256i own = _mm256_set1_epi64x(static_cast<long long>(0x8040201008040201));
-  const __m256i is_set = _mm256_cmpeq_epi8(_mm256_and_si256(spread, own), own);
+  const __m256i places = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
   return _mm256_or_si256(_mm256_and_si256(halves, _mm256_set1_epi8(15)),
-                         _mm256_and_si256(is_set, _mm256_set1_epi8(16)));
+                         spread_bits(_mm256_set1_epi32(bits), places, 16));
 }
 
 #endif  // HACK_HAS_CODE_DOT

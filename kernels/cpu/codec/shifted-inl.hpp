@@ -82,11 +82,7 @@ struct ShiftedCodec : BlockCodec<ShiftedCodec<which>, which> {
       low = _mm256_or_si256(low, third_bits(all, 0));
       high = _mm256_or_si256(high, third_bits(all, 2));
     }
-    constexpr std::uint64_t table = [] {
-      std::uint64_t bytes = 0;
-      for (std::size_t q = 8; q > 0; --q) bytes = bytes << 8 | static_cast<std::uint8_t>(levels[q - 1]);
-      return bytes;
-    }();
+    constexpr std::uint64_t table = eight_levels(which, 0);
     const __m256i values = _mm256_set1_epi64x(static_cast<long long>(table));
     return {_mm256_shuffle_epi8(values, low), _mm256_shuffle_epi8(values, high)};
   }
@@ -94,9 +90,7 @@ struct ShiftedCodec : BlockCodec<ShiftedCodec<which>, which> {
   /// 4 where bit i of bytes `first` and `first` + 1, and in the upper half of those four bytes on, is set.
   HWY_INLINE static __m256i third_bits(__m256i bits, char first) {
     const __m256i places = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0404040404040404, 0x0505050505050505);
-    const __m256i spread = _mm256_shuffle_epi8(bits, _mm256_add_epi8(places, _mm256_set1_epi8(first)));
-    const __m256i own = _mm256_set1_epi64x(static_cast<long long>(0x8040201008040201));
-    return _mm256_and_si256(_mm256_cmpeq_epi8(_mm256_and_si256(spread, own), own), _mm256_set1_epi8(4));
+    return spread_bits(bits, _mm256_add_epi8(places, _mm256_set1_epi8(first)), 4);
   }
 
   HWY_INLINE static __m256i dot(const NibblePair& levels_of, const std::int8_t* x) {
@@ -107,7 +101,7 @@ struct ShiftedCodec : BlockCodec<ShiftedCodec<which>, which> {
   /// Of four blocks, each of which is two blocks of 32.
   HWY_INLINE static __m256 load_scales(const std::byte* scales, __m256& minima) {
     const __m128i bits = _mm_cvtepu16_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(scales)));
-    const __m128i d = _mm_packus_epi32(_mm_and_si128(bits, _mm_set1_epi32(0x7fe0)), _mm_setzero_si128());
+    const __m128i d = _mm_packus_epi32(_mm_and_si128(bits, _mm_set1_epi32(ShiftedScale::d_bits)), _mm_setzero_si128());
     const __m128i shift =
         _mm_sub_epi32(_mm_and_si128(bits, _mm_set1_epi32(31)), _mm_slli_epi32(_mm_srli_epi32(bits, 15), 5));
     const __m128 of_one = _mm_mul_ps(_mm_cvtph_ps(d), _mm_set1_ps(1.0f / ShiftedScale::unit));

@@ -4,20 +4,14 @@
 
 namespace hack::kernels::cuda {
 
-/// Values [first, first + 8) of the table, a byte each: registers, not memory, hold them.
-constexpr std::uint64_t eight_values(std::size_t first) {
-  std::uint64_t bytes = 0;
-  for (std::size_t q = 8; q > 0; --q) bytes = bytes << 8 | static_cast<std::uint8_t>(iq4_nl_levels[first + q - 1]);
-  return bytes;
-}
-
 /// A block of iq4_nl without its scale.
 struct Iq4NlCodes : NibbleBlock {};
 
 template <>
 struct CodecOf<Iq4NlCodes> : NibbleCodec<Iq4NlCodes, Codec::iq4_nl> {
-  static constexpr std::uint64_t low_values = eight_values(0);
-  static constexpr std::uint64_t high_values = eight_values(8);
+  // Registers, not memory, hold them.
+  static constexpr std::uint64_t low_values = eight_levels(Codec::iq4_nl, 0);
+  static constexpr std::uint64_t high_values = eight_levels(Codec::iq4_nl, 8);
 
   template <class Exec>
   HACK_BODY static float number(Exec& /*exec*/, const Run& run, int q) {

@@ -14,39 +14,17 @@ struct FiveBitBlock {
   std::uint32_t words[5];
 };
 
-/// Codes of a run, a byte each, and what makes numbers of them: q stands for d q + minimum.
-struct NibbleRun {
-  std::uint32_t words[4];
-  float d;
-  float minimum;
-};
-
 /// Codecs of four or five bits with d, and some with a minimum, in f16.
 template <class W, Codec which>
 struct NibbleCodec : BlockCodec<W, which> {
-  using Run = NibbleRun;
-  static constexpr bool has_fifth_bits = sizeof(W) == sizeof(FiveBitBlock);
+  using Run = SharedRun;
   static constexpr float zero = static_cast<float>(spec_of(which).zero);
   static constexpr bool has_minimum = spec_of(which).scale_bytes == 4;
 
   template <class Exec>
   HACK_BODY static Run load(Exec& exec, const W& block, const std::byte* scales, int part) {
     Run run;
-    if constexpr (has_fifth_bits) {
-      HACK_UNROLL
-      for (int i = 0; i < 4; ++i) run.words[i] = block.words[i];
-    } else {
-      exec.load16(block.words, run.words);
-    }
-    HACK_UNROLL
-    for (int i = 0; i < 4; ++i) {
-      run.words[i] = run.words[i] >> (4 * part) & 0x0f0f0f0fu;
-      if constexpr (has_fifth_bits) {
-        // Four bits, one to each byte: shifted copies of them do not meet.
-        const std::uint32_t four = block.words[4] >> (run_length * part + 4 * i) & 15u;
-        run.words[i] |= (four * 0x00204081u & 0x01010101u) << 4;
-      }
-    }
+    load_shared<static_cast<int>(spec_of(which).code_bits)>(exec, block, part, run.words);
     const auto* halves = reinterpret_cast<const f16*>(scales);
     run.d = exec.widen(halves[0]);
     if constexpr (has_minimum) {

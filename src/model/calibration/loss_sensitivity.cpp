@@ -131,7 +131,7 @@ class SensitivityProbe {
   /// Whether this rank is the one to run a matrix's variant.
   bool is_mine(std::size_t matrix) const { return static_cast<int>(matrix) % comm_.size() == comm_.rank(); }
 
-  /// Measures the matrix as factors, and returns what these stand for.
+  /// Measures the matrix as factors; returns what these stand for on the rank that is to run it.
   Buffer<float> factorize(const svd::WeightedFactorizer<D>& factorizer, TiledMatrix& matrix) {
     MatrixSensitivity result{matrix.name, matrix.grid, svd::spectra_together(comm_, device_, factorizer, matrix)};
     const std::vector<svd::MatrixSpectra> spectra = {{matrix.name, svd::tile_spectra(matrix.grid, result.sigma), 1.0}};
@@ -140,7 +140,7 @@ class SensitivityProbe {
     for (const svd::TileChoice& choice : matrix.choices) result.discarded += choice.discarded;
     svd::factorize_together(comm_, device_, factorizer, matrix);
     results_.push_back(std::move(result));
-    return svd::rebuild(queue_, matrix);
+    return is_mine(results_.size() - 1) ? svd::rebuild(queue_, matrix) : Buffer<float>();
   }
 
   /// Measures the matrix in each codec, and returns what the first one's codes stand for. Columns make up for each

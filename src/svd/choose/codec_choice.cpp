@@ -35,12 +35,24 @@ std::vector<Option> hull_of(std::vector<Option> options) {
 
 }  // namespace
 
-CodecChoice choose_codecs(index_t budget, std::span<const MatrixCodecs> matrices) {
-  std::vector<Option> chosen;
-  std::vector<Step> steps;
-  CodecChoice result;
+index_t least_bytes(std::span<const MatrixCodecs> matrices) {
+  index_t bytes = 0;
   for (const MatrixCodecs& matrix : matrices) {
     HACK_EXPECT(!matrix.options.empty());
+    bytes += std::min_element(matrix.options.begin(), matrix.options.end(), [](const Option& a, const Option& b) {
+               return a.bytes < b.bytes;
+             })->bytes;
+  }
+  return bytes;
+}
+
+CodecChoice choose_codecs(index_t budget, std::span<const MatrixCodecs> matrices) {
+  CodecChoice result{.bytes = least_bytes(matrices)};
+  validate(result.bytes <= budget, "the smallest of these codecs take {} bytes, of {} that the budget allows",
+           result.bytes, budget);
+  std::vector<Option> chosen;
+  std::vector<Step> steps;
+  for (const MatrixCodecs& matrix : matrices) {
     const std::vector<Option> hull = hull_of(matrix.options);
     for (std::size_t i = 0; i + 1 < hull.size(); ++i) {
       const double saved = matrix.weight * (hull[i].error - hull[i + 1].error);
@@ -48,10 +60,7 @@ CodecChoice choose_codecs(index_t budget, std::span<const MatrixCodecs> matrices
           {chosen.size(), hull[i], hull[i + 1], saved / static_cast<double>(hull[i + 1].bytes - hull[i].bytes)});
     }
     chosen.push_back(hull.front());
-    result.bytes += hull.front().bytes;
   }
-  validate(result.bytes <= budget, "the smallest of these codecs take {} bytes, of {} that the budget allows",
-           result.bytes, budget);
   std::stable_sort(steps.begin(), steps.end(), [](const Step& a, const Step& b) { return a.gain > b.gain; });
   for (const Step& step : steps) {
     const index_t bytes = result.bytes + step.to.bytes - step.from.bytes;

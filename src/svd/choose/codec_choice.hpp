@@ -27,10 +27,13 @@ struct CodecChoice {
   double predicted_loss = 0;  ///< Σ weight · error
 };
 
+/// Returns what the smallest codec of each matrix takes together.
+index_t least_bytes(std::span<const MatrixCodecs> matrices);
+
 /// Chooses a codec for each matrix so that Σ weight · error is small while Σ bytes <= budget, by convex hulls as
 /// allocate(): from the smallest codecs on, the step of a hull that saves most loss a byte goes first, and steps that
-/// do not fit are left out. The sum is above the least possible by less than one step. An Error where the smallest
-/// codecs do not fit.
+/// do not fit are left out. The sum is above the least possible by less than one step. An Error where least_bytes()
+/// do not fit.
 CodecChoice choose_codecs(index_t budget, std::span<const MatrixCodecs> matrices);
 
 }  // namespace hack::svd

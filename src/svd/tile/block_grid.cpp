@@ -53,15 +53,12 @@ int BlockGrid::nearest(double x) const {
 float BlockGrid::rounded_minimum(double minimum, float scale) const {
   if (!has_minimum_) return 0;
   if (!is_shifted_) return round_half(minimum);
-  if (scale == 0) return 0;
-  const double shift = std::clamp(std::nearbyint(minimum / scale * ShiftedScale::unit), -32.0, 31.0);
-  return static_cast<float>(scale * shift / ShiftedScale::unit);
+  return ShiftedScale::nearest(scale, static_cast<float>(minimum)).minimum();
 }
 
 BlockScale BlockGrid::rounded(double scale, double minimum) const {
   if (!has_signed_scale_) scale = std::max(scale, 0.0);
-  const float d =
-      is_shifted_ ? to_float(ShiftedScale::nearest_d(static_cast<float>(std::min(scale, 65504.0)))) : round_half(scale);
+  const float d = is_shifted_ ? to_float(ShiftedScale::nearest(static_cast<float>(scale), 0).d) : round_half(scale);
   return {d, rounded_minimum(minimum, d)};
 }
 
