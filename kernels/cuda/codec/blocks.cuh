@@ -49,6 +49,7 @@ template <class W, Codec which>
 struct BlockCodec {
   static constexpr Codec codec = which;
   static constexpr int block = static_cast<int>(spec_of(which).block);
+  static constexpr int bits = static_cast<int>(spec_of(which).code_bits);
   static constexpr int bytes_of_scales = static_cast<int>(spec_of(which).scale_bytes);
   static constexpr bool scales_rows = false;
   using Operand = Widened;

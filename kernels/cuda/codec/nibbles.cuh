@@ -24,7 +24,7 @@ struct NibbleCodec : BlockCodec<W, which> {
   template <class Exec>
   HACK_BODY static Run load(Exec& exec, const W& block, const std::byte* scales, int part) {
     Run run;
-    load_shared<static_cast<int>(spec_of(which).code_bits)>(exec, block, part, run.words);
+    load_shared<BlockCodec<W, which>::bits>(exec, block, part, run.words);
     const auto* halves = reinterpret_cast<const f16*>(scales);
     run.d = exec.widen(halves[0]);
     if constexpr (has_minimum) {

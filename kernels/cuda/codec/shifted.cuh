@@ -23,7 +23,7 @@ struct ShiftedCodec : BlockCodec<W, which> {
   template <class Exec>
   HACK_BODY static Run load(Exec& exec, const W& block, const std::byte* scales, int part) {
     Run run;
-    load_shared<static_cast<int>(spec_of(which).code_bits)>(exec, block, part, run.words);
+    load_shared<BlockCodec<W, which>::bits>(exec, block, part, run.words);
     // ShiftedScale::from() is the host's.
     const std::uint16_t bits = reinterpret_cast<const f16*>(scales)->bits;
     run.d = exec.widen(f16{static_cast<std::uint16_t>(bits & ShiftedScale::d_bits)}) * (1.0f / ShiftedScale::unit);
