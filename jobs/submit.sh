@@ -7,7 +7,7 @@
 #   --cpu           run on the CPUs, whatever GPUs the profile has
 #   JOB             compress, perplexity, sweep, generate, strong, weak; the ARGUMENTs are those of `hack JOB`
 #
-#   bash jobs/submit.sh --nodes=4 --time=8:00:00 compress MODEL --output m.h5 --keep 0.8 --calibration articles.txt
+#   bash jobs/submit.sh --nodes=4 --time=8:00:00 compress MODEL --output m.h5 --keep 0.3 --calibration articles.txt
 #   bash jobs/submit.sh --array=1-8 perplexity MODEL --archive m.h5 --text wiki.test.raw
 set -euo pipefail
 

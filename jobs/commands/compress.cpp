@@ -1,6 +1,8 @@
 #include <algorithm>
+#include <map>
 #include <set>
 
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include "jobs/commands/commands.hpp"
@@ -49,7 +51,7 @@ class CompressCommand : public Command {
                                  "sweep and compress take any smaller ranks (--method plain)")
                     ->check(CLI::Range(1L, 1L << 30));
     codec_ =
-        rule->add_option("--codec", options_.codecs,
+        rule->add_option("--codec,--codecs", options_.codecs,
                          "All, but in this codec, which has blocks: every tile is one dense term, its codes fitted "
                          "to the text (--method whiten: scales alone; plain: neither). Of several, with --keep: each "
                          "matrix in the one that the model's loss chooses")
@@ -82,10 +84,12 @@ class CompressCommand : public Command {
     if (is_archive(model_)) return run_on_archive(session);
     const ModelFiles files = open_model();
     const model::Checkpoint& checkpoint = files.checkpoint();
-    options_.check();
+    options_.settle_terms();
     if (options_.quantizes()) {
-      refuse({"--factor-type", "--storage"}, "--codec", "tiles have no factors");
+      refuse({"--factor-type", "--storage", "--objective", "--refine", "--align", "--floor", "--sweeps", "--no-refit"},
+             "quantized tiles", "it is of low rank; --terms lowrank asks for that");
     }
+    options_.check();
     if (options_.rule.kind == Kind::max_rank) {
       refuse({"--factor-type", "--storage", "--evaluate"}, "--max-rank",
              "vectors are kept in f32 as they are found; form and ranks are chosen when they are taken");
@@ -188,6 +192,17 @@ class CompressCommand : public Command {
     }
   }
 
+  /// How many matrices are in which codec.
+  static std::string codecs_of(const Compressed& compressed) {
+    std::map<Codec, int> counts;
+    for (const svd::CompressionSummary& matrix : compressed.matrices) {
+      if (matrix.codec) ++counts[*matrix.codec];
+    }
+    std::vector<std::string> parts;
+    for (const auto& [codec, count] : counts) parts.push_back(fmt::format("{} {}", count, to_string(codec)));
+    return fmt::format("{}", fmt::join(parts, ", "));
+  }
+
   /// `checkpoint`: null where it is not known.
   nlohmann::json answer(const Session& session, const model::Checkpoint* checkpoint, const Compressed& compressed,
                         const std::vector<TextScore>& scores) const {
@@ -215,7 +230,7 @@ class CompressCommand : public Command {
     fmt::print("  selected matrices: {} in place of {} ({:.2f} %){}\n", format_bytes(factors), format_bytes(dense),
                100 * total.keep(), whole);
     if (spec_of(type).block > 0) {
-      fmt::print("  {:.3f} bits a weight, of 16\n", 16 * total.keep());
+      fmt::print("  {:.3f} bits a weight, of 16: {}\n", 16 * total.keep(), codecs_of(compressed));
       results["bits_per_weight"] = 16 * total.keep();
     } else if (has_scales(type)) {
       fmt::print("  against 16-bit numbers, as the whole model is: selected matrices {:.2f} %\n",

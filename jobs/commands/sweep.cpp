@@ -117,7 +117,8 @@ class SweepCommand : public Command {
     app_.add_option("--keep-archives", archives_, "Keep the archives in this folder, as METHOD-SHARE.h5");
     options_.add_to(app_);
     // Options that the methods decide.
-    for (const char* name : {"--method", "--storage", "--no-refit", "--sweeps", "--allocation", "--inputs"}) {
+    for (const char* name :
+         {"--method", "--storage", "--no-refit", "--sweeps", "--allocation", "--inputs", "--terms"}) {
       app_.remove_option(app_.get_option(name));
     }
     common_.add_to(app_);
@@ -128,6 +129,11 @@ class SweepCommand : public Command {
     kind_ = keep_option_->count() > 0 ? svd::RankRule::Kind::keep : svd::RankRule::Kind::topk;
     if (methods_option_->count() == 0 && (options_.calibration.texts.empty() || !archive_.empty()))
       methods_ = {"plain"};
+    if (kind_ == svd::RankRule::Kind::topk) {
+      validate(methods_option_->count() == 0 || std::count(methods_.begin(), methods_.end(), "quantized") == 0,
+               "--methods quantized takes --keep: codecs have no singular values (given: --topk)");
+      std::erase(methods_, "quantized");
+    }
     const model::HeldType type = common_.held_type();
     validate(archives_.empty() || std::filesystem::is_directory(archives_),
              "--keep-archives {}: there is no such folder; make it first", archives_);
@@ -186,6 +192,7 @@ class SweepCommand : public Command {
           options = selection_options(*files.archive(), options);
         }
         options.rule = {kind_, share};
+        options.settle_terms();
         options.check();
         runs.push_back({method, share, options, id_of(method + options.describe().dump())});
       }

@@ -72,9 +72,9 @@ void CalibrationOptions::add_fit_to(CLI::App& app) {
       ->capture_default_str()
       ->group(group);
   app.add_option("--target-share", target_share,
-                 "Share of the errors of the layers before that a matrix is to make up for")
+                 "Share of the errors of the layers before that a matrix is to make up for; 0.5 unless given, and 0.25 "
+                 "of quantized tiles")
       ->check(CLI::Range(0.0, 1.0))
-      ->capture_default_str()
       ->group(group);
 }
 
@@ -149,7 +149,7 @@ void CalibrationOptions::apply_to(model::LayerwiseOptions& options) const {
   options.align = align;
   options.token_power = token_power;
   options.compressed_inputs = inputs == "compressed";
-  options.target_share = options.compressed_inputs ? target_share : 0.0;
+  options.target_share = options.compressed_inputs ? share_of_targets(false) : 0.0;
 }
 
 std::vector<int> CalibrationOptions::read_tokens(const comm::Communicator& world,
@@ -173,7 +173,7 @@ std::vector<int> CalibrationOptions::read_tokens(const comm::Communicator& world
   return ids;
 }
 
-nlohmann::json CalibrationOptions::describe(bool has_budget) const {
+nlohmann::json CalibrationOptions::describe(bool has_budget, bool quantized) const {
   nlohmann::json names = nlohmann::json::array();
   for (const std::string& path : texts) names.push_back(std::filesystem::path(path).filename().string());
   nlohmann::json how = {{"calibration", names},
@@ -183,7 +183,7 @@ nlohmann::json CalibrationOptions::describe(bool has_budget) const {
                         {"damping", damping},
                         {"token-power", token_power},
                         {"inputs", inputs},
-                        {"target-share", target_share}};
+                        {"target-share", share_of_targets(quantized)}};
   if (method == "feedback") how["sweeps"] = sweeps;
   if (random_ids > 0) {
     how["calibration"] = "random ids";

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,7 +25,7 @@ struct CalibrationOptions {
   double damping = 0.01;
   double token_power = 0;
   std::string inputs = "compressed";
-  double target_share = 0.5;
+  std::optional<double> target_share;
   std::string allocation = "loss";
   long allocation_windows = 16;
   long allocation_tokens = 512;
@@ -50,8 +51,12 @@ struct CalibrationOptions {
   /// file, where one cannot be read, is not UTF-8, or all are shorter than one window.
   std::vector<int> read_tokens(const comm::Communicator& world, const model::Checkpoint& checkpoint) const;
 
+  /// The share of earlier errors that a matrix of quantized tiles, or of low rank, is to make up for. Rounding of codes
+  /// hides half of what low rank can still make up for.
+  double share_of_targets(bool quantized) const { return target_share.value_or(quantized ? 0.25 : 0.5); }
+
   /// What decides the numbers in an archive, a budget's shares among it where there is a budget.
-  nlohmann::json describe(bool has_budget) const;
+  nlohmann::json describe(bool has_budget, bool quantized) const;
 
  private:
   void add_fit_to(CLI::App& app);

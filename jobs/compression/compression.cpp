@@ -36,6 +36,16 @@ model::RankChoices even_ranks(const std::vector<svd::MatrixSource>& sources, con
   return choices;
 }
 
+/// What a matrix takes in an archive as dense terms in this codec.
+index_t bytes_in(Codec codec, const svd::TileGrid& grid) {
+  index_t bytes = 0;
+  for (index_t t = 0; t < grid.size(); ++t) {
+    const svd::Tile tile = grid.tile(t);
+    bytes += svd::stored_bytes(kernels::Structure::dense, tile.height, tile.width, tile.full_rank(), codec);
+  }
+  return bytes;
+}
+
 /// Of what is compressed how: a journal of other text, ranks or codecs is no beginning of this run.
 io::Hash hash_of(const model::TokenWindows& windows, const model::RankChoices& ranks,
                  const std::map<std::string, Codec>& codecs) {
@@ -171,25 +181,34 @@ std::map<std::string, Codec> Compressor::allocate_codecs(const CompressionOption
                                                          const std::filesystem::path& folder, double& predicted_loss) {
   const std::vector<Codec> codecs = options.codecs_by_size();
   if (codecs.size() < 2) return {};
+  const svd::CompressOptions stored = options.stored();
   std::vector<svd::MatrixCodecs> matrices;
-  double dense = 0;
-  for (const model::MatrixSensitivity& measured : sensitivities(options, folder)) {
-    svd::MatrixCodecs& matrix = matrices.emplace_back(svd::MatrixCodecs{measured.name, measured.weight(), {}});
-    for (std::size_t c = 0; c < codecs.size(); ++c) {
-      index_t bytes = 0;
-      for (index_t t = 0; t < measured.grid.size(); ++t) {
-        const svd::Tile tile = measured.grid.tile(t);
-        bytes += svd::stored_bytes(kernels::Structure::dense, tile.height, tile.width, tile.full_rank(), codecs[c]);
-      }
-      matrix.options.push_back({codecs[c], bytes, measured.codec_errors[c]});
-    }
-    dense += static_cast<double>(svd::dense_bytes(measured.grid.rows(), measured.grid.cols(), codecs.front()));
+  index_t most = 0;
+  for (const svd::MatrixSource& source : sources(options)) {
+    svd::MatrixCodecs& matrix = matrices.emplace_back(svd::MatrixCodecs{.name = source.name});
+    const svd::TileGrid grid = stored.grid(source.rows, source.cols);
+    for (const Codec codec : codecs) matrix.options.push_back({codec, bytes_in(codec, grid), 0.0});
+    most += matrix.options.back().bytes;
   }
-  const auto least = static_cast<double>(svd::least_bytes(matrices));
-  validate(least <= options.rule.value * dense,
-           "--keep {}: the smallest of the codecs takes more; give --keep {:.4f} or more, or a smaller codec",
-           options.rule.value, std::ceil(1e4 * least / dense) / 1e4);
-  const svd::CodecChoice choice = svd::choose_codecs(static_cast<index_t>(options.rule.value * dense), matrices);
+  const double keep = options.rule.value;
+  const auto dense = static_cast<double>(bytes_dense(options));
+  const auto share_of = [&](index_t bytes) { return static_cast<double>(bytes) / dense; };
+  if (share_of(most) <= keep) {  // nothing to choose
+    session_.log().info("--keep {} leaves room for {} in every matrix, which takes {:.3f}", keep,
+                        to_string(codecs.back()), share_of(most));
+    return {};
+  }
+  const double least = share_of(svd::least_bytes(matrices));
+  validate(least <= keep,
+           "--keep {}: the smallest of the codecs takes more; give --keep {:.4f} or more, a smaller codec, or --terms "
+           "lowrank",
+           keep, std::ceil(1e4 * least) / 1e4);
+  const std::vector<model::MatrixSensitivity> measured = sensitivities(options, folder);
+  for (std::size_t m = 0; m < matrices.size(); ++m) {
+    matrices[m].weight = measured[m].weight();
+    for (std::size_t c = 0; c < codecs.size(); ++c) matrices[m].options[c].error = measured[m].codec_errors[c];
+  }
+  const svd::CodecChoice choice = svd::choose_codecs(static_cast<index_t>(keep * dense), matrices);
   predicted_loss = choice.predicted_loss;
   std::map<std::string, Codec> chosen;
   for (std::size_t m = 0; m < matrices.size(); ++m) chosen[matrices[m].name] = choice.codecs[m];
@@ -246,7 +265,7 @@ index_t Compressor::bytes_dense(const CompressionOptions& options) const {
 std::vector<svd::MatrixSource> Compressor::sources(const CompressionOptions& options) const {
   const model::LlamaConfig& config = checkpoint_.config();
   std::vector<svd::MatrixSource> sources;
-  for (const std::string& name : model::weight_names(config.layers, options.linears(), options.takes_head(config))) {
+  for (const std::string& name : model::weight_names(config, options.linears(), options.takes_head(config))) {
     const model::TensorInfo info = checkpoint_.info(name);
     sources.push_back({name, info.rows, info.cols, [this, name](index_t row, index_t col, MatrixView<float> out) {
                          checkpoint_.read(name, row, col, out);
@@ -299,6 +318,7 @@ nlohmann::json describe(const Compressed& compressed) {
   for (std::size_t m = 0; m < compressed.matrices.size(); ++m) {
     nlohmann::json entry = describe(compressed.matrices[m]);
     entry["name"] = compressed.matrices[m].name;
+    if (compressed.matrices[m].codec) entry["codec"] = to_string(*compressed.matrices[m].codec);
     if (m < compressed.weighted.size()) {
       const svd::WeightedSummary& weighted = compressed.weighted[m];
       entry["weighted_relative_error"] = std::sqrt(weighted.error / weighted.energy);

@@ -1,6 +1,7 @@
 #include "jobs/compression/compression_options.hpp"
 
 #include <algorithm>
+#include <array>
 
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
@@ -14,6 +15,26 @@ namespace hack::jobs {
 namespace {
 
 constexpr std::string_view head_option = "head";
+
+index_t bits_of(Codec codec) {
+  const index_t n = 64;  // a multiple of all blocks
+  return 8 * (code_bytes(codec, n) + scale_bytes(codec, n));
+}
+
+/// Those of codecs that share a budget, where nobody named any: the two next below its bits a number and the two next
+/// above. Measured losses are of the smallest one, and most like the archive's where that is near.
+std::vector<std::string> codecs_around(double keep) {
+  // None of these is worse than another of its size.
+  const std::array all = {Codec::q2_64, Codec::q3_64, Codec::iq4_nl, Codec::q5_0, Codec::q5_1, Codec::q8_0};
+  const double bits = 64 * 16 * keep;
+  const auto above =
+      std::find_if(all.begin(), all.end(), [&](Codec codec) { return static_cast<double>(bits_of(codec)) > bits; });
+  std::vector<std::string> around;
+  for (auto codec = all.begin(); codec != all.end(); ++codec) {
+    if (codec - above >= -2 && codec - above < 2) around.emplace_back(to_string(*codec));
+  }
+  return around;
+}
 
 }  // namespace
 
@@ -36,8 +57,8 @@ void CompressionOptions::add_to(CLI::App& app) {
           "SIZE"))
       ->capture_default_str();
   app.add_option("--matrices", matrices,
-                 "Which ones: a list of q, k, v, o, gate, up, down, head; or all (of a model whose head is its "
-                 "embedding table: all but that)")
+                 "Which ones: a list of q, k, v, o, gate, up, down, head; or all. A head that is the embedding table "
+                 "too can be quantized; low rank leaves it out")
       ->delimiter(',')
       ->capture_default_str();
   app.add_option("--factor-type", codec, "Number type the factors are stored in")
@@ -63,7 +84,25 @@ void CompressionOptions::add_to(CLI::App& app) {
   app.add_option("--objective-tokens", objective_tokens, "Tokens of the products whose times count: 1 for decoding")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  app.add_option(
+         "--terms", terms,
+         "What tiles are: quantized, numbers in codecs with blocks; or lowrank. By default quantized where --keep "
+         "is fitted to a text: each matrix in the codec of those around the budget that the model's loss chooses")
+      ->check(CLI::IsMember({"quantized", "lowrank"}));
   calibration.add_to(app);
+}
+
+void CompressionOptions::settle_terms() {
+  const bool is_fitted_budget = rule.kind == svd::RankRule::Kind::keep && !calibration.is_plain();
+  if (terms.empty()) terms = !codecs.empty() || is_fitted_budget ? "quantized" : "lowrank";
+  validate(terms == "quantized" || codecs.empty(),
+           "--terms lowrank takes no --codec (given: {}); leave one of them out", fmt::join(codecs, ", "));
+  if (terms != "quantized" || !codecs.empty()) return;
+  validate(
+      is_fitted_budget,
+      "--terms quantized needs --keep, a budget for all matrices, and --calibration FILE; or --codec NAME in place "
+      "of both");
+  codecs = codecs_around(rule.value);
 }
 
 void CompressionOptions::check() const {
@@ -100,15 +139,14 @@ void CompressionOptions::check_codecs() const {
         name, name);
   }
   if (!quantizes()) return;
-  validate(calibration.refine == 0 && objective == "bytes",
-           "--codec takes neither --refine nor --objective time: there are no factors; leave them out");
   const bool has_budget = rule.kind == svd::RankRule::Kind::keep;
   validate(has_budget == (codecs.size() > 1),
            "--codec takes either one codec, which decides the size, or several and --keep for all matrices together "
            "(given: {} and {}--keep)",
            fmt::join(codecs, ", "), has_budget ? "" : "no ");
   validate(codecs.size() == 1 || (!calibration.is_plain() && calibration.allocation == "loss"),
-           "--codec {}: codecs are chosen by what they cost the model; leave out --method plain and --allocation",
+           "codecs that share a budget ({}) are chosen by what they cost the model; leave out --method plain and "
+           "--allocation, or give --terms lowrank",
            fmt::join(codecs, ","));
 }
 
@@ -116,11 +154,7 @@ std::vector<Codec> CompressionOptions::codecs_by_size() const {
   std::vector<Codec> sorted;
   sorted.reserve(codecs.size());
   for (const std::string& name : codecs) sorted.push_back(parse_codec(name));
-  const auto bytes = [](Codec of) {
-    const index_t n = 64;  // a multiple of all blocks
-    return code_bytes(of, n) + scale_bytes(of, n);
-  };
-  std::stable_sort(sorted.begin(), sorted.end(), [&](Codec a, Codec b) { return bytes(a) < bytes(b); });
+  std::stable_sort(sorted.begin(), sorted.end(), [](Codec a, Codec b) { return bits_of(a) < bits_of(b); });
   sorted.erase(std::unique(sorted.begin(), sorted.end()), sorted.end());
   return sorted;
 }
@@ -152,15 +186,28 @@ std::vector<model::Linear> CompressionOptions::linears() const {
 
 bool CompressionOptions::takes_head(const model::LlamaConfig& config) const {
   const bool is_named = std::count(matrices.begin(), matrices.end(), head_option) > 0;
-  validate(!is_named || !config.tied_embeddings,
-           "--matrices head: the head of this model is its embedding table, which stays as it is; leave it out");
-  return is_named || (matrices == std::vector<std::string>{"all"} && !config.tied_embeddings);
+  const bool is_meant = is_named || matrices == std::vector<std::string>{"all"};
+  if (!is_meant || !config.tied_embeddings) return is_meant;
+  validate(!is_named || quantizes(),
+           "--matrices head: the head of this model is its embedding table, whose rows are looked up; low rank cannot "
+           "have that, leave it out or give --codec");
+  if (!quantizes()) return false;
+  const index_t width = stored().grid(config.vocab_size, config.hidden_size).tile(0).width;
+  for (const Codec in : codecs_by_size()) {
+    const index_t block = spec_of(in).block;
+    validate(width == config.hidden_size || width % block == 0,
+             "--tile {}: rows of the embedding table are looked up whole, so tiles must end with the blocks of {} ({} "
+             "numbers); give another width",
+             tile, to_string(in), block);
+  }
+  return true;
 }
 
 model::LayerwiseOptions CompressionOptions::layerwise(const model::LlamaConfig& config, DType type) const {
   model::LayerwiseOptions options{.storage = stored(), .linears = linears(), .head = takes_head(config), .type = type};
   calibration.apply_to(options);
   if (quantizes()) {
+    if (options.compressed_inputs) options.target_share = calibration.share_of_targets(true);
     const bool makes_up = calibration.method == "feedback";
     options.quantize =
         svd::QuantizeOptions{calibration.damping, makes_up, makes_up ? svd::QuantizeOptions().passes : 0};
@@ -185,7 +232,7 @@ nlohmann::json CompressionOptions::describe() const {
   if (quantizes()) how["codec"] = codecs;
   if (objective == "time") how["fast-share"] = stored().fast_share;
   if (shape.width != shape.height) how["tile-width"] = shape.width;
-  if (!calibration.is_plain()) how.update(calibration.describe(rule.kind == svd::RankRule::Kind::keep));
+  if (!calibration.is_plain()) how.update(calibration.describe(rule.kind == svd::RankRule::Kind::keep, quantizes()));
   if (target_loss) how["target-loss"] = *target_loss;
   return how;
 }

@@ -20,7 +20,9 @@ struct CompressionOptions {
   std::vector<std::string> matrices = {"gate", "up", "down"};
   svd::RankRule rule;
   std::string codec = "bf16";
-  /// Codecs with blocks: every tile is one dense term in one of them, those of several by the budget; else none.
+  /// What tiles are: "quantized", one dense term in a codec with blocks each, or "lowrank". Empty until settle_terms().
+  std::string terms;
+  /// The codecs of quantized tiles, those of several by the budget.
   std::vector<std::string> codecs;
   std::string storage = "interpolative";
   CalibrationOptions calibration;
@@ -32,6 +34,10 @@ struct CompressionOptions {
 
   /// Adds all but the rank rule, which is every subcommand's own.
   void add_to(CLI::App& app);
+
+  /// Decides what nobody said of terms and codecs: a budget that is fitted to a text is spent on quantized tiles, each
+  /// in one of the codecs around the budget. An Error where what was said does not fit together.
+  void settle_terms();
 
   /// An Error, naming the option, where options contradict each other or a text is missing.
   void check() const;
@@ -45,7 +51,8 @@ struct CompressionOptions {
   svd::CompressOptions stored() const;
   /// The linear layers of each decoder layer that are chosen.
   std::vector<model::Linear> linears() const;
-  /// Whether the head is one of them. An Error where it is named but no matrix of its own.
+  /// Whether the head is one of them. An Error where it is named but is the embedding table of a model, and tiles are
+  /// such that its rows could not be looked up.
   bool takes_head(const model::LlamaConfig& config) const;
   model::LayerwiseOptions layerwise(const model::LlamaConfig& config, DType type) const;
 

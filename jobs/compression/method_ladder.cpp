@@ -9,7 +9,8 @@
 namespace hack::jobs {
 
 std::vector<std::string> ladder() {
-  return {"plain-factors", "plain", "whiten", "whiten-refit", "feedback", "feedback3", "loss", "propagated", "refined"};
+  return {"plain-factors", "plain", "whiten",     "whiten-refit", "feedback",
+          "feedback3",     "loss",  "propagated", "refined",      "quantized"};
 }
 
 CompressionOptions at_rung(CompressionOptions options, const std::string& name) {
@@ -26,7 +27,9 @@ CompressionOptions at_rung(CompressionOptions options, const std::string& name) 
   calibration.sweeps = reaches("feedback3") ? 3 : 1;
   calibration.allocation = reaches("loss") ? "loss" : "even";
   calibration.inputs = reaches("propagated") ? "compressed" : "dense";
-  if (!reaches("refined")) calibration.refine = 0;
+  if (name != "refined") calibration.refine = 0;
+  options.terms = name == "quantized" ? "quantized" : "lowrank";
+  if (options.terms == "quantized") options.objective = "bytes";
   if (calibration.is_plain()) calibration.texts.clear();
   return options;
 }

@@ -7,7 +7,7 @@
 
 namespace hack::jobs {
 
-/// Names of fixed sets of options, each with one step more than the one before it:
+/// Names of fixed sets of options, those of low rank each with one step more than the one before it:
 ///
 ///     plain-factors  SVD of the weights, two factors a tile
 ///     plain          SVD of the weights, row interpolative decomposition
@@ -18,6 +18,7 @@ namespace hack::jobs {
 ///     loss           the budget allocated by measured loss
 ///     propagated     inputs that the compressed layers before give
 ///     refined        Adam on each layer's factors
+///     quantized      dense tiles in codecs with blocks in place of low rank, chosen by measured loss
 std::vector<std::string> ladder();
 
 /// Returns the options with the ones that a rung of the ladder decides set to that rung. An Error for an unknown name.

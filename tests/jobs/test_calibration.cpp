@@ -56,16 +56,25 @@ class Calibration : public ::testing::Test {
     return program.status == 0 ? json::parse(read_file(file("report.json")))["results"] : json();
   }
 
-  static json compress(int ranks, const std::string& archive, const Arguments& more) {
-    return run(ranks, Arguments{"compress", file("hf"), "--output", file(archive), "--tile", "32", "--calibration",
+  /// Of low rank unless codecs or terms are named.
+  static Arguments with_terms(const Arguments& more) {
+    for (const std::string& word : more) {
+      if (word == "--codec" || word == "--terms") return more;
+    }
+    return more + Arguments{"--terms", "lowrank"};
+  }
+
+  static json compress(int ranks, const std::string& archive, const Arguments& more, const char* tile = "32") {
+    return run(ranks, Arguments{"compress", file("hf"), "--output", file(archive), "--tile", tile, "--calibration",
                                 file("text"), "--calibration-context", "64", "--allocation-tokens", "48"} +
-                          more);
+                          with_terms(more));
   }
 
   /// Such a compression ends with this message.
   static void refused(const Arguments& more, const char* message) {
     const ProgramResult wrong =
-        run_hack(0, Arguments{"compress", file("hf"), "--output", file("no.h5"), "--calibration", file("text")} + more);
+        run_hack(0, Arguments{"compress", file("hf"), "--output", file("no.h5"), "--calibration", file("text")} +
+                        with_terms(more));
     EXPECT_NE(wrong.status, 0);
     EXPECT_NE(wrong.err.find(message), std::string::npos) << wrong.err;
   }
@@ -191,6 +200,61 @@ TEST_F(Calibration, CodecsShareABudget) {
   refused({"--codec", "int8"}, "share no scales");
 }
 
+/// Nothing but a budget and a text: codecs around it share the budget, the largest alone where it fits.
+TEST_F(Calibration, BudgetsAreSpentOnQuantizedTiles) {
+  const Arguments quantized = {"--terms", "quantized", "--keep"};
+  const json made = compress(2, "free.h5", quantized + Arguments{"0.6"}, "64");
+  ASSERT_FALSE(made.is_null());
+  EXPECT_LE(made["keep"].get<double>(), 0.6);
+  const json how = run(0, {"inspect", file("free.h5")})["options"];
+  EXPECT_EQ(how["codec"], json::array({"q5_1", "q8_0"}));
+  EXPECT_EQ(how["target-share"], 0.25);
+  for (const json& matrix : made["matrices"]) EXPECT_NE(matrix["codec"], "bf16");
+
+  const json all = compress(2, "free.h5", quantized + Arguments{"0.9"}, "64");
+  for (const json& matrix : all["matrices"]) EXPECT_EQ(matrix["codec"], "q8_0");
+  EXPECT_LT(all["keep"].get<double>(), 0.8);
+
+  refused(quantized + Arguments{"0.05"}, "--terms lowrank");
+  refused({"--terms", "quantized", "--topk", "0.5"}, "--terms quantized needs --keep");
+  refused({"--terms", "lowrank", "--codec", "q4_0"}, "--terms lowrank takes no --codec");
+  refused(quantized + Arguments{"0.3", "--refine", "4"}, "--refine does not go with quantized tiles");
+}
+
+/// Rows of a head that is the embedding table are looked up in the archive too, on any number of ranks.
+TEST_F(Calibration, EmbeddingTablesAreQuantized) {
+  TinyModel tied;
+  tied.tied = true;
+  write_hf(tied, file("tied"));
+  const auto compression = [](const Arguments& more) {
+    return Arguments{"compress",
+                     file("tied"),
+                     "--output",
+                     file("table.h5"),
+                     "--calibration",
+                     file("text"),
+                     "--calibration-context",
+                     "64",
+                     "--matrices"} +
+           more;
+  };
+  const json made = run(2, compression({"head", "down", "--codec", "q8_0", "--tile", "32"}));
+  ASSERT_FALSE(made.is_null());
+  EXPECT_EQ(made["matrices"].back()["name"], "model.embed_tokens.weight");
+  const auto score = [](int ranks, const Arguments& more) {
+    return run(ranks, Arguments{"perplexity", file("tied"), "--text", file("other"), "--context", "96"} + more)
+        .value("perplexity", 0.0);
+  };
+  const Arguments archive = {"--archive", file("table.h5"), "--products", "exact", "--tensor-parallel", "0"};
+  const double dense = score(0, {}), one = score(0, archive);
+  EXPECT_NE(one, dense);
+  EXPECT_NEAR(one / dense, 1, 0.02);
+  for (const int ranks : {2, 3}) EXPECT_NEAR(score(ranks, archive) / one, 1, 1e-5);
+  const auto refusal = [&](const Arguments& more) { return run_hack(0, compression(more)).err; };
+  EXPECT_NE(refusal({"head", "--topk", "0.5"}).find("low rank cannot have that"), std::string::npos);
+  EXPECT_NE(refusal({"all", "--codec", "q3_64", "--tile", "32"}).find("give another width"), std::string::npos);
+}
+
 TEST_F(Calibration, ArchivesSayHowTheyWereMade) {
   compress(2, "how.h5", {"--keep", "0.7", "--refine", "2", "--align", "4"});
   const json made = run(0, {"inspect", file("how.h5")})["options"];
@@ -281,8 +345,9 @@ TEST_F(Calibration, SweepsGoOnWhereTheyWereStopped) {
   const Arguments command = {
       "sweep", file("hf"),      "--output",   file("sweep.csv"),       "--text", file("other"), file("text"), "--tile",
       "32",    "--calibration", file("text"), "--calibration-context", "64",     "--refine",    "4",          "--keep"};
-  const json first = run(2, command + Arguments{"0.7", "--methods", "plain-factors,whiten-refit,loss,refined"});
-  ASSERT_EQ(first["rows"].size(), 5u);
+  const json first =
+      run(2, command + Arguments{"0.7", "--methods", "plain-factors,whiten-refit,loss,refined,quantized"});
+  ASSERT_EQ(first["rows"].size(), 6u);
   EXPECT_EQ(first["rows"][0]["method"], "dense");
   for (const json& row : first["rows"]) {
     EXPECT_LE(row["bytes_factors"].get<double>(), row["keep"].get<double>() * row["bytes_dense"].get<double>());
@@ -290,8 +355,9 @@ TEST_F(Calibration, SweepsGoOnWhereTheyWereStopped) {
   }
   const json& scores = first["rows"];
   EXPECT_LT(scores[4]["evaluation"][1]["divergence"], scores[1]["evaluation"][1]["divergence"]);
+  EXPECT_LT(scores[5]["evaluation"][1]["divergence"], scores[4]["evaluation"][1]["divergence"]);
   const std::string rows = read_file(file("sweep.csv"));
-  EXPECT_EQ(std::count(rows.begin(), rows.end(), '\n'), 6);
+  EXPECT_EQ(std::count(rows.begin(), rows.end(), '\n'), 7);
 
   // What a run leaves that is killed in the middle of a record.
   const std::string records = file("sweep.csv.records");

@@ -181,7 +181,7 @@ TEST_F(Layerwise, TheHeadIsFittedLikeAnyOtherMatrix) {
     Llama<Device::cpu> reference(dense, comm, queue_);
     const ModelComparison<Device::cpu> comparison(reference, ids, plan, ignore);
     Llama<Device::cpu> compressed({*checkpoint_, &factors, DType::f32}, comm, queue_);
-    EXPECT_TRUE(compressed.has_factored_head());
+    EXPECT_TRUE(compressed.has_compressed_head());
     return comparison.compare(compressed, dense, ignore).divergence;
   };
   const double together = divergence(world_, archive);

@@ -141,7 +141,8 @@ class Slurm : public ::testing::Test {
   }
   static std::string compression(const std::string& output) {
     return fmt::format(
-        "'{0}/model' --output {1} --keep 0.8 --tile 32 --calibration '{0}/text' --calibration-context 64 --refine 60 "
+        "'{0}/model' --output {1} --terms lowrank --keep 0.8 --tile 32 --calibration '{0}/text' --calibration-context "
+        "64 --refine 60 "
         "--threads 1",
         folder_->path().string(), output);
   }

@@ -153,7 +153,7 @@ class LayerwiseFit : public svd::Fit {
 
   void compress_head(StepOutput& output) {
     output.measure("activations", [&] { pass_.load_head(); });
-    compress_matrices("", LinearInput::head, {{head_name, std::nullopt}}, output);
+    compress_matrices("", LinearInput::head, {{head_weights(checkpoint_.config()), std::nullopt}}, output);
     write_matrices(output);
   }
 

@@ -31,7 +31,7 @@ struct LayerwiseOptions {
   double token_power = 0;         ///< what errors of a token count, as LayerwisePass
   std::optional<svd::RefineOptions> refine;  ///< of each layer's MLP, after its factorization: gate, up and down
   std::vector<Linear> linears;               ///< which ones of each layer
-  bool head = false;                         ///< the head too, which is not the embedding table then
+  bool head = false;                         ///< the head too, be it the embedding table
   index_t align = 1;                         ///< budgets choose ranks that are multiples of it
   DType type = DType::f32;                   ///< what weights are held in
   Queue<Device::cuda>* gpu = nullptr;        ///< where layers run and are refined; null: on the CPU

@@ -168,7 +168,7 @@ class SensitivityProbe {
   /// Adds the head's divergence to those of this rank's variants: the same final states, another head.
   void probe_head(std::vector<double>& divergences) {
     const svd::InputStatistics statistics = pass_.statistics(LinearInput::head, false);
-    TiledMatrix matrix = read(head_name);
+    TiledMatrix matrix = read(head_weights(checkpoint_.config()));
     const Buffer<float> variant = [&] {
       if (!options_.codecs.empty()) return quantize(statistics.h(), matrix);
       const svd::WeightedFactorizer<D> factorizer(device_, statistics.h(), matrix.grid, weighting_);
@@ -185,8 +185,8 @@ class SensitivityProbe {
 
   WeightMatrix<D> read_head() const {
     const LlamaConfig& config = checkpoint_.config();
-    return read_weights<D>(checkpoint_, config.tied_embeddings ? embedding_name : head_name, {0, config.vocab_size},
-                           {0, config.hidden_size}, options_.type);
+    return read_weights<D>(checkpoint_, head_weights(config), {0, config.vocab_size}, {0, config.hidden_size},
+                           options_.type);
   }
 
   static double mean(std::span<const double> of_tokens) {
@@ -268,7 +268,7 @@ std::vector<MatrixSensitivity> measure_sensitivities(const comm::Communicator& c
   name.add(key);
   const std::filesystem::path path = options.folder / ("sensitivities-" + name.digits().substr(0, 16) + ".records");
   if (!options.folder.empty()) {
-    const auto names = weight_names(text.checkpoint.config().layers, options.linears, options.head);
+    const auto names = weight_names(text.checkpoint.config(), options.linears, options.head);
     if (auto found = read_sensitivities(path, key, names)) return *std::move(found);
   }
   const auto measure_on = [&]<Device D>(Queue<D>& device) {

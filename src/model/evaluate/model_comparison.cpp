@@ -69,9 +69,10 @@ ComparedModel ModelComparison<D>::compare(Llama<D>& model, const WeightSource& r
   double sum = 0;
   WeightMatrix<D> dense;
   kernels::AffineView<D> head = model.head();
-  if (model.has_factored_head()) {
+  if (model.has_compressed_head()) {
     const svd::Range hidden = {0, model.config().hidden_size};
-    dense = read_weights<D>(reference.checkpoint, head_name, model.plan().vocabulary, hidden, reference.type);
+    dense = read_weights<D>(reference.checkpoint, head_weights(model.config()), model.plan().vocabulary, hidden,
+                            reference.type);
     head = {dense.view()};
   }
   result.losses = run_windows(model, ids_, plan_, progress, [&](MatrixView<const float, D> states, index_t first) {

@@ -5,6 +5,7 @@
 #include "comm/collectives.hpp"
 #include "kernels/elementwise.hpp"
 #include "kernels/vocabulary.hpp"
+#include "model/llama/embedding_table.hpp"
 #include "model/llama/names.hpp"
 #include "model/llama/phase_timer.hpp"
 
@@ -19,7 +20,8 @@ Llama<D>::Llama(const WeightSource& source, const comm::Communicator& tensor, Qu
       plan_(ShardPlan::make(config_, source.archive, slice.parts, slice.part)),
       runner_(config_, tensor, queue) {
   const Range hidden = {0, config_.hidden_size};
-  embedding_ = read_weights<D>(source.checkpoint, embedding_name, plan_.vocabulary, hidden, source.type);
+  embedding_ = read_embedding<D>(source, plan_.vocabulary);
+  has_compressed_head_ = source.archive != nullptr && source.archive->contains(head_weights(config_));
   if (!config_.tied_embeddings) {
     head_.emplace(source, head_path, plan_.vocabulary, hidden, /*has_bias=*/false);
   }

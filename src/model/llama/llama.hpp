@@ -57,7 +57,8 @@ class Llama {
 
   /// What makes logits of states: this rank's rows (own vocabulary, hidden).
   kernels::AffineView<D> head() const { return head_ ? head_->view() : kernels::AffineView<D>{embedding_.view()}; }
-  bool has_factored_head() const { return head_ && head_->is_factored(); }
+  /// Whether that comes from the archive.
+  bool has_compressed_head() const { return has_compressed_head_; }
 
   /// Logits (vocabulary) of one state (1, hidden), gathered on rank 0; empty elsewhere.
   std::vector<float> logits(MatrixView<const float, D> state);
@@ -88,7 +89,8 @@ class Llama {
   const comm::Communicator& tensor_;
   Queue<D>& queue_;
   ShardPlan plan_;
-  WeightMatrix<D> embedding_;           // (own vocabulary, hidden)
+  WeightMatrix<D> embedding_;  // (own vocabulary, hidden)
+  bool has_compressed_head_ = false;
   std::optional<LinearLayer<D>> head_;  // (own vocabulary, hidden); nothing where tied
   std::vector<LlamaLayer<D>> layers_;
   Buffer<float, D> final_norm_;  // (hidden)

@@ -114,10 +114,11 @@ std::vector<index_t> intermediate_cuts(const LlamaConfig& config, const svd::Fac
 
 /// This rank's rows of embedding and head: evenly, or where the head is compressed at equal bytes of it.
 Range own_vocabulary(const LlamaConfig& config, const svd::FactorSource* archive, int parts, int rank) {
-  if (archive == nullptr || !archive->contains(head_name)) return svd::even_part(config.vocab_size, parts, rank);
-  const std::vector<index_t> offsets = archive->matrix(head_name).grid.row_offsets();
+  const char* const name = head_weights(config);
+  if (archive == nullptr || !archive->contains(name)) return svd::even_part(config.vocab_size, parts, rank);
+  const std::vector<index_t> offsets = archive->matrix(name).grid.row_offsets();
   std::vector<double> bytes(offsets.size() - 1, 0.0);
-  add_slab_bytes(*archive, head_name, false, bytes);
+  add_slab_bytes(*archive, name, false, bytes);
   const std::vector<double> loads(static_cast<std::size_t>(parts), 0.0);
   const std::vector<index_t> cuts = cut_by_weight(offsets, bytes, loads);
   return {cuts[static_cast<std::size_t>(rank)], cuts[static_cast<std::size_t>(rank) + 1]};

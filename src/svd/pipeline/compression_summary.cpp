@@ -9,7 +9,7 @@ namespace hack::svd {
 
 CompressionSummary summarize(const std::string& name, const TileGrid& grid, std::span<const TileChoice> tiles,
                              Codec codec) {
-  CompressionSummary out{.name = name, .tiles = grid.size()};
+  CompressionSummary out{.name = name, .tiles = grid.size(), .codec = codec};
   out.bytes_dense = dense_bytes(grid.rows(), grid.cols(), codec);
   out.min_rank = grid.max_rank();
   for (index_t t = 0; t < grid.size(); ++t) {

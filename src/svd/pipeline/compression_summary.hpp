@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 
@@ -21,6 +22,7 @@ struct CompressionSummary {
   index_t min_rank = 0;
   index_t max_rank = 0;
   double mean_rank = 0;
+  std::optional<Codec> codec;  ///< of its numbers; none of several matrices together
 
   /// bytes_factors / bytes_dense
   double keep() const;
