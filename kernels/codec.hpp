@@ -10,7 +10,23 @@ namespace hack {
 
 /// How the numbers of a matrix's row are encoded: as codes, and with some codecs scales that a block of them shares.
 /// Codes and scales lie apart, so that both can be loaded aligned.
-enum class Codec : std::uint8_t { f32, bf16, f16, int8, q8_0, q5_1, q5_0, q4_1, q4_0, iq4_nl, q3_64, q2_64 };
+enum class Codec : std::uint8_t {
+  f32,
+  bf16,
+  f16,
+  int8,
+  q8_0,
+  q5_1,
+  q5_0,
+  q4_1,
+  q4_0,
+  iq4_nl,
+  q3_64,
+  q2_64,
+  q6_k,
+  q5_k,
+  q4_k
+};
 
 /// What codes stand for, times d; of iq4_nl GGML's. q3_64's lie where numbers with a normal distribution, fitted in
 /// blocks of 64, are rounded with the least mean square. A sum of four products with 64 or less and int8 fits 16 bits.
@@ -32,6 +48,7 @@ struct CodecSpec {
   int zero = 0;                              ///< of blocks of unsigned codes: the code that stands for 0
   std::span<const std::int8_t> levels = {};  ///< what codes stand for, times d; empty: themselves, less zero
   bool is_shifted = false;                   ///< d comes with a shift of the levels: ShiftedScale
+  index_t groups = 0;                        ///< of a block whose numbers lie in groups with small scales of their own
 };
 
 /// In the order of the enumerators.
@@ -53,7 +70,15 @@ inline constexpr std::array codec_specs = {
     // (levels[q] + shift) · d / 64, d and shift in one f16.
     CodecSpec{Codec::q3_64, "q3_64", 3, 64, 2, DType::f16, true, 0, q3_levels, true},
     CodecSpec{Codec::q2_64, "q2_64", 2, 64, 2, DType::f16, true, 0, q2_levels, true},
+    // GGML's: (q - zero) (d a) with signed a of 8 bits; q (d a) - (d' b) with a and b of 6 bits.
+    CodecSpec{Codec::q6_k, "q6_k", 6, 256, 18, DType::f16, true, 32, {}, false, 16},
+    CodecSpec{Codec::q5_k, "q5_k", 5, 256, 16, DType::f16, true, 0, {}, false, 8},
+    CodecSpec{Codec::q4_k, "q4_k", 4, 256, 16, DType::f16, true, 0, {}, false, 8},
 };
+
+/// The codecs of terms: all but the last, whose blocks are longer than tiles and which are only read.
+inline constexpr std::span term_codec_specs = std::span(codec_specs).first<12>();
+static_assert(term_codec_specs.back().groups == 0 && codec_specs[term_codec_specs.size()].groups > 0);
 
 constexpr const CodecSpec& spec_of(Codec codec) { return codec_specs[static_cast<std::size_t>(codec)]; }
 
@@ -128,8 +153,11 @@ constexpr Codec codec_of(DType type) {
   return type == DType::f32 ? Codec::f32 : type == DType::bf16 ? Codec::bf16 : Codec::f16;
 }
 
-/// Writes a block of a codec with blocks: q (block), codes in the order of what they stand for with d > 0, from 0 on;
-/// d, and m where the codec has one, are rounded to what it stores.
+/// Numbers of a block whose codes lie together, in whole bytes, before those of the next ones.
+constexpr index_t code_run(Codec codec) { return spec_of(codec).groups > 0 ? 32 : spec_of(codec).block; }
+
+/// Writes a block of a codec of terms that has blocks: q (block), codes in the order of what they stand for with d > 0,
+/// from 0 on; d, and m where the codec has one, are rounded to what it stores.
 void pack_block(Codec codec, const std::uint8_t* q, float d, float m, std::byte* codes, std::byte* scales);
 
 /// Writes what encoded rows stand for: out (rows, cols), row-major. Exact for every codec that fits f32. The slow twin

@@ -25,7 +25,7 @@ CLI::Validator storage_words() {
 
 CLI::Validator codec_words() {
   std::vector<std::string> names;
-  for (const CodecSpec& spec : codec_specs) names.emplace_back(spec.name);
+  for (const CodecSpec& spec : term_codec_specs) names.emplace_back(spec.name);
   return CLI::IsMember(names);
 }
 

@@ -50,14 +50,14 @@ void check(const RandomFactors& w, index_t tokens) {
 }
 
 TEST(GpuFactored, MultipliesWithTwoFactors) {
-  for (Codec codec : tests::all_codecs()) {
+  for (Codec codec : tests::term_codecs()) {
     const RandomFactors w(130, 67, 64, codec, [](index_t i, index_t j) { return factors((3 * i + 5 * j) % 23 + 1); });
     for (index_t tokens : {1, 3, 8, 9, 70}) check(w, tokens);
   }
 }
 
 TEST(GpuFactored, MultipliesWithSkeletons) {
-  for (Codec codec : tests::all_codecs()) {
+  for (Codec codec : tests::term_codecs()) {
     const RandomFactors w(130, 67, 64, codec,
                           [](index_t i, index_t j) { return interpolative((31 * i + 15 * j) % 47); });
     for (index_t tokens : {1, 5, 13}) check(w, tokens);
@@ -70,14 +70,14 @@ TEST(GpuFactored, MixesTilesOfAllKindsAndEmptyOnes) {
     if (j == 2) return factors(0);                                  // a tile column of no rank
     return (i + j) % 3 == 0 ? dense : (i + j) % 3 == 1 ? factors(5 * i + j) : interpolative(9 * i + j + 30);
   };
-  for (Codec codec : tests::all_codecs()) {
+  for (Codec codec : tests::term_codecs()) {
     const RandomFactors w(200, 330, 64, codec, form_of);
     for (index_t tokens : {1, 2, 33}) check(w, tokens);
   }
 }
 
 TEST(GpuFactored, TakesDenseTilesAlone) {
-  for (Codec codec : tests::all_codecs()) {
+  for (Codec codec : tests::term_codecs()) {
     for (index_t tile : {40, 64}) {  // of blocks of 32 some tiles begin and end within one
       const RandomFactors w(70, 150, tile, codec, [](index_t, index_t) { return dense; });
       for (index_t tokens : {1, 5, 40}) check(w, tokens);
@@ -133,7 +133,7 @@ TEST(GpuFactored, SplitsRankSpaceWhereRowsAreFew) {
   // Two whole tile rows, of which one is nearly empty, and a clipped one; five rows, of more splits than pieces, whose
   // z fills several panels.
   for (const auto& [rows, cols] : {std::pair<index_t, index_t>{73, 610}, {5, 3210}}) {
-    for (Codec codec : tests::all_codecs()) {
+    for (Codec codec : tests::term_codecs()) {
       const RandomFactors w(rows, cols, 32, codec, form_of);
       const cuda::FactoredPlanLists shares = shares_of(w);
       EXPECT_EQ(shares.few_count, rows == 73 ? 4 + 4 + 2 : 1);
@@ -160,7 +160,7 @@ TEST(GpuFactored, SplitsColumnsWhereTilesAreFew) {
     if (i == 1) return j == 0 ? factors(70) : factors(0);
     return j == 0 ? interpolative(19) : j == 1 ? dense : factors(9);
   };
-  for (Codec codec : tests::all_codecs()) {
+  for (Codec codec : tests::term_codecs()) {
     const RandomFactors w(330, 430, 210, codec, form_of);
     const cuda::FactoredPlanLists shares = shares_of(w);
     EXPECT_EQ(shares.projection_splits, 4);

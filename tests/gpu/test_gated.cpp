@@ -95,7 +95,7 @@ TEST(GpuGated, MultipliesTilesOfAllKindsAndRanks) {
   const auto up_form = [](index_t i, index_t j) {
     return (i + j) % 3 == 0 ? interpolative(7 * i + 20 + j) : (i + j) % 3 == 1 ? dense : factors(11 * j + i + 1);
   };
-  for (Codec codec : tests::all_codecs()) {
+  for (Codec codec : tests::term_codecs()) {
     const RandomFactors gate(200, 330, 64, codec, gate_form), up(200, 330, 64, codec, up_form);
     for (index_t tokens : {0, 1, 2, 8, 11}) check_tiles(gate, up, tokens);
   }
@@ -107,7 +107,7 @@ TEST(GpuGated, MultipliesTilesWhereRowsAreFew) {
   const auto long_form = [](index_t i, index_t j) {
     return j % 3 == 0 ? interpolative(9 * i + 30) : j % 3 == 1 ? dense : factors(11 * j + i + 1);
   };
-  for (Codec codec : tests::all_codecs()) {
+  for (Codec codec : tests::term_codecs()) {
     const RandomFactors first(130, 430, 100, codec, short_form), second(130, 430, 100, codec, long_form);
     for (index_t tokens : {1, 2, 8}) {
       check_tiles(first, second, tokens);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <random>
 #include <vector>
@@ -15,6 +16,12 @@ constexpr DType all_types[] = {DType::f32, DType::bf16, DType::f16};
 inline std::vector<Codec> all_codecs() {
   std::vector<Codec> codecs;
   for (const CodecSpec& spec : codec_specs) codecs.push_back(spec.codec);
+  return codecs;
+}
+/// Those that terms can be in.
+inline std::vector<Codec> term_codecs() {
+  std::vector<Codec> codecs;
+  for (const CodecSpec& spec : term_codec_specs) codecs.push_back(spec.codec);
   return codecs;
 }
 constexpr double eps = std::numeric_limits<float>::epsilon();
@@ -47,6 +54,10 @@ struct EncodedRows {
     std::mt19937 generator(seed);
     for (std::byte& code : codes) code = static_cast<std::byte>(generator());
     const CodecSpec& spec = spec_of(codec);
+    if (spec.groups > 0) {
+      fill_grouped(spec, rows, cols, seed);
+      return;
+    }
     std::vector<float> wide = random_floats(std::ssize(scales) / size_of(spec.scale_type), seed + 1);
     for (float& scale : wide) scale = spec.has_signed_scales ? scale : std::fabs(scale);
     const auto store = [&] {
@@ -58,6 +69,24 @@ struct EncodedRows {
     for (const float x : values) largest = std::max(largest, std::fabs(x));
     for (float& scale : wide) scale *= 0.99f / largest;  // numbers are sums of multiples of scales
     store();
+  }
+
+ private:
+  /// Any small scales; d, which stands behind them or with d' before them, such that all numbers are in [-1, 1].
+  void fill_grouped(const CodecSpec& spec, index_t rows, index_t cols, unsigned seed) {
+    std::mt19937 generator(seed + 1);
+    for (std::byte& scale : scales) scale = static_cast<std::byte>(generator());
+    const bool is_behind = spec.groups == 16;
+    const index_t count = std::ssize(scales) / spec.scale_bytes;
+    const std::vector<float> numbers = random_floats(2 * count, seed + 2);
+    for (index_t b = 0; b < count; ++b) {
+      const f16 d = to_f16(numbers[2 * b] / (is_behind ? 128 * 32 : 64 * 64)),
+                minimum = to_f16(numbers[2 * b + 1] / 128);
+      std::byte* of_block = scales.data() + b * spec.scale_bytes;
+      std::memcpy(of_block + (is_behind ? 16 : 0), &d, sizeof(d));
+      if (!is_behind) std::memcpy(of_block + 2, &minimum, sizeof(minimum));
+    }
+    widen(spec.codec, codes.data(), scales.data(), rows, cols, values.data());
   }
 };
 

@@ -54,7 +54,7 @@ struct RandomFactors : tests::RandomFactors {
 };
 
 TEST(FactoredLinear, MatchesTheMatrixItStandsFor) {
-  for (Codec codec : tests::all_codecs()) {
+  for (Codec codec : tests::term_codecs()) {
     for (index_t tile : {16, 64, 100}) {
       for (index_t rows : {1, 17, 129, 300}) {
         for (index_t cols : {3, 64, 127}) {
@@ -68,7 +68,7 @@ TEST(FactoredLinear, MatchesTheMatrixItStandsFor) {
 }
 
 TEST(FactoredLinear, MatchesTheInterpolativeMatrixItStandsFor) {
-  for (Codec codec : tests::all_codecs()) {
+  for (Codec codec : tests::term_codecs()) {
     for (index_t tile : {16, 64, 100}) {
       for (index_t rows : {1, 17, 129, 300}) {
         for (index_t cols : {3, 64, 127}) {
@@ -87,7 +87,7 @@ TEST(FactoredLinear, MixesTilesOfAllKindsAndEmptyOnes) {
     if (j == 2) return factors(0);                                  // a tile column of no rank
     return (i + j) % 3 == 0 ? dense : (i + j) % 3 == 1 ? factors(5 * i + j) : interpolative(9 * i + j + 30);
   };
-  for (Codec codec : tests::all_codecs()) {
+  for (Codec codec : tests::term_codecs()) {
     const RandomFactors w(200, 330, 64, codec, form_of);
     for (index_t tokens : {1, 2, 33, 600}) w.check(tokens);
   }
@@ -100,7 +100,7 @@ TEST(FactoredLinear, TakesSkeletonsWithoutCoefficients) {
 }
 
 TEST(FactoredLinear, TakesDenseTilesAlone) {
-  for (Codec codec : tests::all_codecs()) {
+  for (Codec codec : tests::term_codecs()) {
     for (index_t tile : {32, 40, 64}) {  // of blocks of 32 some tiles begin and end within one
       const RandomFactors w(70, 150, tile, codec, [](index_t, index_t) { return dense; });
       for (index_t tokens : {1, 5, 40}) w.check(tokens);

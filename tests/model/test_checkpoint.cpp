@@ -149,6 +149,19 @@ TEST(Checkpoint, ShapesAreThoseOfTheConfig) {
   EXPECT_EQ(checkpoint->path(), directory / "hf");
 }
 
+/// Codes and scales of a matrix stand for its numbers.
+void expect_encoded_alike(const Checkpoint& checkpoint, const std::string& name, const std::vector<float>& numbers) {
+  const TensorInfo info = checkpoint.info(name);
+  const std::optional<Codec> codec = checkpoint.codec(name);
+  if (!codec || info.rows * info.cols == 0 || !name.ends_with(".weight")) return;
+  std::vector<std::byte> codes(static_cast<std::size_t>(info.rows * code_bytes(*codec, info.cols)));
+  std::vector<std::byte> scales(static_cast<std::size_t>(info.rows * scale_bytes(*codec, info.cols)));
+  checkpoint.read_encoded(name, {0, info.rows}, {0, info.cols}, codes.data(), scales.data());
+  std::vector<float> widened(numbers.size());
+  widen(*codec, codes.data(), scales.data(), info.rows, info.cols, widened.data());
+  EXPECT_EQ(widened, numbers) << name;
+}
+
 TEST(Checkpoint, AnyBlockIsAPartOfTheWhole) {
   TinyModel tiny;
   tiny.hidden = 512;
@@ -157,7 +170,7 @@ TEST(Checkpoint, AnyBlockIsAPartOfTheWhole) {
   tiny.attention_bias = true;
   tiny.layers = 1;
   for (const GgmlType type :
-       {GgmlType::f32, GgmlType::f16, GgmlType::q8_0, GgmlType::q4_1, GgmlType::q4_k, GgmlType::q6_k}) {
+       {GgmlType::f32, GgmlType::f16, GgmlType::q8_0, GgmlType::q4_1, GgmlType::q4_k, GgmlType::q5_k, GgmlType::q6_k}) {
     const TemporaryDirectory directory;
     write_gguf(tiny, directory / "a.gguf", type);
     const auto checkpoint = Checkpoint::open(directory / "a.gguf");
@@ -177,6 +190,7 @@ TEST(Checkpoint, AnyBlockIsAPartOfTheWhole) {
         for (index_t j = cols; j < cols + 3; ++j)
           ASSERT_EQ(part[i * (cols + 3) + j], -7.0f) << "written beside the block";
       }
+      expect_encoded_alike(*checkpoint, name, whole);
       EXPECT_THROW(checkpoint->read(name, row + 1, 0, MatrixView<float>(part.data(), rows, 1)), Error);
       EXPECT_THROW(checkpoint->read(name, 0, info.cols, MatrixView<float>(part.data(), 1, 1)), Error);
     }

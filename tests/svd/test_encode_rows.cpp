@@ -70,7 +70,7 @@ TEST(EncodeRows, WritesBlocksAsGgmlDoes) {
 
 TEST(EncodeRows, IsOffByAtMostAStep) {
   const index_t rows = 9;
-  for (const CodecSpec& spec : codec_specs) {
+  for (const CodecSpec& spec : term_codec_specs) {
     // Of the largest number: a step of integers of so many bits, or the digits of bf16.
     const double step = std::max(1.05 * std::ldexp(1.0, 1 - static_cast<int>(spec.code_bits)), 0x1p-8);
     for (const index_t cols : {1, 31, 32, 33, 100, 128}) {
@@ -92,7 +92,7 @@ TEST(EncodeRows, IsOffByAtMostAStep) {
 }
 
 TEST(EncodeRows, KeepsZerosAndTinyNumbers) {
-  for (const CodecSpec& spec : codec_specs) {
+  for (const CodecSpec& spec : term_codec_specs) {
     for (const float tiny : {0.0f, 1e-42f, -1e-38f}) {
       const Encoded encoded(spec.codec, std::vector<float>(70, tiny), 2, 35);
       for (const float value : encoded.values) EXPECT_NEAR(value, 0, 1e-37) << spec.name;
@@ -101,7 +101,7 @@ TEST(EncodeRows, KeepsZerosAndTinyNumbers) {
 }
 
 TEST(EncodeRows, StaysFiniteWhereItSaysSo) {
-  for (const CodecSpec& spec : codec_specs) {
+  for (const CodecSpec& spec : term_codec_specs) {
     for (const float sign : {1.0f, -1.0f}) {
       float number = std::numeric_limits<float>::max() * sign;
       while (!fits({&number, 1, 1}, spec.codec)) number /= 2;

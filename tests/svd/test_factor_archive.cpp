@@ -175,7 +175,7 @@ std::vector<std::pair<Codec, Example>> all_examples() {
   std::vector<std::pair<Codec, Example>> all = {{Codec::bf16, Example::all_kinds},
                                                 {Codec::f16, Example::without_spectra},
                                                 {Codec::f32, Example::without_skeleton}};
-  for (const CodecSpec& spec : codec_specs) {
+  for (const CodecSpec& spec : term_codec_specs) {
     if (!has_scales(spec.codec)) continue;
     all.emplace_back(spec.codec, Example::all_kinds);
     all.emplace_back(spec.codec, Example::sums);

@@ -91,7 +91,7 @@ class OneMatrix final : public FactorSource {
 
 std::vector<Codec> codecs_with_scales() {
   std::vector<Codec> codecs;
-  for (const CodecSpec& spec : codec_specs) {
+  for (const CodecSpec& spec : term_codec_specs) {
     if (has_scales(spec.codec)) codecs.push_back(spec.codec);
   }
   return codecs;

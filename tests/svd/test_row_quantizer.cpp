@@ -22,7 +22,7 @@ using testing_support::trace_of_square;
 
 const std::vector<Codec> formats = [] {
   std::vector<Codec> codecs;
-  for (const CodecSpec& spec : codec_specs) {
+  for (const CodecSpec& spec : term_codec_specs) {
     if (spec.block > 0) codecs.push_back(spec.codec);
   }
   return codecs;

@@ -59,6 +59,12 @@ constexpr bool has_code_dot = requires {
   C::dot_blocks;
 };
 
+/// Whether every 16 numbers of codec C have a scale of their own.
+template <class C>
+constexpr bool has_half_scales = requires {
+  C::has_half_scales;
+};
+
 #endif  // HACK_HAS_CODE_DOT
 
 }  // namespace hack::kernels::HWY_NAMESPACE

@@ -26,16 +26,20 @@ float f16_at(const std::byte* scales, index_t i) { return to_float(f16_bits(scal
 
 void put_f16(f16 half, std::byte* to) { std::memcpy(to, &half, sizeof(half)); }
 
-/// Bits of a code that lie in a block's first 16 bytes, where numbers i, i + 16 and so on share byte i % 16, the first
-/// one in its lowest bits. A code's last bit, if they are odd, follows behind them, number i's as bit i.
-constexpr index_t shared_bits(index_t bits) { return bits / 2 * 2; }
+/// Bits of a code that lie in a run's first 16 bytes, where numbers i, i + 16 and so on share byte i % 16, the first
+/// one in its lowest bits. Behind them follow the others: the last bit of an odd number, number i's as bit i; the last
+/// two of six, number i's in byte i % 8, likewise shared.
+constexpr index_t shared_bits(index_t bits) { return bits == 6 ? 4 : bits / 2 * 2; }
 
-/// Code i of a block: a byte each, or shared bytes.
-int code_at(index_t bits, const std::byte* block, index_t i) {
-  if (bits == 8) return static_cast<std::int8_t>(block[i]);
+/// Code i of a run: a byte each, or shared bytes.
+int code_at(index_t bits, const std::byte* run, index_t i) {
+  if (bits == 8) return static_cast<std::int8_t>(run[i]);
   const index_t shared = shared_bits(bits);
-  const int low = std::to_integer<int>(block[i % 16]) >> i / 16 * shared & ((1 << shared) - 1);
-  return bits == shared ? low : low | (std::to_integer<int>(block[16 + i / 8]) >> i % 8 & 1) << shared;
+  const int low = std::to_integer<int>(run[i % 16]) >> i / 16 * shared & ((1 << shared) - 1);
+  if (bits == shared) return low;
+  const int high = bits == 6 ? std::to_integer<int>(run[16 + i % 8]) >> i / 8 * 2 & 3
+                             : std::to_integer<int>(run[16 + i / 8]) >> i % 8 & 1;
+  return low | high << shared;
 }
 
 /// The codes have been zeros.
@@ -49,12 +53,38 @@ void put_code(index_t bits, int q, std::byte* block, index_t i) {
   if (bits > shared) block[16 + i / 8] |= static_cast<std::byte>(q >> shared << i % 8);
 }
 
+/// What the numbers of a group share: they are scale q + minimum.
+struct GroupScale {
+  float scale, minimum;
+};
+
+/// Of q6_k: 16 signed bytes, then d. Of q5_k and q4_k: d and d', then 8 + 8 numbers a and b of 6 bits: groups 0 to 3
+/// have theirs in the low bits of bytes 0 to 3 and 4 to 7, whose two top bits are those of groups 4 to 7; the low four
+/// bits of these are in bytes 8 to 11, a below b.
+GroupScale scale_of_group(const CodecSpec& spec, const std::byte* scales, index_t group) {
+  if (spec.groups == 16) {
+    const float scale = f16_at(scales, 8) * static_cast<float>(static_cast<std::int8_t>(scales[group]));
+    return {scale, scale * static_cast<float>(-spec.zero)};
+  }
+  const auto byte = [&](index_t i) { return std::to_integer<int>(scales[4 + i]); };
+  const index_t g = group % 4;
+  const int a = group < 4 ? byte(g) & 63 : (byte(8 + g) & 15) | byte(g) >> 6 << 4;
+  const int b = group < 4 ? byte(4 + g) & 63 : byte(8 + g) >> 4 | byte(4 + g) >> 6 << 4;
+  return {f16_at(scales, 0) * static_cast<float>(a), -(f16_at(scales, 1) * static_cast<float>(b))};
+}
+
 void widen_blocks(const CodecSpec& spec, const std::byte* codes, const std::byte* scales, index_t cols, float* out) {
+  const index_t run = code_run(spec.codec);
   for (index_t c = 0; c < cols; ++c) {
     const index_t block = c / spec.block;
-    const int q = code_at(spec.code_bits, codes + block * spec.block * spec.code_bits / 8, c % spec.block);
+    const int q = code_at(spec.code_bits, codes + c / run * run * spec.code_bits / 8, c % run);
     const int level = spec.levels.empty() ? q - spec.zero : spec.levels[static_cast<std::size_t>(q)];
     const std::byte* of_block = scales + block * spec.scale_bytes;
+    if (spec.groups > 0) {
+      const GroupScale group = scale_of_group(spec, of_block, c % spec.block * spec.groups / spec.block);
+      out[c] = group.scale * static_cast<float>(q) + group.minimum;  // the product is exact
+      continue;
+    }
     if (spec.is_shifted) {
       const ShiftedScale scale = ShiftedScale::from(f16_bits(of_block, 0));
       out[c] = to_float(scale.d) / ShiftedScale::unit * static_cast<float>(level + scale.shift);
@@ -87,7 +117,7 @@ Codec parse_codec(std::string_view name) {
 
 void pack_block(Codec codec, const std::uint8_t* q, float d, float m, std::byte* codes, std::byte* scales) {
   const CodecSpec& spec = spec_of(codec);
-  HACK_EXPECT(spec.block > 0);
+  HACK_EXPECT(spec.block > 0 && spec.groups == 0);
   const int least = spec.code_bits == 8 ? -127 : 0;
   std::memset(codes, 0, static_cast<std::size_t>(spec.block * spec.code_bits / 8));
   for (index_t i = 0; i < spec.block; ++i) put_code(spec.code_bits, q[i] + least, codes, i);

@@ -10,6 +10,7 @@
 #include "kernels/cpu/codec/bf16-inl.hpp"
 #include "kernels/cpu/codec/f16-inl.hpp"
 #include "kernels/cpu/codec/f32-inl.hpp"
+#include "kernels/cpu/codec/grouped-inl.hpp"
 #include "kernels/cpu/codec/int8-inl.hpp"
 #include "kernels/cpu/codec/iq4_nl-inl.hpp"
 #include "kernels/cpu/codec/nibbles-inl.hpp"
@@ -61,6 +62,12 @@ HWY_INLINE void with_codec(Codec codec, const F& f) {
       return f(ShiftedCodec<Codec::q3_64>{});
     case Codec::q2_64:
       return f(ShiftedCodec<Codec::q2_64>{});
+    case Codec::q6_k:
+      return f(Q6KCodec{});
+    case Codec::q5_k:
+      return f(GroupsOf32<Codec::q5_k, FiveBitCodec<Codec::q5_1>>{});
+    case Codec::q4_k:
+      return f(GroupsOf32<Codec::q4_k, FourBitCodec<Codec::q4_1>>{});
     default:
       return with_row_codec(codec, f);
   }

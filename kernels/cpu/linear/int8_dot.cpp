@@ -125,10 +125,14 @@ struct RowBytes {
   index_t read_codes, read_scales;  ///< of one row
 };
 
-/// The factors of a step's lanes: of one block, or of two blocks with half of the lanes each.
-template <index_t Blocks>
+/// Factors of a step: one of each 32 numbers, or two.
+template <class C>
+constexpr index_t step_factors = has_half_scales<C> ? 2 : C::dot_blocks;
+
+/// The factors of a step's lanes: of all, or of two halves.
+template <index_t Count>
 HWY_INLINE __m256 lanes_of(const float* factors) {
-  if constexpr (Blocks == 1) return _mm256_broadcast_ss(factors);
+  if constexpr (Count == 1) return _mm256_broadcast_ss(factors);
   const __m256 pair = _mm256_castpd_ps(_mm256_broadcast_sd(reinterpret_cast<const double*>(factors)));
   return _mm256_permutevar_ps(pair, _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1));
 }
@@ -152,7 +156,7 @@ class RowSums {
 
   /// Adds `steps` steps from block b on, the first of a scale group.
   HWY_INLINE void add(const RowPointers<R>& rows, index_t b, index_t steps) {
-    alignas(32) float factors[T][R][scale_group];
+    alignas(32) Factors factors;
     const index_t at = b / C::dot_blocks * RowBytes<C>::step_codes;
 #pragma GCC unroll 4
     for (index_t r = 0; r < R; ++r) {
@@ -181,20 +185,31 @@ class RowSums {
   }
 
  private:
+  /// Of a scale group.
+  using Factors = float[T][R][scale_group / C::dot_blocks * step_factors<C>];
+
   /// factors = d of w times d of x; what minima add to all numbers of a block joins the sums.
-  HWY_INLINE void take_scales(const std::byte* scales, index_t b, index_t r, float (&factors)[T][R][scale_group]) {
-    __m256 minima;
+  HWY_INLINE void take_scales(const std::byte* scales, index_t b, index_t r, Factors& factors) {
+    __m256 minima;  // or the scales of the last four blocks' halves
     const __m256 d = C::load_scales(scales + b / scale_group * RowBytes<C>::group_scales, minima);
 #pragma GCC unroll 4
     for (index_t t = 0; t < T; ++t) {
       const index_t at = t * x_.blocks + b;
       __m256& sum = sums_[Chains - 1][t][r];
-      _mm256_store_ps(factors[t][r], _mm256_mul_ps(d, _mm256_loadu_ps(x_.scales + at)));
+      const __m256 of_x = _mm256_loadu_ps(x_.scales + at);
+      if constexpr (has_half_scales<C>) {
+        const __m256i twice = _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3);
+        const __m256 last = _mm256_permute2f128_ps(of_x, of_x, 1);
+        _mm256_store_ps(factors[t][r], _mm256_mul_ps(d, _mm256_permutevar8x32_ps(of_x, twice)));
+        _mm256_store_ps(factors[t][r] + 8, _mm256_mul_ps(minima, _mm256_permutevar8x32_ps(last, twice)));
+      } else {
+        _mm256_store_ps(factors[t][r], _mm256_mul_ps(d, of_x));
+      }
       if constexpr (C::has_minima) sum = _mm256_fmadd_ps(minima, _mm256_loadu_ps(x_.sums + at), sum);
     }
   }
 
-  HWY_INLINE void add_step(const RowPointers<R>& rows, const float (&factors)[T][R][scale_group], index_t b, index_t s,
+  HWY_INLINE void add_step(const RowPointers<R>& rows, const Factors& factors, index_t b, index_t s,
                            __m256 (&sums)[T][R]) {
     const index_t block = s * C::dot_blocks;
     const index_t codes = (b + block) / C::dot_blocks * RowBytes<C>::step_codes;
@@ -205,9 +220,9 @@ class RowSums {
       for (index_t t = 0; t < T; ++t) {
         const index_t at = t * x_.blocks + b + block;
         const __m256i dot = C::dot(loaded, x_.codes + at * rounded_block);
-        const float* from = factors[t][r] + block;
+        const float* from = factors[t][r] + s * step_factors<C>;
         if constexpr (scales_rows<C>) from = x_.scales + at;
-        sums[t][r] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), lanes_of<C::dot_blocks>(from), sums[t][r]);
+        sums[t][r] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), lanes_of<step_factors<C>>(from), sums[t][r]);
       }
     }
   }

@@ -4,21 +4,24 @@
 #include "kernels/cuda/codec/blocks.cuh"
 #include "kernels/cuda/codec/f16.cuh"
 #include "kernels/cuda/codec/f32.cuh"
+#include "kernels/cuda/codec/grouped.cuh"
 #include "kernels/cuda/codec/int8.cuh"
 #include "kernels/cuda/codec/iq4_nl.cuh"
 #include "kernels/cuda/codec/nibbles.cuh"
 #include "kernels/cuda/codec/q8_0.cuh"
 #include "kernels/cuda/codec/shifted.cuh"
 
-/// LIST(X, W) for the type W of each codec's codes: the kernels that a codec needs.
-#define HACK_FOR_EACH_CODEC(LIST, X) \
-  LIST(X, float)                     \
-  LIST(X, bf16)                      \
-  LIST(X, f16)                       \
-  LIST(X, std::int8_t)               \
-  LIST(X, Q8_0Codes)                 \
-  LIST(X, Q5_1Codes)                 \
+/// LIST(X, W) for the type W of each codec's codes: the kernels that a codec needs; of terms' codecs alone, and of all.
+#define HACK_FOR_EACH_TERM_CODEC(LIST, X) \
+  LIST(X, float)                          \
+  LIST(X, bf16)                           \
+  LIST(X, f16)                            \
+  LIST(X, std::int8_t)                    \
+  LIST(X, Q8_0Codes)                      \
+  LIST(X, Q5_1Codes)                      \
   LIST(X, Q5_0Codes) LIST(X, Q4_1Codes) LIST(X, Q4_0Codes) LIST(X, Iq4NlCodes) LIST(X, Q3_64Codes) LIST(X, Q2_64Codes)
+#define HACK_FOR_EACH_CODEC(LIST, X) \
+  HACK_FOR_EACH_TERM_CODEC(LIST, X) LIST(X, Q6KCodes) LIST(X, Q5KCodes) LIST(X, Q4KCodes)
 
 namespace hack::kernels::cuda {
 
@@ -77,13 +80,21 @@ struct Factors {
   }
 };
 
+#define HACK_VISIT(X, W) \
+  if (codec == CodecOf<W>::codec) visit.template operator()<W>();
+
 /// Calls visit.operator()<W>() for the type of the codec's codes.
 template <class Visit>
 void with_codec(Codec codec, const Visit& visit) {
-#define HACK_VISIT(X, W) \
-  if (codec == CodecOf<W>::codec) visit.template operator()<W>();
   HACK_FOR_EACH_CODEC(HACK_VISIT, )
-#undef HACK_VISIT
 }
+
+/// The same of a codec of terms.
+template <class Visit>
+void with_term_codec(Codec codec, const Visit& visit) {
+  HACK_FOR_EACH_TERM_CODEC(HACK_VISIT, )
+}
+
+#undef HACK_VISIT
 
 }  // namespace hack::kernels::cuda

@@ -81,7 +81,7 @@ void factored_linear<D>(Queue<D>& queue, MatrixView<const float, D> x, const Fac
     const index_t tokens = std::min(step, y.rows - token);
     const auto from = cuda::array_of(x.rows_from(token, tokens));
     const auto to = cuda::array_of(y.rows_from(token, tokens));
-    cuda::with_codec(w.codec, [&]<class W>() { apply<W>(queue, from, w, to, write == Write::add); });
+    cuda::with_term_codec(w.codec, [&]<class W>() { apply<W>(queue, from, w, to, write == Write::add); });
   }
 }
 

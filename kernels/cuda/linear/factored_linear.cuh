@@ -242,6 +242,6 @@ struct AddSplits {
   X(Project<W, 8>)                     \
   X(Expand<W, 1>)                      \
   X(Expand<W, 8>)
-#define HACK_FACTORED_KERNELS(X)                   \
-  HACK_FOR_EACH_CODEC(HACK_FACTORED_KERNELS_OF, X) \
+#define HACK_FACTORED_KERNELS(X)                        \
+  HACK_FOR_EACH_TERM_CODEC(HACK_FACTORED_KERNELS_OF, X) \
   X(AddSplits)

@@ -79,16 +79,14 @@ void multiply_tiles(Queue<D>& queue, X x, const View& gate, const View& up, Y ou
   expand<W, T>(queue, first, second, out);
 }
 
-/// Calls multiply.operator()<W, T>() for the codec of weights and the number of tokens.
+/// Calls multiply.operator()<T>() with the tokens that a kernel takes at once.
 template <class Multiply>
-void for_codec_and_tokens(Codec codec, index_t tokens, const Multiply& multiply) {
-  cuda::with_codec(codec, [&]<class W>() {
-    if (tokens == 1) {
-      multiply.template operator()<W, 1>();
-    } else {
-      multiply.template operator()<W, 8>();
-    }
-  });
+void for_tokens(index_t tokens, const Multiply& multiply) {
+  if (tokens == 1) {
+    multiply.template operator()<1>();
+  } else {
+    multiply.template operator()<8>();
+  }
 }
 
 /// By one launch for both matrices; false, and nothing done, where these are of different kinds, or sums of planes, or
@@ -98,15 +96,18 @@ bool multiply_both(Queue<D>& queue, X x, const View& gate, const View& up, Y out
   if (gate.planes.size() == 1 && up.planes.size() == 1) {
     if (!have_same_rows(gate.planes[0], up.planes[0])) return false;
     HACK_EXPECT(x.cols == gate.cols() && x.cols == up.cols());
-    for_codec_and_tokens(gate.planes[0].codec, x.rows,
-                         [&]<class W, int T>() { multiply_tiles<W, T>(queue, x, gate, up, out); });
+    cuda::with_term_codec(gate.planes[0].codec, [&]<class W>() {
+      for_tokens(x.rows, [&]<int T>() { multiply_tiles<W, T>(queue, x, gate, up, out); });
+    });
     return true;
   }
   if (gate.is_factored() || up.is_factored() || gate.dense.codec != up.dense.codec) return false;
   HACK_EXPECT(x.cols == gate.dense.cols && x.cols == up.dense.cols);
-  for_codec_and_tokens(gate.dense.codec, x.rows, [&]<class W, int T>() {
-    cuda::launch(queue, cuda::MatVecGated<W, T>{array_of(x), cuda::weights_of<W>(gate.dense),
-                                                cuda::weights_of<W>(up.dense), gate.bias, up.bias, array_of(out)});
+  cuda::with_codec(gate.dense.codec, [&]<class W>() {
+    for_tokens(x.rows, [&]<int T>() {
+      cuda::launch(queue, cuda::MatVecGated<W, T>{array_of(x), cuda::weights_of<W>(gate.dense),
+                                                  cuda::weights_of<W>(up.dense), gate.bias, up.bias, array_of(out)});
+    });
   });
   return true;
 }

@@ -182,9 +182,11 @@ struct MatVecGated {
   X(ExpandGated<W, 1>)              \
   X(ExpandGated<W, 8>)              \
   X(ExpandPair<W, 1>)               \
-  X(ExpandPair<W, 8>)               \
-  X(MatVecGated<W, 1>)              \
+  X(ExpandPair<W, 8>)
+#define HACK_GATED_DENSE_KERNELS_OF(X, W) \
+  X(MatVecGated<W, 1>)                    \
   X(MatVecGated<W, 8>)
-#define HACK_GATED_KERNELS(X)                   \
-  HACK_FOR_EACH_CODEC(HACK_GATED_KERNELS_OF, X) \
+#define HACK_GATED_KERNELS(X)                         \
+  HACK_FOR_EACH_TERM_CODEC(HACK_GATED_KERNELS_OF, X)  \
+  HACK_FOR_EACH_CODEC(HACK_GATED_DENSE_KERNELS_OF, X) \
   X(AddGated)

@@ -29,9 +29,9 @@ constexpr std::array formats = {
     Format{GgmlType::q4_1, "Q4_1", 32, 20, Codec::q4_1},
     Format{GgmlType::q4_0, "Q4_0", 32, 18, Codec::q4_0},
     Format{GgmlType::iq4_nl, "IQ4_NL", 32, 18, Codec::iq4_nl},
-    Format{GgmlType::q6_k, "Q6_K", 256, 210},
-    Format{GgmlType::q5_k, "Q5_K", 256, 176},
-    Format{GgmlType::q4_k, "Q4_K", 256, 144},
+    Format{GgmlType::q6_k, "Q6_K", 256, 210, Codec::q6_k},
+    Format{GgmlType::q5_k, "Q5_K", 256, 176, Codec::q5_k},
+    Format{GgmlType::q4_k, "Q4_K", 256, 144, Codec::q4_k},
 };
 constexpr index_t largest_block = 256;
 
@@ -263,6 +263,53 @@ index_t block_bytes(GgmlType type) { return format_of(type).bytes; }
 
 std::optional<Codec> codec_of(GgmlType type) { return format_of(type).codec; }
 
+namespace {
+
+/// Four bits of 32 numbers, a byte each in its low or high half (`shift`), as a run of a codec has them.
+void put_nibbles(const std::byte* from, int shift, std::byte* run) {
+  for (int j = 0; j < 16; ++j) {
+    run[j] = (from[j] >> shift & std::byte{15}) | (from[16 + j] >> shift & std::byte{15}) << 4;
+  }
+}
+
+/// Q4_K's and Q5_K's 128 bytes, as their decoders read them, and of Q5_K the 32 bytes of fifth bits before them.
+void put_runs_of_groups(const std::byte* block, bool has_fifth, std::byte* codes) {
+  const std::byte* const four = block + (has_fifth ? 32 : 0);
+  for (int g = 0; g < 8; ++g) {
+    std::byte* const run = codes + g * (has_fifth ? 20 : 16);
+    put_nibbles(four + 32 * (g / 2), g % 2 * 4, run);
+    for (int i = 0; has_fifth && i < 32; ++i) {
+      if (i % 8 == 0) run[16 + i / 8] = {};
+      run[16 + i / 8] |= (block[i] >> g & std::byte{1}) << i % 8;
+    }
+  }
+}
+
+/// Q6_K's 128 + 64 bytes, as decode_q6_k() reads them.
+void put_runs_of_q6_k(const std::byte* block, std::byte* codes) {
+  for (int n = 0; n < 8; ++n, codes += 24) {
+    const int half = n / 4, r = n % 4;
+    put_nibbles(block + 64 * half + 32 * (r % 2), r / 2 * 4, codes);
+    const std::byte* const upper = block + 128 + 32 * half;
+    for (int j = 0; j < 8; ++j) {
+      codes[16 + j] = {};
+      for (int i = 0; i < 4; ++i) codes[16 + j] |= (upper[j + 8 * i] >> 2 * r & std::byte{3}) << 2 * i;
+    }
+  }
+}
+
+/// Blocks of 256: one's codes and scales.
+void split_grouped(GgmlType type, const std::byte* block, std::byte* codes, std::byte* scales) {
+  if (type == GgmlType::q6_k) {
+    std::memcpy(scales, block + 192, 18);
+    return put_runs_of_q6_k(block, codes);
+  }
+  std::memcpy(scales, block, 16);
+  put_runs_of_groups(block + 16, type == GgmlType::q5_k, codes);
+}
+
+}  // namespace
+
 void split_blocks(GgmlType type, const std::byte* row, index_t first, index_t count, std::byte* codes,
                   std::byte* scales) {
   const Format& format = format_of(type);
@@ -273,6 +320,13 @@ void split_blocks(GgmlType type, const std::byte* row, index_t first, index_t co
   const std::byte* block = row + first * format.bytes;
   const index_t of_scales = spec_of(*format.codec).scale_bytes;
   if (of_scales == 0) return copy(block, count * format.bytes, codes);
+  if (format.numbers == 256) {
+    const index_t of_codes = format.bytes - of_scales;
+    for (index_t b = 0; b < count; ++b) {
+      split_grouped(type, block + b * format.bytes, codes + b * of_codes, scales + b * of_scales);
+    }
+    return;
+  }
   // Codecs have fifth bits behind the others, formats before them.
   const index_t fifth = type == GgmlType::q5_0 || type == GgmlType::q5_1 ? 4 : 0;
   for (index_t b = 0; b < count; ++b, block += format.bytes) {

@@ -77,6 +77,18 @@ class TouchedRange {
   const std::byte* end_ = nullptr;
 };
 
+/// Of some blocks. All that can be NaN or infinity are f16 numbers: those of a block with groups stand behind signed
+/// bytes, one a group, or two of them before all else.
+bool scales_are_finite(Codec codec, const std::byte* scales, index_t blocks) {
+  const CodecSpec& spec = spec_of(codec);
+  if (spec.groups == 0) return all_finite(scales, DType::f16, blocks * spec.scale_bytes / 2);
+  const index_t numbers = spec.groups == 16 ? 1 : 2, at = spec.groups == 16 ? spec.scale_bytes - 2 : 0;
+  for (index_t b = 0; b < blocks; ++b) {
+    if (!all_finite(scales + b * spec.scale_bytes + at, DType::f16, numbers)) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 const StoredWeight& MappedWeights::find(const std::string& name) const {
@@ -156,8 +168,8 @@ void MappedWeights::read_encoded(const std::string& name, svd::Range rows, svd::
     std::byte* to = codes + i * of_codes;
     std::byte* to_scales = scales + i * of_scales;
     split_blocks(w.type, row, first, count, to, to_scales);
-    const bool finite = has_scales(codec) ? all_finite(to_scales, DType::f16, of_scales / 2)
-                                          : all_finite(to, plain_type(codec), cols.size());
+    const bool finite =
+        has_scales(codec) ? scales_are_finite(codec, to_scales, count) : all_finite(to, plain_type(codec), cols.size());
     validate(finite, "tensor '{}' of {} holds NaN or infinity (row {}) fetch the model again", name, w.file->path(),
              rows.begin + i);
     touched.add(row + first * block_bytes(w.type), row + (first + count) * block_bytes(w.type));

@@ -70,14 +70,18 @@ std::string structure_legend() {
 
 std::string codec_legend() {
   std::string legend;
-  for (const CodecSpec& spec : codec_specs) legend += (legend.empty() ? "" : " ") + std::string(spec.name);
+  for (const CodecSpec& spec : term_codec_specs) legend += (legend.empty() ? "" : " ") + std::string(spec.name);
   return legend;
 }
 
 Legends parse_legends(const std::string& structures_text, const std::string& codecs_text) {
   Legends legends;
   for (const std::string& name : words(structures_text)) legends.structures.push_back(parse_structure(name));
-  for (const std::string& name : words(codecs_text)) legends.codecs.push_back(parse_codec(name));
+  for (const std::string& name : words(codecs_text)) {
+    legends.codecs.push_back(parse_codec(name));
+    validate(spec_of(legends.codecs.back()).groups == 0, "terms cannot be in {}: its blocks are longer than tiles",
+             name);
+  }
   return legends;
 }
 

@@ -1,0 +1,86 @@
+#pragma once
+
+#include "kernels/cuda/codec/blocks.cuh"
+
+namespace hack::kernels::cuda {
+
+/// 32 numbers of four, five or six bits: i and i + 16 in the low and high half of byte i; then fifth bits, number i's
+/// is bit i; or two more bits each, numbers i, i + 8 and so on share byte i.
+template <int bits>
+struct alignas(bits == 4   ? 16
+               : bits == 6 ? 8
+                           : 4) CodeRun {
+  std::uint32_t words[bits];
+};
+
+/// Codes of a block of 256 with groups.
+template <int bits>
+struct GroupedCodes {
+  CodeRun<bits> runs[8];
+};
+
+/// Scales of q5_k's and q4_k's groups: d and d', then 8 + 8 numbers of six bits (kernels/cpu/codec/codec.cpp).
+template <class W, Codec which>
+struct GroupedCodec : BlockCodec<W, which> {
+  using Run = SharedRun;
+
+  template <class Exec>
+  HACK_BODY static Run load(Exec& exec, const W& block, const std::byte* scales, int part) {
+    Run run;
+    const int group = part / 2;
+    load_shared<BlockCodec<W, which>::bits>(exec, block.runs[group], part % 2, run.words);
+    const auto* halves = reinterpret_cast<const f16*>(scales);
+    const auto* words = reinterpret_cast<const std::uint32_t*>(scales) + 1;
+    const int byte = 8 * (group % 4);
+    const auto small = [&](std::uint32_t own, int last) {
+      return static_cast<float>(group < 4 ? own >> byte & 63u
+                                          : (words[2] >> (byte + last) & 15u) | (own >> (byte + 6) & 3u) << 4);
+    };
+    run.d = exec.widen(halves[0]) * small(words[0], 0);
+    run.minimum = -(exec.widen(halves[1]) * small(words[1], 4));
+    return run;
+  }
+
+  template <class Exec>
+  HACK_BODY static float number(Exec& /*exec*/, const Run& run, int q) {
+    return fmaf(run.d, static_cast<float>(code_of<std::uint8_t>(run.words, q)), run.minimum);
+  }
+};
+
+struct Q4KCodes : GroupedCodes<4> {};
+template <>
+struct CodecOf<Q4KCodes> : GroupedCodec<Q4KCodes, Codec::q4_k> {};
+
+struct Q5KCodes : GroupedCodes<5> {};
+template <>
+struct CodecOf<Q5KCodes> : GroupedCodec<Q5KCodes, Codec::q5_k> {};
+
+struct Q6KCodes : GroupedCodes<6> {};
+template <>
+struct CodecOf<Q6KCodes> : BlockCodec<Q6KCodes, Codec::q6_k> {
+  using Run = SharedRun;
+  static constexpr float zero = static_cast<float>(spec_of(Codec::q6_k).zero);
+
+  template <class Exec>
+  HACK_BODY static Run load(Exec& exec, const Q6KCodes& block, const std::byte* scales, int part) {
+    Run run;
+    const CodeRun<6>& codes = block.runs[part / 2];
+    const int half = part % 2;
+    HACK_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      const std::uint32_t two = codes.words[4 + i % 2] >> (4 * half + 2 * (i / 2)) & 0x03030303u;
+      run.words[i] = (codes.words[i] >> (4 * half) & 0x0f0f0f0fu) | two << 4;
+    }
+    const float d = exec.widen(*reinterpret_cast<const f16*>(scales + 16));
+    run.d = d * static_cast<float>(reinterpret_cast<const std::int8_t*>(scales)[part]);
+    run.minimum = -zero * run.d;
+    return run;
+  }
+
+  template <class Exec>
+  HACK_BODY static float number(Exec& /*exec*/, const Run& run, int q) {
+    return fmaf(run.d, static_cast<float>(code_of<std::uint8_t>(run.words, q)), run.minimum);
+  }
+};
+
+}  // namespace hack::kernels::cuda
