@@ -4,6 +4,6 @@
 
 namespace hack::kernels::cuda {
 
-HACK_GATED_KERNELS(HACK_INSTANTIATE_KERNEL)
+HACK_GATED_KERNELS_1(HACK_INSTANTIATE_KERNEL)
 
 }  // namespace hack::kernels::cuda
