@@ -209,10 +209,7 @@ class CompressCommand : public Command {
     const svd::CompressionSummary& total = compressed.total;
     const auto factors = static_cast<double>(total.bytes_factors);
     const auto dense = static_cast<double>(total.bytes_dense);
-    // The rest of a model is never stored in a codec with scales: whole models compare in 16-bit numbers.
     const Codec type = options_.stored().codec;
-    const double widening = 16.0 / static_cast<double>(spec_of(svd::counted_as(type)).code_bits) *
-                            static_cast<double>(size_of(plain_type(type))) / 2;
     nlohmann::json results = describe(compressed);
     fmt::print("{}: {} matrices, {} tiles ({} dense), ranks {} to {} (mean {:.1f}), relative error {:.4f}\n", output_,
                compressed.matrices.size(), total.tiles, total.dense_tiles, total.min_rank, total.max_rank,
@@ -220,7 +217,7 @@ class CompressCommand : public Command {
     std::string whole;
     if (checkpoint != nullptr) {
       const double model_dense = dense_bytes(*checkpoint, plain_type(type));
-      const double model_stored = model_dense - widening * dense + factors;
+      const double model_stored = model_dense - dense + factors;
       whole = fmt::format("; whole model: {} in place of {} ({:.2f} %)", format_bytes(model_stored),
                           format_bytes(model_dense), 100 * model_stored / model_dense);
       results["model_bytes_factored"] = model_stored;
@@ -232,9 +229,6 @@ class CompressCommand : public Command {
     if (spec_of(type).block > 0) {
       fmt::print("  {:.3f} bits a weight, of 16: {}\n", 16 * total.keep(), codecs_of(compressed));
       results["bits_per_weight"] = 16 * total.keep();
-    } else if (has_scales(type)) {
-      fmt::print("  against 16-bit numbers, as the whole model is: selected matrices {:.2f} %\n",
-                 100 * total.keep() / widening);
     }
     print_cost(compressed);
     if (!shape_.empty() && checkpoint != nullptr) extrapolate(*checkpoint, compressed, results);
@@ -253,7 +247,6 @@ class CompressCommand : public Command {
     results["archive"] = output_;
     results["evaluation"] = describe(scores);
     results["factor_type"] = to_string(type);
-    if (has_scales(type)) results["keep_16_bit"] = total.keep() / widening;
     return results;
   }
 

@@ -131,10 +131,6 @@ nlohmann::json inspect_archive(const std::string& path) {
   }
   fmt::print("  {} of factors in place of {} dense: {:.2f} %\n", format_bytes(stored), format_bytes(dense),
              100 * stored / dense);
-  if (has_scales(how.codec) && svd::counted_as(how.codec) == how.codec) {
-    const double of_16_bits = stored / dense * static_cast<double>(spec_of(how.codec).code_bits) / 16;
-    fmt::print("  {:.2f} % of 16-bit numbers\n", 100 * of_16_bits);
-  }
   return {{"kind", "archive"},
           {"method", info.header.method},
           {"mode", to_string(how.mode)},

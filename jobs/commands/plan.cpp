@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <optional>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
@@ -18,6 +19,11 @@ namespace {
 using nlohmann::json;
 
 constexpr int most_ranks = 65536;
+
+/// Codecs for an MLP that is too large, the largest first, and what they cost: KL divergence from the dense model, by
+/// jobs/results/smollm2-135m-few-bits.json.
+constexpr std::pair<Codec, double> codecs_and_losses[] = {
+    {Codec::q8_0, 0.001}, {Codec::q5_0, 0.014}, {Codec::iq4_nl, 0.04}, {Codec::q3_64, 0.21}};
 
 /// One tensor × data grid of the ranks.
 struct Grid {
@@ -41,10 +47,11 @@ class PlanCommand : public Command {
         ->check(CLI::Range(1, most_ranks));
     app_.add_option("--machine", machine_, "a100-80gb, h100, h200, or the .json of a study: what it measured")
         ->capture_default_str();
-    app_.add_option("--keep", keep_, "Bytes of the compressed MLP over bytes of the dense MLP")
-        ->check(CLI::Range(0.0, 2.0))
-        ->capture_default_str();
-    app_.add_option("--factor-type", codec_, "Number type the factors are stored in; --keep counts in it")
+    keep_option_ = app_.add_option("--keep", keep_,
+                                   "Bytes of the compressed MLP over bytes of the dense MLP in 16-bit "
+                                   "numbers; 1, or what --codec takes, unless given")
+                       ->check(CLI::Range(0.0, 2.0));
+    app_.add_option("--factor-type,--codec", codec_, "Number type of factors or of quantized tiles")
         ->check(codec_words())
         ->capture_default_str();
     app_.add_option("--context", context_, "Tokens of a window, and in the cache")
@@ -64,6 +71,7 @@ class PlanCommand : public Command {
                          machine_);
     }
     const Codec codec = parse_codec(codec_);
+    if (keep_option_->count() == 0 && has_scales(codec)) keep_ = share_of(codec);
     const model::RunShape shape{type, keep_, codec, context_, session.threads()};
     const CostModel cost(machine, Workload{.config = config,
                                            .bytes_per_weight = static_cast<double>(size_of(type)),
@@ -96,11 +104,15 @@ class PlanCommand : public Command {
     return std::make_unique<model::RandomCheckpoint>(shape_, layers_, 0);
   }
 
-  /// Bytes of a factor's code over those of a number in `type`: factors with scales are held as they are stored.
+  /// Bytes of a number in a codec, scales included, over those of 16 bits.
+  static double share_of(Codec codec) {
+    const index_t n = 4096;  // a row
+    return static_cast<double>(code_bytes(codec, n) + scale_bytes(codec, n)) / static_cast<double>(2 * n);
+  }
+
+  /// What --keep is a share of, over numbers in `type`: 16 bits where terms are held as they are stored.
   static double width_of(Codec codec, DType type) {
-    return has_scales(codec)
-               ? static_cast<double>(spec_of(codec).code_bits) / (8.0 * static_cast<double>(size_of(type)))
-               : 1;
+    return has_scales(codec) ? 2 / static_cast<double>(size_of(type)) : 1;
   }
 
   /// Bytes that a process takes before it holds a model: on a CPU this one's own memory; of a card 5 % for context and
@@ -178,9 +190,13 @@ class PlanCommand : public Command {
     int enough = ranks_;
     while (enough <= most_ranks / 2 && memory(enough) > machine.memory) enough *= 2;
     if (memory(enough) <= machine.memory) text += fmt::format("; use {} ranks", enough);
-    for (shape.mlp_keep = keep_ - 0.05; shape.mlp_keep > 0.04; shape.mlp_keep -= 0.05) {
+    for (const auto& [codec, loss] : codecs_and_losses) {
+      shape.factors = codec;
+      shape.mlp_keep = share_of(codec);
       if (memory(ranks_) > machine.memory) continue;
-      return text + fmt::format("; or compress the MLP (--keep {:.2f} would fit)", shape.mlp_keep);
+      return text +
+             fmt::format("; or hack compress --codec {} (SmolLM2-135M loses {} nats a token by it, larger models less)",
+                         to_string(codec), loss);
     }
     return text + "; or shorten --context";
   }
@@ -190,6 +206,7 @@ class PlanCommand : public Command {
   int ranks_ = 1;
   std::string machine_ = "h100";
   double keep_ = 1;
+  CLI::Option* keep_option_ = nullptr;
   std::string codec_ = "bf16";
   long context_ = 2048;
 };

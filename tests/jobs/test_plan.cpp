@@ -46,10 +46,10 @@ TEST_F(Plan, RefusesWhatDoesNotFitAndNamesWhatWould) {
   const ProgramResult refused = run("plan --shape llama-3.1-405b --gpus 8 --machine h100");
   EXPECT_EQ(refused.status, 1);
   EXPECT_NE(refused.err.find("use 16 ranks"), std::string::npos) << refused.err;
-  EXPECT_NE(refused.err.find("--keep 0.65"), std::string::npos) << refused.err;
+  EXPECT_NE(refused.err.find("--codec q8_0"), std::string::npos) << refused.err;
   EXPECT_NE(refused.out.find("8 × 1"), std::string::npos) << refused.out;  // the figures all the same
   EXPECT_EQ(run("plan --shape llama-3.1-405b --gpus 16 --machine h100").status, 0);
-  EXPECT_EQ(run("plan --shape llama-3.1-405b --gpus 8 --machine h100 --keep 0.65").status, 0);
+  EXPECT_EQ(run("plan --shape llama-3.1-405b --gpus 8 --machine h100 --codec q8_0").status, 0);
   const ProgramResult unknown = run("plan --shape llama-3.1-8b --gpus 1 --machine z80");
   EXPECT_EQ(unknown.status, 1);
   EXPECT_NE(unknown.err.find("h100"), std::string::npos) << unknown.err;

@@ -66,6 +66,41 @@ const std::vector<Case> small_blocks = {
 };
 
 const std::vector<Case> blocks_of_256 = {
+    {GgmlType::q2_k,
+     "8b4ae5f1a94106a0956a26afbccdafe562f90a945f5693c642276ad5ab2da7394551370e99b2d74c3427fa48d732a1df"
+     "70aca1e926115901dd06f27f8f063cd25e19a621f9bd0ccc21397c1ec795ca77a82260a5",
+     0x5be96e3aa3bb6b0eu,
+     {{0, 0x1.d0ep-2f},
+      {31, 0x1.e56p-2f},
+      {32, 0x1.2dp-2f},
+      {100, 0x1.3f8p-4f},
+      {128, 0x1.83p-3f},
+      {191, 0x1.9ebp-2f},
+      {255, 0x1.6f9p-2f}}},
+    {GgmlType::q3_k,
+     "7a88934d85527357a2e64647f03e2fb81f223f4192c58efd5185f0711ef7677a1f132a818d882195a100b28d6b236b82"
+     "481bd9fe630dc3ce3be4ebcab72f45b35223479f6e794d57037e2cfde9e15a7789781e3721a557d8e5a703296dcb81db"
+     "3f65cf9c1bdc5d1d8fc83f0bfe21",
+     0xa6de9e2f98ce9554u,
+     {{0, -0x1.7384p-2f},
+      {31, 0x1.4394p-2f},
+      {32, 0x1.16a3p+0f},
+      {100, -0x1.5b8cp-1f},
+      {128, -0x1.5b8cp-1f},
+      {191, -0x1.13a4p-1f},
+      {255, 0x1.7384p-2f}}},
+    {GgmlType::iq4_xs,
+     "21932209851d3d24f4c0cf83fe4363f82f4759778955f6ced681cbea7179ced2c8f814a13472ff70ce369d8385452a44"
+     "f318337f08cd1e614f235d3f83bc45fee9ee0403a79be118544441317c9311f85e0429b19f7ec0e156f65a3322e791b8"
+     "80ee995e3f0d307d2fbaf400693a179e0d027ed4e58be7a9ebc28a271d43a78855638144eb6603f7",
+     0xc73eb66aa0af09c5u,
+     {{0, 0x1.b4a54p-3f},
+      {31, -0x1.d84a4p-3f},
+      {32, -0x1.d682p-2f},
+      {100, -0x1.c0e5f8p+0f},
+      {128, -0x1.05fccp-3f},
+      {191, 0x1.abbcp-6f},
+      {255, 0x1.799bf8p+1f}}},
     {GgmlType::q4_k,
      "7218b522e9e15a7789781e3721a557d8e5a703296dcb81db3f65cf9c1bdc5d1d8fc83f0b0bb4db71be572209851d3d24"
      "f4c0cf83fe4363f82f4759778955f6ced681cbea7179ced2c8f814a13472ff70ce369d8385452a44f318337f08cd1e61"
@@ -216,7 +251,7 @@ TEST(GgmlBlocks, GoIntoCodecsWithoutAnyRounding) {
 TEST(GgmlBlocks, KnowsItsTypesByNumber) {
   EXPECT_EQ(ggml_type(12), GgmlType::q4_k);
   EXPECT_EQ(ggml_type(30), GgmlType::bf16);
-  EXPECT_FALSE(ggml_type(10).has_value());
+  EXPECT_FALSE(ggml_type(16).has_value());  // IQ2_XXS
   EXPECT_FALSE(ggml_type(0xffffffffu).has_value());
   EXPECT_EQ(row_bytes(GgmlType::q6_k, 512), 420);
   EXPECT_EQ(row_bytes(GgmlType::q4_1, 64), 40);

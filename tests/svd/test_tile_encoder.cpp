@@ -269,7 +269,7 @@ TEST(TileEncoder, TakesAboutHalfTheBytesAsIntegers) {
   EXPECT_EQ(stored_bytes(Structure::interpolative, 128, 128, 0, Codec::int8), 5);
   EXPECT_EQ(stored_bytes(Structure::low_rank, 128, 96, 10, Codec::int8), 10 * 224 + 2 * 138 + 40 + 5);
   EXPECT_EQ(stored_bytes(Structure::dense, 128, 96, 10, Codec::int8), 128 * 96 + 256 + 5);
-  EXPECT_EQ(dense_bytes(128, 96, Codec::int8), 128 * 96);
+  EXPECT_EQ(dense_bytes(128, 96, Codec::int8), 2 * 128 * 96);
 }
 
 }  // namespace

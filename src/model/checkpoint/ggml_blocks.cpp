@@ -32,6 +32,9 @@ constexpr std::array formats = {
     Format{GgmlType::q6_k, "Q6_K", 256, 210, Codec::q6_k},
     Format{GgmlType::q5_k, "Q5_K", 256, 176, Codec::q5_k},
     Format{GgmlType::q4_k, "Q4_K", 256, 144, Codec::q4_k},
+    Format{GgmlType::iq4_xs, "IQ4_XS", 256, 136},
+    Format{GgmlType::q3_k, "Q3_K", 256, 110},
+    Format{GgmlType::q2_k, "Q2_K", 256, 84},
 };
 constexpr index_t largest_block = 256;
 
@@ -178,6 +181,55 @@ void decode_q6_k(const std::byte* block, float* out) {
   }
 }
 
+/// 2 bytes scale, 2 bytes with the two top bits of eight small scales, 4 bytes with their low four bits (32 means
+/// zero), then eight groups of 32 numbers as in IQ4_NL.
+void decode_iq4_xs(const std::byte* block, float* out) {
+  const float scale = load_half(block);
+  const int top = std::to_integer<int>(block[2]) | std::to_integer<int>(block[3]) << 8;
+  for (int g = 0; g < 8; ++g) {
+    const std::byte pair = block[4 + g / 2];
+    const int small = (g % 2 == 0 ? low(pair) : high(pair)) | (top >> 2 * g & 3) << 4;
+    const float of_group = scale * static_cast<float>(small - 32);
+    const std::byte* q = block + 8 + 16 * g;
+    for (int i = 0; i < 16; ++i) {
+      out[32 * g + i] = of_group * static_cast<float>(iq4_nl_levels[low(q[i])]);
+      out[32 * g + 16 + i] = of_group * static_cast<float>(iq4_nl_levels[high(q[i])]);
+    }
+  }
+}
+
+/// Two bits of number i, 0 to 255: each half of a block has 32 bytes, which its four rows of 32 numbers share.
+int two_bits(const std::byte* q, int i) {
+  return std::to_integer<int>(q[i / 128 * 32 + i % 32]) >> i % 128 / 32 * 2 & 3;
+}
+
+/// 32 bytes whose bit i / 32 is number i's third bit, which means 4 less where it is not set; 64 bytes with two bits a
+/// number; 12 bytes with a scale of 6 bits for 16 numbers each (32 means zero): the low four bits of scales 0 to 7 and
+/// 8 to 15 share 8 bytes, the two top bits of scales i, i + 4 and so on are in byte 8 + i; 2 bytes scale of scales.
+void decode_q3_k(const std::byte* block, float* out) {
+  const std::byte* const small = block + 96;
+  const float scale = load_half(block + 108);
+  for (int i = 0; i < 256; ++i) {
+    const int g = i / 16;
+    const int four = g < 8 ? low(small[g]) : high(small[g - 8]);
+    const int of_group = four | (std::to_integer<int>(small[8 + g % 4]) >> g / 4 * 2 & 3) << 4;
+    const int third = std::to_integer<int>(block[i % 32]) >> i / 32 & 1;
+    const int q = two_bits(block + 32, i) - 4 * (1 - third);
+    out[i] = scale * static_cast<float>(of_group - 32) * static_cast<float>(q);
+  }
+}
+
+/// 16 bytes with scale (low half) and minimum of 16 numbers each, 64 bytes with two bits a number, 2 bytes scale of
+/// scales, 2 bytes scale of minima.
+void decode_q2_k(const std::byte* block, float* out) {
+  const float scale = load_half(block + 80), minimum = load_half(block + 82);
+  for (int i = 0; i < 256; ++i) {
+    const std::byte small = block[i / 16];
+    const float of_group = scale * static_cast<float>(low(small)), least = minimum * static_cast<float>(high(small));
+    out[i] = of_group * static_cast<float>(two_bits(block + 16, i)) - least;
+  }
+}
+
 using Decoder = void (*)(const std::byte*, float*);
 
 Decoder decoder_of(GgmlType type) {
@@ -200,6 +252,12 @@ Decoder decoder_of(GgmlType type) {
       return decode_q5_k;
     case GgmlType::q6_k:
       return decode_q6_k;
+    case GgmlType::iq4_xs:
+      return decode_iq4_xs;
+    case GgmlType::q3_k:
+      return decode_q3_k;
+    case GgmlType::q2_k:
+      return decode_q2_k;
     default:
       break;
   }
@@ -240,30 +298,6 @@ void decode_blocks(GgmlType type, const std::byte* row, index_t first, index_t c
     done += n;
   }
 }
-
-}  // namespace
-
-std::optional<GgmlType> ggml_type(std::uint32_t code) {
-  for (const Format& format : formats) {
-    if (static_cast<std::uint32_t>(format.type) == code) return format.type;
-  }
-  return {};
-}
-
-std::string_view to_string(GgmlType type) { return format_of(type).name; }
-
-std::string known_ggml_types() {
-  std::string names;
-  for (const Format& format : formats) names += (names.empty() ? "" : ", ") + std::string(format.name);
-  return names;
-}
-
-index_t block_size(GgmlType type) { return format_of(type).numbers; }
-index_t block_bytes(GgmlType type) { return format_of(type).bytes; }
-
-std::optional<Codec> codec_of(GgmlType type) { return format_of(type).codec; }
-
-namespace {
 
 /// Four bits of 32 numbers, a byte each in its low or high half (`shift`), as a run of a codec has them.
 void put_nibbles(const std::byte* from, int shift, std::byte* run) {
@@ -309,6 +343,26 @@ void split_grouped(GgmlType type, const std::byte* block, std::byte* codes, std:
 }
 
 }  // namespace
+
+std::optional<GgmlType> ggml_type(std::uint32_t code) {
+  for (const Format& format : formats) {
+    if (static_cast<std::uint32_t>(format.type) == code) return format.type;
+  }
+  return {};
+}
+
+std::string_view to_string(GgmlType type) { return format_of(type).name; }
+
+std::string known_ggml_types() {
+  std::string names;
+  for (const Format& format : formats) names += (names.empty() ? "" : ", ") + std::string(format.name);
+  return names;
+}
+
+index_t block_size(GgmlType type) { return format_of(type).numbers; }
+index_t block_bytes(GgmlType type) { return format_of(type).bytes; }
+
+std::optional<Codec> codec_of(GgmlType type) { return format_of(type).codec; }
 
 void split_blocks(GgmlType type, const std::byte* row, index_t first, index_t count, std::byte* codes,
                   std::byte* scales) {

@@ -19,7 +19,7 @@ double bytes(index_t numbers, index_t size) { return static_cast<double>(numbers
 /// What a rank holds of the tensors of a layer: norms and biases in f32, matrices in the type of the run, factors as
 /// FactoredMatrix has them.
 double layer_bytes(const LlamaConfig& config, const ShardPlan& plan, const RunShape& run, index_t layer) {
-  const Codec factors = has_scales(run.factors) ? run.factors : codec_of(run.type);
+  const index_t size = size_of(has_scales(run.factors) ? plain_type(run.factors) : run.type);
   double sum = 0;
   for (const LayerTensor& tensor : layer_tensors) {
     const index_t rows = plan.own(tensor.rows, config, layer).size();
@@ -28,7 +28,7 @@ double layer_bytes(const LlamaConfig& config, const ShardPlan& plan, const RunSh
     if (tensor.has_bias(config)) sum += bytes(rows, 4);
     if (!tensor.has_weight(config)) continue;
     if (linear != nullptr && is_mlp(*linear)) {
-      sum += run.mlp_keep * bytes(rows, code_bytes(factors, cols));
+      sum += run.mlp_keep * bytes(rows * cols, size);
     } else {
       sum += bytes(rows * cols, tensor.is_vector() ? 4 : size_of(run.type));
     }

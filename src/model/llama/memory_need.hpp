@@ -8,7 +8,7 @@ namespace hack::model {
 /// How a model is held and run.
 struct RunShape {
   DType type = DType::bf16;     ///< of weights
-  double mlp_keep = 1;          ///< bytes of the MLP's factors, scales too, over those of dense matrices' codes
+  double mlp_keep = 1;          ///< stored bytes of the MLP's terms over those of 16-bit numbers
   Codec factors = Codec::bf16;  ///< as they are stored: what has scales is held so, other numbers in `type`
   index_t context = 2048;       ///< tokens in the cache
   int threads = 1;
