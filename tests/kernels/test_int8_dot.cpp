@@ -13,20 +13,35 @@ using tests::random_floats;
 using tests::RandomWeights;
 using tests::view_of;
 
-/// The slow twin of the rounding: d q for each 32 numbers of a row, d = max |x| / 127.
+/// The slow twin of the rounding: d q for each 32 numbers of a row, d = max |x| / 127. Where one of them has most of
+/// the energy, d (q + p / 254).
 std::vector<float> round_to_int8(const std::vector<float>& x, index_t tokens) {
   const index_t n = std::ssize(x) / tokens;
   std::vector<float> rounded = x;
   for (index_t t = 0; t < tokens; ++t) {
     for (index_t first = 0; first < n; first += 32) {
       const index_t last = std::min(n, first + 32);
-      float largest = 0;
-      for (index_t i = first; i < last; ++i) largest = std::max(largest, std::fabs(x[t * n + i]));
+      float largest = 0, energy = 0;
+      for (index_t i = first; i < last; ++i) {
+        largest = std::max(largest, std::fabs(x[t * n + i]));
+        energy += x[t * n + i] * x[t * n + i];
+      }
       const float d = largest / 127, inverse = d >= 0x1p-126f ? 1 / d : 0;
-      for (index_t i = first; i < last; ++i) rounded[t * n + i] = d * std::nearbyint(x[t * n + i] * inverse);
+      for (index_t i = first; i < last; ++i) {
+        const float number = x[t * n + i], q = std::nearbyint(number * inverse);
+        const float p = 2 * largest * largest > energy ? std::nearbyint(std::fma(-q, d, number) * (inverse * 254)) : 0;
+        rounded[t * n + i] = d * (q + p / 254);
+      }
     }
   }
   return rounded;
+}
+
+/// Numbers in [-1, 1) and in some blocks one that is far from them.
+std::vector<float> uneven_floats(index_t count, unsigned seed) {
+  std::vector<float> x = random_floats(count, seed);
+  for (index_t i = 20; i < count; i += 90) x[static_cast<std::size_t>(i)] = i % 4 == 0 ? 20.0f : -20.0f;
+  return x;
 }
 
 std::vector<float> multiply(const std::vector<float>& x, index_t tokens, const WeightView<>& w, std::vector<float> y,
@@ -48,7 +63,7 @@ std::vector<Codec> codecs() {
 void check(index_t tokens, index_t in, index_t out, Codec codec) {
   SCOPED_TRACE(testing::Message() << tokens << " tokens, " << out << " x " << in << " " << to_string(codec));
   const RandomWeights w(out, in, codec, 1);
-  const std::vector<float> x = random_floats(tokens * in, 2), before = random_floats(tokens * out, 3);
+  const std::vector<float> x = uneven_floats(tokens * in, 2), before = random_floats(tokens * out, 3);
   const std::vector<float> rounded = round_to_int8(x, tokens);
   const std::vector<float> replaced = multiply(x, tokens, w.view, before, Write::replace);
   const std::vector<float> added = multiply(x, tokens, w.view, before, Write::add);
@@ -84,7 +99,7 @@ TEST(Int8Dot, HasTheSameBitsForAnyNumberOfTokensAndRows) {
   const index_t tokens = 8, in = 330, out = 77;
   for (Codec codec : codecs()) {
     const RandomWeights w(out, in, codec, 1);
-    const std::vector<float> x = random_floats(tokens * in, 2), zeros(static_cast<std::size_t>(tokens * out));
+    const std::vector<float> x = uneven_floats(tokens * in, 2), zeros(static_cast<std::size_t>(tokens * out));
     const std::vector<float> all = multiply(x, tokens, w.view, zeros, Write::replace);
     for (index_t t = 0; t < tokens; ++t) {
       for (index_t i = 0; i < out; ++i) {
