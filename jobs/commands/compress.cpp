@@ -199,6 +199,7 @@ class CompressCommand : public Command {
       if (matrix.codec) ++counts[*matrix.codec];
     }
     std::vector<std::string> parts;
+    parts.reserve(counts.size());
     for (const auto& [codec, count] : counts) parts.push_back(fmt::format("{} {}", count, to_string(codec)));
     return fmt::format("{}", fmt::join(parts, ", "));
   }
