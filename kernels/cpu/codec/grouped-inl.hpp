@@ -31,6 +31,15 @@ HWY_INLINE SmallScales small_scales(const std::byte* scales) {
   return {(words[0] & first) | last(words[2], words[0]), (words[1] & first) | last(words[2] >> 4, words[1])};
 }
 
+#if HACK_HAS_CODE_DOT
+
+/// Eight bytes as numbers.
+HWY_INLINE __m256 floats_of(std::uint64_t bytes) {
+  return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128(static_cast<long long>(bytes))));
+}
+
+#endif  // HACK_HAS_CODE_DOT
+
 /// What numbers of a group stand for: scale q + minimum.
 struct GroupNumbers {
   float scale, minimum;
@@ -45,15 +54,17 @@ struct GroupedCodec : BlockCodec<C, which> {
   template <class D>
   HWY_INLINE static void load_step(D d, const std::byte* row, const std::byte* scales, index_t at, hn::Vec<D>& first,
                                    hn::Vec<D>& second) {
-    const std::byte* run = row + at / 32 * run_bytes;
-    const std::byte* of_block = scales + at / 256 * spec_of(which).scale_bytes;
-    const auto numbers = [&](index_t from) HWY_ATTR {
-      const GroupNumbers own = C::group_of(of_block, from % 256 / group);
-      const auto codes = hn::ConvertTo(d, C::load_bits(d, run, from % 32));
-      return hn::MulAdd(hn::Set(d, own.scale), codes, hn::Set(d, own.minimum));
-    };
-    first = numbers(at);
-    second = numbers(at + hn::MaxLanes(d));
+    first = numbers(d, row, scales, at);
+    second = numbers(d, row, scales, at + hn::MaxLanes(d));
+  }
+
+ private:
+  /// Numbers of a row from `at` on, of one group.
+  template <class D>
+  HWY_INLINE static hn::Vec<D> numbers(D d, const std::byte* row, const std::byte* scales, index_t at) {
+    const GroupNumbers own = C::group_of(scales + at / 256 * spec_of(which).scale_bytes, at % 256 / group);
+    const auto codes = hn::ConvertTo(d, C::load_bits(d, row + at / 32 * run_bytes, at % 32));
+    return hn::MulAdd(hn::Set(d, own.scale), codes, hn::Set(d, own.minimum));
   }
 };
 
@@ -82,11 +93,8 @@ struct GroupsOf32 : GroupedCodec<GroupsOf32<which, Run>, which> {
   static constexpr bool has_minima = true;
   HWY_INLINE static __m256 load_scales(const std::byte* scales, __m256& minima) {
     const SmallScales small = small_scales(scales);
-    const auto wide = [](std::uint64_t bytes) HWY_ATTR {
-      return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128(static_cast<long long>(bytes))));
-    };
-    minima = _mm256_mul_ps(wide(small.b), _mm256_set1_ps(-f16_at(scales, 1)));
-    return _mm256_mul_ps(wide(small.a), _mm256_set1_ps(f16_at(scales, 0)));
+    minima = _mm256_mul_ps(floats_of(small.b), _mm256_set1_ps(-f16_at(scales, 1)));
+    return _mm256_mul_ps(floats_of(small.a), _mm256_set1_ps(f16_at(scales, 0)));
   }
 #endif
 };
