@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <utility>
 
 #include "kernels/error.hpp"
 
@@ -233,33 +234,13 @@ void decode_q2_k(const std::byte* block, float* out) {
 using Decoder = void (*)(const std::byte*, float*);
 
 Decoder decoder_of(GgmlType type) {
-  switch (type) {
-    case GgmlType::q8_0:
-      return decode_q8_0;
-    case GgmlType::q5_1:
-      return decode_q5_1;
-    case GgmlType::q5_0:
-      return decode_q5_0;
-    case GgmlType::iq4_nl:
-      return decode_iq4_nl;
-    case GgmlType::q4_0:
-      return decode_q4_0;
-    case GgmlType::q4_1:
-      return decode_q4_1;
-    case GgmlType::q4_k:
-      return decode_q4_k;
-    case GgmlType::q5_k:
-      return decode_q5_k;
-    case GgmlType::q6_k:
-      return decode_q6_k;
-    case GgmlType::iq4_xs:
-      return decode_iq4_xs;
-    case GgmlType::q3_k:
-      return decode_q3_k;
-    case GgmlType::q2_k:
-      return decode_q2_k;
-    default:
-      break;
+  constexpr std::pair<GgmlType, Decoder> decoders[] = {
+      {GgmlType::q8_0, decode_q8_0},     {GgmlType::q5_1, decode_q5_1}, {GgmlType::q5_0, decode_q5_0},
+      {GgmlType::iq4_nl, decode_iq4_nl}, {GgmlType::q4_0, decode_q4_0}, {GgmlType::q4_1, decode_q4_1},
+      {GgmlType::q4_k, decode_q4_k},     {GgmlType::q5_k, decode_q5_k}, {GgmlType::q6_k, decode_q6_k},
+      {GgmlType::iq4_xs, decode_iq4_xs}, {GgmlType::q3_k, decode_q3_k}, {GgmlType::q2_k, decode_q2_k}};
+  for (const auto& [known, decode] : decoders) {
+    if (known == type) return decode;
   }
   return nullptr;
 }
