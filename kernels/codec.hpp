@@ -153,6 +153,19 @@ constexpr Codec codec_of(DType type) {
   return type == DType::f32 ? Codec::f32 : type == DType::bf16 ? Codec::bf16 : Codec::f16;
 }
 
+/// Where a block's scales have f16 numbers, and how many; the others, small integers, cannot be NaN or infinity.
+struct HalfScales {
+  index_t at;     ///< byte
+  index_t count;  ///< d, and d' or m
+};
+
+/// Of a codec whose blocks have scales in f16.
+constexpr HalfScales half_scales(Codec codec) {
+  const CodecSpec& spec = spec_of(codec);
+  if (spec.groups == 0) return {0, spec.scale_bytes / 2};
+  return spec.groups == 16 ? HalfScales{spec.scale_bytes - 2, 1} : HalfScales{0, 2};
+}
+
 /// Numbers of a block whose codes lie together, in whole bytes, before those of the next ones.
 constexpr index_t code_run(Codec codec) { return spec_of(codec).groups > 0 ? 32 : spec_of(codec).block; }
 

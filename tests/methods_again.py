@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Runs rows of jobs/results/smollm2-135m-methods.json again and compares perplexities: `hack compress` with a row's options,
-then `hack perplexity --dtype f32 --windows 3`. Hours for all of them; a table that exists is gone on with.
+"""Runs rows of jobs/results/smollm2-135m-methods.json again and compares perplexities: `hack compress --terms lowrank` with
+a row's options, then `hack perplexity --dtype f32 --windows 3`. Hours for all of them; a table that exists is gone on with.
 
   python3 tests/methods_again.py MODEL --calibration FILE --text FILE --output TABLE.json [--only REGEX] [--threads N]
 
 What a row says after its options (ranks, machine, an earlier build) is not imitated: ranks change nothing without
---refine, and rows of earlier builds are left out.
+--refine. Rows of earlier builds and of `hack sweep` are left out. Archives and measured losses lie in TABLE.json.work, which
+is made here and stays: later rows find the losses again.
 """
 import argparse
 import json
@@ -31,11 +32,13 @@ def run(program, *arguments):
 
 
 def again(row, options, given):
-    folder = os.path.dirname(os.path.abspath(given.output))
+    folder = given.output + ".work"
+    os.makedirs(folder, exist_ok=True)
     archive, report = os.path.join(folder, "row.h5"), os.path.join(folder, "row.json")
     threads = ["--threads", str(given.threads), "--report", report, "--quiet"]
     begin = time.time()
-    run(given.program, "compress", given.model, "--output", archive, "--calibration", given.calibration, *options, *threads)
+    run(given.program, "compress", given.model, "--output", archive, "--terms", "lowrank", "--calibration", given.calibration,
+        *options, *threads)
     seconds = time.time() - begin
     run(given.program, "perplexity", given.model, "--archive", archive, "--dtype", "f32", "--windows", "3",
         "--text", given.text, *threads)

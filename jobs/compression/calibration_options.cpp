@@ -137,7 +137,7 @@ void CalibrationOptions::check() const {
            "--refine {} needs --inputs compressed (given: {}): it makes up for the layers before", refine, inputs);
 }
 
-void CalibrationOptions::apply_to(model::LayerwiseOptions& options) const {
+void CalibrationOptions::apply_to(model::LayerwiseOptions& options, bool quantized) const {
   options.weighting = {damping, method == "feedback" ? sweeps : 0, !no_refit};
   if (refine > 0) {
     options.refine = svd::RefineOptions{.steps = refine,
@@ -149,7 +149,7 @@ void CalibrationOptions::apply_to(model::LayerwiseOptions& options) const {
   options.align = align;
   options.token_power = token_power;
   options.compressed_inputs = inputs == "compressed";
-  options.target_share = options.compressed_inputs ? share_of_targets(false) : 0.0;
+  options.target_share = options.compressed_inputs ? share_of_targets(quantized) : 0.0;
 }
 
 std::vector<int> CalibrationOptions::read_tokens(const comm::Communicator& world,

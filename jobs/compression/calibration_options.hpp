@@ -44,15 +44,15 @@ struct CalibrationOptions {
   /// An Error, naming the option, where options contradict each other or a text is missing.
   void check() const;
 
-  /// Fills in what the method says.
-  void apply_to(model::LayerwiseOptions& options) const;
+  /// Fills in what the method says of quantized tiles, or of low rank.
+  void apply_to(model::LayerwiseOptions& options, bool quantized) const;
 
   /// Reads the texts and encodes them one after the other, or draws random ids; on every rank. An Error, naming the
   /// file, where one cannot be read, is not UTF-8, or all are shorter than one window.
   std::vector<int> read_tokens(const comm::Communicator& world, const model::Checkpoint& checkpoint) const;
 
-  /// The share of earlier errors that a matrix of quantized tiles, or of low rank, is to make up for. Rounding of codes
-  /// hides half of what low rank can still make up for.
+  /// The share of earlier errors that a matrix of quantized tiles, or of low rank, is to make up for (measurements:
+  /// docs/design-notes/quality.md).
   double share_of_targets(bool quantized) const { return target_share.value_or(quantized ? 0.25 : 0.5); }
 
   /// What decides the numbers in an archive, a budget's shares among it where there is a budget.

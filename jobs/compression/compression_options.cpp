@@ -16,19 +16,18 @@ namespace {
 
 constexpr std::string_view head_option = "head";
 
-index_t bits_of(Codec codec) {
+/// Of a number, scales included.
+double bits_of(Codec codec) {
   const index_t n = 64;  // a multiple of all blocks
-  return 8 * (code_bytes(codec, n) + scale_bytes(codec, n));
+  return 8 * static_cast<double>(code_bytes(codec, n) + scale_bytes(codec, n)) / static_cast<double>(n);
 }
 
 /// Those of codecs that share a budget, where nobody named any: the two next below its bits a number and the two next
 /// above. Measured losses are of the smallest one, and most like the archive's where that is near.
 std::vector<std::string> codecs_around(double keep) {
-  // None of these is worse than another of its size.
+  // One of each size, the smallest first.
   const std::array all = {Codec::q2_64, Codec::q3_64, Codec::iq4_nl, Codec::q5_0, Codec::q5_1, Codec::q8_0};
-  const double bits = 64 * 16 * keep;
-  const auto above =
-      std::find_if(all.begin(), all.end(), [&](Codec codec) { return static_cast<double>(bits_of(codec)) > bits; });
+  const auto above = std::find_if(all.begin(), all.end(), [&](Codec codec) { return bits_of(codec) > 16 * keep; });
   std::vector<std::string> around;
   for (auto codec = all.begin(); codec != all.end(); ++codec) {
     if (codec - above >= -2 && codec - above < 2) around.emplace_back(to_string(*codec));
@@ -205,9 +204,8 @@ bool CompressionOptions::takes_head(const model::LlamaConfig& config) const {
 
 model::LayerwiseOptions CompressionOptions::layerwise(const model::LlamaConfig& config, DType type) const {
   model::LayerwiseOptions options{.storage = stored(), .linears = linears(), .head = takes_head(config), .type = type};
-  calibration.apply_to(options);
+  calibration.apply_to(options, quantizes());
   if (quantizes()) {
-    if (options.compressed_inputs) options.target_share = calibration.share_of_targets(true);
     const bool makes_up = calibration.method == "feedback";
     options.quantize =
         svd::QuantizeOptions{calibration.damping, makes_up, makes_up ? svd::QuantizeOptions().passes : 0};

@@ -29,7 +29,10 @@ CompressionOptions at_rung(CompressionOptions options, const std::string& name) 
   calibration.inputs = reaches("propagated") ? "compressed" : "dense";
   if (name != "refined") calibration.refine = 0;
   options.terms = name == "quantized" ? "quantized" : "lowrank";
-  if (options.terms == "quantized") options.objective = "bytes";
+  if (options.terms == "quantized") {
+    options.objective = "bytes";
+    options.times.clear();
+  }
   if (calibration.is_plain()) calibration.texts.clear();
   return options;
 }

@@ -174,6 +174,12 @@ TEST_F(Calibration, TakesNoRankThatIsSlowerThanDense) {
   refused(by_time + Arguments{"--objective-tokens", "512"}, "has no times of bf16 interpolative of 512 tokens");
   refused(timed + Arguments{"--keep", "0.6"}, "belong together");
   refused(by_time + Arguments{"--factor-type", "int8"}, "has no times of int8 interpolative of 1 tokens");
+  // Times are of low rank: the quantized row of a sweep leaves them out.
+  EXPECT_FALSE(run(1, Arguments{"sweep", file("hf"), "--output", file("timed.csv"), "--text", file("other"),
+                                "--calibration", file("text"), "--calibration-context", "64", "--methods", "quantized",
+                                "--keep", "0.9", "--objective", "time"} +
+                          timed)
+                   .is_null());
 }
 
 TEST_F(Calibration, CodecsShareABudget) {

@@ -72,19 +72,18 @@ struct EncodedRows {
   }
 
  private:
-  /// Any small scales; d, which stands behind them or with d' before them, such that all numbers are in [-1, 1].
+  /// Any small scales; d, and d' where there is one, such that all numbers are in [-1, 1].
   void fill_grouped(const CodecSpec& spec, index_t rows, index_t cols, unsigned seed) {
     std::mt19937 generator(seed + 1);
     for (std::byte& scale : scales) scale = static_cast<std::byte>(generator());
-    const bool is_behind = spec.groups == 16;
-    const index_t count = std::ssize(scales) / spec.scale_bytes;
-    const std::vector<float> numbers = random_floats(2 * count, seed + 2);
-    for (index_t b = 0; b < count; ++b) {
-      const f16 d = to_f16(numbers[2 * b] / (is_behind ? 128 * 32 : 64 * 64)),
-                minimum = to_f16(numbers[2 * b + 1] / 128);
-      std::byte* of_block = scales.data() + b * spec.scale_bytes;
-      std::memcpy(of_block + (is_behind ? 16 : 0), &d, sizeof(d));
-      if (!is_behind) std::memcpy(of_block + 2, &minimum, sizeof(minimum));
+    const HalfScales halves = half_scales(spec.codec);
+    const index_t blocks = std::ssize(scales) / spec.scale_bytes;
+    const std::vector<float> numbers = random_floats(2 * blocks, seed + 2);
+    for (index_t b = 0; b < blocks; ++b) {
+      // The largest magnitudes of a code times a small scale, and of a small minimum.
+      const f16 d[] = {to_f16(numbers[2 * b] / (spec.groups == 16 ? 128 * 32 : 64 * 64)),
+                       to_f16(numbers[2 * b + 1] / 128)};
+      std::memcpy(scales.data() + b * spec.scale_bytes + halves.at, d, static_cast<std::size_t>(2 * halves.count));
     }
     widen(spec.codec, codes.data(), scales.data(), rows, cols, values.data());
   }

@@ -3,9 +3,9 @@
 #include "kernels/cpu/linear/bf16_product.hpp"
 #include "kernels/cpu/linear/matvec.hpp"
 
-#include <gtest/gtest.h>
-
 #include <array>
+
+#include <gtest/gtest.h>
 
 #include "tests/kernels/random_data.hpp"
 

@@ -56,4 +56,15 @@ struct BlockCodec {
   static_assert(block % run_length == 0 && sizeof(W) == block * spec_of(which).code_bits / 8);
 };
 
+/// Of unsigned codes that stand for themselves.
+template <class W, Codec which>
+struct AffineCodec : BlockCodec<W, which> {
+  using Run = SharedRun;
+
+  template <class Exec>
+  HACK_BODY static float number(Exec& /*exec*/, const Run& run, int q) {
+    return fmaf(run.d, static_cast<float>(code_of<std::uint8_t>(run.words, q)), run.minimum);
+  }
+};
+
 }  // namespace hack::kernels::cuda

@@ -4,12 +4,13 @@
 
 namespace hack::kernels::cuda {
 
+/// 16 where words can be loaded four at a time, else what a run's length allows.
+constexpr std::size_t run_alignment(int bits) { return bits == 4 ? 16 : bits == 6 ? 8 : 4; }
+
 /// 32 numbers of four, five or six bits: i and i + 16 in the low and high half of byte i; then fifth bits, number i's
 /// is bit i; or two more bits each, numbers i, i + 8 and so on share byte i.
 template <int bits>
-struct alignas(bits == 4   ? 16
-               : bits == 6 ? 8
-                           : 4) CodeRun {
+struct alignas(run_alignment(bits)) CodeRun {
   std::uint32_t words[bits];
 };
 
@@ -21,7 +22,7 @@ struct GroupedCodes {
 
 /// Scales of q5_k's and q4_k's groups: d and d', then 8 + 8 numbers of six bits (kernels/cpu/codec/codec.cpp).
 template <class W, Codec which>
-struct GroupedCodec : BlockCodec<W, which> {
+struct GroupedCodec : AffineCodec<W, which> {
   using Run = SharedRun;
 
   template <class Exec>
@@ -40,11 +41,6 @@ struct GroupedCodec : BlockCodec<W, which> {
     run.minimum = -(exec.widen(halves[1]) * small(words[1], 4));
     return run;
   }
-
-  template <class Exec>
-  HACK_BODY static float number(Exec& /*exec*/, const Run& run, int q) {
-    return fmaf(run.d, static_cast<float>(code_of<std::uint8_t>(run.words, q)), run.minimum);
-  }
 };
 
 struct Q4KCodes : GroupedCodes<4> {};
@@ -57,7 +53,7 @@ struct CodecOf<Q5KCodes> : GroupedCodec<Q5KCodes, Codec::q5_k> {};
 
 struct Q6KCodes : GroupedCodes<6> {};
 template <>
-struct CodecOf<Q6KCodes> : BlockCodec<Q6KCodes, Codec::q6_k> {
+struct CodecOf<Q6KCodes> : AffineCodec<Q6KCodes, Codec::q6_k> {
   using Run = SharedRun;
   static constexpr float zero = static_cast<float>(spec_of(Codec::q6_k).zero);
 
@@ -75,11 +71,6 @@ struct CodecOf<Q6KCodes> : BlockCodec<Q6KCodes, Codec::q6_k> {
     run.d = d * static_cast<float>(reinterpret_cast<const std::int8_t*>(scales)[part]);
     run.minimum = -zero * run.d;
     return run;
-  }
-
-  template <class Exec>
-  HACK_BODY static float number(Exec& /*exec*/, const Run& run, int q) {
-    return fmaf(run.d, static_cast<float>(code_of<std::uint8_t>(run.words, q)), run.minimum);
   }
 };
 

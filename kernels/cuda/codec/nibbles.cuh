@@ -16,7 +16,7 @@ struct FiveBitBlock {
 
 /// Codecs of four or five bits with d, and some with a minimum, in f16.
 template <class W, Codec which>
-struct NibbleCodec : BlockCodec<W, which> {
+struct NibbleCodec : AffineCodec<W, which> {
   using Run = SharedRun;
   static constexpr float zero = static_cast<float>(spec_of(which).zero);
   static constexpr bool has_minimum = spec_of(which).scale_bytes == 4;
@@ -33,11 +33,6 @@ struct NibbleCodec : BlockCodec<W, which> {
       run.minimum = -zero * run.d;
     }
     return run;
-  }
-
-  template <class Exec>
-  HACK_BODY static float number(Exec& /*exec*/, const Run& run, int q) {
-    return fmaf(run.d, static_cast<float>(code_of<std::uint8_t>(run.words, q)), run.minimum);
   }
 };
 

@@ -32,7 +32,7 @@ struct SensitivityOptions {
   svd::CompressOptions storage;  ///< its tiles; the rank rule does not count
   svd::WeightingOptions weighting;
   std::vector<Linear> linears;         ///< which ones of each layer
-  bool head = false;                   ///< the head too; what it is as an embedding table does not count
+  bool head = false;                   ///< the head too; if it is the embedding table, as a head alone
   double token_power = 0;              ///< what errors of a token count, as LayerwisePass
   double probe_keep = 0.4;             ///< share of each tile that the probe keeps
   std::vector<Codec> codecs;           ///< with blocks; if there are any, the probe is a matrix in the first of them

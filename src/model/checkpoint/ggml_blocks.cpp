@@ -355,7 +355,7 @@ void split_blocks(GgmlType type, const std::byte* row, index_t first, index_t co
   const std::byte* block = row + first * format.bytes;
   const index_t of_scales = spec_of(*format.codec).scale_bytes;
   if (of_scales == 0) return copy(block, count * format.bytes, codes);
-  if (format.numbers == 256) {
+  if (spec_of(*format.codec).groups > 0) {
     const index_t of_codes = format.bytes - of_scales;
     for (index_t b = 0; b < count; ++b) {
       split_grouped(type, block + b * format.bytes, codes + b * of_codes, scales + b * of_scales);

@@ -77,14 +77,11 @@ class TouchedRange {
   const std::byte* end_ = nullptr;
 };
 
-/// Of some blocks. All that can be NaN or infinity are f16 numbers: those of a block with groups stand behind signed
-/// bytes, one a group, or two of them before all else.
+/// Of some blocks.
 bool scales_are_finite(Codec codec, const std::byte* scales, index_t blocks) {
-  const CodecSpec& spec = spec_of(codec);
-  if (spec.groups == 0) return all_finite(scales, DType::f16, blocks * spec.scale_bytes / 2);
-  const index_t numbers = spec.groups == 16 ? 1 : 2, at = spec.groups == 16 ? spec.scale_bytes - 2 : 0;
-  for (index_t b = 0; b < blocks; ++b) {
-    if (!all_finite(scales + b * spec.scale_bytes + at, DType::f16, numbers)) return false;
+  const HalfScales halves = half_scales(codec);
+  for (index_t b = 0; b < blocks; ++b, scales += spec_of(codec).scale_bytes) {
+    if (!all_finite(scales + halves.at, DType::f16, halves.count)) return false;
   }
   return true;
 }

@@ -69,6 +69,9 @@ WeightMatrix<D> read_embedding(const WeightSource& source, svd::Range rows) {
   const svd::MatrixTable& table = source.archive->matrix(embedding_name);
   const svd::TileGrid& grid = table.grid;
   const Codec codec = table.terms.front().codec;
+  validate(grid.rows() == source.checkpoint.config().vocab_size && grid.cols() == cols,
+           "{}: the archive has {} x {} numbers, the model {} x {}; compress the model again", embedding_name,
+           grid.rows(), grid.cols(), source.checkpoint.config().vocab_size, cols);
   WeightMatrix<D> matrix(rows.size(), cols, codec);
   for (index_t i = 0; i < grid.tile_rows(); ++i) {
     const svd::Tile first = grid.tile(i, 0);

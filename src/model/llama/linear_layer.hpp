@@ -53,7 +53,6 @@ class LinearLayer {
   void replace(WeightMatrix<D> weights);
 
   index_t rows() const { return rows_; }
-  bool is_factored() const { return factored_.has_value(); }
   /// Bytes of weights read by one decoded token.
   index_t bytes() const;
   /// Numbers that they stand for: each is multiplied once for every token.
