@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <filesystem>
 #include <numeric>
 
 #include <fmt/core.h>
@@ -51,7 +52,7 @@ TEST(Decoding, WithRoundedTokensHardlyDivergesFromExactProducts) {
   if (path == nullptr) GTEST_SKIP() << "HACK_TEST_MODEL is not set (the path of SmolLM2-135M-Instruct)";
   if (!kernels::has_int8_dot(Codec::q4_1)) GTEST_SKIP() << "this CPU multiplies no bytes";
   const auto checkpoint = Checkpoint::open(path);
-  const std::string text = testing::read_file(std::string(HACK_SOURCE_DIR) + "/tests/data/lighthouse.txt");
+  const std::string text = testing::read_file(std::filesystem::path(HACK_SOURCE_DIR) / "tests/data/lighthouse.txt");
   std::vector<int> ids = checkpoint->tokenizer().encode(text, AddSpecial::no);
   constexpr index_t tokens = 128;
   ASSERT_GE(std::ssize(ids), tokens);
