@@ -11,8 +11,8 @@ namespace kernels::cuda {
 class Resources;
 }
 
-/// How few tokens are multiplied with weights in codecs with scales: `fast` may round the tokens to int8 first, so that
-/// codes meet codes; `exact` keeps them in f32. GPUs multiply exactly whatever is asked for.
+/// How tokens are multiplied with weights in codecs with scales: `fast` may round the tokens first, few of them to int8
+/// and many to int16, so that codes meet codes; `exact` keeps them in f32. GPUs multiply exactly whatever is asked for.
 enum class Products : std::uint8_t { fast, exact };
 
 /// Where operations run: the threads of a CPU, or the stream and library handles of a GPU. Passed explicitly to every

@@ -22,8 +22,10 @@ void BenchModel::add_options(CLI::App& app) {
       ->needs(rank)
       ->transform(storage_words())
       ->capture_default_str();
-  app.add_option("--codec", codec_,
-                 "Numbers of random factors; f32, bf16 and f16 are held as --dtype or --types says, others as they are")
+  app.add_option(
+         "--codec", codec_,
+         "Numbers of random factors, or without --rank those of all matrices but the embedding table; f32, bf16 "
+         "and f16 are held as --dtype or --types says, others as they are")
       ->check(codec_words())
       ->capture_default_str();
 }
@@ -34,7 +36,8 @@ void BenchModel::open() {
     return;
   }
   const std::optional<index_t> layers = layers_ ? std::optional<index_t>(*layers_) : std::nullopt;
-  files_.emplace(std::make_unique<model::RandomCheckpoint>(shape_, layers, 0));
+  const std::optional<Codec> of_weights = !rank_ && has_scales(codec()) ? std::optional<Codec>(codec()) : std::nullopt;
+  files_.emplace(std::make_unique<model::RandomCheckpoint>(shape_, layers, 0, of_weights));
   if (!rank_) return;
   factors_.emplace(*rank_, svd::parse_storage(storage_), parse_codec(codec_));
   factors_->add_mlp(files_->checkpoint().config());
@@ -49,10 +52,10 @@ model::WeightSource BenchModel::source(model::HeldType type) const {
 void BenchModel::describe(nlohmann::json& row) const {
   row[shape_.empty() ? "model" : "shape"] = shape_.empty() ? model_ : shape_;
   row["layers"] = checkpoint().config().layers;
+  if (rank_ || has_scales(codec())) row["codec"] = codec_;
   if (!rank_) return;
   row["rank"] = *rank_;
   row["storage"] = storage_;
-  row["codec"] = codec_;
 }
 
 }  // namespace hack::jobs

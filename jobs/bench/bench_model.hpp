@@ -23,11 +23,11 @@ class BenchModel {
   const model::Checkpoint& checkpoint() const { return files_->checkpoint(); }
   /// Valid as long as this.
   model::WeightSource source(model::HeldType type) const;
-  /// "model" or "shape" and "layers", and "rank", "storage" and "codec" of random factors.
+  /// "model" or "shape" and "layers", "codec" of random numbers, and "rank" and "storage" of random factors.
   void describe(nlohmann::json& row) const;
 
   const std::string& shape() const { return shape_; }
-  /// Of random factors.
+  /// Of random factors, or of random weights where it has scales.
   Codec codec() const { return parse_codec(codec_); }
 
  private:

@@ -41,8 +41,10 @@ class BenchCommand : public Command {
     if (part_ == "allreduce") return allreduce_.run(session, repeats_);
     model_.open();
     if (part_ == "apply") return apply_.run(session, model_.checkpoint().config(), model_.codec(), repeats_);
-    validate(app_.get_option("--codec")->count() == 0 || app_.get_option("--rank")->count() > 0,
-             "--codec is of random factors; give --rank R, or leave it out");
+    const bool is_random = app_.get_option("--shape")->count() > 0, has_rank = app_.get_option("--rank")->count() > 0;
+    validate(app_.get_option("--codec")->count() == 0 || has_rank || (is_random && has_scales(model_.codec())),
+             "--codec {} is of random weights; give --shape, and for f32, bf16 and f16 --rank R, or leave it out",
+             app_.get_option("--codec")->as<std::string>());
     return with_device(session, [&]<Device D>() { return run_on<D>(session); });
   }
 

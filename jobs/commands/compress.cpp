@@ -86,7 +86,7 @@ class CompressCommand : public Command {
     const model::Checkpoint& checkpoint = files.checkpoint();
     options_.settle_terms();
     if (options_.quantizes()) {
-      refuse({"--factor-type", "--storage", "--objective", "--refine", "--align", "--floor", "--sweeps", "--no-refit"},
+      refuse({"--factor-type", "--storage", "--objective", "--align", "--floor", "--sweeps", "--no-refit"},
              "quantized tiles", "it is of low rank; --terms lowrank asks for that");
     }
     options_.check();

@@ -102,11 +102,13 @@ void CalibrationOptions::add_allocation_to(CLI::App& app) {
 
 void CalibrationOptions::add_refinement_to(CLI::App& app) {
   app.add_option("--refine", refine,
-                 "Steps of Adam on the factors of each layer's MLP, so that its output meets the dense one's")
+                 "Steps of Adam on each layer's MLP, its factors or its codes and scales, so that its output meets the "
+                 "dense one's")
       ->check(CLI::Range(0, 1 << 20))
       ->capture_default_str()
       ->group(group);
-  app.add_option("--refine-rate", refine_rate, "Rate of the first step")
+  app.add_option("--refine-rate", refine_rate,
+                 "Rate of the first step; scales of codes change by as much, codes by twenty times a step")
       ->check(CLI::PositiveNumber)
       ->capture_default_str()
       ->group(group);
@@ -115,7 +117,7 @@ void CalibrationOptions::add_refinement_to(CLI::App& app) {
       ->capture_default_str()
       ->group(group);
   app.add_option("--refine-products", refine_products,
-                 "What refinement may round numbers to before it multiplies them; sums and factors are f32")
+                 "What refinement may round numbers to before it multiplies them; sums and parameters are f32")
       ->check(CLI::IsMember({"f32", "bf16"}))
       ->capture_default_str()
       ->group(group);

@@ -4,6 +4,7 @@
 
 #include "comm/communicator.hpp"
 #include "svd/refine/mlp_refiner.hpp"
+#include "svd/refine/refinable_factors.hpp"
 #include "tests/kernels/random_data.hpp"
 
 namespace hack::svd {
@@ -47,15 +48,17 @@ template <Device D>
 std::pair<RefineReport, std::vector<float>> refine(const std::vector<float>& weights) {
   const Random gate(intermediate, hidden, 1), up(intermediate, hidden, 2), down(hidden, intermediate, 3);
   const std::vector<float> inputs = random_floats(tokens * hidden, 4), targets = random_floats(tokens * hidden, 5);
-  MlpRefiner<D> refiner(gate.source(), up.source(), down.source(), {.steps = 6, .rate = 0.01, .batch = 21});
+  RefinableFactors<D> trained[] = {RefinableFactors<D>(gate.source()), RefinableFactors<D>(up.source()),
+                                   RefinableFactors<D>(down.source())};
+  MlpRefiner<D> refiner(trained[0], trained[1], trained[2], {.steps = 6, .rate = 0.01, .batch = 21});
   Queue<D> queue(2);
   const comm::Communicator world = comm::Communicator::world();
   const RefineReport report =
       refiner.refine(world, queue, {inputs.data(), tokens, hidden}, {targets.data(), tokens, hidden}, weights);
   std::vector<float> spectra;
-  for (const auto which : {MlpMatrix::gate, MlpMatrix::up, MlpMatrix::down}) {
-    const TileGrid& grid = which == MlpMatrix::down ? down.grid : gate.grid;
-    for (const TruncatedTile& tile : refiner.factors(queue, which, {0, grid.size()})) {
+  for (const RefinableFactors<D>& matrix : trained) {
+    const index_t tiles = TileGrid(matrix.rows(), matrix.cols(), 16, 16).size();
+    for (const TruncatedTile& tile : matrix.factors(queue, {0, tiles})) {
       spectra.insert(spectra.end(), tile.sigma.data(), tile.sigma.data() + tile.sigma.size());
     }
   }

@@ -105,6 +105,24 @@ TEST(RandomCheckpoint, HoldsOnesInNormsAndNumbersOfBf16) {
   EXPECT_EQ(model.info(gate).bytes, index_t{8192} * 2048 * 2);
 }
 
+TEST(RandomCheckpoint, HoldsTheNearestNumbersOfACodec) {
+  const RandomCheckpoint plain("llama-3.2-1b", 1, 0), coded("llama-3.2-1b", 1, 0, Codec::q8_0);
+  EXPECT_FALSE(plain.codec(gate).has_value());
+  EXPECT_FALSE(coded.codec("model.norm.weight").has_value());
+  EXPECT_FALSE(coded.codec("model.embed_tokens.weight").has_value());
+  ASSERT_EQ(coded.codec(gate), Codec::q8_0);
+  const index_t rows = 3, cols = 64;
+  std::vector<std::byte> codes(static_cast<std::size_t>(rows * code_bytes(Codec::q8_0, cols))),
+      scales(static_cast<std::size_t>(rows * scale_bytes(Codec::q8_0, cols)));
+  coded.read_encoded(gate, {5, 8}, {32, 96}, codes.data(), scales.data());
+  std::vector<float> wide(static_cast<std::size_t>(rows * cols));
+  widen(Codec::q8_0, codes.data(), scales.data(), rows, cols, wide.data());
+  const std::vector<float> values = block(plain, gate, 5, 32, rows, cols);
+  EXPECT_EQ(block(coded, gate, 5, 32, rows, cols), values);
+  const float step = 3.5f / std::sqrt(2048.0f) / 127;  // of the largest number that there can be
+  for (std::size_t i = 0; i < wide.size(); ++i) ASSERT_NEAR(wide[i], values[i], 0.51f * step);
+}
+
 TEST(RandomCheckpoint, SaysWhatItDoesNotHave) {
   const RandomCheckpoint model("llama-3.2-1b", 1, 0);
   EXPECT_FALSE(model.contains("lm_head.weight"));  // tied

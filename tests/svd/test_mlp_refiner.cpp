@@ -12,6 +12,7 @@
 #include "comm/collectives.hpp"
 #include "kernels/error.hpp"
 #include "kernels/tile_svd.hpp"
+#include "svd/refine/refinable_factors.hpp"
 
 namespace hack::svd {
 namespace {
@@ -21,6 +22,7 @@ using kernels::Structure;
 
 constexpr index_t hidden = 13;
 constexpr index_t intermediate = 22;
+enum class MlpMatrix : std::uint8_t { gate, up, down };
 constexpr MlpMatrix matrices[] = {MlpMatrix::gate, MlpMatrix::up, MlpMatrix::down};
 
 std::vector<float> normal_floats(index_t n, unsigned seed, float scale = 1) {
@@ -90,13 +92,26 @@ struct Mlp {
   const Matrix& operator[](MlpMatrix which) const {
     return which == MlpMatrix::gate ? gate : which == MlpMatrix::up ? up : down;
   }
-  MlpGradient<Device::cpu> gradient(index_t max_tokens) const {
-    return MlpGradient<Device::cpu>(gate.source(), up.source(), down.source(), max_tokens);
-  }
-  MlpRefiner<Device::cpu> refiner(const RefineOptions& options) const {
-    return MlpRefiner<Device::cpu>(gate.source(), up.source(), down.source(), options);
+};
+
+/// The matrices as they are trained, by a MlpGradient or a MlpRefiner.
+template <class T>
+struct Trained {
+  RefinableFactors<Device::cpu> gate, up, down;
+  T it;
+
+  template <class... Options>
+  explicit Trained(const Mlp& mlp, const Options&... options)
+      : gate(mlp.gate.source()), up(mlp.up.source()), down(mlp.down.source()), it(gate, up, down, options...) {}
+
+  std::vector<TruncatedTile> factors(Queue<Device::cpu>& queue, MlpMatrix which, Range tiles) {
+    RefinableFactors<Device::cpu>& matrix = which == MlpMatrix::gate ? gate : which == MlpMatrix::up ? up : down;
+    matrix.rebuild(queue);
+    return matrix.factors(queue, tiles);
   }
 };
+using Refiner = Trained<MlpRefiner<Device::cpu>>;
+using Gradient = Trained<MlpGradient<Device::cpu>>;
 
 using Wide = std::vector<double>;
 
@@ -185,19 +200,19 @@ Range rows_of(const Communicator& comm, index_t tokens) {
   return {tokens * before / all, tokens * (before + weight(comm.rank())) / all};
 }
 
-RefineReport refine(MlpRefiner<Device::cpu>& refiner, const Communicator& comm, const Samples& samples, int threads = 1,
+RefineReport refine(Refiner& refiner, const Communicator& comm, const Samples& samples, int threads = 1,
                     std::span<const float> weights = {}) {
   Queue<Device::cpu> queue(threads);
   const Range rows = rows_of(comm, samples.size());
   if (!weights.empty()) {
     weights = weights.subspan(static_cast<std::size_t>(rows.begin), static_cast<std::size_t>(rows.size()));
   }
-  return refiner.refine(comm, queue, Samples::part(samples.inputs, rows), Samples::part(samples.targets, rows),
-                        weights);
+  return refiner.it.refine(comm, queue, Samples::part(samples.inputs, rows), Samples::part(samples.targets, rows),
+                           weights);
 }
 
 /// All numbers of all factors.
-std::vector<float> numbers_of(MlpRefiner<Device::cpu>& refiner, const Mlp& mlp) {
+std::vector<float> numbers_of(Refiner& refiner, const Mlp& mlp) {
   Queue<Device::cpu> queue(1);
   std::vector<float> out;
   for (const MlpMatrix which : matrices) {
@@ -237,7 +252,7 @@ double largest_difference(const Wide& a, const Wide& b) {
 }
 
 /// Σ ‖f(x) - y‖² / Σ ‖y‖² of what the refiner returns.
-double relative_error(MlpRefiner<Device::cpu>& refiner, const Mlp& mlp, const Samples& samples) {
+double relative_error(Refiner& refiner, const Mlp& mlp, const Samples& samples) {
   Queue<Device::cpu> queue(1);
   std::vector<Wide> w;
   for (const MlpMatrix which : matrices) {
@@ -261,7 +276,8 @@ TEST(MlpGradient, EqualsFiniteDifferencesInDouble) {
   const Mlp mlp;
   Samples samples(mlp, 9);
   for (float& target : samples.targets) target = 0.7f * target + 0.1f;  // errors of all sizes
-  MlpGradient<Device::cpu> gradient = mlp.gradient(11);
+  Gradient trained(mlp, index_t{11});
+  MlpGradient<Device::cpu>& gradient = trained.it;
   const double factor = 0.3;
   std::vector<float> first;
   for (int threads : {1, 2}) {
@@ -297,7 +313,8 @@ TEST(MlpGradient, EqualsFiniteDifferencesInDouble) {
 
 TEST(MlpGradient, IsZeroWithoutTokens) {
   const Mlp mlp;
-  MlpGradient<Device::cpu> gradient = mlp.gradient(1);
+  Gradient trained(mlp, index_t{1});
+  MlpGradient<Device::cpu>& gradient = trained.it;
   Queue<Device::cpu> queue(1);
   gradient.rebuild(queue);
   std::ranges::fill(gradient.gradients(), 5.0f);
@@ -310,7 +327,7 @@ TEST(MlpRefiner, LowersTheErrorOfWhatItReturns) {
   const Communicator world = Communicator::world();
   const Mlp mlp;
   const Samples samples(mlp, 120);
-  MlpRefiner<Device::cpu> refiner = mlp.refiner(short_run);
+  Refiner refiner(mlp, short_run);
   const double before = relative_error(refiner, mlp, samples);
   const RefineReport report = refine(refiner, world, samples);
   // All 120 tokens judge. The returned factors went through an SVD in f32, good to 1e-6 of each tile.
@@ -325,7 +342,7 @@ TEST(MlpRefiner, NeverEndsAboveWhereItStarted) {
   const Mlp mlp;
   const Samples samples(mlp, 60);
   for (const double rate : {10.0, 1e30}) {  // diverges; overflows
-    MlpRefiner<Device::cpu> refiner = mlp.refiner({.steps = 25, .rate = rate, .batch = 16});
+    Refiner refiner(mlp, RefineOptions{.steps = 25, .rate = rate, .batch = 16});
     const double before = relative_error(refiner, mlp, samples);
     const RefineReport report = refine(refiner, world, samples);
     EXPECT_EQ(report.loss_after, report.loss_before);
@@ -338,7 +355,7 @@ TEST(MlpRefiner, ChangesNothingInNoSteps) {
   const Communicator world = Communicator::world();
   const Mlp mlp;
   const Samples samples(mlp, 40);
-  MlpRefiner<Device::cpu> refiner = mlp.refiner({.steps = 0});
+  Refiner refiner(mlp, RefineOptions{.steps = 0});
   const RefineReport report = refine(refiner, world, samples);
   EXPECT_EQ(report.loss_after, report.loss_before);
   Queue<Device::cpu> queue(1);
@@ -360,7 +377,7 @@ TEST(MlpRefiner, TakesLayersInWhichNothingIsTrained) {
       matrix->tiles[static_cast<std::size_t>(t)] = {};
     }
   }
-  MlpRefiner<Device::cpu> refiner = mlp.refiner({.steps = 3});
+  Refiner refiner(mlp, RefineOptions{.steps = 3});
   const RefineReport report = refine(refiner, world, Samples(mlp, 30));
   EXPECT_LE(report.loss_before, 1e-10);  // what f32 makes of the original matrices
   EXPECT_EQ(report.best_step, 0);
@@ -370,7 +387,7 @@ TEST(MlpRefiner, KeepsRanksAndReturnsOrthonormalFactors) {
   const Communicator world = Communicator::world();
   const Mlp mlp;
   const Samples samples(mlp, 60);
-  MlpRefiner<Device::cpu> refiner = mlp.refiner(short_run);
+  Refiner refiner(mlp, short_run);
   refine(refiner, world, samples);
   Queue<Device::cpu> queue(1);
   for (const MlpMatrix which : matrices) {
@@ -409,7 +426,7 @@ TEST(MlpRefiner, AgreesWithOneRankWhereBatchesAreTheSame) {
   const Mlp mlp;
   const Samples samples(mlp, 50);
   const RefineOptions options{.steps = 30, .rate = 0.01, .batch = 50};  // every token in every step
-  MlpRefiner<Device::cpu> together = mlp.refiner(options), alone = mlp.refiner(options);
+  Refiner together(mlp, options), alone(mlp, options);
   const RefineReport shared = refine(together, world, samples);
   const RefineReport single = refine(alone, Communicator::self(), samples);
   EXPECT_NEAR(shared.loss_before, single.loss_before, 1e-6 * single.loss_before);
@@ -434,7 +451,7 @@ TEST(MlpRefiner, TokensOfNoWeightDoNotCount) {
   const RefineOptions options{.steps = 10, .rate = 0.01, .batch = 40};
   std::vector<std::vector<float>> numbers;
   for (const Samples* given : {&samples, &std::as_const(shifted)}) {
-    MlpRefiner<Device::cpu> refiner = mlp.refiner(options);
+    Refiner refiner(mlp, options);
     const RefineReport report = refine(refiner, world, *given, 1, weights);
     EXPECT_LT(report.loss_after, report.loss_before);
     numbers.push_back(numbers_of(refiner, mlp));
@@ -449,7 +466,7 @@ TEST(MlpRefiner, GivesTheSameBitsAgainOnAllRanksAndForAnyNumberOfThreads) {
   std::vector<float> first;
   for (int threads : {1, 1, 2, 3}) {
     if (threads > 1 && world.size() > 1) continue;  // more threads than cores wait for each other, long
-    MlpRefiner<Device::cpu> refiner = mlp.refiner(short_run);
+    Refiner refiner(mlp, short_run);
     refine(refiner, world, samples, threads);
     const std::vector<float> numbers = numbers_of(refiner, mlp);
     if (first.empty()) first = numbers;
@@ -458,7 +475,7 @@ TEST(MlpRefiner, GivesTheSameBitsAgainOnAllRanksAndForAnyNumberOfThreads) {
   std::vector<float> of_root = first;
   comm::broadcast(world, std::as_writable_bytes(std::span<float>(of_root)));
   EXPECT_EQ(first, of_root);
-  MlpRefiner<Device::cpu> other = mlp.refiner({.steps = 45, .rate = 0.01, .batch = 40, .seed = 4});
+  Refiner other(mlp, RefineOptions{.steps = 45, .rate = 0.01, .batch = 40, .seed = 4});
   refine(other, world, samples);
   EXPECT_NE(numbers_of(other, mlp), first);
 }
@@ -467,7 +484,7 @@ TEST(MlpRefiner, RefusesWhatItCannotRefineOnAllRanksAlike) {
   const Communicator world = Communicator::world();
   const Mlp mlp;
   const Samples intact(mlp, 40);
-  MlpRefiner<Device::cpu> refiner = mlp.refiner({.steps = 2});
+  Refiner refiner(mlp, RefineOptions{.steps = 2});
   Samples samples = intact;
   samples.inputs[3] = std::numeric_limits<float>::quiet_NaN();
   EXPECT_THROW(refine(refiner, world, samples), Error);
@@ -482,15 +499,15 @@ TEST(MlpRefiner, RefusesWhatItCannotRefineOnAllRanksAlike) {
   EXPECT_THROW(refine(refiner, world, samples), Error);
   EXPECT_NO_THROW(refine(refiner, world, intact));
 
-  EXPECT_THROW(mlp.refiner({.steps = -1}), Error);
-  EXPECT_THROW(mlp.refiner({.rate = 0}), Error);
-  EXPECT_THROW(mlp.refiner({.rate = std::nan("")}), Error);
-  EXPECT_THROW(mlp.refiner({.batch = 0}), Error);
+  EXPECT_THROW(Refiner(mlp, RefineOptions{.steps = -1}), Error);
+  EXPECT_THROW(Refiner(mlp, RefineOptions{.rate = 0}), Error);
+  EXPECT_THROW(Refiner(mlp, RefineOptions{.rate = std::nan("")}), Error);
+  EXPECT_THROW(Refiner(mlp, RefineOptions{.batch = 0}), Error);
   Mlp broken;
   for (TruncatedTile& tile : broken.down.tiles) {
     if (tile.rank > 0) tile.vt.data()[0] = std::numeric_limits<float>::quiet_NaN();
   }
-  MlpRefiner<Device::cpu> hopeless = broken.refiner({.steps = 2});
+  Refiner hopeless(broken, RefineOptions{.steps = 2});
   EXPECT_THROW(refine(hopeless, world, intact), Error);
 }
 

@@ -266,9 +266,10 @@ RoundedRows::RoundedRows(Queue<Device::cpu>& queue, MatrixView<const float> x)
 void share_transposed(Queue<Device::cpu>& queue, int threads, MatrixView<const float> x, WeightView<> w,
                       MatrixView<float> y, Write write, bool rounds) {
   if (rounds) {
-    for_each_rounded_block(queue, threads, x, y, [&](MatrixView<const bf16> left, index_t col, MatrixView<float> out) {
-      multiply_transposed_bf16(best_bf16_unit(), left, w.rows_from(col, out.cols), out, write);
-    });
+    for_each_rounded_block<RoundedRows>(
+        queue, threads, x, y, [&](MatrixView<const bf16> left, index_t col, MatrixView<float> out) {
+          multiply_transposed_bf16(best_bf16_unit(), left, w.rows_from(col, out.cols), out, write);
+        });
     return;
   }
   for_each_block(threads, y.rows, y.cols, [&](index_t row, index_t rows, index_t col, index_t cols) {

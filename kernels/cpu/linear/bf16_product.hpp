@@ -1,6 +1,5 @@
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 
 #include "kernels/cpu/linear/gemm.hpp"
@@ -52,19 +51,6 @@ class RoundedRows {
  private:
   MatrixView<bf16> view_;
 };
-
-/// Calls work(rows of x rounded, col, block of y) for blocks of y (x.rows, y.cols), shared out over threads.
-template <class Work>
-void for_each_rounded_block(Queue<Device::cpu>& queue, int threads, MatrixView<const float> x, MatrixView<float> y,
-                            const Work& work) {
-  for (index_t first = 0; first < x.rows; first += RoundedRows::chunk) {
-    const index_t count = std::min(RoundedRows::chunk, x.rows - first);
-    const RoundedRows rounded(queue, x.rows_from(first, count));
-    for_each_block(threads, count, y.cols, [&](index_t row, index_t rows, index_t col, index_t cols) {
-      work(rounded.view().rows_from(row, rows), col, y.block(first + row, col, rows, cols));
-    });
-  }
-}
 
 /// y = x wᵀ, or y += x wᵀ, over `threads` threads of the queue: with x, and w where it is in f32, rounded to bf16,
 /// which needs a unit, or not.

@@ -22,10 +22,11 @@ void multiply(MatrixView<const float> x, MatrixView<const float> b, MatrixView<f
 /// What a sum of nothing leaves in y; true if there is nothing more to do.
 bool finish_empty(index_t depth, MatrixView<float> y, Write write);
 
-/// The length of passes over k: as many as `longest` asks for, of equal length, but for the last multiples of 16.
-constexpr index_t pass_depth(index_t k, index_t longest) {
+/// The length of passes over k: as many as `longest` asks for, of equal length, but for the last multiples of `unit`,
+/// which divides `longest`.
+constexpr index_t pass_depth(index_t k, index_t longest, index_t unit) {
   const index_t passes = (k + longest - 1) / longest;
-  return passes == 0 ? 0 : ((k + passes - 1) / passes + 15) / 16 * 16;
+  return passes == 0 ? 0 : ((k + passes - 1) / passes + unit - 1) / unit * unit;
 }
 
 /// Rows of w and rows of x of one task such that `threads` threads have several tasks each, or as many as there can be.
@@ -46,6 +47,20 @@ void for_each_block(int threads, index_t rows, index_t cols, const Work& work) {
     const index_t row = task / panels * shape.tokens;
     const index_t col = task % panels * shape.outputs;
     work(row, std::min(shape.tokens, rows - row), col, std::min(shape.outputs, cols - col));
+  }
+}
+
+/// Calls work(rows of x rounded, col, block of y) for blocks of y (x.rows, y.cols), shared out over threads. Rows,
+/// which rounds `Rows::chunk` rows of x at a time on the threads of the queue, is RoundedRows or Int16Rows.
+template <class Rows, class Work>
+void for_each_rounded_block(Queue<Device::cpu>& queue, int threads, MatrixView<const float> x, MatrixView<float> y,
+                            const Work& work) {
+  for (index_t first = 0; first < x.rows; first += Rows::chunk) {
+    const index_t count = std::min(Rows::chunk, x.rows - first);
+    const Rows rounded(queue, x.rows_from(first, count));
+    for_each_block(threads, count, y.cols, [&](index_t row, index_t rows, index_t col, index_t cols) {
+      work(rounded.view().rows_from(row, rows), col, y.block(first + row, col, rows, cols));
+    });
   }
 }
 

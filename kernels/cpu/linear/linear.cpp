@@ -6,6 +6,7 @@
 
 #include "kernels/cpu/linear/bf16_product.hpp"
 #include "kernels/cpu/linear/few_product.hpp"
+#include "kernels/cpu/linear/int16_product.hpp"
 #include "kernels/cpu/linear/matvec.hpp"
 #include "kernels/cpu/team.hpp"
 
@@ -36,6 +37,8 @@ void linear<Device::cpu>(Queue<Device::cpu>& queue, X x, WeightView<> w, Y y, Wr
   if (y.rows == 0 || y.cols == 0) return;
   if (x.rows <= few_tokens) {
     linear_few(queue, x, w, y, write);
+  } else if (queue.products() == Products::fast && !has_bf16_product() && has_int16_product(w.codec)) {
+    share_transposed_int16(queue, x, w, y, write);
   } else {
     share_transposed(queue, queue.threads(), x, w, y, write, is_multiplied_in_bf16(w.codec) && has_bf16_product());
   }

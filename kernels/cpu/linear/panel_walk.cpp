@@ -1,5 +1,6 @@
 #include "kernels/cpu/linear/panel_walk.hpp"
 
+#include <cstdint>
 #include <cstring>
 
 namespace hack::kernels {
@@ -65,5 +66,6 @@ void write_sums(MatrixView<const float> sums, MatrixView<float> y, Write write) 
 
 template void multiply_panel(const MicroKernel&, MatrixView<const float>, const float*, MatrixView<float>, bool);
 template void multiply_panel(const MicroKernel&, MatrixView<const bf16>, const float*, MatrixView<float>, bool);
+template void multiply_panel(const MicroKernel&, MatrixView<const std::int16_t>, const float*, MatrixView<float>, bool);
 
 }  // namespace hack::kernels

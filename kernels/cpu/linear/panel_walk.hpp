@@ -17,9 +17,11 @@ struct MicroKernel {
 
   index_t rows;
   index_t cols;
-  index_t numbers;           ///< of k in a lane
-  index_t step;              ///< lanes at once
-  const Multiply* multiply;  ///< [R - 1]
+  index_t numbers;             ///< of k in a lane
+  index_t step;                ///< lanes at once
+  const Multiply* multiply;    ///< [R - 1]
+  index_t unit = 16;           ///< numbers that passes over k are multiples of
+  index_t depth = gemm_depth;  ///< lanes of the longest pass
 
   /// Lanes that k numbers take.
   index_t lanes(index_t k) const { return (k + step * numbers - 1) / (step * numbers) * step; }
@@ -37,8 +39,8 @@ void multiply_panel(const MicroKernel& tile, MatrixView<const T> x, const float*
 /// Working memory of a thread's walks.
 class PanelScratch {
  public:
-  /// Room for a panel: (gemm_panel / cols of the tile, gemm_depth, cols of the tile).
-  float* packed() { return packed_.get(gemm_panel * gemm_depth); }
+  /// Room for a panel: (gemm_panel / cols of the tile, lanes of a pass, cols of the tile).
+  float* packed() { return packed_.get(gemm_panel * row_stride); }
   /// Room for numbers that are widened before they are packed.
   float* widened(index_t rows, index_t depth) { return widened_.get(rows * depth); }
   /// Sums of `rows` rows of a panel, close together: rows of y that are a large power of two apart share few sets of
@@ -62,7 +64,7 @@ void write_sums(MatrixView<const float> sums, MatrixView<float> y, Write write);
 template <class T, class Pack>
 void walk_panels(const MicroKernel& tile, MatrixView<const T> x, MatrixView<float> y, Write write,
                  PanelScratch& scratch, const Pack& pack) {
-  const index_t depth = pass_depth(x.cols, tile.numbers * gemm_depth);
+  const index_t depth = pass_depth(x.cols, tile.numbers * tile.depth, tile.unit);
   const bool is_whole = depth >= x.cols;  // one pass: straight to y
   float* packed = scratch.packed();
   for (index_t j = 0; j < y.cols; j += gemm_panel) {

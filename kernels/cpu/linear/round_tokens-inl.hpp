@@ -15,6 +15,7 @@
 #include <limits>
 
 #include "kernels/cpu/codec/code_dot-inl.hpp"
+#include "kernels/cpu/linear/row_reader-inl.hpp"
 #include "kernels/cpu/memory/scratch.hpp"
 #include "kernels/matrix_view.hpp"
 
@@ -22,9 +23,6 @@ HWY_BEFORE_NAMESPACE();
 namespace hack::kernels::HWY_NAMESPACE {
 
 #if HACK_HAS_CODE_DOT
-
-/// Blocks of a row whose scales are taken together: as many as a vector has floats.
-constexpr index_t scale_group = 8;
 
 /// Codes for what rounding leaves of a block stand for its d over this.
 constexpr float rest_unit = 254;
@@ -75,6 +73,17 @@ HWY_INLINE float sum_of(__m256 v) {
   return _mm_cvtss_f32(_mm_add_ss(four, _mm_movehdup_ps(four)));
 }
 
+/// Loads 32 numbers and returns the largest magnitude; infinity where one is not finite.
+HWY_INLINE float load_and_find_largest(const float* x, __m256 (&v)[4]) {
+  const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
+  __m256i bits = _mm256_setzero_si256();  // as integers, magnitudes have their order, infinity and NaN above all
+  for (index_t i = 0; i < 4; ++i) {
+    v[i] = _mm256_loadu_ps(x + 8 * i);
+    bits = _mm256_max_epi32(bits, _mm256_and_si256(_mm256_castps_si256(v[i]), magnitude));
+  }
+  return std::bit_cast<float>(std::min(largest_of(bits), 0x7f800000));
+}
+
 /// Puts 32 codes, the `first`-th of their step on, where the codec wants them, 16 neighbours together; returns their
 /// sum.
 template <class C>
@@ -89,17 +98,10 @@ HWY_INLINE float put_codes(const __m256i (&q)[4], index_t first, std::int8_t* to
 /// Rounds 32 numbers, the `first`-th of their step on. d is NaN where a number is not finite.
 template <class C>
 HWY_INLINE void round_block(const float* x, index_t first, const RoundedBlock& to) {
-  const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
   __m256 v[4], energies = _mm256_setzero_ps();
-  __m256i bits = _mm256_setzero_si256();  // as integers, magnitudes have their order, infinity and NaN above all
-  for (index_t i = 0; i < 4; ++i) {
-    v[i] = _mm256_loadu_ps(x + 8 * i);
-    bits = _mm256_max_epi32(bits, _mm256_and_si256(_mm256_castps_si256(v[i]), magnitude));
-    energies = _mm256_fmadd_ps(v[i], v[i], energies);
-  }
-  const std::int32_t bits_of_largest = largest_of(bits);
-  const bool finite = bits_of_largest < 0x7f800000;
-  const float largest = std::bit_cast<float>(bits_of_largest);
+  const float largest = load_and_find_largest(x, v);
+  const bool finite = largest < std::numeric_limits<float>::infinity();
+  for (index_t i = 0; i < 4; ++i) energies = _mm256_fmadd_ps(v[i], v[i], energies);
   const float d = finite ? largest / 127 : std::numeric_limits<float>::quiet_NaN();
   // Below 2^-126 d has no inverse: a block that is next to nothing is rounded to it.
   const float inverse = finite && d >= 0x1p-126f ? 1 / d : 0;

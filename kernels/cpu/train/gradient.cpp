@@ -41,7 +41,7 @@ int product_team(const Queue<Device::cpu>& queue, X a, X b, X y) {
 void share_product(Queue<Device::cpu>& queue, X x, X b, Y y, DType rounded) {
   const int threads = product_team(queue, x, b, y);
   if (is_narrow(rounded)) {
-    for_each_rounded_block(queue, threads, x, y, [&](MatrixView<const bf16> left, index_t col, Y out) {
+    for_each_rounded_block<RoundedRows>(queue, threads, x, y, [&](MatrixView<const bf16> left, index_t col, Y out) {
       multiply_bf16(best_bf16_unit(), left, b.block(0, col, b.rows, out.cols), out, Write::replace);
     });
     return;

@@ -13,6 +13,7 @@
 #include "kernels/error.hpp"
 #include "model/calibration/layerwise_memory.hpp"
 #include "model/calibration/layerwise_pass.hpp"
+#include "model/calibration/mlp_refinement.hpp"
 #include "model/calibration/statistics_file.hpp"
 #include "model/llama/names.hpp"
 #include "svd/choose/allocation.hpp"
@@ -120,17 +121,6 @@ class LayerwiseFit : public svd::Fit {
     std::optional<Linear> linear;
   };
 
-  /// A matrix between its factorization and the archive.
-  struct Compressed {
-    std::optional<Linear> linear;
-    TiledMatrix matrix;
-    std::vector<double> column_weights;  // (n)
-    Buffer<float> rebuilt;               // (m, n)
-    svd::QuantizedRows codes;            // of this rank's rows of tiles, where the matrix is quantized
-
-    MatrixView<const float> values() const { return {rebuilt.data(), matrix.grid.rows(), matrix.grid.cols()}; }
-  };
-
   /// Layers, and the head.
   index_t steps() const { return size() + (options_.head ? 1 : 0); }
 
@@ -180,8 +170,10 @@ class LayerwiseFit : public svd::Fit {
     std::map<Codec, svd::RowQuantizer> quantizers;
     const std::vector<double> weights = svd::damped_diagonal(statistics.h(), options_.weighting.damping);
     for (const Name& name : names) {
-      Compressed compressed{name.linear, output.measure("targets", [&] { return read(name.weights, target); }),
-                            weights};
+      CompressedMatrix compressed{.linear = name.linear,
+                                  .matrix = output.measure("targets", [&] { return read(name.weights, target); }),
+                                  .column_weights = weights,
+                                  .codec = stored_codec(name.weights)};
       output.measure("factors", [&] {
         if (options_.quantize) {
           quantize(statistics.h(), quantizers, compressed);
@@ -203,9 +195,10 @@ class LayerwiseFit : public svd::Fit {
   }
 
   /// `quantizers`: those of the same inputs so far.
-  void quantize(MatrixView<const double> h, std::map<Codec, svd::RowQuantizer>& quantizers, Compressed& compressed) {
+  void quantize(MatrixView<const double> h, std::map<Codec, svd::RowQuantizer>& quantizers,
+                CompressedMatrix& compressed) {
     svd::TiledMatrix& matrix = compressed.matrix;
-    const Codec codec = stored_codec(matrix.name);
+    const Codec codec = compressed.codec;
     const auto quantizer =
         quantizers.try_emplace(codec, h, matrix.grid, svd::BlockGrid(codec), *options_.quantize).first;
     svd::LayerCodes codes = svd::quantize_together(comm_, queue_, quantizer->second, h, matrix);
@@ -231,49 +224,27 @@ class LayerwiseFit : public svd::Fit {
   }
 
   /// One of the layer's matrices that are not written yet.
-  Compressed& compressed(Linear linear) {
+  CompressedMatrix& compressed(Linear linear) {
     const auto at = std::find_if(compressed_.begin(), compressed_.end(),
-                                 [&](const Compressed& matrix) { return matrix.linear == linear; });
+                                 [&](const CompressedMatrix& matrix) { return matrix.linear == linear; });
     validate(at != compressed_.end(), "the MLP of a layer cannot be refined (its {} is not compressed)",
              to_string(linear));
     return *at;
   }
 
-  /// Adam on the factors of gate, up and down together.
+  /// Gate, up and down together.
   void refine(index_t layer, StepOutput& output) {
-    Compressed& gate = compressed(Linear::gate);
-    Compressed& up = compressed(Linear::up);
-    Compressed& down = compressed(Linear::down);
-    const auto tiles_of = [](const Compressed& part) {
-      return svd::FactoredTiles{part.matrix.name, part.matrix.grid, part.matrix.choices, part.matrix.tiles,
-                                part.matrix.values_view()};
-    };
     output.measure("activations", [&] { pass_.advance_dense_mlp(); });
     output.measure("refinement", [&] {
-      const Buffer<float> inputs = pass_.mlp_inputs();
-      const Buffer<float> targets = pass_.mlp_targets();
-      const index_t hidden = gate.matrix.grid.cols();
       svd::RefineOptions options = *options_.refine;
       options.seed += static_cast<std::uint64_t>(layer);
-      svd::MlpRefiner<D> refiner(tiles_of(gate), tiles_of(up), tiles_of(down), options);
-      output.report().refined.push_back(refiner.refine(comm_, device_, {inputs.data(), pass_.tokens(), hidden},
-                                                       {targets.data(), pass_.tokens(), hidden},
-                                                       pass_.token_weights()));
-      const auto take = [&](svd::MlpMatrix which, Compressed& part) {
-        part.matrix.tiles = refiner.factors(device_, which, {0, part.matrix.grid.size()});
-      };
-      take(svd::MlpMatrix::gate, gate);
-      take(svd::MlpMatrix::up, up);
-      take(svd::MlpMatrix::down, down);
-      for (Compressed* part : {&gate, &up, &down}) {
-        part->rebuilt = svd::rebuild(queue_, part->matrix);
-        pass_.replace(*part->linear, part->values());
-      }
+      const CompressedMlp mlp{compressed(Linear::gate), compressed(Linear::up), compressed(Linear::down)};
+      output.report().refined.push_back(refine_mlp(comm_, queue_, device_, pass_, options, mlp));
     });
   }
 
   void write_matrices(StepOutput& output) {
-    for (const Compressed& compressed : compressed_) {
+    for (const CompressedMatrix& compressed : compressed_) {
       output.write(output.measure("archive", [&] { return encode(compressed); }));
     }
     compressed_.clear();
@@ -309,7 +280,7 @@ class LayerwiseFit : public svd::Fit {
                                        options_.storage.format(options_.align));
   }
 
-  void report(const Compressed& compressed, MatrixView<const double, D> h, svd::StepReport& to) {
+  void report(const CompressedMatrix& compressed, MatrixView<const double, D> h, svd::StepReport& to) {
     const TiledMatrix& matrix = compressed.matrix;
     to.matrices.push_back(svd::summarize(matrix.name, matrix.grid, matrix.choices, stored_codec(matrix.name)));
     // Rows of tiles are shared out: the sums add up.
@@ -322,7 +293,7 @@ class LayerwiseFit : public svd::Fit {
   }
 
   /// Each rank encodes some rows of tiles.
-  svd::MatrixPart encode(const Compressed& compressed) {
+  svd::MatrixPart encode(const CompressedMatrix& compressed) {
     const TiledMatrix& matrix = compressed.matrix;
     const svd::Range rows = svd::even_part(matrix.grid.tile_rows(), comm_.size(), comm_.rank());
     const index_t columns = matrix.grid.tile_cols();
@@ -339,19 +310,18 @@ class LayerwiseFit : public svd::Fit {
            .vt = {tile.vt.data(), tile.rank, at.width},
            .column_weights = {compressed.column_weights.data() + at.col, static_cast<std::size_t>(at.width)}});
     }
-    if (options_.quantize) add_codes(compressed, rows, numbers);
+    if (compressed.codes) add_codes(compressed, rows, numbers);
     const auto choices = std::span<const svd::TileChoice>(matrix.choices)
                              .subspan(static_cast<std::size_t>(rows.begin * columns), numbers.size());
-    svd::append_tiles(queue_, part, choices, numbers, stored_codec(matrix.name));
+    svd::append_tiles(queue_, part, choices, numbers, compressed.codec);
     return part;
   }
 
   /// Gives the tiles of this rank's rows their codes.
-  void add_codes(const Compressed& compressed, svd::Range rows, std::vector<svd::TileNumbers>& numbers) const {
+  void add_codes(const CompressedMatrix& compressed, svd::Range rows, std::vector<svd::TileNumbers>& numbers) const {
     const svd::TileGrid& grid = compressed.matrix.grid;
-    const svd::QuantizedRows& from = compressed.codes;
-    const index_t block = spec_of(stored_codec(compressed.matrix.name)).block,
-                  first_tile = rows.begin * grid.tile_cols();
+    const svd::QuantizedRows& from = *compressed.codes;
+    const index_t block = spec_of(compressed.codec).block, first_tile = rows.begin * grid.tile_cols();
     const auto blocks = std::ssize(svd::blocks_of_row(grid, block));
     for (std::size_t t = 0; t < numbers.size(); ++t) {
       const svd::Tile at = grid.tile(first_tile + static_cast<index_t>(t));
@@ -371,9 +341,9 @@ class LayerwiseFit : public svd::Fit {
   RankChoices choices_;
   index_t memory_;  // bytes of a step at most
   LayerwisePass<D> pass_;
-  std::vector<Compressed> compressed_;  // of this layer, not written yet
-  std::optional<StatisticsFile> kept_;  // of the dense model's inputs, where they may be kept
-  index_t begun_ = 0;                   // steps
+  std::vector<CompressedMatrix> compressed_;  // of this layer, not written yet
+  std::optional<StatisticsFile> kept_;        // of the dense model's inputs, where they may be kept
+  index_t begun_ = 0;                         // steps
 };
 
 }  // namespace

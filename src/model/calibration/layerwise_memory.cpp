@@ -83,15 +83,21 @@ class LayerwiseMemory {
   }
 
   double refining() const {
-    double parameters = 0, weights = 0;
+    double parameters = 0, weights = 0, codes = 0;
     for (const Linear linear : mlp_linears) {
-      parameters += factors(shape(linear));
-      weights += shape(linear).size();
+      const double size = shape(linear).size();
+      weights += size;
+      if (!options_.quantize) {
+        parameters += factors(shape(linear));
+        continue;
+      }
+      parameters += size * (1 + 2.0 / 32);  // two for each block
+      codes += 2 * size * (1 + 8.0 / 32);   // before and after, with scales
     }
     const double hidden = number(config_.hidden_size), inner = number(config_.intermediate_size);
     const double batch = number(options_.refine->batch);
     // Parameters, gradients, two moments and the best; dense matrices and a gradient; a step; inputs and targets.
-    return 4 * (5 * parameters + weights * 4 / 3 + batch * (3 * inner + 3 * hidden) + 2 * tokens() * hidden);
+    return codes + 4 * (5 * parameters + weights * 4 / 3 + batch * (3 * inner + 3 * hidden) + 2 * tokens() * hidden);
   }
 
   /// The matrices of a layer's attention, or of its MLP, which are written together.

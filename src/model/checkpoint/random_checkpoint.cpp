@@ -6,7 +6,9 @@
 #include <fmt/core.h>
 
 #include "kernels/error.hpp"
+#include "model/checkpoint/layer_tensors.hpp"
 #include "model/checkpoint/llama_tensors.hpp"
+#include "svd/tile/encode_rows.hpp"
 
 namespace hack::model {
 namespace {
@@ -80,8 +82,9 @@ LlamaConfig published_config(std::string_view shape) {
   fail("unknown shape '{}' (known: {})", shape, known);
 }
 
-RandomCheckpoint::RandomCheckpoint(std::string_view shape, std::optional<index_t> layers, std::uint64_t seed)
-    : Checkpoint("random " + std::string(shape)) {
+RandomCheckpoint::RandomCheckpoint(std::string_view shape, std::optional<index_t> layers, std::uint64_t seed,
+                                   std::optional<Codec> codec)
+    : Checkpoint("random " + std::string(shape)), codec_(codec) {
   config_ = published_config(shape);
   if (layers) {
     validate(*layers >= 1 && *layers <= config_.layers, "cannot cut {} to {} layers (it has {}) use 1 to {}", shape,
@@ -115,6 +118,24 @@ void RandomCheckpoint::read(const std::string& name, index_t row, index_t col, M
       const auto x = static_cast<float>(near_normal(mix(first + static_cast<std::uint64_t>(j) * golden)));
       out(i, j) = t.is_vector ? 1.0f : to_float(to_bf16(scale * x));
     }
+  }
+}
+
+std::optional<Codec> RandomCheckpoint::codec(const std::string& name) const {
+  return find(name).is_vector || name == embedding_tensor.name ? std::nullopt : codec_;
+}
+
+void RandomCheckpoint::read_encoded(const std::string& name, svd::Range rows, svd::Range cols, std::byte* codes,
+                                    std::byte* scales) const {
+  HACK_EXPECT(codec(name).has_value());
+  const std::vector<double> weights(static_cast<std::size_t>(cols.size()), 1.0);
+  std::vector<float> row(weights.size());
+  for (index_t r = rows.begin; r < rows.end; ++r) {
+    const MatrixView<float> view(row.data(), 1, cols.size());
+    read(name, r, cols.begin, view);
+    svd::encode_rows(*codec_, view, weights, codes, scales);
+    codes += code_bytes(*codec_, cols.size());
+    scales += scale_bytes(*codec_, cols.size());
   }
 }
 

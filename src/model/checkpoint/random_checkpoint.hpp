@@ -21,12 +21,17 @@ LlamaConfig published_config(std::string_view shape);
 /// block costs what the block is large, nothing is kept, and every machine sees the same bits. Norms hold ones.
 class RandomCheckpoint final : public Checkpoint {
  public:
-  /// `layers` cuts the model to its first ones; an Error unless it has that many.
-  RandomCheckpoint(std::string_view shape, std::optional<index_t> layers, std::uint64_t seed);
+  /// `layers` cuts the model to its first ones; an Error unless it has that many. With a codec, one that tiles can be
+  /// in, all matrices but the embedding table are held in it, each number the one nearest to what read() gives.
+  RandomCheckpoint(std::string_view shape, std::optional<index_t> layers, std::uint64_t seed,
+                   std::optional<Codec> codec = std::nullopt);
 
   bool contains(const std::string& name) const override { return tensors_.find(name) != tensors_.end(); }
   TensorInfo info(const std::string& name) const override;
   void read(const std::string& name, index_t row, index_t col, MatrixView<float> out) const override;
+  std::optional<Codec> codec(const std::string& name) const override;
+  void read_encoded(const std::string& name, svd::Range rows, svd::Range cols, std::byte* codes,
+                    std::byte* scales) const override;
   /// An Error: random weights come without one.
   Tokenizer tokenizer() const override;
   DType exact_type() const override { return DType::bf16; }
@@ -42,6 +47,7 @@ class RandomCheckpoint final : public Checkpoint {
   const RandomTensor& find(const std::string& name) const;
 
   std::map<std::string, RandomTensor> tensors_;
+  std::optional<Codec> codec_;
 };
 
 }  // namespace hack::model

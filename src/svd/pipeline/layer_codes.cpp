@@ -65,4 +65,19 @@ LayerCodes quantize_together(const comm::Communicator& comm, Queue<Device::cpu>&
   return out;
 }
 
+QuantizedRows gather_rows(const comm::Communicator& comm, const QuantizedRows& own) {
+  return {comm::all_gather(comm, std::span<const std::uint8_t>(own.codes)),
+          comm::all_gather(comm, std::span<const BlockScale>(own.scales))};
+}
+
+QuantizedRows own_part(const comm::Communicator& comm, const TiledMatrix& matrix, const QuantizedRows& all) {
+  const MatrixView<const float> values = own_rows(comm, matrix).values;
+  const index_t first = values.rows == 0 ? 0 : (values.data - matrix.values.data()) / matrix.grid.cols();
+  const auto part = [&]<class T>(const std::vector<T>& from) {
+    const index_t of_row = std::ssize(from) / matrix.grid.rows();
+    return std::vector<T>(from.begin() + first * of_row, from.begin() + (first + values.rows) * of_row);
+  };
+  return {part(all.codes), part(all.scales)};
+}
+
 }  // namespace hack::svd

@@ -20,4 +20,10 @@ struct LayerCodes {
 LayerCodes quantize_together(const comm::Communicator& comm, Queue<Device::cpu>& queue, const RowQuantizer& quantizer,
                              MatrixView<const double> h, TiledMatrix& matrix);
 
+/// All rows of the matrix, of which each rank has its own. Collective.
+QuantizedRows gather_rows(const comm::Communicator& comm, const QuantizedRows& own);
+
+/// This rank's rows of all, as quantize_together() returns them.
+QuantizedRows own_part(const comm::Communicator& comm, const TiledMatrix& matrix, const QuantizedRows& all);
+
 }  // namespace hack::svd

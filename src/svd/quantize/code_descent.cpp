@@ -1,6 +1,7 @@
 #include "svd/quantize/code_descent.hpp"
 
 #include <algorithm>
+#include <array>
 
 #include "kernels/cpu/factorize/linear_algebra.hpp"
 #include "kernels/error.hpp"
@@ -12,6 +13,11 @@ using kernels::Transpose;
 
 /// Columns in which R is kept up change by change; the others get all changes of a panel by one product.
 constexpr index_t panel = 128;
+
+/// sums += factor · row.
+void add_row(double factor, const double* __restrict row, index_t n, double* __restrict sums) {
+  for (index_t k = 0; k < n; ++k) sums[k] += factor * row[k];
+}
 
 }  // namespace
 
@@ -122,16 +128,16 @@ double CodeDescent::improve_scale(const Row& row, std::size_t block) const {
   // With L the levels of the codes: L H_bb Lᵀ, L H_bb 1ᵀ, 1 H_bb 1ᵀ, R_b Lᵀ, R_b 1ᵀ.
   double ll = 0, l1 = 0, ones = 0, rl = 0, r1 = 0;
   for (index_t i = 0; i < width; ++i) row.levels[i] = grid_.level(row.code(first + i));
+  std::array<double, panel> by_level{}, by_one{};
+  for (index_t k = 0; k < width; ++k) {
+    add_row(row.levels[k], row.h.row(first + k) + first, width, by_level.data());
+    if (grid_.has_minimum()) add_row(1, row.h.row(first + k) + first, width, by_one.data());
+  }
   for (index_t i = 0; i < width; ++i) {
-    const double* h = row.h.row(first + i) + first;
-    double by_level = 0, by_one = 0;
-    for (index_t k = 0; k < width; ++k) {
-      by_level += h[k] * row.levels[k];
-      by_one += h[k];
-    }
-    ll += row.levels[i] * by_level;
-    l1 += row.levels[i] * by_one;
-    ones += by_one;
+    const auto at = static_cast<std::size_t>(i);
+    ll += row.levels[i] * by_level[at];
+    l1 += row.levels[i] * by_one[at];
+    ones += by_one[at];
     rl += row.levels[i] * row.products[first + i];
     r1 += row.products[first + i];
   }

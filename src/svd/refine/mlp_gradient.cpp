@@ -16,18 +16,15 @@ using Y = MatrixView<float, D>;
 }  // namespace
 
 template <Device D>
-MlpGradient<D>::MlpGradient(const FactoredTiles& gate, const FactoredTiles& up, const FactoredTiles& down,
+MlpGradient<D>::MlpGradient(RefinableMatrix<D>& gate, RefinableMatrix<D>& up, RefinableMatrix<D>& down,
                             index_t max_tokens, DType rounded)
     : max_tokens_(max_tokens),
       rounded_(rounded),
-      parameters_(RefinableMatrix<D>::count_parameters(gate) + RefinableMatrix<D>::count_parameters(up) +
-                  RefinableMatrix<D>::count_parameters(down)),
+      gate_(gate),
+      up_(up),
+      down_(down),
+      parameters_(gate.count() + up.count() + down.count()),
       gradients_(parameters_.size()),
-      gate_(gate, parameters_.data(), gradients_.data()),
-      up_(up, parameters_.data() + RefinableMatrix<D>::count_parameters(gate),
-          gradients_.data() + RefinableMatrix<D>::count_parameters(gate)),
-      down_(down, parameters_.data() + parameters_.size() - RefinableMatrix<D>::count_parameters(down),
-            gradients_.data() + gradients_.size() - RefinableMatrix<D>::count_parameters(down)),
       weight_gradient_(hidden() * intermediate()),
       gate_out_(max_tokens * intermediate()),
       up_out_(max_tokens * intermediate()),
@@ -37,12 +34,11 @@ MlpGradient<D>::MlpGradient(const FactoredTiles& gate, const FactoredTiles& up, 
   HACK_EXPECT(max_tokens >= 1);
   HACK_EXPECT(gate_.rows() == intermediate() && gate_.cols() == hidden());
   HACK_EXPECT(up_.rows() == intermediate() && up_.cols() == hidden());
-}
-
-template <Device D>
-const RefinableMatrix<D>& MlpGradient<D>::matrix(MlpMatrix which) const {
-  if (which == MlpMatrix::gate) return gate_;
-  return which == MlpMatrix::up ? up_ : down_;
+  index_t at = 0;
+  for (RefinableMatrix<D>* matrix : {&gate_, &up_, &down_}) {
+    matrix->place(parameters_.data() + at, gradients_.data() + at);
+    at += matrix->count();
+  }
 }
 
 template <Device D>
@@ -83,7 +79,7 @@ double MlpGradient<D>::squared_error(Queue<D>& queue, X<D> inputs, X<D> targets,
 
 /// Back-propagation in an order that needs no second set of activations. The gradient of down reads the product, and
 /// only then the product's buffer takes the product's own gradient; swiglu_gradient() replaces gate x and up x by their
-/// gradients. The matrices share one buffer for dW, because each dW is turned into gradients of factors at once.
+/// gradients. The matrices share one buffer for dW, because each dW is turned into gradients of parameters at once.
 template <Device D>
 double MlpGradient<D>::differentiate(Queue<D>& queue, X<D> inputs, X<D> targets, double factor, const float* weights) {
   if (inputs.rows == 0) {

@@ -89,7 +89,7 @@ struct MlpRefiner<D>::Share {
 };
 
 template <Device D>
-MlpRefiner<D>::MlpRefiner(const FactoredTiles& gate, const FactoredTiles& up, const FactoredTiles& down,
+MlpRefiner<D>::MlpRefiner(RefinableMatrix<D>& gate, RefinableMatrix<D>& up, RefinableMatrix<D>& down,
                           const RefineOptions& options)
     : options_(checked(options)),
       mlp_(gate, up, down, options_.batch, options_.products),
@@ -193,8 +193,8 @@ void MlpRefiner<D>::descend(const comm::Communicator& comm, Queue<D>& queue, Sha
                      batch.weights);
   comm::all_reduce_sum<D>(comm, queue, {mlp_.gradients().data(), 1, mean_.size()});
   const double cosine = std::cos(std::numbers::pi * step / options_.steps);
-  kernels::adam<D>(queue, {.rate = options_.rate * (1 + cosine) / 2, .number = step + 1}, mlp_.gradients().data(),
-                   mean_.data(), square_.data(), mlp_.parameters().data(), mean_.size());
+  kernels::adam<D>(queue, {.rate = options_.rate * (1 + cosine) / 2, .number = step + 1, .epsilon = options_.epsilon},
+                   mlp_.gradients().data(), mean_.data(), square_.data(), mlp_.parameters().data(), mean_.size());
   mlp_.rebuild(queue);
 }
 
@@ -214,7 +214,7 @@ RefineReport MlpRefiner<D>::refine(const comm::Communicator& comm, Queue<D>& que
   RefineReport report;
   report.loss_before = report.loss_after = judge(comm, queue, share);
   validate(std::isfinite(report.loss_before),
-           "the factors of the refined layer or its outputs are not finite; check the checkpoint");
+           "the weights of the refined layer or its outputs are not finite; check the checkpoint");
   for (int step = 1; step <= options_.steps; ++step) {
     descend(comm, queue, share, step - 1);
     if (step % steps_between_judgements != 0 && step != options_.steps) continue;
@@ -229,12 +229,6 @@ RefineReport MlpRefiner<D>::refine(const comm::Communicator& comm, Queue<D>& que
   kernels::copy_from_host<D>(mlp_.parameters().data(), best_.data(), parameter_bytes);
   mlp_.rebuild(queue);
   return report;
-}
-
-template <Device D>
-std::vector<TruncatedTile> MlpRefiner<D>::factors(Queue<D>& queue, MlpMatrix which, Range tiles) {
-  mlp_.rebuild(queue);
-  return mlp_.matrix(which).factors(queue, tiles);
 }
 
 template class MlpRefiner<Device::cpu>;

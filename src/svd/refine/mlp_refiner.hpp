@@ -12,6 +12,7 @@ namespace hack::svd {
 struct RefineOptions {
   int steps = 120;
   double rate = 5e-4;           ///< of Adam at the first step; falls to 0 as half a cosine (Loshchilov and Hutter 2017)
+  double epsilon = 1e-8;        ///< of Adam
   index_t batch = 1024;         ///< tokens of a step, on all ranks together
   std::uint64_t seed = 0;       ///< of the order in which tokens are taken
   DType products = DType::f32;  ///< what large products may round their numbers to, f32 or bf16
@@ -22,14 +23,14 @@ struct RefineOptions {
 struct RefineReport {
   double loss_before = 0;
   double loss_after = 0;  ///< never above loss_before
-  int best_step = 0;      ///< after how many steps the factors were best; these factors are kept
+  int best_step = 0;      ///< after how many steps the parameters were best; they are kept
 };
 
-/// Fits the factors of one layer's MLP on D to given outputs with Adam (Kingma and Ba 2015, arXiv 1412.6980):
+/// Fits the parameters of one layer's MLP on D to given outputs with Adam (Kingma and Ba 2015, arXiv 1412.6980):
 /// f(x) = down (silu(gate x) * up x) is to meet targets y, for instance the outputs of the original layer, where x are
 /// the outputs of the compressed layers before it.
 ///
-/// Every rank holds all factors, takes its share of each step's tokens from its own inputs, and the gradients of all
+/// Every rank holds all parameters, takes its share of each step's tokens from its own inputs, and the gradients of all
 /// ranks are summed:
 ///
 ///     rank 0: tokens 0 … a    gradients ┐
@@ -40,26 +41,21 @@ struct RefineReport {
 /// others. A rank goes through its tokens in random order, each once before any comes again. The result depends on
 /// options, inputs and the number of ranks, not on threads.
 ///
-/// Up to 2,048 of the tokens, drawn at random with equal chance from all ranks' tokens, judge the factors before the
-/// first step, every 20 steps and after the last; the best factors are kept.
+/// Up to 2,048 of the tokens, drawn at random with equal chance from all ranks' tokens, judge the parameters before the
+/// first step, every 20 steps and after the last; the best ones are kept.
 template <Device D>
 class MlpRefiner {
  public:
-  /// An Error states which number of the options is impossible. The tiles are copied, the names outlive this.
-  MlpRefiner(const FactoredTiles& gate, const FactoredTiles& up, const FactoredTiles& down,
-             const RefineOptions& options);
+  /// An Error states which number of the options is impossible. The matrices outlive this.
+  MlpRefiner(RefinableMatrix<D>& gate, RefinableMatrix<D>& up, RefinableMatrix<D>& down, const RefineOptions& options);
 
   /// Refines on this rank's tokens, in memory of the host; inputs and targets (tokens, hidden), a rank may have no
-  /// tokens. `weights` (tokens), at least 0, are factors of the tokens' errors; without weights every factor is 1. A
-  /// second call goes on from the factors of the first with a fresh state of Adam. Collective. An Error, on all ranks
+  /// tokens. `weights` (tokens), at least 0, are factors of the tokens' errors; without weights every factor is 1. The
+  /// matrices are rebuilt from the best parameters. A second call goes on from there with a fresh state of Adam.
+  /// Collective. An Error, on all ranks
   /// alike, where numbers are not finite, all targets are zero or no rank has tokens.
   RefineReport refine(const comm::Communicator& comm, Queue<D>& queue, MatrixView<const float> inputs,
                       MatrixView<const float> targets, std::span<const float> weights = {});
-
-  /// Returns tiles begin … end - 1 of a matrix with the present factors, with orthonormal U and V and unchanged ranks;
-  /// no factors for tiles that keep their original values or are of rank 0. Not collective: all ranks hold the same
-  /// factors, and each may ask for some of the tiles.
-  std::vector<TruncatedTile> factors(Queue<D>& queue, MlpMatrix which, Range tiles);
 
  private:
   struct Share;  // this rank's part of the tokens

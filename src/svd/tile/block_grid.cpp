@@ -1,6 +1,7 @@
 #include "svd/tile/block_grid.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "kernels/error.hpp"
@@ -40,14 +41,16 @@ BlockGrid::BlockGrid(Codec codec) {
     const int count = (1 << spec.code_bits) - (spec.code_bits == 8 ? 1 : 0);
     for (int q = 0; q < count; ++q) levels_.push_back(first + q);
   }
+  HACK_EXPECT(is_even_ || std::has_single_bit(levels_.size()));  // nearest() halves them
   for (std::size_t q = 0; q + 1 < levels_.size(); ++q) borders_.push_back((levels_[q] + levels_[q + 1]) / 2);
 }
 
 int BlockGrid::nearest(double x) const {
   if (is_even_) return static_cast<int>(std::clamp(std::ceil(x - levels_[0] - 0.5), 0.0, count() - 1.0));
-  int code = 0;
-  for (const double border : borders_) code += x > border ? 1 : 0;
-  return code;
+  // How many borders are below x, by halves; without branches, which would be guessed wrongly half of the time.
+  std::size_t code = 0;
+  for (std::size_t step = levels_.size() / 2; step > 0; step /= 2) code += x > borders_[code + step - 1] ? step : 0;
+  return static_cast<int>(code);
 }
 
 float BlockGrid::rounded_minimum(double minimum, float scale) const {

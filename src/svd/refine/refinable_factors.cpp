@@ -1,4 +1,4 @@
-#include "svd/refine/refinable_matrix.hpp"
+#include "svd/refine/refinable_factors.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -21,10 +21,8 @@ void split(const TruncatedTile& from, MatrixView<float> left, MatrixView<float> 
   }
 }
 
-}  // namespace
-
-template <Device D>
-index_t RefinableMatrix<D>::count_parameters(const FactoredTiles& source) {
+/// Numbers of all factors.
+index_t count_parameters(const FactoredTiles& source) {
   index_t count = 0;
   for (index_t t = 0; t < source.grid.size(); ++t) {
     const Tile tile = source.grid.tile(t);
@@ -33,12 +31,13 @@ index_t RefinableMatrix<D>::count_parameters(const FactoredTiles& source) {
   return count;
 }
 
+}  // namespace
+
 template <Device D>
-RefinableMatrix<D>::RefinableMatrix(const FactoredTiles& source, float* parameters, float* gradients)
-    : name_(source.name), grid_(source.grid) {
+RefinableFactors<D>::RefinableFactors(const FactoredTiles& source)
+    : name_(source.name), grid_(source.grid), count_(count_parameters(source)), start_(count_) {
   HACK_EXPECT(std::ssize(source.choices) == grid_.size() && std::ssize(source.tiles) == grid_.size());
-  Buffer<float> split_tiles(count_parameters(source));  // as in `parameters`
-  Buffer<float> values(rows() * cols());                // (m, n) of the tiles that are not trained
+  Buffer<float> values(rows() * cols());  // (m, n) of the tiles that are not trained
   std::fill_n(values.data(), values.size(), 0.0f);
   index_t at = 0;
   for (index_t t = 0; t < grid_.size(); ++t) {
@@ -56,7 +55,22 @@ RefinableMatrix<D>::RefinableMatrix(const FactoredTiles& source, float* paramete
     if (k == 0) continue;
     HACK_EXPECT(from.u.size() == tile.height * k && from.sigma.size() == k && from.vt.size() == k * tile.width);
     const index_t right = at + tile.height * k;
-    split(from, {split_tiles.data() + at, tile.height, k}, {split_tiles.data() + right, k, tile.width});
+    split(from, {start_.data() + at, tile.height, k}, {start_.data() + right, k, tile.width});
+    at = right + k * tile.width;
+  }
+  weights_ = to_device<D>(values.data(), values.size());
+}
+
+template <Device D>
+void RefinableFactors<D>::place(float* parameters, float* gradients) {
+  HACK_EXPECT(start_.size() == count_);
+  kernels::copy_from_host<D>(parameters, start_.data(), static_cast<std::size_t>(start_.bytes()));
+  start_ = {};
+  index_t at = 0;
+  for (index_t t = 0; t < grid_.size(); ++t) {
+    const Tile tile = grid_.tile(t);
+    const index_t k = ranks_[static_cast<std::size_t>(t)], right = at + tile.height * k;
+    if (k == 0) continue;
     tiles_.push_back({tile.row,
                       tile.col,
                       {parameters + at, tile.height, k},
@@ -65,24 +79,22 @@ RefinableMatrix<D>::RefinableMatrix(const FactoredTiles& source, float* paramete
                       {gradients + right, k, tile.width}});
     at = right + k * tile.width;
   }
-  kernels::copy_from_host<D>(parameters, split_tiles.data(), static_cast<std::size_t>(split_tiles.bytes()));
-  weights_ = to_device<D>(values.data(), values.size());
 }
 
 template <Device D>
-void RefinableMatrix<D>::rebuild(Queue<D>& queue) {
+void RefinableFactors<D>::rebuild(Queue<D>& queue) {
   kernels::multiply_factors<D>(queue, tiles_, {weights_.data(), rows(), cols()});
 }
 
 template <Device D>
-void RefinableMatrix<D>::differentiate(Queue<D>& queue, MatrixView<const float, D> dw) {
+void RefinableFactors<D>::differentiate(Queue<D>& queue, MatrixView<const float, D> dw) {
   HACK_EXPECT(dw.rows == rows() && dw.cols == cols());
   kernels::factor_gradients<D>(queue, dw, tiles_);
 }
 
 template <Device D>
-std::vector<TruncatedTile> RefinableMatrix<D>::factorize(Queue<Device::cpu>& queue, MatrixView<const float> weights,
-                                                         std::span<const index_t> numbers) const {
+std::vector<TruncatedTile> RefinableFactors<D>::factorize(Queue<Device::cpu>& queue, MatrixView<const float> weights,
+                                                          std::span<const index_t> numbers) const {
   std::vector<TruncatedTile> truncated;
   std::vector<Buffer<float>> spectra;  // (r) of each tile
   std::vector<MatrixView<const float>> in;
@@ -110,7 +122,7 @@ std::vector<TruncatedTile> RefinableMatrix<D>::factorize(Queue<Device::cpu>& que
 }
 
 template <Device D>
-std::vector<TruncatedTile> RefinableMatrix<D>::factors(Queue<D>& queue, Range tiles) const {
+std::vector<TruncatedTile> RefinableFactors<D>::factors(Queue<D>& queue, Range tiles) const {
   HACK_EXPECT(tiles.begin >= 0 && tiles.begin <= tiles.end && tiles.end <= grid_.size());
   std::vector<index_t> trained;  // numbers of the tiles that have factors
   for (index_t t = tiles.begin; t < tiles.end; ++t) {
@@ -140,7 +152,7 @@ std::vector<TruncatedTile> RefinableMatrix<D>::factors(Queue<D>& queue, Range ti
   return out;
 }
 
-template class RefinableMatrix<Device::cpu>;
-template class RefinableMatrix<Device::cuda>;
+template class RefinableFactors<Device::cpu>;
+template class RefinableFactors<Device::cuda>;
 
 }  // namespace hack::svd
