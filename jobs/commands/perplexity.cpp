@@ -13,6 +13,7 @@
 #include "kernels/error.hpp"
 #include "kernels/stopwatch.hpp"
 #include "model/evaluate/loss_records.hpp"
+#include "model/evaluate/model_comparison.hpp"
 #include "model/evaluate/perplexity.hpp"
 
 namespace hack::jobs {
@@ -27,6 +28,7 @@ struct PerplexityOptions {
   std::string slice;
   std::vector<std::string> records;
   int tensor_parallel = 0;
+  bool divergence = false;
 };
 
 void write_per_token(const std::string& path, const model::WindowPlan& plan, const WindowLosses& losses,
@@ -88,6 +90,9 @@ class PerplexityCommand : public Command {
                     "files holds are not computed again")
         ->type_name("TEXT:FILE …");
     app_.add_option("--per-token", options_.per_token, "Write window,position,token,nll of every scored token");
+    app_.add_flag("--divergence", options_.divergence,
+                  "With --archive: the mean KL divergence from the dense model too, over the same tokens")
+        ->needs("--archive");
     app_.add_option("--tensor-parallel", options_.tensor_parallel,
                     "Ranks that share one copy of the model; the other ranks take windows. 0: all share one")
         ->check(CLI::NonNegativeNumber)
@@ -149,9 +154,15 @@ class PerplexityCommand : public Command {
                                      }});
     }
     const double seconds = watch.seconds();
+    std::optional<double> divergence;
+    if (options_.divergence) divergence = measure_divergence<D>(session, files, encoded, plan, type);
     if (!session.world().is_root()) return {};
     if (!options_.per_token.empty()) write_per_token(options_.per_token, plan, losses, encoded.ids);
     nlohmann::json results = answer(plan, losses, encoded, type);
+    if (divergence) {
+      fmt::print("divergence {:.6f} nats a token from the dense model\n", *divergence);
+      results["divergence"] = *divergence;
+    }
     results["tensor_parallel"] = grid.tensor().size();
     results["data_parallel"] = grid.data().size();
     results["weight_bytes_on_rank_0"] = bytes_held;
@@ -159,6 +170,27 @@ class PerplexityCommand : public Command {
     results["tokens_per_second"] = static_cast<double>(tokens_of(plan)) / seconds;
     results["windows_from_records"] = known;
     return results;
+  }
+
+  /// Of the archive's model from the dense one; all ranks share one copy of each, one after the other.
+  template <Device D>
+  double measure_divergence(Session& session, const ModelFiles& files, const Encoded& encoded,
+                            const model::WindowPlan& plan, model::HeldType type) const {
+    validate(plan.protocol.bos != model::BosRule::each_window,
+             "--divergence does not go with --protocol {}, which begins each window with a token of its own; choose "
+             "another protocol",
+             options_.protocol);
+    Queue<D> queue(session.threads(), session.products());
+    const model::WeightSource dense{files.checkpoint(), nullptr, type};
+    Progress progress(session.log(), "divergence", "windows");
+    const index_t windows = std::ssize(plan.windows);
+    std::optional<model::Llama<D>> llama(std::in_place, dense, session.world(), queue);
+    const model::ModelComparison<D> comparison(*llama, encoded.ids, plan,
+                                               [&](index_t done, index_t) { progress.update(done, 2 * windows); });
+    llama.emplace(files.source(type), session.world(), queue);
+    return comparison
+        .compare(*llama, dense, [&](index_t done, index_t) { progress.update(windows + done, 2 * windows); })
+        .divergence;
   }
 
   model::WindowPlan sliced(const model::WindowPlan& plan) const {
@@ -181,7 +213,7 @@ class PerplexityCommand : public Command {
     // Every option that may change a loss: what only chooses windows, places or speed is left out.
     nlohmann::json run = describe_options(app_);
     for (const char* name : {"MODEL", "text", "windows", "slice", "records", "per-token", "device", "threads",
-                             "deadline", "report", "quiet"}) {
+                             "deadline", "report", "quiet", "divergence"}) {
       run.erase(name);
     }
     run["model"] = files.checkpoint().fingerprint();

@@ -281,12 +281,13 @@ TEST_F(Calibration, EvaluatesWhatCompressionDid) {
     const json scores = compress(ranks, "judged.h5", evaluate)["evaluation"];
     ASSERT_EQ(scores.size(), 2u);
     const json compressed = run(0, {"perplexity", file("hf"), "--archive", file("judged.h5"), "--text", file("other"),
-                                    "--context", "256", "--windows", "2"});
+                                    "--context", "256", "--windows", "2", "--divergence"});
     EXPECT_NEAR(scores[1]["perplexity_before"].get<double>() / dense["perplexity"].get<double>(), 1, 1e-5);
     EXPECT_NEAR(scores[1]["perplexity_after"].get<double>() / compressed["perplexity"].get<double>(), 1, 1e-5);
     const double divergence = scores[1]["divergence"];
     EXPECT_GT(divergence, 0);
     EXPECT_LT(divergence, 1);
+    EXPECT_NEAR(compressed["divergence"].get<double>() / divergence, 1, 1e-4);
     if (first == 0) first = divergence;
     EXPECT_NEAR(divergence / first, 1, 1e-2);
   }
