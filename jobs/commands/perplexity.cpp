@@ -111,17 +111,7 @@ class PerplexityCommand : public Command {
     const ModelFiles files(options_.model, options_.archive, selection_, session.threads());
     const std::string text = read_text("--text", options_.text);
     const Encoded encoded = encode_on_root(session.world(), files.checkpoint(), "--text " + options_.text, text);
-    const model::WindowPlan plan =
-        sliced(naming_options("--text, --context, --stride and --windows do not go together", [&] {
-          return model::plan_windows(protocol, std::ssize(encoded.ids), options_.context, options_.stride,
-                                     options_.windows);
-        }));
-    const index_t trained = files.checkpoint().config().context_length;
-    if (plan.context > trained) {
-      session.log().info("warning: --context {} is longer than the {} tokens the model was made for", plan.context,
-                         trained);
-    }
-
+    const model::WindowPlan plan = windows_of(session, files.checkpoint(), encoded, protocol);
     const comm::ProcessGrid grid = for_option(fmt::format("--tensor-parallel {}", options_.tensor_parallel), [&] {
       return comm::ProcessGrid(session.world(), options_.tensor_parallel);
     });
@@ -191,6 +181,20 @@ class PerplexityCommand : public Command {
     return comparison
         .compare(*llama, dense, [&](index_t done, index_t) { progress.update(windows + done, 2 * windows); })
         .divergence;
+  }
+
+  model::WindowPlan windows_of(const Session& session, const model::Checkpoint& checkpoint, const Encoded& encoded,
+                               const model::Protocol& protocol) const {
+    model::WindowPlan plan = sliced(naming_options("--text, --context, --stride and --windows do not go together", [&] {
+      return model::plan_windows(protocol, std::ssize(encoded.ids), options_.context, options_.stride,
+                                 options_.windows);
+    }));
+    const index_t trained = checkpoint.config().context_length;
+    if (plan.context > trained) {
+      session.log().info("warning: --context {} is longer than the {} tokens the model was made for", plan.context,
+                         trained);
+    }
+    return plan;
   }
 
   model::WindowPlan sliced(const model::WindowPlan& plan) const {

@@ -224,7 +224,25 @@ TEST_F(Calibration, BudgetsAreSpentOnQuantizedTiles) {
   refused(quantized + Arguments{"0.05"}, "--terms lowrank");
   refused({"--terms", "quantized", "--topk", "0.5"}, "--terms quantized needs --keep");
   refused({"--terms", "lowrank", "--codec", "q4_0"}, "--terms lowrank takes no --codec");
-  refused(quantized + Arguments{"0.3", "--refine", "4"}, "--refine does not go with quantized tiles");
+}
+
+/// Codes and scales move, bytes do not; ranks have other tokens, and agree as those of refined factors do.
+TEST_F(Calibration, QuantizedTilesAreRefined) {
+  const Arguments quantized = {"--codec", "q4_0"};
+  const json plain = compress(1, "coded.h5", quantized);
+  double first = 0;
+  for (const int ranks : {1, 3}) {
+    const json made = compress(ranks, "moved.h5", quantized + Arguments{"--refine", "40", "--refine-batch", "128"});
+    ASSERT_EQ(made["refined"].size(), 2u);
+    double gain = 0;  // of a layer whose codes are the best already it is 0
+    for (const json& layer : made["refined"])
+      gain += layer["loss_before"].get<double>() - layer["loss_after"].get<double>();
+    EXPECT_GT(gain, 0);
+    EXPECT_EQ(made["bytes_factors"], plain["bytes_factors"]);
+    const double found = perplexity("moved.h5");
+    if (first == 0) first = found;
+    EXPECT_NEAR(found / first, 1, 1e-2);
+  }
 }
 
 /// Rows of a head that is the embedding table are looked up in the archive too, on any number of ranks.
