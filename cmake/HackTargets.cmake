@@ -43,12 +43,12 @@ function(hack_set_options name)
   endif()
 endfunction()
 
-# hack_compile_together(NAME [BUT file …]): under the sanitizers eight files at a time as one. What their headers make of
-# JSON, options and containers is most of each object and slow to instrument. A clash of two files' own names shows there as
-# an error: rename one, or put it after BUT.
+# hack_compile_together(NAME [BUT file …]): under the sanitizers, and where HACK_COMPILE_TOGETHER asks for it, eight files
+# at a time as one. What their headers make of JSON, options and containers is most of each object, and slow to instrument.
+# A clash of two files' own names shows there as an error: rename one, or put it after BUT.
 function(hack_compile_together name)
   cmake_parse_arguments(ARG "" "" "BUT" ${ARGN})
-  if(HACK_SANITIZE)
+  if(HACK_SANITIZE OR HACK_COMPILE_TOGETHER)
     set_target_properties(${name} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 8)
     # What a source keeps to itself looks as if it stood in a header.
     target_compile_options(${name} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-Wno-subobject-linkage>)

@@ -69,15 +69,15 @@ rm -f "$output"/*.json "$output"/*.h5 "$logs"/*.log
 hack_run() {
   local name=$1
   shift
-  logged "$logs/$name.log" mpirun -n "$ranks" "$root/build/bin/hack" "$@" --report "$output/$name.json"
+  logged "$logs/$name.log" mpirun -n "$ranks" "$root/build-quick/bin/hack" "$@" --report "$output/$name.json"
 }
 
 step "Packages"
 logged "$logs/setup.log" bash "$root/jobs/setup.sh" --model
 
 step "Build"
-configure release "$root/build" "$logs/configure.log" OFF
-logged "$logs/build.log" cmake --build --preset release --parallel "$(build_jobs)" --target hack
+configure quick "$root/build-quick" "$logs/configure.log" OFF
+logged "$logs/build.log" cmake --build --preset quick --parallel "$(build_jobs)" --target hack
 
 step "Model"
 logged "$logs/model.log" fetch_model
