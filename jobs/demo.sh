@@ -83,7 +83,7 @@ step "Model"
 logged "$logs/model.log" fetch_model
 
 # Fewer windows, one sweep and equal budgets: a minute in place of the several that the defaults take.
-fitted=(--calibration "${texts[@]}" --calibration-windows 12)
+fitted=(--calibration "${texts[@]}" --calibration-windows 6)
 step "Compress the MLP to low rank, $keep of its bytes, on $ranks ranks"
 hack_run compress_low_rank compress "$model_file" --output "$output/low_rank.h5" --terms lowrank --keep "$keep" \
   "${fitted[@]}" --sweeps 1 --allocation uniform
