@@ -45,6 +45,9 @@ class BenchCommand : public Command {
     validate(app_.get_option("--codec")->count() == 0 || has_rank || (is_random && has_scales(model_.codec())),
              "--codec {} is of random weights; give --shape, and for f32, bf16 and f16 --rank R, or leave it out",
              app_.get_option("--codec")->as<std::string>());
+    validate(has_rank || !has_scales(model_.codec()) || !common_.held_type(),
+             "--codec {} does not go with --dtype {}: weights in this codec would be widened; leave one of them out",
+             app_.get_option("--codec")->as<std::string>(), app_.get_option("--dtype")->as<std::string>());
     return with_device(session, [&]<Device D>() { return run_on<D>(session); });
   }
 

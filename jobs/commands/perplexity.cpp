@@ -108,6 +108,10 @@ class PerplexityCommand : public Command {
   template <Device D>
   nlohmann::json run_on(Session& session) {
     const model::Protocol& protocol = model::find_protocol(options_.protocol);
+    validate(!options_.divergence || protocol.bos != model::BosRule::each_window,
+             "--divergence does not go with --protocol {}, which begins each window with a token of its own; choose "
+             "another protocol",
+             options_.protocol);
     const ModelFiles files(options_.model, options_.archive, selection_, session.threads());
     const std::string text = read_text("--text", options_.text);
     const Encoded encoded = encode_on_root(session.world(), files.checkpoint(), "--text " + options_.text, text);
@@ -166,10 +170,6 @@ class PerplexityCommand : public Command {
   template <Device D>
   double measure_divergence(Session& session, const ModelFiles& files, const Encoded& encoded,
                             const model::WindowPlan& plan, model::HeldType type) const {
-    validate(plan.protocol.bos != model::BosRule::each_window,
-             "--divergence does not go with --protocol {}, which begins each window with a token of its own; choose "
-             "another protocol",
-             options_.protocol);
     Queue<D> queue(session.threads(), session.products());
     const model::WeightSource dense{files.checkpoint(), nullptr, type};
     Progress progress(session.log(), "divergence", "windows");

@@ -98,11 +98,11 @@ struct Mlp {
 template <class T>
 struct Trained {
   RefinableFactors<Device::cpu> gate, up, down;
-  T it;
+  T trainer;
 
   template <class... Options>
   explicit Trained(const Mlp& mlp, const Options&... options)
-      : gate(mlp.gate.source()), up(mlp.up.source()), down(mlp.down.source()), it(gate, up, down, options...) {}
+      : gate(mlp.gate.source()), up(mlp.up.source()), down(mlp.down.source()), trainer(gate, up, down, options...) {}
 
   std::vector<TruncatedTile> factors(Queue<Device::cpu>& queue, MlpMatrix which, Range tiles) {
     RefinableFactors<Device::cpu>& matrix = which == MlpMatrix::gate ? gate : which == MlpMatrix::up ? up : down;
@@ -207,8 +207,8 @@ RefineReport refine(Refiner& refiner, const Communicator& comm, const Samples& s
   if (!weights.empty()) {
     weights = weights.subspan(static_cast<std::size_t>(rows.begin), static_cast<std::size_t>(rows.size()));
   }
-  return refiner.it.refine(comm, queue, Samples::part(samples.inputs, rows), Samples::part(samples.targets, rows),
-                           weights);
+  return refiner.trainer.refine(comm, queue, Samples::part(samples.inputs, rows), Samples::part(samples.targets, rows),
+                                weights);
 }
 
 /// All numbers of all factors.
@@ -277,7 +277,7 @@ TEST(MlpGradient, EqualsFiniteDifferencesInDouble) {
   Samples samples(mlp, 9);
   for (float& target : samples.targets) target = 0.7f * target + 0.1f;  // errors of all sizes
   Gradient trained(mlp, index_t{11});
-  MlpGradient<Device::cpu>& gradient = trained.it;
+  MlpGradient<Device::cpu>& gradient = trained.trainer;
   const double factor = 0.3;
   std::vector<float> first;
   for (int threads : {1, 2}) {
@@ -314,7 +314,7 @@ TEST(MlpGradient, EqualsFiniteDifferencesInDouble) {
 TEST(MlpGradient, IsZeroWithoutTokens) {
   const Mlp mlp;
   Gradient trained(mlp, index_t{1});
-  MlpGradient<Device::cpu>& gradient = trained.it;
+  MlpGradient<Device::cpu>& gradient = trained.trainer;
   Queue<Device::cpu> queue(1);
   gradient.rebuild(queue);
   std::ranges::fill(gradient.gradients(), 5.0f);

@@ -258,7 +258,8 @@ bool has_bf16_product() { return has_bf16_unit(Bf16Unit::avx512); }
 Bf16Unit best_bf16_unit() { return has_bf16_unit(Bf16Unit::amx) ? Bf16Unit::amx : Bf16Unit::avx512; }
 
 RoundedRows::RoundedRows(Queue<Device::cpu>& queue, MatrixView<const float> x)
-    : view_(reinterpret_cast<bf16*>(rounded_rows.get(x.rows * stride(x.cols) / 2)), x.rows, x.cols, stride(x.cols)) {
+    : view_(reinterpret_cast<bf16*>(rounded_rows.get(x.rows * rounded_stride(x.cols) / 2)), x.rows, x.cols,
+            rounded_stride(x.cols)) {
 #pragma omp parallel for schedule(static) num_threads(team_size(queue, x.rows* x.cols * 4))
   for (index_t i = 0; i < x.rows; ++i) round_row(x.row(i), x.cols, view_.row(i));
 }

@@ -45,9 +45,6 @@ class RoundedRows {
   RoundedRows(Queue<Device::cpu>& queue, MatrixView<const float> x);
   MatrixView<const bf16> view() const { return view_; }
 
-  /// Numbers from one row to the next: whole lines of the cache, an odd number, so that rows do not share its sets.
-  static index_t stride(index_t cols) { return ((cols + 31) / 32 | 1) * 32; }
-
  private:
   MatrixView<bf16> view_;
 };

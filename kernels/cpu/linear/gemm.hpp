@@ -50,6 +50,10 @@ void for_each_block(int threads, index_t rows, index_t cols, const Work& work) {
   }
 }
 
+/// Numbers of two bytes from one rounded row to the next: whole lines of the cache, an odd number, so that rows do not
+/// share its sets.
+constexpr index_t rounded_stride(index_t cols) { return ((cols + 31) / 32 | 1) * 32; }
+
 /// Calls work(rows of x rounded, col, block of y) for blocks of y (x.rows, y.cols), shared out over threads. Rows,
 /// which rounds `Rows::chunk` rows of x at a time on the threads of the queue, is RoundedRows or Int16Rows.
 template <class Rows, class Work>

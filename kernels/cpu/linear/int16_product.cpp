@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
 
 #define HACK_SIMD_UP_TO_AVX2
 #include "kernels/cpu/simd.hpp"
@@ -63,7 +62,7 @@ template <index_t R>
 using CodeSums = __m256i[R][2];
 
 /// Keeps GCC from moving products of later tokens before these sums: it would run out of registers, and a sum that goes
-/// through memory in every lane takes a third of the rate.
+/// through memory in every lane costs a third of the rate.
 HWY_INLINE void keep_order(__m256i& a, __m256i& b) { asm volatile("" : "+x"(a), "+x"(b)); }
 
 /// sums[r] += codes of token r times codes of w, over some lanes.
@@ -82,34 +81,32 @@ HWY_INLINE void add_lanes(const float* x, const float* w, index_t lanes, CodeSum
   }
 }
 
+/// Eight of `out` += a b.
+HWY_INLINE void add_product(__m256 a, __m256 b, float* out) {
+  _mm256_store_ps(out, _mm256_fmadd_ps(a, b, _mm256_load_ps(out)));
+}
+
 /// out (R, tile_cols) += sums of codes times d of x and d of w.
 template <index_t R>
 HWY_INLINE void add_scaled(const CodeSums<R>& sums, const float* d, const float* w_scales, float* out) {
-  const __m256 scales[2] = {_mm256_load_ps(w_scales), _mm256_load_ps(w_scales + half_cols)};
+  const __m256 left = _mm256_load_ps(w_scales), right = _mm256_load_ps(w_scales + half_cols);
 #pragma GCC unroll 4
-  for (index_t r = 0; r < R; ++r) {
+  for (index_t r = 0; r < R; ++r, out += tile_cols) {
     const __m256 of_x = _mm256_broadcast_ss(d + r * row_stride);
-#pragma GCC unroll 2
-    for (index_t i = 0; i < 2; ++i) {
-      float* to = out + r * tile_cols + i * half_cols;
-      const __m256 factor = _mm256_mul_ps(of_x, scales[i]);
-      _mm256_store_ps(to, _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums[r][i]), factor, _mm256_load_ps(to)));
-    }
+    add_product(_mm256_cvtepi32_ps(sums[r][0]), _mm256_mul_ps(of_x, left), out);
+    add_product(_mm256_cvtepi32_ps(sums[r][1]), _mm256_mul_ps(of_x, right), out + half_cols);
   }
 }
 
 /// out (R, tile_cols) += sums of x times minima of w.
 template <index_t R>
 HWY_INLINE void add_minima(const float* sums, const float* minima, float* out) {
-  const __m256 of_w[2] = {_mm256_load_ps(minima), _mm256_load_ps(minima + half_cols)};
+  const __m256 left = _mm256_load_ps(minima), right = _mm256_load_ps(minima + half_cols);
 #pragma GCC unroll 4
-  for (index_t r = 0; r < R; ++r) {
+  for (index_t r = 0; r < R; ++r, out += tile_cols) {
     const __m256 sum = _mm256_broadcast_ss(sums + r * row_stride);
-#pragma GCC unroll 2
-    for (index_t i = 0; i < 2; ++i) {
-      float* to = out + r * tile_cols + i * half_cols;
-      _mm256_store_ps(to, _mm256_fmadd_ps(of_w[i], sum, _mm256_load_ps(to)));
-    }
+    add_product(left, sum, out);
+    add_product(right, sum, out + half_cols);
   }
 }
 
@@ -273,11 +270,7 @@ void pack_tile(const WeightView<>& w, const RowReader<C>& reader, index_t j, ind
 template <class C>
 void multiply_codes(MatrixView<const std::int16_t> x, const WeightView<>& w, MatrixView<float> y, Write write,
                     PanelScratch& panels, Scratch& last_rows) {
-  const RowBytes<C> bytes(w);
-  const index_t room = half_cols * RowReader<C>::room(bytes) / 4 + 1;
-  auto* copies = reinterpret_cast<std::byte*>(last_rows.get(room));
-  std::memset(copies, 0, static_cast<std::size_t>(room) * sizeof(float));
-  const RowReader<C> reader(w, copies);
+  const RowReader<C> reader(w, half_cols, last_rows);
   walk_panels(micro_kernel<scales_of<C>()>, x, y, write, panels,
               [&](index_t j, index_t n, index_t p, index_t k, float* to)
                   HWY_ATTR { pack_tile<C>(w, reader, j, n, p / Int16Rows::block, (p + k) / Int16Rows::block, to); });
@@ -286,34 +279,23 @@ void multiply_codes(MatrixView<const std::int16_t> x, const WeightView<>& w, Mat
 /// False, and nothing done, where the codec is not one of these; y may have no rows.
 bool int16_product(MatrixView<const std::int16_t> x, WeightView<> w, MatrixView<float> y, Write write,
                    PanelScratch& panels, Scratch& last_rows) {
-  bool known = false;
-  with_codec(w.codec, [&]<class C>(C) HWY_ATTR {
-    if constexpr (has_code_dot<C>) {
-      known = true;
-      if (y.rows > 0) multiply_codes<C>(x, w, y, write, panels, last_rows);
-    }
+  return with_dot_codec(w.codec, [&]<class C>(C) HWY_ATTR {
+    if (y.rows > 0) multiply_codes<C>(x, w, y, write, panels, last_rows);
   });
-  return known;
 }
 
 /// Rounds 32 numbers; d is NaN where one of them is not finite.
 HWY_INLINE void round_to_int16(const float* x, std::int16_t* to) {
   __m256 v[4];
   const float largest = load_and_find_largest(x, v);
-  const bool finite = largest < std::numeric_limits<float>::infinity();
-  const float d = finite ? largest / 32767 : std::numeric_limits<float>::quiet_NaN();
-  // Below 2^-126 d has no inverse: a block that is next to nothing is rounded to it.
-  const float inverse = finite && d >= 0x1p-126f ? 1 / d : 0;
-  __m256i sum = _mm256_setzero_si256(), q[4];
-  for (index_t i = 0; i < 4; ++i) {
-    q[i] = finite ? _mm256_cvtps_epi32(_mm256_mul_ps(v[i], _mm256_set1_ps(inverse))) : _mm256_setzero_si256();
-    sum = _mm256_add_epi32(sum, q[i]);
-  }
+  const RoundingStep step = RoundingStep::of(largest, 32767);
+  __m256i q[4];
+  step.round(v, q);
   for (index_t i = 0; i < 4; i += 2) {
     const __m256i packed = _mm256_permute4x64_epi64(_mm256_packs_epi32(q[i], q[i + 1]), 0b11011000);
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + 8 * i), packed);
   }
-  const float last[2] = {d, d * static_cast<float>(sum_of(sum))};
+  const float last[2] = {step.d, step.d * static_cast<float>(sum_of(q))};
   std::memcpy(to + rounded_block, last, sizeof(last));
 }
 
@@ -351,9 +333,6 @@ thread_local Scratch last_rows;  // rows of w with room behind them
 
 index_t places(index_t cols) { return (cols + 31) / 32 * Int16Rows::block; }
 
-/// Numbers from one row to the next: whole lines of the cache, an odd number, so that rows do not share its sets.
-index_t stride(index_t cols) { return ((places(cols) + 31) / 32 | 1) * 32; }
-
 }  // namespace
 
 bool has_int16_product(Codec codec) {
@@ -363,8 +342,8 @@ bool has_int16_product(Codec codec) {
 }
 
 Int16Rows::Int16Rows(Queue<Device::cpu>& queue, MatrixView<const float> x)
-    : view_(reinterpret_cast<std::int16_t*>(rounded_rows.get(x.rows * stride(x.cols) / 2)), x.rows, places(x.cols),
-            stride(x.cols)) {
+    : view_(reinterpret_cast<std::int16_t*>(rounded_rows.get(x.rows * rounded_stride(places(x.cols)) / 2)), x.rows,
+            places(x.cols), rounded_stride(places(x.cols))) {
 #pragma omp parallel for schedule(static) num_threads(team_size(queue, x.rows* x.cols * 4))
   for (index_t i = 0; i < x.rows; ++i) HWY_DYNAMIC_DISPATCH(round_row_to_int16)(x.row(i), x.cols, view_.row(i));
 }

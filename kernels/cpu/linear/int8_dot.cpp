@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 
 #define HACK_SIMD_UP_TO_AVX2
 #include "kernels/cpu/simd.hpp"
@@ -162,8 +161,8 @@ HWY_INLINE void sum_lanes(const __m256 (&v)[rows_at_once], float* out) {
 
 /// Rows of w are taken R at a time.
 template <index_t T, index_t R, index_t Chains, class C>
-void dot_tokens(const RoundedTokens& x, const WeightView<>& w, MatrixView<float> y, bool add, std::byte* copies) {
-  const RowReader<C> reader(w, copies);
+void dot_tokens(const RoundedTokens& x, const WeightView<>& w, MatrixView<float> y, bool add, Scratch& last_rows) {
+  const RowReader<C> reader(w, rows_at_once, last_rows);
   const auto dot = [&](const index_t(&rows)[rows_at_once], __m256(&out)[T][rows_at_once]) HACK_INLINE_LAMBDA {
 #pragma GCC unroll 4
     for (index_t first = 0; first < rows_at_once; first += R) {
@@ -178,23 +177,19 @@ template <class C>
 void dot_all(MatrixView<const float> x, const WeightView<>& w, MatrixView<float> y, bool add, Scratch& tokens,
              Scratch& last_rows) {
   const RoundedTokens all = round_tokens<C>(x, tokens);
-  const RowBytes<C> bytes(w);
-  const index_t room = rows_at_once * RowReader<C>::room(bytes) / 4 + 1;
-  auto* copies = reinterpret_cast<std::byte*>(last_rows.get(room));
-  std::memset(copies, 0, static_cast<std::size_t>(room) * sizeof(float));
   // Four short rows side by side share loads of x, and what follows a row's sums does not wait for each alone: 1.3
   // times the rate in rows of 128 bytes. Long ones come one after the other; side by side, in rows of 576 bytes, they
   // were read at two thirds of the rate. The way depends on the length alone, so that more tokens do not change a sum's
   // bits.
   constexpr index_t short_row = 256;  // bytes
-  const bool together = bytes.codes <= short_row;
+  const bool together = code_bytes(C::codec, w.ld) <= short_row;
   for_few_tokens(x.rows, y.cols, [&]<index_t T>(index_t t, index_t i, index_t rows) HWY_ATTR {
     const auto some = w.rows_from(i, rows);
     const auto to = y.block(t, i, T, rows);
     if (together) {
-      dot_tokens<T, T == 1 ? rows_at_once : T == 2 ? 2 : 1, 1, C>(all.from(t), some, to, add, copies);
+      dot_tokens<T, T == 1 ? rows_at_once : T == 2 ? 2 : 1, 1, C>(all.from(t), some, to, add, last_rows);
     } else {
-      dot_tokens<T, 1, 2, C>(all.from(t), some, to, add, copies);
+      dot_tokens<T, 1, 2, C>(all.from(t), some, to, add, last_rows);
     }
   });
 }
@@ -202,14 +197,9 @@ void dot_all(MatrixView<const float> x, const WeightView<>& w, MatrixView<float>
 /// False, and nothing done, where the codec is not one of these; y may have no rows.
 bool int8_product(MatrixView<const float> x, WeightView<> w, MatrixView<float> y, bool add, Scratch& tokens,
                   Scratch& last_rows) {
-  bool known = false;
-  with_codec(w.codec, [&]<class C>(C) HWY_ATTR {
-    if constexpr (has_code_dot<C>) {
-      known = true;
-      if (y.rows > 0) dot_all<C>(x, w, y, add, tokens, last_rows);
-    }
+  return with_dot_codec(w.codec, [&]<class C>(C) HWY_ATTR {
+    if (y.rows > 0) dot_all<C>(x, w, y, add, tokens, last_rows);
   });
-  return known;
 }
 
 #else

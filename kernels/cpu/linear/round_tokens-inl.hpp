@@ -84,6 +84,31 @@ HWY_INLINE float load_and_find_largest(const float* x, __m256 (&v)[4]) {
   return std::bit_cast<float>(std::min(largest_of(bits), 0x7f800000));
 }
 
+/// d of a block and its inverse.
+struct RoundingStep {
+  float d, inverse;
+  bool finite;
+
+  /// d is `largest` over the largest code, NaN where a number is not finite.
+  HWY_INLINE static RoundingStep of(float largest, float largest_code) {
+    const bool finite = largest < std::numeric_limits<float>::infinity();
+    const float d = finite ? largest / largest_code : std::numeric_limits<float>::quiet_NaN();
+    // Below 2^-126 d has no inverse: a block that is next to nothing is rounded to it.
+    return {d, finite && d >= 0x1p-126f ? 1 / d : 0, finite};
+  }
+
+  /// Codes of 32 numbers; zeros where one is not finite.
+  HWY_INLINE void round(const __m256 (&v)[4], __m256i (&q)[4]) const {
+    for (index_t i = 0; i < 4; ++i) {
+      q[i] = finite ? _mm256_cvtps_epi32(_mm256_mul_ps(v[i], _mm256_set1_ps(inverse))) : _mm256_setzero_si256();
+    }
+  }
+};
+
+HWY_INLINE std::int32_t sum_of(const __m256i (&q)[4]) {
+  return sum_of(_mm256_add_epi32(_mm256_add_epi32(q[0], q[1]), _mm256_add_epi32(q[2], q[3])));
+}
+
 /// Puts 32 codes, the `first`-th of their step on, where the codec wants them, 16 neighbours together; returns their
 /// sum.
 template <class C>
@@ -92,7 +117,7 @@ HWY_INLINE float put_codes(const __m256i (&q)[4], index_t first, std::int8_t* to
   const __m256i in_order = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(to + C::dot_place(first)), _mm256_castsi256_si128(in_order));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(to + C::dot_place(first + 16)), _mm256_extracti128_si256(in_order, 1));
-  return static_cast<float>(sum_of(_mm256_add_epi32(_mm256_add_epi32(q[0], q[1]), _mm256_add_epi32(q[2], q[3]))));
+  return static_cast<float>(sum_of(q));
 }
 
 /// Rounds 32 numbers, the `first`-th of their step on. d is NaN where a number is not finite.
@@ -100,23 +125,19 @@ template <class C>
 HWY_INLINE void round_block(const float* x, index_t first, const RoundedBlock& to) {
   __m256 v[4], energies = _mm256_setzero_ps();
   const float largest = load_and_find_largest(x, v);
-  const bool finite = largest < std::numeric_limits<float>::infinity();
   for (index_t i = 0; i < 4; ++i) energies = _mm256_fmadd_ps(v[i], v[i], energies);
-  const float d = finite ? largest / 127 : std::numeric_limits<float>::quiet_NaN();
-  // Below 2^-126 d has no inverse: a block that is next to nothing is rounded to it.
-  const float inverse = finite && d >= 0x1p-126f ? 1 / d : 0;
+  const RoundingStep step = RoundingStep::of(largest, 127);
   __m256i q[4];
-  for (index_t i = 0; i < 4; ++i) q[i] = _mm256_cvtps_epi32(_mm256_mul_ps(v[i], _mm256_set1_ps(inverse)));
-  if (!finite) q[0] = q[1] = q[2] = q[3] = _mm256_setzero_si256();
-  to.scale = d;
-  to.sum = d * put_codes<C>(q, first, to.codes);
-  to.has_rest = finite && 2 * largest * largest > sum_of(energies);
+  step.round(v, q);
+  to.scale = step.d;
+  to.sum = step.d * put_codes<C>(q, first, to.codes);
+  to.has_rest = step.finite && 2 * largest * largest > sum_of(energies);
   if (!to.has_rest) return;
   for (index_t i = 0; i < 4; ++i) {
-    const __m256 rest = _mm256_fnmadd_ps(_mm256_cvtepi32_ps(q[i]), _mm256_set1_ps(d), v[i]);
-    q[i] = _mm256_cvtps_epi32(_mm256_mul_ps(rest, _mm256_set1_ps(inverse * rest_unit)));
+    const __m256 rest = _mm256_fnmadd_ps(_mm256_cvtepi32_ps(q[i]), _mm256_set1_ps(step.d), v[i]);
+    q[i] = _mm256_cvtps_epi32(_mm256_mul_ps(rest, _mm256_set1_ps(step.inverse * rest_unit)));
   }
-  to.sum += d / rest_unit * put_codes<C>(q, first, to.rests);
+  to.sum += step.d / rest_unit * put_codes<C>(q, first, to.rests);
 }
 
 template <class C>

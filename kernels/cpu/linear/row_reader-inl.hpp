@@ -13,6 +13,7 @@
 
 #include "kernels/cpu/codec/code_dot-inl.hpp"
 #include "kernels/cpu/codec/codecs-inl.hpp"
+#include "kernels/cpu/memory/scratch.hpp"
 #include "kernels/matrix_view.hpp"
 
 HWY_BEFORE_NAMESPACE();
@@ -52,8 +53,8 @@ struct RowPointers {
 template <class C>
 class RowReader {
  public:
-  /// `copies`: room() bytes for each row that is asked for at once, zeros.
-  RowReader(const WeightView<>& w, std::byte* copies)
+  /// `at_once`: the most rows that are asked for at once; their copies lie in `room` until it is used anew.
+  RowReader(const WeightView<>& w, index_t at_once, Scratch& room)
       : bytes_(w),
         codes_(static_cast<const std::byte*>(w.data)),
         scales_(w.scales),
@@ -61,9 +62,11 @@ class RowReader {
         own_scales_(scale_bytes(C::codec, w.cols)),
         all_codes_((w.rows - 1) * bytes_.codes + own_codes_),
         all_scales_((w.rows - 1) * bytes_.scales + own_scales_),
-        copies_(copies) {}
-
-  static index_t room(const RowBytes<C>& bytes) { return bytes.read_codes + bytes.read_scales; }
+        room_(bytes_.read_codes + bytes_.read_scales) {
+    const index_t floats = at_once * room_ / 4 + 1;
+    copies_ = reinterpret_cast<std::byte*>(room.get(floats));
+    std::memset(copies_, 0, static_cast<std::size_t>(floats) * sizeof(float));
+  }
 
   /// Rows `from`[0] to [R - 1].
   template <index_t R>
@@ -82,7 +85,7 @@ class RowReader {
  private:
   template <index_t R>
   void copy(index_t r, RowPointers<R>& rows) const {
-    std::byte* to = copies_ + r * room(bytes_);
+    std::byte* to = copies_ + r * room_;
     std::memcpy(to, rows.codes[r], static_cast<std::size_t>(own_codes_));
     rows.codes[r] = to;
     if constexpr (!scales_rows<C>) {
@@ -96,8 +99,22 @@ class RowReader {
   const std::byte* scales_;
   index_t own_codes_, own_scales_;  // of a row without what is read behind it
   index_t all_codes_, all_scales_;
+  index_t room_;  // bytes of a copy
   std::byte* copies_;
 };
+
+/// Calls f with the codec's C, of codecs whose codes are multiplied with codes; whether it is one.
+template <class F>
+HWY_INLINE bool with_dot_codec(Codec codec, const F& f) {
+  bool known = false;
+  with_codec(codec, [&]<class C>(C c) HWY_ATTR {
+    if constexpr (has_code_dot<C>) {
+      known = true;
+      f(c);
+    }
+  });
+  return known;
+}
 
 #endif  // HACK_HAS_CODE_DOT
 

@@ -8,11 +8,16 @@
 namespace hack::svd {
 namespace {
 
+/// The first row of the matrix in these rows of tiles.
+index_t first_row(const TileGrid& grid, const TileRows& rows) {
+  return rows.range.size() > 0 ? grid.tile(rows.range.begin, 0).row : 0;
+}
+
 /// tr(X_ij H_jj X_ijᵀ) of the tiles in these rows of tiles, for X the values and what is lost of them.
 std::vector<double> energies(const TileGrid& grid, const TileRows& rows, MatrixView<const float> rebuilt,
                              MatrixView<const double> h, int threads) {
   std::vector<double> out(static_cast<std::size_t>(2 * rows.range.size() * grid.tile_cols()));
-  const index_t first = rows.range.size() > 0 ? grid.tile(rows.range.begin, 0).row : 0;
+  const index_t first = first_row(grid, rows);
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
   for (std::size_t t = 0; t < out.size() / 2; ++t) {
     const Tile at = grid.tile(rows.range.begin * grid.tile_cols() + static_cast<index_t>(t));
@@ -71,11 +76,11 @@ QuantizedRows gather_rows(const comm::Communicator& comm, const QuantizedRows& o
 }
 
 QuantizedRows own_part(const comm::Communicator& comm, const TiledMatrix& matrix, const QuantizedRows& all) {
-  const MatrixView<const float> values = own_rows(comm, matrix).values;
-  const index_t first = values.rows == 0 ? 0 : (values.data - matrix.values.data()) / matrix.grid.cols();
+  const TileRows own = own_rows(comm, matrix);
+  const index_t first = first_row(matrix.grid, own);
   const auto part = [&]<class T>(const std::vector<T>& from) {
     const index_t of_row = std::ssize(from) / matrix.grid.rows();
-    return std::vector<T>(from.begin() + first * of_row, from.begin() + (first + values.rows) * of_row);
+    return std::vector<T>(from.begin() + first * of_row, from.begin() + (first + own.values.rows) * of_row);
   };
   return {part(all.codes), part(all.scales)};
 }
