@@ -1,5 +1,8 @@
 // The program `hack`: parses the command line on every rank, runs one subcommand, ends all ranks together.
 
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
 #include <exception>
 #include <memory>
 #include <new>
@@ -23,6 +26,14 @@ namespace {
 
 constexpr int usage_error = 2;
 
+/// An Error where something that was printed got lost: on a full disk, or in a pipe that nobody reads any more.
+void check_output() {
+  hack::validate(
+      std::fflush(stdout) == 0 && std::ferror(stdout) == 0,
+      "standard output cannot be written ({}); the answer is lost: make room, or ask for it by --report FILE",
+      std::strerror(errno));
+}
+
 int run(int argc, char** argv) {
   using namespace hack::jobs;
   CLI::App app("Compresses Llama models tile by tile and runs them on the factors.", "hack");
@@ -31,6 +42,7 @@ int run(int argc, char** argv) {
   const std::vector<std::unique_ptr<Command>> commands = make_commands(app);
   if (argc == 2 && std::string_view(argv[1]) == "--help-markdown") {
     if (hack::comm::Communicator::world().is_root()) fmt::print("{}", markdown_help(app));
+    check_output();
     return 0;
   }
   try {
@@ -46,6 +58,7 @@ int run(int argc, char** argv) {
     Session session(command->common());
     session.finish(command->app(), command->run(session));
   }
+  check_output();
   return 0;
 }
 

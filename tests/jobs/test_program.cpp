@@ -297,6 +297,16 @@ TEST_F(Program, EveryProtocolWritesTheLossOfEachToken) {
   }
 }
 
+TEST_F(Program, SaysWhenItsAnswerIsLost) {
+  for (const std::string& arguments : {fmt::format("inspect '{}'", file("hf")), std::string("--help-markdown")}) {
+    const ProgramResult full = run_shell("\"$HACK\" " + arguments + " > /dev/full");
+    EXPECT_NE(full.status, 0) << arguments;
+    EXPECT_NE(full.err.find("No space left on device"), std::string::npos) << full.err;
+    const ProgramResult closed = run_shell("set -o pipefail; \"$HACK\" " + arguments + " | true");
+    EXPECT_NE(closed.status, 0) << arguments;
+  }
+}
+
 TEST_F(Program, RunsInNarrowTypes) {
   const json f32 = perplexity(2, "hf");
   for (const auto& [type, tolerance] : {std::pair{"bf16", 2e-2}, std::pair{"f16", 2e-3}}) {  // some eps of the type
