@@ -28,10 +28,11 @@ constexpr int usage_error = 2;
 
 /// An Error where something that was printed got lost: on a full disk, or in a pipe that nobody reads any more.
 void check_output() {
+  const bool is_written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
+  const char* const reason = std::strerror(errno);  // of the flush
   hack::validate(
-      std::fflush(stdout) == 0 && std::ferror(stdout) == 0,
-      "standard output cannot be written ({}); the answer is lost: make room, or ask for it by --report FILE",
-      std::strerror(errno));
+      is_written,
+      "standard output cannot be written ({}); the answer is lost: make room, or ask for it by --report FILE", reason);
 }
 
 int run(int argc, char** argv) {
