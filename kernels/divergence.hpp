@@ -21,6 +21,9 @@ PartialDivergence join(const PartialDivergence& a, const PartialDivergence& b);
 /// slices joined say. Rounding may leave it a little below 0.
 double divergence(const PartialDivergence& whole);
 
+/// Whether the reference's most likely token is the model's too.
+bool has_same_top(const PartialDivergence& whole);
+
 /// Partial divergences of the next-token distributions that final states give,
 ///
 ///     out[v, t]   of reference.head reference.states[t] and model.head model.states[v * tokens + t]

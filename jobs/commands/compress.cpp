@@ -234,8 +234,8 @@ class CompressCommand : public Command {
     print_cost(compressed);
     if (!shape_.empty() && checkpoint != nullptr) extrapolate(*checkpoint, compressed, results);
     for (const TextScore& score : scores) {
-      fmt::print("  {}: perplexity {:.4f}, dense {:.4f}; divergence {:.5f} nats a token\n", score.text, score.after,
-                 score.before, score.divergence);
+      fmt::print("  {}: perplexity {:.4f}, dense {:.4f}; divergence {:.5f} nats a token, same top token {:.2f} %\n",
+                 score.text, score.after, score.before, score.divergence, 100 * score.same_top);
     }
     if (options_.stored().keeps_vectors()) {
       session.log().info(

@@ -9,6 +9,7 @@
 #include "comm/process_grid.hpp"
 #include "io/temporary_file.hpp"
 #include "jobs/commands/commands.hpp"
+#include "jobs/compression/evaluation.hpp"
 #include "jobs/compression/model_files.hpp"
 #include "kernels/error.hpp"
 #include "kernels/stopwatch.hpp"
@@ -61,6 +62,16 @@ std::string protocol_help() {
   return help;
 }
 
+void print_divergence(const model::DivergenceSummary& from_dense) {
+  fmt::print("divergence {:.6f} ± {:.6f} nats a token from the dense model; 90 % {:.5f}, 99 % {:.5f}, 99.9 % {:.5f}, "
+             "maximum {:.4f}\n",
+             from_dense.mean.value, from_dense.mean.standard_error, from_dense.quantile_90, from_dense.quantile_99,
+             from_dense.quantile_999, from_dense.maximum);
+  fmt::print("same top token {:.2f} ± {:.2f} %   ln perplexity {:+.6f} ± {:.6f}\n", 100 * from_dense.same_top.value,
+             100 * from_dense.same_top.standard_error, from_dense.ln_perplexity.value,
+             from_dense.ln_perplexity.standard_error);
+}
+
 /// What the library finds wrong with windows, and the options that it comes from.
 template <class F>
 auto naming_options(const std::string& options, F work) {
@@ -91,7 +102,8 @@ class PerplexityCommand : public Command {
         ->type_name("TEXT:FILE …");
     app_.add_option("--per-token", options_.per_token, "Write window,position,token,nll of every scored token");
     app_.add_flag("--divergence", options_.divergence,
-                  "With --archive: the mean KL divergence from the dense model too, over the same tokens")
+                  "With --archive: how its next-token distributions differ from the dense model's over the same tokens: KL "
+                  "divergence (mean, 90, 99 and 99.9 %, maximum), same most likely token, difference of ln perplexity")
         ->needs("--archive");
     app_.add_option("--tensor-parallel", options_.tensor_parallel,
                     "Ranks that share one copy of the model; the other ranks take windows. 0: all share one")
@@ -148,14 +160,14 @@ class PerplexityCommand : public Command {
                                      }});
     }
     const double seconds = watch.seconds();
-    std::optional<double> divergence;
+    std::optional<model::DivergenceSummary> divergence;
     if (options_.divergence) divergence = measure_divergence<D>(session, files, encoded, plan, type);
     if (!session.world().is_root()) return {};
     if (!options_.per_token.empty()) write_per_token(options_.per_token, plan, losses, encoded.ids);
     nlohmann::json results = answer(plan, losses, encoded, type);
     if (divergence) {
-      fmt::print("divergence {:.6f} nats a token from the dense model\n", *divergence);
-      results["divergence"] = *divergence;
+      print_divergence(*divergence);
+      results.update(describe(*divergence));
     }
     results["tensor_parallel"] = grid.tensor().size();
     results["data_parallel"] = grid.data().size();
@@ -168,7 +180,7 @@ class PerplexityCommand : public Command {
 
   /// Of the archive's model from the dense one; all ranks share one copy of each, one after the other.
   template <Device D>
-  double measure_divergence(Session& session, const ModelFiles& files, const Encoded& encoded,
+  model::DivergenceSummary measure_divergence(Session& session, const ModelFiles& files, const Encoded& encoded,
                             const model::WindowPlan& plan, model::HeldType type) const {
     Queue<D> queue(session.threads(), session.products());
     const model::WeightSource dense{files.checkpoint(), nullptr, type};

@@ -95,7 +95,8 @@ std::vector<TextScore> Evaluation::score(const svd::FactorSource& factors) {
     const model::ComparedModel compared = comparisons_[t].compare(
         llama, {checkpoint_, nullptr, type_}, [&](index_t done, index_t all) { progress.update(done, all); });
     scores[t].after = compared.perplexity(comparisons_[t].plan()).perplexity;
-    scores[t].divergence = compared.divergence;
+    scores[t].divergence = compared.divergence.mean.value;
+    scores[t].same_top = compared.divergence.same_top.value;
   }
   return scores;
 }
@@ -114,9 +115,23 @@ nlohmann::json describe(const std::vector<TextScore>& scores) {
     out.push_back({{"text", score.text},
                    {"perplexity_before", score.before},
                    {"perplexity_after", score.after},
-                   {"divergence", score.divergence}});
+                   {"divergence", score.divergence},
+                   {"same_top", score.same_top}});
   }
   return out;
+}
+
+nlohmann::json describe(const model::DivergenceSummary& divergence) {
+  return {{"divergence", divergence.mean.value},
+          {"divergence_stderr", divergence.mean.standard_error},
+          {"divergence_90", divergence.quantile_90},
+          {"divergence_99", divergence.quantile_99},
+          {"divergence_99.9", divergence.quantile_999},
+          {"divergence_maximum", divergence.maximum},
+          {"same_top", divergence.same_top.value},
+          {"same_top_stderr", divergence.same_top.standard_error},
+          {"ln_perplexity_difference", divergence.ln_perplexity.value},
+          {"ln_perplexity_difference_stderr", divergence.ln_perplexity.standard_error}};
 }
 
 }  // namespace hack::jobs

@@ -30,6 +30,7 @@ struct TextScore {
   double before = 0;      ///< perplexity of the dense model
   double after = 0;       ///< perplexity of the compressed one
   double divergence = 0;  ///< mean over tokens of KL(dense || compressed), in nats
+  double same_top = 0;    ///< share of tokens after which both expect the same next one most
 };
 
 /// Compares archives with the dense model by protocol 2048, in windows as long as the model was made for if that is
@@ -63,5 +64,7 @@ class Evaluation {
 long shared_long_lines(const std::string& text, const std::string& other);
 
 nlohmann::json describe(const std::vector<TextScore>& scores);
+/// As fields of a report; names of standard errors end in _stderr.
+nlohmann::json describe(const model::DivergenceSummary& divergence);
 
 }  // namespace hack::jobs

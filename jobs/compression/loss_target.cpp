@@ -30,7 +30,7 @@ double measure(const Session& session, const Compressor& compressor, Queue<Devic
   const svd::FactorArchive factors(archive);
   model::Llama<Device::cpu> llama({compressor.checkpoint(), &factors, compressor.type()}, session.world(), queue);
   const model::WeightSource dense{compressor.checkpoint(), nullptr, compressor.type()};
-  return comparison.compare(llama, dense, [](index_t, index_t) {}).divergence;
+  return comparison.compare(llama, dense, [](index_t, index_t) {}).divergence.mean.value;
 }
 
 void put_in_place(const Session& session, io::TemporaryFile& file) {

@@ -35,6 +35,7 @@ std::string record_of(const SweepRow& row) {
   for (const TextScore& score : row.scores) {
     record.put(score.after);
     record.put(score.divergence);
+    record.put(score.same_top);
   }
   return record.bytes();
 }
@@ -42,7 +43,9 @@ std::string record_of(const SweepRow& row) {
 std::string line_of(const SweepRow& row) {
   std::string line = fmt::format("{},{},{},{:.0f},{:.0f},{:.6f},{:.3f}", row.method, row.value, row.id,
                                  row.bytes_stored, row.bytes_dense, row.bytes_stored / row.bytes_dense, row.seconds);
-  for (const TextScore& score : row.scores) line += fmt::format(",{:.8g},{:.8g}", score.after, score.divergence);
+  for (const TextScore& score : row.scores) {
+    line += fmt::format(",{:.8g},{:.8g},{:.6f}", score.after, score.divergence, score.same_top);
+  }
   return line + "\n";
 }
 
@@ -54,7 +57,7 @@ SweepTable::SweepTable(const comm::Communicator& world, std::filesystem::path pa
       path_(std::move(path)),
       rule_(std::move(rule)),
       texts_(column_names(texts)),
-      records_(path_.string() + ".records", "sweep", {{"rule", rule_}, {"texts", texts_}}) {
+      records_(path_.string() + ".records", "sweep", {{"rule", rule_}, {"texts", texts_}, {"scores", "perplexity, divergence, same top"}}) {
   std::string all;
   if (world_.is_root()) {
     io::ByteWriter rows;
@@ -93,14 +96,15 @@ SweepRow SweepTable::parse(const std::string& record) const {
   for (double* number : {&row.value, &row.bytes_stored, &row.bytes_dense, &row.seconds}) *number = reader.get<double>();
   for (const std::string& text : texts_) {
     const auto after = reader.get<double>();
-    row.scores.push_back({text, 0, after, reader.get<double>()});
+    const auto divergence = reader.get<double>();
+    row.scores.push_back({text, 0, after, divergence, reader.get<double>()});
   }
   return row;
 }
 
 std::string SweepTable::csv() const {
   std::string table = fmt::format("method,{},id,bytes_stored,bytes_dense,ratio,seconds", rule_);
-  for (const std::string& text : texts_) table += fmt::format(",perplexity {},divergence {}", text, text);
+  for (const std::string& text : texts_) table += fmt::format(",perplexity {0},divergence {0},same top {0}", text);
   table += "\n";
   for (const SweepRow& row : rows_) table += line_of(row);
   return table;
@@ -122,8 +126,8 @@ std::string SweepTable::markdown(const std::vector<std::string>& ids) const {
   std::string head = fmt::format("| method | {} | stored | ratio |", rule_);
   std::string rule = "| --- | ---: | ---: | ---: |";
   for (const std::string& text : texts_) {
-    head += fmt::format(" perplexity {} | KL {} |", text, text);
-    rule += " ---: | ---: |";
+    head += fmt::format(" perplexity {0} | KL {0} | same top {0} |", text);
+    rule += " ---: | ---: | ---: |";
   }
   std::string table = head + " seconds |\n" + rule + " ---: |\n";
   for (const std::string& id : ids) {
@@ -131,8 +135,9 @@ std::string SweepTable::markdown(const std::vector<std::string>& ids) const {
     if (row == nullptr) continue;
     table += fmt::format("| {} | {} | {} | {:.4f} |", row->method, row->value, format_bytes(row->bytes_stored),
                          row->bytes_stored / row->bytes_dense);
-    for (const TextScore& score : row->scores)
-      table += fmt::format(" {:.3f} | {:.4f} |", score.after, score.divergence);
+    for (const TextScore& score : row->scores) {
+      table += fmt::format(" {:.3f} | {:.4f} | {:.2f} % |", score.after, score.divergence, 100 * score.same_top);
+    }
     table += fmt::format(" {:.1f} |\n", row->seconds);
   }
   return table;

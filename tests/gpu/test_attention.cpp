@@ -158,11 +158,20 @@ TEST(GpuVocabulary, FindsDivergences) {
   Queue<Device::cpu> host(1);
   divergences<Device::cpu>(host, {view_of(reference, tokens, hidden), {head.view}},
                            {view_of(states, variants * tokens, hidden), {head.view}}, std::span(expected));
+  std::vector<PartialDivergence> wanted(variants * tokens), parts(variants * tokens);
+  partial_divergences<Device::cpu>(host, {view_of(reference, tokens, hidden), {head.view}},
+                                   {view_of(states, variants * tokens, hidden), {head.view}}, std::span(wanted));
   in_several_orders([&] {
     Queue<G> queue(1);
     divergences<G>(queue, {reference_on_device.in(), {on_device.view()}}, {states_on_device.in(), {on_device.view()}},
                    std::span(actual));
-    for (std::size_t i = 0; i < actual.size(); ++i) ASSERT_NEAR(actual[i], expected[i], 2e-5 * (1 + expected[i])) << i;
+    partial_divergences<G>(queue, {reference_on_device.in(), {on_device.view()}},
+                           {states_on_device.in(), {on_device.view()}}, std::span(parts));
+    for (std::size_t i = 0; i < actual.size(); ++i) {
+      ASSERT_NEAR(actual[i], expected[i], 2e-5 * (1 + expected[i])) << i;
+      ASSERT_NEAR(parts[i].at_top, wanted[i].at_top, 1e-4) << i;
+      ASSERT_EQ(has_same_top(parts[i]), has_same_top(wanted[i])) << i;
+    }
   });
 }
 

@@ -30,7 +30,7 @@ class SweepTables : public ::testing::Test {
             1e9 / 3,
             2e9,
             1.5,
-            {{"text.txt", 0, number == 0 ? infinity : 7.25, 0.5}}};
+            {{"text.txt", 0, number == 0 ? infinity : 7.25, 0.5, 0.75}}};
   }
   static void expect_row(const SweepTable& table, int number) {
     const SweepRow* found = table.find(std::to_string(number));
@@ -40,6 +40,7 @@ class SweepTables : public ::testing::Test {
     EXPECT_EQ(found->bytes_stored, row(number).bytes_stored);
     EXPECT_EQ(found->scores.at(0).after, row(number).scores[0].after);
     EXPECT_EQ(found->scores.at(0).divergence, 0.5);
+    EXPECT_EQ(found->scores.at(0).same_top, 0.75);
   }
 
   testing::TemporaryDirectory folder_;

@@ -86,8 +86,38 @@ TEST(Divergence, SlicesOfTheVocabularyJoin) {
     partial_divergences<Device::cpu>(queue, {l, slice}, {m, slice}, std::span(parts));
     for (std::size_t t = 0; t < parts.size(); ++t) joined[t] = join(joined[t], parts[t]);
   }
-  // The sums of exponentials come together in another order: some eps of f32.
-  for (std::size_t t = 0; t < parts.size(); ++t) EXPECT_NEAR(divergence(joined[t]), expected[t], 1e-5 * expected[t]);
+  partial_divergences<Device::cpu>(queue, {l, {whole}}, {m, {whole}}, std::span(parts));
+  for (std::size_t t = 0; t < parts.size(); ++t) {
+    // The sums of exponentials come together in another order: some eps of f32.
+    EXPECT_NEAR(divergence(joined[t]), expected[t], 1e-5 * expected[t]);
+    EXPECT_EQ(joined[t].at_top, parts[t].at_top);
+    EXPECT_EQ(joined[t].maximum, parts[t].maximum);
+  }
+}
+
+TEST(Divergence, KnowsWhetherBothExpectTheSameToken) {
+  constexpr index_t tokens = 90, hidden = 9, vocabulary = 1100;
+  std::vector<float> reference = tests::random_floats(tokens * hidden, 9), states = reference;
+  const std::vector<float> noise = tests::random_floats(tokens * hidden, 10);
+  for (std::size_t i = 0; i < states.size(); ++i) states[i] += 0.3f * noise[i];
+  const std::vector<float> head = tests::random_floats(vocabulary * hidden, 11);
+  Queue<Device::cpu> queue(2);
+  const AffineView<Device::cpu> dense{{head.data(), Codec::f32, vocabulary, hidden, hidden}};
+  std::vector<PartialDivergence> whole(tokens);
+  partial_divergences<Device::cpu>(queue, {{reference.data(), tokens, hidden}, dense},
+                                   {{states.data(), tokens, hidden}, dense}, std::span(whole));
+  const auto best = [&](const std::vector<float>& of, index_t t) {
+    const std::vector<double> p = log_softmax(of.data() + t * hidden, head, vocabulary, hidden);
+    return std::max_element(p.begin(), p.end()) - p.begin();
+  };
+  index_t same = 0;
+  for (index_t t = 0; t < tokens; ++t) {
+    const bool expected = best(reference, t) == best(states, t);
+    EXPECT_EQ(has_same_top(whole[static_cast<std::size_t>(t)]), expected) << t;
+    same += expected ? 1 : 0;
+  }
+  EXPECT_GT(same, tokens / 4);
+  EXPECT_LT(same, tokens);
 }
 
 /// Against the dense head that the factors are of. The model's own head may be another than the reference's.

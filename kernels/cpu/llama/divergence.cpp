@@ -26,6 +26,13 @@ struct Block {
   index_t token, tokens, id, ids;
 };
 
+/// The largest m_i of those i where l_i is l's maximum.
+float largest_at(const float* l, float maximum, const float* m, index_t n) {
+  float largest = -std::numeric_limits<float>::infinity();
+  for (index_t i = 0; i < n; ++i) largest = l[i] == maximum ? std::max(largest, m[i]) : largest;
+  return largest;
+}
+
 /// Of the reference and of all variants; parts of a state lie `stride` apart, those of variants `variant_stride`.
 void score_block(const LogitBlocks& reference, const std::vector<LogitBlocks>& variants, const Block& at,
                  PartialDivergence* parts, index_t stride, index_t variant_stride) {
@@ -41,17 +48,16 @@ void score_block(const LogitBlocks& reference, const std::vector<LogitBlocks>& v
   for (const LogitBlocks& variant : variants) {
     const MatrixView<float> m = variant.block(at.token, at.tokens, at.id, at.ids, state_panel);
     for (index_t t = 0; t < at.tokens; ++t) {
+      const float at_top = largest_at(gap.row(t), maxima[t], m.row(t), at.ids);
       double sum = 0;
       for (index_t i = 0; i < at.ids; ++i) sum += static_cast<double>(l(t, i) * (gap(t, i) - m(t, i)));
       const float largest = maximum(m.row(t), at.ids);
-      parts[(at.token + t) * stride] = {maxima[t], largest, sums[t], exp_and_sum(m.row(t), at.ids, 1, largest), sum};
+      parts[(at.token + t) * stride] = {
+          maxima[t], largest, at_top, sums[t], exp_and_sum(m.row(t), at.ids, 1, largest), sum};
     }
     parts += variant_stride;
   }
 }
-
-constexpr PartialDivergence nothing = {-std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity(),
-                                       0, 0, 0};
 
 }  // namespace
 
@@ -63,7 +69,9 @@ PartialDivergence join(const PartialDivergence& a, const PartialDivergence& b) {
   const float state = std::max(a.maximum, b.maximum);
   const double of_a = factor(a.reference_maximum, reference);
   const double of_b = factor(b.reference_maximum, reference);
-  return {reference, state, a.reference_sum * of_a + b.reference_sum * of_b,
+  const float at_top = std::max(a.reference_maximum == reference ? a.at_top : b.at_top,
+                                b.reference_maximum == reference ? b.at_top : a.at_top);
+  return {reference, state, at_top, a.reference_sum * of_a + b.reference_sum * of_b,
           a.sum * factor(a.maximum, state) + b.sum * factor(b.maximum, state), a.gap * of_a + b.gap * of_b};
 }
 
@@ -72,11 +80,13 @@ double divergence(const PartialDivergence& whole) {
          std::log(whole.sum) + whole.maximum;
 }
 
+bool has_same_top(const PartialDivergence& whole) { return whole.at_top >= whole.maximum; }
+
 template <>
 void partial_divergences<D>(Queue<D>& queue, const FinalStates<D>& reference, const FinalStates<D>& model,
                             std::span<PartialDivergence> out) {
   const index_t tokens = reference.states.rows, vocabulary = reference.head.rows();
-  std::fill(out.begin(), out.end(), nothing);
+  std::fill(out.begin(), out.end(), PartialDivergence{});
   if (tokens == 0 || model.states.rows == 0) return;
   const index_t variants = model.states.rows / tokens;
   HACK_EXPECT(model.states.rows == variants * tokens && std::ssize(out) == model.states.rows);

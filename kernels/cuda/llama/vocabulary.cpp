@@ -53,9 +53,8 @@ void partial_losses<D>(Queue<D>& queue, X hidden, const AffineView<D>& head, ind
 template <>
 void partial_divergences<D>(Queue<D>& queue, const FinalStates<D>& reference, const FinalStates<D>& model,
                             std::span<PartialDivergence> out) {
-  constexpr float lowest = -std::numeric_limits<float>::infinity();
   const index_t tokens = reference.states.rows;
-  std::fill(out.begin(), out.end(), PartialDivergence{lowest, lowest, 0, 0, 0});
+  std::fill(out.begin(), out.end(), PartialDivergence{});
   if (tokens == 0 || model.states.rows == 0 || reference.head.rows() == 0) return;
   const index_t variants = model.states.rows / tokens;
   HACK_EXPECT(model.states.rows == variants * tokens && std::ssize(out) == model.states.rows);

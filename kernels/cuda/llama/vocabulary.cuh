@@ -39,7 +39,7 @@ struct DivergenceOfLogits {
   Array<const float> logits;
   PartialDivergence* out = nullptr;
 
-  Geometry geometry() const { return {logits.rows, max_threads, 160}; }
+  Geometry geometry() const { return {logits.rows, max_threads, 192}; }
   template <class Exec>
   HACK_BODY void operator()(Exec& exec) const {
     const float* l = reference.row(exec.block());
@@ -51,8 +51,9 @@ struct DivergenceOfLogits {
     }
     largest_l = block_max(exec, largest_l, 0);
     largest_m = block_max(exec, largest_m, 32);
-    float sum_l = 0, sum_m = 0, gap = 0;
+    float sum_l = 0, sum_m = 0, gap = 0, at_top = -INFINITY;
     for (index_t i = exec.thread(); i < logits.cols; i += max_threads) {
+      if (l[i] == largest_l) at_top = fmaxf(at_top, m[i]);
       const float weight = expf(l[i] - largest_l);
       sum_l += weight;
       sum_m += expf(m[i] - largest_m);
@@ -61,7 +62,8 @@ struct DivergenceOfLogits {
     sum_l = block_sum(exec, sum_l, 64);
     sum_m = block_sum(exec, sum_m, 96);
     gap = block_sum(exec, gap, 128);
-    if (exec.thread() == 0) out[exec.block()] = {largest_l, largest_m, sum_l, sum_m, gap};
+    at_top = block_max(exec, at_top, 160);
+    if (exec.thread() == 0) out[exec.block()] = {largest_l, largest_m, at_top, sum_l, sum_m, gap};
   }
 };
 

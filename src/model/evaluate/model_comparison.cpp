@@ -66,7 +66,7 @@ template <Device D>
 ComparedModel ModelComparison<D>::compare(Llama<D>& model, const WeightSource& reference,
                                           const Progress& progress) const {
   ComparedModel result;
-  double sum = 0;
+  TokenDivergences tokens;
   WeightMatrix<D> dense;
   kernels::AffineView<D> head = model.head();
   if (model.has_compressed_head()) {
@@ -79,9 +79,9 @@ ComparedModel ModelComparison<D>::compare(Llama<D>& model, const WeightSource& r
     Buffer<float, D> expected(states.rows * states.cols);
     kernels::copy_from_host<D>(expected.data(), states_.data() + first * states.cols, bytes_of(states));
     const kernels::FinalStates<D> wanted{{expected.data(), states.rows, states.cols}, head};
-    for (const double divergence : model.divergences(wanted, states)) sum += divergence;
+    for (const kernels::PartialDivergence& whole : model.divergences(wanted, states)) tokens.add(whole);
   });
-  result.divergence = sum / static_cast<double>(count_scored(plan_));
+  result.divergence = tokens.summary(reference_.losses, result.losses);
   return result;
 }
 

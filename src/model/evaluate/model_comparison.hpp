@@ -4,15 +4,16 @@
 #include <span>
 #include <vector>
 
-#include "model/llama/llama.hpp"
+#include "model/evaluate/divergence_summary.hpp"
 #include "model/evaluate/perplexity_protocol.hpp"
+#include "model/llama/llama.hpp"
 
 namespace hack::model {
 
 /// What a model says of the scored tokens of some windows.
 struct ComparedModel {
   std::vector<std::vector<float>> losses;  ///< of each window, in nats
-  double divergence = 0;                   ///< mean over tokens of KL(reference || model); 0 for the reference itself
+  DivergenceSummary divergence = {};       ///< from the reference; zeros for the reference itself
 
   Perplexity perplexity(const WindowPlan& plan) const { return score(plan, losses); }
 };

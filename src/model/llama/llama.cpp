@@ -136,7 +136,8 @@ std::vector<float> Llama<D>::losses(MatrixView<const float, D> states, std::span
 }
 
 template <Device D>
-std::vector<double> Llama<D>::divergences(const kernels::FinalStates<D>& reference, MatrixView<const float, D> states) {
+std::vector<kernels::PartialDivergence> Llama<D>::divergences(const kernels::FinalStates<D>& reference,
+                                                              MatrixView<const float, D> states) {
   const auto tokens = static_cast<std::size_t>(states.rows);
   std::vector<kernels::PartialDivergence> parts(tokens);
   kernels::partial_divergences(queue_, reference, {states, head()}, std::span(parts));
@@ -148,18 +149,21 @@ std::vector<double> Llama<D>::divergences(const kernels::FinalStates<D>& referen
   }
   comm::all_reduce_max(tensor_, std::span(maxima));
   std::vector<double> sums(3 * tokens);  // as in the parts, relative to the joint maxima
+  std::vector<float> at_top(tokens);
   for (std::size_t t = 0; t < tokens; ++t) {
-    const kernels::PartialDivergence mine = kernels::join(parts[t], {maxima[t], maxima[tokens + t], 0, 0, 0});
+    const kernels::PartialDivergence mine =
+        kernels::join(parts[t], {.reference_maximum = maxima[t], .maximum = maxima[tokens + t]});
+    at_top[t] = mine.at_top;
     sums[t] = mine.reference_sum;
     sums[tokens + t] = mine.sum;
     sums[2 * tokens + t] = mine.gap;
   }
   comm::all_reduce_sum(tensor_, std::span(sums));
-  std::vector<double> out(tokens);
+  comm::all_reduce_max(tensor_, std::span(at_top));
   for (std::size_t t = 0; t < tokens; ++t) {
-    out[t] = kernels::divergence({maxima[t], maxima[tokens + t], sums[t], sums[tokens + t], sums[2 * tokens + t]});
+    parts[t] = {maxima[t], maxima[tokens + t], at_top[t], sums[t], sums[tokens + t], sums[2 * tokens + t]};
   }
-  return out;
+  return parts;
 }
 
 template <Device D>

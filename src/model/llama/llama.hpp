@@ -51,9 +51,9 @@ class Llama {
   /// Negative log-likelihoods, in nats, of targets[t] after state t; the same on every rank.
   std::vector<float> losses(MatrixView<const float, D> states, std::span<const int> targets);
 
-  /// Divergences, in nats, of the next-token distributions after `states` from those after `reference`, the final
-  /// states of the same tokens in another model and this rank's rows of its head. The same on every rank.
-  std::vector<double> divergences(const kernels::FinalStates<D>& reference, MatrixView<const float, D> states);
+  /// How the next-token distributions after `states` diverge, over the whole vocabulary, from those after `reference`,
+  /// the final states of the same tokens in another model and this rank's rows of its head. The same on every rank.
+  std::vector<kernels::PartialDivergence> divergences(const kernels::FinalStates<D>& reference, MatrixView<const float, D> states);
 
   /// What makes logits of states: this rank's rows (own vocabulary, hidden).
   kernels::AffineView<D> head() const { return head_ ? head_->view() : kernels::AffineView<D>{embedding_.view()}; }
