@@ -97,9 +97,10 @@ hack_run compress_8_bits compress "$model_file" --output "$output/8_bits.h5" --c
 # The rest of each model in bf16: the file's own 4-bit blocks would leave little to compare.
 step "Perplexity and text of the four models"
 for name in dense low_rank 4_bits 8_bits; do
-  archive=()
-  [ "$name" = dense ] || archive=(--archive "$output/$name.h5")
-  hack_run "perplexity_$name" perplexity "$model_file" "${archive[@]}" --dtype bf16 --text "$text"
+  archive=() compared=()
+  [ "$name" = dense ] || archive=(--archive "$output/$name.h5") compared=(--divergence)
+  hack_run "perplexity_$name" perplexity "$model_file" "${archive[@]}" --dtype bf16 --text "$text" --windows 1 \
+    "${compared[@]}"
   hack_run "generate_$name" generate "$model_file" "${archive[@]}" --dtype bf16 --prompt "$prompt" \
     --max-tokens "$max_tokens"
 done

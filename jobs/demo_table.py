@@ -64,7 +64,9 @@ def main(folder):
             row("share of 16 bits", [size / mlp[0] for size in mlp], ".4f"),
             row("whole model, bytes", model, ",.0f"),
             row("perplexity", [r["results.perplexity"] for r in perplexity], ".4f"),
-            row("evaluation, tokens/s", [r["results.tokens_per_second"] for r in perplexity], ",.1f"),
+            row("KL from dense, nats a token", [0, *(r["results.divergence"] for r in perplexity[1:])], ".4f"),
+            row("same most likely token", [1, *(r["results.same_top"] for r in perplexity[1:])], ".2%"),
+            row("prompts (evaluation), tokens/s", [r["results.tokens_per_second"] for r in perplexity], ",.1f"),
             row("generation, tokens/s", [r["results.tokens_per_second"] for r in generate], ",.1f"),
         ],
     )

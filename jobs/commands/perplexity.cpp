@@ -63,10 +63,11 @@ std::string protocol_help() {
 }
 
 void print_divergence(const model::DivergenceSummary& from_dense) {
-  fmt::print("divergence {:.6f} ± {:.6f} nats a token from the dense model; 90 % {:.5f}, 99 % {:.5f}, 99.9 % {:.5f}, "
-             "maximum {:.4f}\n",
-             from_dense.mean.value, from_dense.mean.standard_error, from_dense.quantile_90, from_dense.quantile_99,
-             from_dense.quantile_999, from_dense.maximum);
+  fmt::print(
+      "divergence {:.6f} ± {:.6f} nats a token from the dense model; 90 % {:.5f}, 99 % {:.5f}, 99.9 % {:.5f}, "
+      "maximum {:.4f}\n",
+      from_dense.mean.value, from_dense.mean.standard_error, from_dense.quantile_90, from_dense.quantile_99,
+      from_dense.quantile_999, from_dense.maximum);
   fmt::print("same top token {:.2f} ± {:.2f} %   ln perplexity {:+.6f} ± {:.6f}\n", 100 * from_dense.same_top.value,
              100 * from_dense.same_top.standard_error, from_dense.ln_perplexity.value,
              from_dense.ln_perplexity.standard_error);
@@ -101,9 +102,10 @@ class PerplexityCommand : public Command {
                     "files holds are not computed again")
         ->type_name("TEXT:FILE …");
     app_.add_option("--per-token", options_.per_token, "Write window,position,token,nll of every scored token");
-    app_.add_flag("--divergence", options_.divergence,
-                  "With --archive: how its next-token distributions differ from the dense model's over the same tokens: KL "
-                  "divergence (mean, 90, 99 and 99.9 %, maximum), same most likely token, difference of ln perplexity")
+    app_.add_flag(
+            "--divergence", options_.divergence,
+            "With --archive: how its next-token distributions differ from the dense model's over the same tokens: KL "
+            "divergence (mean, 90, 99 and 99.9 %, maximum), same most likely token, difference of ln perplexity")
         ->needs("--archive");
     app_.add_option("--tensor-parallel", options_.tensor_parallel,
                     "Ranks that share one copy of the model; the other ranks take windows. 0: all share one")
@@ -181,7 +183,7 @@ class PerplexityCommand : public Command {
   /// Of the archive's model from the dense one; all ranks share one copy of each, one after the other.
   template <Device D>
   model::DivergenceSummary measure_divergence(Session& session, const ModelFiles& files, const Encoded& encoded,
-                            const model::WindowPlan& plan, model::HeldType type) const {
+                                              const model::WindowPlan& plan, model::HeldType type) const {
     Queue<D> queue(session.threads(), session.products());
     const model::WeightSource dense{files.checkpoint(), nullptr, type};
     Progress progress(session.log(), "divergence", "windows");

@@ -57,7 +57,8 @@ SweepTable::SweepTable(const comm::Communicator& world, std::filesystem::path pa
       path_(std::move(path)),
       rule_(std::move(rule)),
       texts_(column_names(texts)),
-      records_(path_.string() + ".records", "sweep", {{"rule", rule_}, {"texts", texts_}, {"scores", "perplexity, divergence, same top"}}) {
+      records_(path_.string() + ".records", "sweep",
+               {{"rule", rule_}, {"texts", texts_}, {"scores", "perplexity, divergence, same top"}}) {
   std::string all;
   if (world_.is_root()) {
     io::ByteWriter rows;

@@ -37,6 +37,11 @@ void multiply(double alpha, MatrixView<const double> a, Transpose op_a, MatrixVi
               static_cast<blasint>(k), alpha, a.data, leading(a), b.data, leading(b), beta, c.data, leading(c));
 }
 
+void multiply(MatrixView<const float> a, MatrixView<const float> b, MatrixView<float> c) {
+  cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, static_cast<blasint>(c.rows), static_cast<blasint>(c.cols),
+              static_cast<blasint>(a.cols), 1, a.data, leading(a), b.data, leading(b), 0, c.data, leading(c));
+}
+
 void multiply_triangular(MatrixView<double> x, MatrixView<const double> l, Transpose op_l) {
   cblas_dtrmm(CblasRowMajor, CblasRight, CblasLower, to_cblas(op_l), CblasNonUnit, static_cast<blasint>(x.rows),
               static_cast<blasint>(x.cols), 1.0, l.data, leading(l), x.data, leading(x));

@@ -7,8 +7,9 @@
 
 namespace hack::kernels {
 
-// Dense algebra in double on the calling thread, for calibration statistics and the methods that use them. Bits depend
-// on the shapes and numbers alone. Nothing here throws, so that every function may be called in a parallel region.
+// Dense algebra, in double unless its views are of f32, on the calling thread, for calibration statistics and the
+// methods that use them. Bits depend on the shapes and numbers alone. Nothing here throws, so that every function may
+// be called in a parallel region.
 
 /// The program's threads are OpenMP's: BLAS stays on the thread that calls it. Called once before a parallel region
 /// around the functions below.
@@ -17,6 +18,9 @@ void hold_blas_to_one_thread();
 /// Computes c = alpha op(a) op(b) + beta c; op(a) (m, k), op(b) (k, n), c (m, n).
 void multiply(double alpha, MatrixView<const double> a, Transpose op_a, MatrixView<const double> b, Transpose op_b,
               double beta, MatrixView<double> c);
+
+/// Computes c = a b in f32; a (m, k), b (k, n), c (m, n).
+void multiply(MatrixView<const float> a, MatrixView<const float> b, MatrixView<float> c);
 
 /// Replaces x (m, n) by x l, or by x lᵀ; l (n, n) lower triangular, its upper triangle not read.
 void multiply_triangular(MatrixView<double> x, MatrixView<const double> l, Transpose op_l);

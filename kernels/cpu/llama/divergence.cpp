@@ -52,8 +52,8 @@ void score_block(const LogitBlocks& reference, const std::vector<LogitBlocks>& v
       double sum = 0;
       for (index_t i = 0; i < at.ids; ++i) sum += static_cast<double>(l(t, i) * (gap(t, i) - m(t, i)));
       const float largest = maximum(m.row(t), at.ids);
-      parts[(at.token + t) * stride] = {
-          maxima[t], largest, at_top, sums[t], exp_and_sum(m.row(t), at.ids, 1, largest), sum};
+      parts[(at.token + t) * stride] = {maxima[t], largest, at_top, sums[t], exp_and_sum(m.row(t), at.ids, 1, largest),
+                                        sum};
     }
     parts += variant_stride;
   }
@@ -71,8 +71,12 @@ PartialDivergence join(const PartialDivergence& a, const PartialDivergence& b) {
   const double of_b = factor(b.reference_maximum, reference);
   const float at_top = std::max(a.reference_maximum == reference ? a.at_top : b.at_top,
                                 b.reference_maximum == reference ? b.at_top : a.at_top);
-  return {reference, state, at_top, a.reference_sum * of_a + b.reference_sum * of_b,
-          a.sum * factor(a.maximum, state) + b.sum * factor(b.maximum, state), a.gap * of_a + b.gap * of_b};
+  return {reference,
+          state,
+          at_top,
+          a.reference_sum * of_a + b.reference_sum * of_b,
+          a.sum * factor(a.maximum, state) + b.sum * factor(b.maximum, state),
+          a.gap * of_a + b.gap * of_b};
 }
 
 double divergence(const PartialDivergence& whole) {

@@ -70,9 +70,8 @@ class LayerwiseMemory {
     const bool has_target = options_.compressed_inputs && options_.target_share > 0;
     const double cross = input == LinearInput::inner ? m * n : n * n;
     const double statistics = 8 * (n * n + (has_target ? n * n + cross : 0));
-    // The factor of H, four numbers for each of the 64 rows that a thread takes, and the rows on their way to all
-    // ranks.
-    if (options_.quantize) return statistics + 8 * (n * n + 4 * 64 * n * run_.threads) + 8 * matrix.size();
+    // The factor of H, what a thread takes (see svd::RowQuantizer), and the rows on their way to all ranks.
+    if (options_.quantize) return statistics + 8 * (n * n + 352 * n * run_.threads) + 8 * matrix.size();
     const svd::TileGrid grid = options_.storage.grid(static_cast<index_t>(m), static_cast<index_t>(n));
     const double h = number(grid.tile_height()), k = number(grid.max_rank());
     const bool refits = options_.weighting.refit && grid.tile_cols() > 1;

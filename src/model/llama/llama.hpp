@@ -53,7 +53,8 @@ class Llama {
 
   /// How the next-token distributions after `states` diverge, over the whole vocabulary, from those after `reference`,
   /// the final states of the same tokens in another model and this rank's rows of its head. The same on every rank.
-  std::vector<kernels::PartialDivergence> divergences(const kernels::FinalStates<D>& reference, MatrixView<const float, D> states);
+  std::vector<kernels::PartialDivergence> divergences(const kernels::FinalStates<D>& reference,
+                                                      MatrixView<const float, D> states);
 
   /// What makes logits of states: this rank's rows (own vocabulary, hidden).
   kernels::AffineView<D> head() const { return head_ ? head_->view() : kernels::AffineView<D>{embedding_.view()}; }

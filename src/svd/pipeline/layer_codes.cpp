@@ -1,8 +1,12 @@
 #include "svd/pipeline/layer_codes.hpp"
 
 #include <algorithm>
+#include <numeric>
+
+#include <omp.h>
 
 #include "comm/collectives.hpp"
+#include "kernels/cpu/factorize/linear_algebra.hpp"
 #include "svd/fit/weighted_error.hpp"
 
 namespace hack::svd {
@@ -13,29 +17,34 @@ index_t first_row(const TileGrid& grid, const TileRows& rows) {
   return rows.range.size() > 0 ? grid.tile(rows.range.begin, 0).row : 0;
 }
 
+/// tr(X H Xᵀ); `product` as X.
+double trace(MatrixView<const double> x, MatrixView<const double> h, MatrixView<double> product) {
+  kernels::multiply(1, x, kernels::Transpose::no, h, kernels::Transpose::no, 0, product);
+  return std::inner_product(x.data, x.data + x.rows * x.cols, product.data, 0.0);
+}
+
 /// tr(X_ij H_jj X_ijᵀ) of the tiles in these rows of tiles, for X the values and what is lost of them.
 std::vector<double> energies(const TileGrid& grid, const TileRows& rows, MatrixView<const float> rebuilt,
                              MatrixView<const double> h, int threads) {
   std::vector<double> out(static_cast<std::size_t>(2 * rows.range.size() * grid.tile_cols()));
   const index_t first = first_row(grid, rows);
+  const index_t most = grid.tile_height() * grid.tile_width();
+  Buffer<double> space(2 * most * threads);
+  kernels::hold_blas_to_one_thread();
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
   for (std::size_t t = 0; t < out.size() / 2; ++t) {
     const Tile at = grid.tile(rows.range.begin * grid.tile_cols() + static_cast<index_t>(t));
-    double energy = 0, lost = 0;
+    double* mine = space.data() + omp_get_thread_num() * 2 * most;
+    const MatrixView<double> x(mine, at.height, at.width), product(mine + most, at.height, at.width);
+    const MatrixView<const double> inputs = h.block(at.col, at.col, at.width, at.width);
+    const auto values = rows.values.block(at.row - first, at.col, at.height, at.width);
+    const auto kept = rebuilt.block(at.row - first, at.col, at.height, at.width);
+    kernels::copy(values, x);
+    const double energy = trace(x, inputs, product);
     for (index_t r = 0; r < at.height; ++r) {
-      const float* value = rows.values.row(at.row - first + r) + at.col;
-      const float* kept = rebuilt.row(at.row - first + r) + at.col;
-      for (index_t i = 0; i < at.width; ++i) {
-        const double* row = h.row(at.col + i) + at.col;
-        double product = 0, error_product = 0;
-        for (index_t k = 0; k < at.width; ++k) {
-          product += row[k] * value[k];
-          error_product += row[k] * (static_cast<double>(value[k]) - kept[k]);
-        }
-        energy += product * value[i];
-        lost += error_product * (static_cast<double>(value[i]) - kept[i]);
-      }
+      for (index_t c = 0; c < at.width; ++c) x(r, c) -= kept(r, c);
     }
+    const double lost = trace(x, inputs, product);
     // Where errors of other tiles are made up for, a tile may be off by more than it holds.
     out[2 * t] = std::max(energy, 0.0);
     out[2 * t + 1] = std::clamp(lost, 0.0, out[2 * t]);

@@ -23,10 +23,13 @@ class CodeDescent {
 
   /// Working memory for chunks of so many rows.
   struct Space {
-    Buffer<double> products;  // (rows, n) R
-    Buffer<double> changes;   // (rows, panel) of E, not yet in R outside of the panel
-    Buffer<double> h;         // (panel, panel) H + d I
-    Buffer<double> levels;    // (panel)
+    Buffer<double> products;       // (rows, n) R
+    Buffer<double> changes;        // (rows, panel) of E, not yet in R outside of the panel
+    Buffer<double> h;              // (panel, panel) H + d I
+    Buffer<double> levels;         // (panel)
+    Buffer<float> narrow_h;        // (panel, n)
+    Buffer<float> narrow_changes;  // (rows, panel)
+    Buffer<float> narrow_sums;     // (rows, n)
   };
   Space space(index_t rows) const;
 
@@ -34,11 +37,15 @@ class CodeDescent {
   void run(const RowChunk& chunk, int passes, Space& space) const;
 
  private:
+  struct Panel;
   struct Row;
 
   double pass(const RowChunk& chunk, Space& space) const;
-  double improve_codes(const Row& row, std::size_t block) const;
-  double improve_scale(const Row& row, std::size_t block) const;
+  void add_changes(index_t first, MatrixView<const double> changes, Range rest, MatrixView<double> products,
+                   Space& space) const;
+  double improve_block(const RowChunk& chunk, std::size_t block, const Panel& panel) const;
+  double improve_codes(const Row& row) const;
+  double improve_scale(const Row& row) const;
 
   MatrixView<const double> h_;
   double damping_;

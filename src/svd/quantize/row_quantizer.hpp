@@ -42,7 +42,7 @@ class RowQuantizer {
 
   const std::vector<Range>& blocks() const { return blocks_; }
 
-  /// Returns the codes and scales of these rows. Memory beside the result: 256 n numbers in double a thread. An Error
+  /// Returns the codes and scales of these rows. Memory beside the result: 352 n numbers in double a thread. An Error
   /// names matrix and tile where values are not finite.
   QuantizedRows quantize(Queue<Device::cpu>& queue, const TileGrid& grid, const TileRows& rows) const;
 

@@ -1,6 +1,7 @@
 #include "svd/tile/block_grid.hpp"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 
@@ -97,14 +98,47 @@ BlockScale solve(const BlockGrid& grid, const Moments& sums) {
   return scale;
 }
 
+/// The ranges that were tried, of which those that leave least are gone on with.
+class Ranges {
+ public:
+  Ranges(const BlockGrid& grid, std::span<const double> x, std::span<const double> weights)
+      : grid_(grid), x_(x), weights_(weights) {}
+
+  void add(const BlockScale& scale) {
+    Candidate next{scale, 0};
+    for (std::size_t c = 0; c < x_.size(); ++c) {
+      const double rest = x_[c] - grid_.value_of(grid_.code_of(x_[c], scale), scale);
+      next.error += weights_[c] * rest * rest;
+    }
+    for (Candidate& candidate : best_) {
+      if (next.error < candidate.error) std::swap(next, candidate);
+    }
+  }
+
+  /// The best of all, and of what steps of least squares make of the best three.
+  BlockScale best() const {
+    Candidate best;
+    for (const Candidate& candidate : best_) {
+      if (candidate.error < HUGE_VAL) improve(candidate.scale, best);
+    }
+    return best.scale;
+  }
+
+ private:
+  void improve(BlockScale scale, Candidate& best) const;
+
+  const BlockGrid& grid_;
+  std::span<const double> x_, weights_;
+  std::array<Candidate, 3> best_;  // in order
+};
+
 /// Takes the start and what two steps of least squares make of it, if one of them is better.
-void try_range(const BlockGrid& grid, std::span<const double> x, std::span<const double> weights, BlockScale scale,
-               Candidate& best) {
+void Ranges::improve(BlockScale scale, Candidate& best) const {
   Moments sums;
   for (int step = 0; step < 3; ++step) {
-    const double error = measure(grid, x, weights, scale, sums);
+    const double error = measure(grid_, x_, weights_, scale, sums);
     if (error < best.error) best = {scale, error};
-    const BlockScale next = solve(grid, sums);
+    const BlockScale next = solve(grid_, sums);
     if (next == scale) return;
     scale = next;
   }
@@ -115,7 +149,7 @@ void try_range(const BlockGrid& grid, std::span<const double> x, std::span<const
 BlockScale BlockGrid::find(std::span<const double> x, std::span<const double> weights) const {
   const auto [low, high] = std::minmax_element(x.begin(), x.end());
   const double last = levels_.back(), first = levels_.front();
-  Candidate best;
+  Ranges ranges(*this, x, weights);
   const double extreme = std::fabs(*low) > std::fabs(*high) ? *low : *high;
   if (has_minimum_) {
     const double range = *high - *low;
@@ -125,20 +159,20 @@ BlockScale BlockGrid::find(std::span<const double> x, std::span<const double> we
       for (int above = 0; above < steps; ++above) {
         const double start = *low + shrink * below * range;
         const double d = (*high - shrink * above * range - start) / (last - first);
-        try_range(*this, x, weights, rounded(d, start - d * first), best);
+        ranges.add(rounded(d, start - d * first));
       }
     }
     // A shift does not reach far: of numbers that are all alike the first or the last level is taken.
-    if (is_shifted_) try_range(*this, x, weights, rounded(std::fabs(extreme) / last, 0), best);
-    return best.scale;
+    if (is_shifted_) ranges.add(rounded(std::fabs(extreme) / last, 0));
+    return ranges.best();
   }
   const int steps = count() <= 16 ? 12 : count() <= 32 ? 8 : 4;
   for (int step = 0; step < steps; ++step) {
     const double shrunken = extreme * (1.05 - (count() <= 16 ? 0.03 : 0.02) * step);
-    try_range(*this, x, weights, rounded(shrunken / (has_signed_scale_ || shrunken < 0 ? first : last), 0), best);
-    if (has_signed_scale_) try_range(*this, x, weights, rounded(shrunken / last, 0), best);
+    ranges.add(rounded(shrunken / (has_signed_scale_ || shrunken < 0 ? first : last), 0));
+    if (has_signed_scale_) ranges.add(rounded(shrunken / last, 0));
   }
-  return best.scale;
+  return ranges.best();
 }
 
 }  // namespace hack::svd

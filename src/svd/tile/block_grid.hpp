@@ -49,7 +49,7 @@ class BlockGrid {
   float rounded_minimum(double minimum, float scale) const;
 
   /// Returns the scale with which the nearest codes leave least of Σ_c weights_c (x_c - d L_q - m)² among ranges that
-  /// are shrunken step by step, each fitted to its codes by least squares; x at most a block, finite.
+  /// are shrunken step by step, the best of them fitted to their codes by least squares; x at most a block, finite.
   BlockScale find(std::span<const double> x, std::span<const double> weights) const;
 
  private:
