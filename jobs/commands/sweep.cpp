@@ -105,7 +105,10 @@ class SweepCommand : public Command {
                     "model is factorized once for all their rows");
     evaluation_.add_to(app_, "--text")->required();
     methods_option_ =
-        app_.add_option("--methods", methods_, "Which: a list of " + fmt::format("{}", fmt::join(ladder(), ", ")))
+        app_.add_option("--methods", methods_,
+                        fmt::format("Which: a list of {}; and codecs, which have one size each: q4_0, all tiles in it, "
+                                    "fitted to the text; q4_0-plain, rounded without one, as most GGUF files are",
+                                    fmt::join(ladder(), ", ")))
             ->delimiter(',')
             ->default_str("all of them; without --calibration plain");
     auto* rule = app_.add_option_group("rank rule", "One of");
@@ -167,7 +170,7 @@ class SweepCommand : public Command {
     std::optional<CompressionOptions> options;
     std::string id;
 
-    bool is_sliced() const { return options && options->calibration.is_plain(); }
+    bool is_sliced() const { return options && options->calibration.is_plain() && !options->quantizes(); }
   };
 
   /// The dense model, then method by method. All options are checked before anything is done.
@@ -182,6 +185,11 @@ class SweepCommand : public Command {
     const bool is_keep = kind_ == svd::RankRule::Kind::keep;
     const std::vector<double> shares = parse_shares(std::string(to_string(kind_)), is_keep ? keep_ : topk_);
     for (const std::string& method : methods_) {
+      if (codec_method(method)) {
+        runs.push_back(run_of_codec(files, method));
+        runs.back().id = id_of(method + runs.back().options->describe().dump());
+        continue;
+      }
       for (const double share : shares) {
         CompressionOptions options = at_rung(options_, method);
         if (files.archive() != nullptr) {
@@ -198,6 +206,15 @@ class SweepCommand : public Command {
       }
     }
     return runs;
+  }
+
+  /// One codec for all tiles; its share is its own.
+  Run run_of_codec(const ModelFiles& files, const std::string& method) const {
+    validate(files.archive() == nullptr, "--archive {}: method {} makes codes of the model's own numbers; leave it out",
+             archive_, method);
+    CompressionOptions options = at_rung(options_, method);
+    options.check();
+    return {method, options.bits() / 16, options, ""};
   }
 
   /// Vectors that the rows to be sliced take at most.

@@ -158,6 +158,8 @@ std::vector<Codec> CompressionOptions::codecs_by_size() const {
   return sorted;
 }
 
+double CompressionOptions::bits() const { return bits_of(codecs_by_size().back()); }
+
 svd::CompressOptions CompressionOptions::stored() const {
   svd::CompressOptions how{svd::parse_tile_mode(mode), svd::parse_tile_shape(tile), rule,
                            quantizes() ? codecs_by_size().back() : parse_codec(codec), svd::parse_storage(storage)};

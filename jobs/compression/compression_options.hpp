@@ -46,6 +46,9 @@ struct CompressionOptions {
   /// The codecs, fewest bits first; of several the rule is a budget.
   std::vector<Codec> codecs_by_size() const;
 
+  /// Bits of a number in the largest of them, scales included.
+  double bits() const;
+
   /// Vectors that are kept for other ranks are stored as they are found: f32, as factors. Reads `times`, if there are
   /// any; an Error names that file where it has no times of these factors.
   svd::CompressOptions stored() const;

@@ -4,6 +4,7 @@
 
 #include <fmt/ranges.h>
 
+#include "kernels/codec.hpp"
 #include "kernels/error.hpp"
 
 namespace hack::jobs {
@@ -13,10 +14,28 @@ std::vector<std::string> ladder() {
           "feedback3",     "loss",  "propagated", "refined",      "quantized"};
 }
 
+std::optional<CodecMethod> codec_method(const std::string& name) {
+  constexpr std::string_view plain = "-plain";
+  const bool is_plain = name.ends_with(plain);
+  const std::string codec = is_plain ? name.substr(0, name.size() - plain.size()) : name;
+  for (const CodecSpec& spec : term_codec_specs) {
+    if (spec.block > 0 && spec.name == codec) return CodecMethod{codec, is_plain};
+  }
+  return std::nullopt;
+}
+
 CompressionOptions at_rung(CompressionOptions options, const std::string& name) {
+  if (const std::optional<CodecMethod> method = codec_method(name)) {
+    CompressionOptions coded = at_rung(std::move(options), method->is_plain ? "plain" : "quantized");
+    coded.codecs = {method->codec};
+    coded.terms = "quantized";
+    return coded;
+  }
   const std::vector<std::string> names = ladder();
   const auto rung = std::find(names.begin(), names.end(), name) - names.begin();
-  validate(rung < std::ssize(names), "--methods: unknown method '{}' (known: {})", name, fmt::join(names, ", "));
+  validate(rung < std::ssize(names),
+           "--methods: unknown method '{}' (known: {}; a codec with blocks, as q4_0, or q4_0-plain)", name,
+           fmt::join(names, ", "));
   const auto reaches = [&](const char* step) {
     return rung >= std::find(names.begin(), names.end(), step) - names.begin();
   };

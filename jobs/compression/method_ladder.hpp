@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,7 +22,16 @@ namespace hack::jobs {
 ///     quantized      dense tiles in codecs with blocks in place of low rank, chosen by measured loss
 std::vector<std::string> ladder();
 
-/// Returns the options with the ones that a rung of the ladder decides set to that rung. An Error for an unknown name.
+/// A method that is one codec for all tiles, whatever the budget. Its name is the codec's, or, with "-plain" after it,
+/// that of numbers rounded without a text, as most GGUF files are made.
+struct CodecMethod {
+  std::string codec;
+  bool is_plain;
+};
+std::optional<CodecMethod> codec_method(const std::string& name);
+
+/// Returns the options with the ones that a rung of the ladder, or a codec method, decides set to it. An Error for an
+/// unknown name.
 CompressionOptions at_rung(CompressionOptions options, const std::string& name);
 
 }  // namespace hack::jobs

@@ -381,12 +381,21 @@ TEST_F(Calibration, SweepsGoOnWhereTheyWereStopped) {
   const json& scores = first["rows"];
   EXPECT_LT(scores[4]["evaluation"][1]["divergence"], scores[1]["evaluation"][1]["divergence"]);
   EXPECT_LT(scores[5]["evaluation"][1]["divergence"], scores[4]["evaluation"][1]["divergence"]);
-  const std::string rows = read_file(file("sweep.csv"));
-  EXPECT_EQ(std::count(rows.begin(), rows.end(), '\n'), 7);
+  EXPECT_EQ(std::ranges::count(read_file(file("sweep.csv")), '\n'), 7);
 
   // What a run leaves that is killed in the middle of a record.
   const std::string records = file("sweep.csv.records");
   write_file(records, read_file(records) + "half a record");
+  const json coded = run(2, command + Arguments{"0.7", "--methods", "q4_0,q4_0-plain,q8_0-plain"})["rows"];
+  ASSERT_EQ(coded.size(), 4u);
+  EXPECT_EQ(coded[1]["keep"], 4.5 / 16);
+  EXPECT_EQ(coded[1]["bytes_factors"], coded[2]["bytes_factors"]);
+  const auto divergence = [&](int row) { return coded[row]["evaluation"][1]["divergence"].get<double>(); };
+  EXPECT_LT(divergence(1), divergence(2)) << "fitted to this text";
+  EXPECT_LT(divergence(3), divergence(2));
+  const std::string rows = read_file(file("sweep.csv"));
+  EXPECT_EQ(std::count(rows.begin(), rows.end(), '\n'), 10);
+
   const json more = run(3, command + Arguments{"0.6:0.7:0.1", "--methods", "whiten-refit"});
   ASSERT_EQ(more["rows"].size(), 3u);
   EXPECT_NEAR(more["rows"][2]["seconds"].get<double>(), first["rows"][2]["seconds"].get<double>(), 1e-3)
