@@ -10,8 +10,9 @@
 
 namespace hack::io {
 
-DurableFile::DurableFile(std::filesystem::path path, Begin begin)
+DurableFile::DurableFile(std::filesystem::path path, Begin begin, std::string advice)
     : path_(std::move(path)),
+      advice_(std::move(advice)),
       file_(open(path_.c_str(), O_WRONLY | O_CREAT | (begin == Begin::empty ? O_TRUNC : O_APPEND), 0644)) {
   check(file_ >= 0);
 }
@@ -32,7 +33,7 @@ void DurableFile::write(const std::string& text) { write(std::as_bytes(std::span
 void DurableFile::flush() { check(fdatasync(file_) == 0); }
 
 void DurableFile::check(bool ok) const {
-  validate(ok, "cannot write {} ({}); the run keeps its finished steps there", path_.string(), std::strerror(errno));
+  validate(ok, "cannot write {} ({}); {}", path_.string(), std::strerror(errno), advice_);
 }
 
 }  // namespace hack::io

@@ -13,8 +13,8 @@ class DurableFile {
  public:
   enum class Begin { empty, at_end };
 
-  /// Makes the file if it is not there.
-  DurableFile(std::filesystem::path path, Begin begin);
+  /// Makes the file if it is not there. `advice` ends what errors say.
+  DurableFile(std::filesystem::path path, Begin begin, std::string advice = "the run keeps its finished steps there");
   ~DurableFile();
   DurableFile(const DurableFile&) = delete;
   DurableFile& operator=(const DurableFile&) = delete;
@@ -27,6 +27,7 @@ class DurableFile {
   void check(bool ok) const;
 
   std::filesystem::path path_;
+  std::string advice_;
   int file_;
 };
 
