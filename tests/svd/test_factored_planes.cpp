@@ -6,6 +6,7 @@
 #include <random>
 
 #include "kernels/row_marks.hpp"
+#include "svd/archive/dense_rows.hpp"
 #include "svd/factored_matrix.hpp"
 #include "svd/tile/encode_rows.hpp"
 #include "svd/tile/encoded_term.hpp"
@@ -123,6 +124,24 @@ void check(const OneMatrix& source, Range rows, Range cols) {
   }
 }
 
+/// The matrix multiplied out, against it in double.
+void check_dense_rows(const OneMatrix& source) {
+  Queue<Device::cpu> queue(2);
+  DenseRows rows(source, "w", queue);
+  const std::vector<double> values = source.values();
+  const index_t cols = rows.grid().cols();
+  for (index_t i = 0; i < rows.grid().tile_rows(); ++i) {
+    const Tile first = rows.grid().tile(i, 0);
+    std::vector<float> out(static_cast<std::size_t>(first.height * cols), NAN);
+    rows.read(i, MatrixView<float>(out.data(), first.height, cols));
+    for (std::size_t n = 0; n < out.size(); ++n) {
+      // One rounding to f32, beside which those of double do not count.
+      const double expected = values[static_cast<std::size_t>(first.row * cols) + n];
+      ASSERT_NEAR(out[n], expected, 0x1.1p-24 * std::abs(expected) + 1e-12) << n;
+    }
+  }
+}
+
 TEST(FactoredPlanes, AddUpTermsOfTilesAndOfTheWholeMatrix) {
   const index_t rows = 150, cols = 130;
   for (const Codec codec : codecs_with_scales()) {
@@ -141,9 +160,13 @@ TEST(FactoredPlanes, AddUpTermsOfTilesAndOfTheWholeMatrix) {
       return terms;
     });
     check(source, {0, rows}, {0, cols});
+    check_dense_rows(source);
     source.add_whole(random_term(Structure::low_rank, codec, rows, cols, 5, 7));
     source.add_whole(random_term(Structure::low_rank, Codec::f16, rows, cols, 3, 8));
     check(source, {0, rows}, {0, cols});
+    source.add_whole(random_term(Structure::interpolative, codec, rows, cols, 4, 9));
+    source.add_whole(random_term(Structure::dense, codec, rows, cols, 0, 10));
+    check_dense_rows(source);
     check(source, {10, 141}, {std::max<index_t>(17, spec_of(codec).block), 101});
     check(source, {64, 65}, {0, cols});
     check(source, {5, 5}, {0, cols});
