@@ -241,6 +241,12 @@ TEST(GgmlBlocks, GoIntoCodecsWithoutAnyRounding) {
     std::vector<std::byte> codes(static_cast<std::size_t>(code_bytes(codec, cols)));
     std::vector<std::byte> scales(static_cast<std::size_t>(scale_bytes(codec, cols)));
     split_blocks(c.type, row.data(), 1, count, codes.data(), scales.data());
+    if (ggml_type_of(codec)) {
+      std::vector<std::byte> joined(static_cast<std::size_t>(count * block_bytes(c.type)));
+      EXPECT_EQ(ggml_type_of(codec), c.type);
+      join_blocks(c.type, codes.data(), scales.data(), count, joined.data());
+      EXPECT_TRUE(std::equal(joined.begin(), joined.end(), row.begin() + block_bytes(c.type))) << to_string(c.type);
+    }
     std::vector<float> x(static_cast<std::size_t>(cols)), expected = x;
     widen(codec, codes.data(), scales.data(), 1, cols, x.data());
     dequantize(c.type, row.data(), block_size(c.type), cols, expected.data());

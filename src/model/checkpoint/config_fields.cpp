@@ -64,8 +64,8 @@ constexpr std::array rope_numbers = {
 // clang-format on
 
 constexpr std::array families = {
-    Architecture{"llama", "llama", true, nullptr},
-    Architecture{"qwen3", "qwen3", false, &LlamaConfig::qk_norm},
+    Architecture{"llama", "LlamaForCausalLM", "llama", true, nullptr},
+    Architecture{"qwen3", "Qwen3ForCausalLM", "qwen3", false, &LlamaConfig::qk_norm},
 };
 
 }  // namespace

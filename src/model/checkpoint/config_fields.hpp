@@ -68,8 +68,9 @@ std::span<const RopeField> rope_fields();
 
 /// A family of models that is supported, by its names in both formats.
 struct Architecture {
-  std::string_view hf;    ///< model_type of config.json
-  std::string_view gguf;  ///< general.architecture, which metadata keys begin with
+  std::string_view hf;        ///< model_type of config.json
+  std::string_view hf_class;  ///< the class of transformers that runs it
+  std::string_view gguf;      ///< general.architecture, which metadata keys begin with
   /// Its GGUF files keep the pairs of rows that the rotary embedding turns side by side (LayerTensor::turns_in_gguf).
   bool pairs_rows;
   bool LlamaConfig::*implies;  ///< a flag that is set in all of its models; null: none
@@ -79,6 +80,9 @@ std::span<const Architecture> architectures();
 
 /// The one of a GGUF file; an Error if it is not supported.
 const Architecture& architecture_of(const GgufFile& file);
+
+/// The one whose models are described in this way.
+const Architecture& architecture_of(const LlamaConfig& config);
 
 /// What messages say of them: "llama is", or "a, b and c are".
 std::string architecture_names();

@@ -53,6 +53,13 @@ std::optional<Codec> codec_of(GgmlType type);
 void split_blocks(GgmlType type, const std::byte* row, index_t first, index_t count, std::byte* codes,
                   std::byte* scales);
 
+/// The format whose numbers are the codec's own, bit for bit; nothing where there is none.
+std::optional<GgmlType> ggml_type_of(Codec codec);
+
+/// Puts `count` blocks together from a codec's codes and scales, at `row`: the reverse of split_blocks() for formats of
+/// blocks of 32 and plain numbers, which count as blocks of one.
+void join_blocks(GgmlType type, const std::byte* codes, const std::byte* scales, index_t count, std::byte* row);
+
 /// Decodes numbers [first, first + count) of the row at `row` into out (count); only blocks that hold one of them are
 /// read. Bit-equal to the reference decoder of the gguf Python package. `row` needs no alignment.
 void dequantize(GgmlType type, const std::byte* row, index_t first, index_t count, float* out);

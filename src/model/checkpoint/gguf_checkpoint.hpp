@@ -11,6 +11,8 @@ class GgufCheckpoint final : public Checkpoint {
  public:
   explicit GgufCheckpoint(const std::filesystem::path& path);
 
+  const GgufFile& file() const { return file_; }
+
   bool contains(const std::string& name) const override { return weights_.contains(name); }
   TensorInfo info(const std::string& name) const override { return weights_.info(name); }
   void read(const std::string& name, index_t row, index_t col, MatrixView<float> out) const override {

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "kernels/error.hpp"
+#include "model/checkpoint/gguf_kind.hpp"
 
 static_assert(std::endian::native == std::endian::little, "files are little-endian and read without swapping");
 
@@ -15,40 +16,23 @@ namespace hack::model {
 
 namespace {
 
-/// The kinds of values, as numbered in the file.
-enum Kind : std::uint32_t {
-  u8_kind,
-  i8_kind,
-  u16_kind,
-  i16_kind,
-  u32_kind,
-  i32_kind,
-  f32_kind,
-  bool_kind,
-  string_kind,
-  array_kind,
-  u64_kind,
-  i64_kind,
-  f64_kind,
-};
-
 /// Bytes of a value of fixed size; 0 for strings, arrays and unknown kinds.
 std::uint64_t kind_bytes(std::uint32_t kind) {
   switch (kind) {
-    case u8_kind:
-    case i8_kind:
-    case bool_kind:
+    case GgufKind::u8:
+    case GgufKind::i8:
+    case GgufKind::flag:
       return 1;
-    case u16_kind:
-    case i16_kind:
+    case GgufKind::u16:
+    case GgufKind::i16:
       return 2;
-    case u32_kind:
-    case i32_kind:
-    case f32_kind:
+    case GgufKind::u32:
+    case GgufKind::i32:
+    case GgufKind::f32:
       return 4;
-    case u64_kind:
-    case i64_kind:
-    case f64_kind:
+    case GgufKind::u64:
+    case GgufKind::i64:
+    case GgufKind::f64:
       return 8;
     default:
       return 0;
@@ -65,17 +49,17 @@ T load(const std::byte* from) {
 /// The integer at `from`; unsigned 64-bit values are kept apart by the caller.
 std::int64_t load_integer(std::uint32_t kind, const std::byte* from) {
   switch (kind) {
-    case u8_kind:
+    case GgufKind::u8:
       return load<std::uint8_t>(from);
-    case i8_kind:
+    case GgufKind::i8:
       return load<std::int8_t>(from);
-    case u16_kind:
+    case GgufKind::u16:
       return load<std::uint16_t>(from);
-    case i16_kind:
+    case GgufKind::i16:
       return load<std::int16_t>(from);
-    case u32_kind:
+    case GgufKind::u32:
       return load<std::uint32_t>(from);
-    case i32_kind:
+    case GgufKind::i32:
       return load<std::int32_t>(from);
     default:
       return load<std::int64_t>(from);
@@ -83,7 +67,7 @@ std::int64_t load_integer(std::uint32_t kind, const std::byte* from) {
 }
 
 bool is_integer(std::uint32_t kind) {
-  return kind_bytes(kind) > 0 && kind != f32_kind && kind != f64_kind && kind != bool_kind;
+  return kind_bytes(kind) > 0 && kind != GgufKind::f32 && kind != GgufKind::f64 && kind != GgufKind::flag;
 }
 
 constexpr std::uint64_t largest_integer = std::numeric_limits<std::int64_t>::max();
@@ -150,21 +134,22 @@ GgufFile::GgufFile(const std::filesystem::path& path) : file_(path) {
 void GgufFile::read_values(Reader& reader, std::uint64_t count) {
   for (std::uint64_t i = 0; i < count; ++i) {
     std::string key = reader.name(longest_key, "metadata key");
+    const std::uint64_t begin = reader.offset();
     Value value = read_value(reader, reader.number<std::uint32_t>(), key);
     validate(!has(key), "{} is damaged (metadata key '{}' appears twice)", path(), key);
-    values_.emplace(std::move(key), std::move(value));
+    values_.emplace(std::move(key), PlacedValue{std::move(value), begin, reader.offset()});
   }
 }
 
 GgufFile::Value GgufFile::read_value(Reader& reader, std::uint32_t type, const std::string& key) const {
-  if (type == string_kind) return std::string(reader.text());
-  if (type == array_kind) {
+  if (type == GgufKind::text) return std::string(reader.text());
+  if (type == GgufKind::array) {
     Array array{};
     array.element_type = reader.number<std::uint32_t>();
     array.count = reader.number<std::uint64_t>();
     array.offset = reader.offset();
     const std::uint64_t size = kind_bytes(array.element_type);
-    if (array.element_type == string_kind) {
+    if (array.element_type == GgufKind::text) {
       for (std::uint64_t i = 0; i < array.count; ++i) reader.text();
     } else {
       validate(size > 0, "{} is damaged (metadata key '{}' is an array of type {}, not a known one)", path(), key,
@@ -179,10 +164,10 @@ GgufFile::Value GgufFile::read_value(Reader& reader, std::uint32_t type, const s
   const std::uint64_t size = kind_bytes(type);
   validate(size > 0, "{} is damaged (metadata key '{}' is of type {}, not a known one)", path(), key, type);
   const std::byte* from = reader.take(size);
-  if (type == bool_kind) return load<std::uint8_t>(from) != 0;
-  if (type == f32_kind) return static_cast<double>(load<float>(from));
-  if (type == f64_kind) return load<double>(from);
-  if (type == u64_kind) return load<std::uint64_t>(from);
+  if (type == GgufKind::flag) return load<std::uint8_t>(from) != 0;
+  if (type == GgufKind::f32) return static_cast<double>(load<float>(from));
+  if (type == GgufKind::f64) return load<double>(from);
+  if (type == GgufKind::u64) return load<std::uint64_t>(from);
   return load_integer(type, from);
 }
 
@@ -241,7 +226,19 @@ void GgufFile::place_tensors(std::uint64_t data_start, std::uint64_t alignment) 
 
 const GgufFile::Value* GgufFile::find(std::string_view key) const {
   const auto at = values_.find(key);
-  return at == values_.end() ? nullptr : &at->second;
+  return at == values_.end() ? nullptr : &at->second.value;
+}
+
+std::vector<std::string> GgufFile::keys() const {
+  std::vector<std::string> out;
+  for (const auto& [key, value] : values_) out.push_back(key);
+  return out;
+}
+
+std::span<const std::byte> GgufFile::value_bytes(std::string_view key) const {
+  const auto at = values_.find(key);
+  validate(at != values_.end(), "cannot use {} (it has no metadata key '{}')", path(), key);
+  return file_.bytes(at->second.begin, at->second.end - at->second.begin);
 }
 
 std::optional<std::int64_t> GgufFile::find_integer(std::string_view key) const {
@@ -288,7 +285,8 @@ const GgufFile::Array& GgufFile::array(std::string_view key) const {
 
 std::vector<std::string> GgufFile::strings(std::string_view key) const {
   const Array& from = array(key);
-  validate(from.element_type == string_kind, "cannot use {} (metadata key '{}' is not a list of texts)", path(), key);
+  validate(from.element_type == GgufKind::text, "cannot use {} (metadata key '{}' is not a list of texts)", path(),
+           key);
   Reader reader(file_, from.offset);
   std::vector<std::string> out;
   out.reserve(static_cast<std::size_t>(from.count));  // the constructor has walked over all of them
@@ -303,8 +301,8 @@ std::vector<std::int64_t> GgufFile::integers(std::string_view key) const {
   std::vector<std::int64_t> out(static_cast<std::size_t>(from.count));
   for (std::int64_t& x : out) {
     x = load_integer(from.element_type, reader.take(kind_bytes(from.element_type)));
-    validate(from.element_type != u64_kind || x >= 0, "{} is damaged (metadata key '{}' holds a number above 2^63)",
-             path(), key);
+    validate(from.element_type != GgufKind::u64 || x >= 0,
+             "{} is damaged (metadata key '{}' holds a number above 2^63)", path(), key);
   }
   return out;
 }
@@ -315,11 +313,11 @@ std::vector<double> GgufFile::numbers(std::string_view key) const {
     const std::vector<std::int64_t> whole = integers(key);
     return {whole.begin(), whole.end()};
   }
-  validate(from.element_type == f32_kind || from.element_type == f64_kind,
+  validate(from.element_type == GgufKind::f32 || from.element_type == GgufKind::f64,
            "cannot use {} (metadata key '{}' is not a list of numbers)", path(), key);
   Reader reader(file_, from.offset);
   std::vector<double> out(static_cast<std::size_t>(from.count));
-  for (double& x : out) x = from.element_type == f32_kind ? reader.number<float>() : reader.number<double>();
+  for (double& x : out) x = from.element_type == GgufKind::f32 ? reader.number<float>() : reader.number<double>();
   return out;
 }
 

@@ -46,6 +46,10 @@ class GgufFile {
   std::vector<std::int64_t> integers(std::string_view key) const;
   std::vector<double> numbers(std::string_view key) const;
 
+  /// Every key, sorted.
+  std::vector<std::string> keys() const;
+  /// The value of a key as the file has it: the number of its kind, then its bytes.
+  std::span<const std::byte> value_bytes(std::string_view key) const;
   /// Whether the file has the key, with a value of any kind.
   bool has(std::string_view key) const { return values_.find(key) != values_.end(); }
 
@@ -67,6 +71,12 @@ class GgufFile {
     std::uint64_t offset;
   };
   using Value = std::variant<std::int64_t, std::uint64_t, double, bool, std::string, Array>;
+  /// A value and where it lies in the file, with its kind.
+  struct PlacedValue {
+    Value value;
+    std::uint64_t begin;
+    std::uint64_t end;
+  };
   class Reader;
 
   void read_values(Reader& reader, std::uint64_t count);
@@ -77,7 +87,7 @@ class GgufFile {
   const Array& array(std::string_view key) const;
 
   io::MappedFile file_;
-  std::map<std::string, Value, std::less<>> values_;
+  std::map<std::string, PlacedValue, std::less<>> values_;
   std::map<std::string, GgufTensor, std::less<>> tensors_;
 };
 

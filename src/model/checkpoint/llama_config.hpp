@@ -10,6 +10,7 @@
 namespace hack::model {
 
 class GgufFile;
+class GgufWriter;
 class JsonObject;
 
 enum class RopeType { none, linear, llama3 };
@@ -61,6 +62,17 @@ LlamaConfig llama_config_from_hf(const JsonObject& json);
 
 /// Reads the llama.* metadata of a GGUF file, rope_freqs.weight, and from the tensors what it does not say otherwise.
 LlamaConfig llama_config_from_gguf(const GgufFile& file);
+
+/// What llama_config_from_hf() reads: the content of a config.json. Divisors that a GGUF file brought become the rule
+/// of llama3 that they follow; an Error where they follow none.
+nlohmann::ordered_json to_hf_config(const LlamaConfig& config);
+
+/// Adds the metadata that llama_config_from_gguf() reads; end tokens are the tokenizer's.
+void add_config(GgufWriter& writer, const LlamaConfig& config);
+
+/// Divisors of the frequencies (head_dim / 2) that a GGUF file needs in rope_freqs.weight; none where it needs no such
+/// tensor.
+std::vector<float> frequency_divisors(const LlamaConfig& config);
 
 /// For archives: every field under its own name.
 void to_json(nlohmann::json& json, const LlamaConfig& config);

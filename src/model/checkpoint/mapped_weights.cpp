@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "kernels/error.hpp"
+#include "model/checkpoint/rotary_order.hpp"
 
 namespace hack::model {
 
@@ -36,14 +37,6 @@ bool all_finite(const std::byte* x, DType type, index_t n) {
     if (!all_finite(wide.data(), count)) return false;
   }
   return true;
-}
-
-/// Where number or row r of Hugging Face's order stands in a file that keeps rotary pairs (i, i + head / 2) side by
-/// side.
-index_t stored_index(index_t r, index_t head) {
-  if (head == 0) return r;
-  const index_t within = r % head;
-  return r - within + within % (head / 2) * 2 + within / (head / 2);
 }
 
 index_t rows_of(const StoredWeight& w) { return w.shape.size() == 1 ? 1 : w.shape[0]; }
@@ -132,10 +125,10 @@ void MappedWeights::read(const std::string& name, index_t row, index_t col, Matr
   const bool is_vector = w.shape.size() == 1;
   TouchedRange touched(*w.file);
   for (index_t i = 0; i < out.rows; ++i) {
-    const std::byte* from = data + (is_vector ? 0 : stored_index(row + i, w.interleaved_head)) * stride;
+    const std::byte* from = data + (is_vector ? 0 : gguf_row(row + i, w.interleaved_head)) * stride;
     if (is_vector && w.interleaved_head > 0) {
       for (index_t j = 0; j < out.cols; ++j) {
-        dequantize(w.type, from, stored_index(col + j, w.interleaved_head), 1, &out(i, j));
+        dequantize(w.type, from, gguf_row(col + j, w.interleaved_head), 1, &out(i, j));
       }
     } else {
       dequantize(w.type, from, col, out.cols, out.row(i));
@@ -161,7 +154,7 @@ void MappedWeights::read_encoded(const std::string& name, svd::Range rows, svd::
   const index_t of_codes = code_bytes(codec, cols.size()), of_scales = scale_bytes(codec, cols.size());
   TouchedRange touched(*w.file);
   for (index_t i = 0; i < rows.size(); ++i) {
-    const std::byte* row = data + stored_index(rows.begin + i, w.interleaved_head) * stride;
+    const std::byte* row = data + gguf_row(rows.begin + i, w.interleaved_head) * stride;
     std::byte* to = codes + i * of_codes;
     std::byte* to_scales = scales + i * of_scales;
     split_blocks(w.type, row, first, count, to, to_scales);

@@ -1,0 +1,128 @@
+// The ways back from a LlamaConfig: config.json and the metadata of a GGUF file.
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+#include <string>
+
+#include <fmt/core.h>
+#include <nlohmann/json.hpp>
+
+#include "kernels/error.hpp"
+#include "model/checkpoint/config_fields.hpp"
+#include "model/checkpoint/gguf_writer.hpp"
+
+namespace hack::model {
+namespace {
+
+/// Whether the same frequencies follow from both, to rounding.
+bool turns_alike(const LlamaConfig& a, const LlamaConfig& b) {
+  const std::vector<float> x = inverse_frequencies(a), y = inverse_frequencies(b);
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    if (std::abs(x[i] - y[i]) > 4e-6f * x[i]) return false;  // rounding of the divisor and of the rule's own steps
+  }
+  return true;
+}
+
+/// The rule from which a file's divisors of the frequencies were computed: Llama 3 blends between a quarter of the
+/// original context, a power of two, and all of it.
+RopeScaling rule_of_factors(const LlamaConfig& config) {
+  LlamaConfig tried = config;
+  tried.rope_factors.clear();
+  tried.rope.type = RopeType::none;
+  if (turns_alike(config, tried)) return tried.rope;
+  tried.rope.type = RopeType::llama3;
+  tried.rope.factor = *std::max_element(config.rope_factors.begin(), config.rope_factors.end());
+  tried.rope.low_freq_factor = 1.0;
+  tried.rope.high_freq_factor = 4.0;
+  for (tried.rope.original_context = 32; tried.rope.original_context <= index_t{1} << 24;
+       tried.rope.original_context *= 2) {
+    if (turns_alike(config, tried)) return tried.rope;
+  }
+  fail(
+      "cannot write a config.json (the divisors of the rotary embedding's frequencies follow no llama3 rule with the "
+      "factors 1 and 4) export the model as GGUF");
+}
+
+/// The double with the fewest digits that rounds to x: 1e-5 in place of 9.999999747378752e-06.
+double as_written(float x) { return std::stod(fmt::format("{}", x)); }
+
+nlohmann::ordered_json rope_scaling(const RopeScaling& rope) {
+  nlohmann::ordered_json out = {{"rope_type", rope.type == RopeType::linear ? "linear" : "llama3"}};
+  for (const RopeField& field : rope_fields()) {
+    if (field.from != RopeType::none && field.from <= rope.type) out[std::string(field.hf)] = rope.*field.member;
+  }
+  if (rope.type == RopeType::llama3) out["original_max_position_embeddings"] = rope.original_context;
+  return out;
+}
+
+}  // namespace
+
+const Architecture& architecture_of(const LlamaConfig& config) {
+  const Architecture* found = nullptr;
+  for (const Architecture& architecture : architectures()) {
+    const bool fits = architecture.implies == nullptr || config.*architecture.implies;
+    if (fits && (found == nullptr || architecture.implies != nullptr)) found = &architecture;
+  }
+  return *found;
+}
+
+nlohmann::ordered_json to_hf_config(const LlamaConfig& config) {
+  const Architecture& architecture = architecture_of(config);
+  const RopeScaling rope = config.rope_factors.empty() ? config.rope : rule_of_factors(config);
+  nlohmann::ordered_json out = {{"architectures", {std::string(architecture.hf_class)}},
+                                {"model_type", std::string(architecture.hf)},
+                                {"hidden_act", "silu"}};
+  for (const SizeField& field : size_fields()) out[std::string(field.hf)] = config.*field.member;
+  for (const NumberField& field : number_fields()) out[std::string(field.hf)] = as_written(config.*field.member);
+  for (const FlagField& field : flag_fields()) {
+    if (!field.hf.empty()) out[std::string(field.hf)] = config.*field.member;
+  }
+  out["rope_theta"] = rope.theta;
+  if (rope.type != RopeType::none) out["rope_scaling"] = rope_scaling(rope);
+  if (config.eos_ids.size() == 1) {
+    out["eos_token_id"] = config.eos_ids.front();
+  } else if (!config.eos_ids.empty()) {
+    out["eos_token_id"] = config.eos_ids;
+  }
+  return out;
+}
+
+void add_config(GgufWriter& writer, const LlamaConfig& config) {
+  const Architecture& architecture = architecture_of(config);
+  const std::string family = std::string(architecture.gguf) + ".";
+  const auto add_size = [&](const std::string& key, index_t n) {
+    writer.add_integer(family + key, static_cast<std::uint32_t>(n));
+  };
+  writer.add_text("general.architecture", architecture.gguf);
+  writer.add_text("general.type", "model");
+  for (const SizeField& field : size_fields()) {
+    add_size(std::string(field.gguf.empty() ? field.name : field.gguf), config.*field.member);
+  }
+  for (const NumberField& field : number_fields()) {
+    writer.add_number(family + std::string(field.gguf), config.*field.member);
+  }
+  for (const char* key : {"attention.value_length", "rope.dimension_count"}) add_size(key, config.head_dim);
+  writer.add_number(family + "rope.freq_base", static_cast<float>(config.rope.theta));
+  if (config.rope.type == RopeType::linear) {
+    writer.add_text(family + "rope.scaling.type", "linear");
+    writer.add_number(family + "rope.scaling.factor", static_cast<float>(config.rope.factor));
+  }
+}
+
+std::vector<float> frequency_divisors(const LlamaConfig& config) {
+  if (!config.rope_factors.empty() || config.rope.type != RopeType::llama3) return config.rope_factors;
+  const RopeScaling& rope = config.rope;
+  std::vector<float> out;  // (head_dim / 2)
+  for (index_t i = 0; i < config.head_dim / 2; ++i) {
+    const double exponent = -2.0 * static_cast<double>(i) / static_cast<double>(config.head_dim);
+    const double turns =
+        static_cast<double>(rope.original_context) * std::pow(rope.theta, exponent) / (2.0 * std::numbers::pi);
+    const double kept =
+        std::clamp((turns - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor), 0.0, 1.0);
+    out.push_back(static_cast<float>(1.0 / ((1.0 - kept) / rope.factor + kept)));
+  }
+  return out;
+}
+
+}  // namespace hack::model
