@@ -5,33 +5,10 @@
 #include "kernels/error.hpp"
 #include "model/checkpoint/gguf_file.hpp"
 #include "model/tokenizer/tokenizer.hpp"
+#include "model/tokenizer/tokenizer_scheme.hpp"
 
 namespace hack::model {
 namespace {
-
-/// How words are cut for one value of tokenizer.ggml.pre, and what else hangs on it.
-struct Scheme {
-  std::vector<std::string> patterns;
-  bool ignore_merges = false;
-  bool adds_bos = false;
-};
-
-Scheme scheme_of(const std::string& name, const std::string& source) {
-  if (name == "smollm") return {{digit_pattern, byte_level_pattern}};
-  if (name == "llama-bpe" || name == "llama3" || name == "llama-v3") return {{llama3_pattern}, true, true};
-  if (name == "gpt-2") return {{byte_level_pattern}};
-  if (name == "default") {
-    return {{R"([\p{P}\$\+<=>\^~\|]+)", byte_level_pattern, R"(\p{N}+)", "[0-9][0-9][0-9]"}};
-  }
-  fail(
-      "{}: tokenizer.ggml.pre '{}' is not supported (only smollm, llama-bpe, llama3, llama-v3, gpt-2 and default are); "
-      "use the model's Hugging Face directory",
-      source, name);
-}
-
-/// The kinds of tokenizer.ggml.token_type that matter: both are recognised in text.
-constexpr std::int64_t control_token = 3;
-constexpr std::int64_t user_defined_token = 4;
 
 void read_tokens(const GgufFile& file, TokenizerDescription& description) {
   std::vector<std::string> texts = file.strings("tokenizer.ggml.tokens");
@@ -44,8 +21,9 @@ void read_tokens(const GgufFile& file, TokenizerDescription& description) {
   }
   for (std::size_t i = 0; i < texts.size(); ++i) {
     const auto id = static_cast<std::int64_t>(i);
-    if (!types.empty() && (types[i] == control_token || types[i] == user_defined_token)) {
-      description.added_tokens.push_back({texts[i], id});
+    const bool is_control = !types.empty() && types[i] == TokenType::control;
+    if (is_control || (!types.empty() && types[i] == TokenType::user_defined)) {
+      description.added_tokens.push_back({.text = texts[i], .id = id, .special = is_control});
     }
     description.vocabulary.emplace_back(std::move(texts[i]), id);
   }
@@ -71,12 +49,12 @@ std::vector<std::int64_t> surrounding(const GgufFile& file, const char* flag, bo
 
 }  // namespace
 
-Tokenizer Tokenizer::from_gguf(const GgufFile& file) {
+TokenizerDescription read_tokenizer_gguf(const GgufFile& file) {
   const auto model = file.find_string("tokenizer.ggml.model");
   validate(model == "gpt2",
            "{}: tokenizer.ggml.model {} is not supported (only gpt2, byte-level BPE, is); use another model",
            file.path(), model ? "'" + *model + "'" : "is missing and");
-  const Scheme scheme = scheme_of(file.find_string("tokenizer.ggml.pre").value_or("default"), file.path());
+  const TokenizerScheme scheme = scheme_named(file.find_string("tokenizer.ggml.pre").value_or("default"), file.path());
 
   TokenizerDescription description;
   description.source = file.path();
@@ -87,8 +65,12 @@ Tokenizer Tokenizer::from_gguf(const GgufFile& file) {
   description.prefix =
       surrounding(file, "tokenizer.ggml.add_bos_token", scheme.adds_bos, "tokenizer.ggml.bos_token_id");
   description.suffix = surrounding(file, "tokenizer.ggml.add_eos_token", false, "tokenizer.ggml.eos_token_id");
+  description.bos = file.find_integer("tokenizer.ggml.bos_token_id");
   description.eos = file.find_integer("tokenizer.ggml.eos_token_id");
-  return Tokenizer(description);
+  description.chat_template = file.find_string("tokenizer.chat_template").value_or("");
+  return description;
 }
+
+Tokenizer Tokenizer::from_gguf(const GgufFile& file) { return Tokenizer(read_tokenizer_gguf(file)); }
 
 }  // namespace hack::model

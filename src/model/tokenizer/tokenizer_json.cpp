@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/error.hpp"
+#include "io/mapped_file.hpp"
 #include "model/checkpoint/json_object.hpp"
 #include "model/tokenizer/tokenizer.hpp"
 
@@ -104,7 +105,8 @@ class Reader {
     expect(!flag(token, "single_word", false), "added token with single_word:", added.text, "tokens inside words are");
     added.strips_left = flag(token, "lstrip", false);
     added.strips_right = flag(token, "rstrip", false);
-    added.normalized = flag(token, "normalized", !flag(token, "special", false));
+    added.special = flag(token, "special", false);
+    added.normalized = flag(token, "normalized", !added.special);
     description_.added_tokens.push_back(std::move(added));
   }
 
@@ -182,9 +184,9 @@ class Reader {
   TokenizerDescription description_;
 };
 
-/// The id of eos_token, a text or an object with a text, in tokenizer_config.json.
-std::optional<std::int64_t> end_token(const Json& config, const TokenizerDescription& description) {
-  const Json& token = member(config, "eos_token");
+/// The id of a token, a text or an object with a text, that tokenizer_config.json names under `key`.
+std::optional<std::int64_t> named_token(const Json& config, const char* key, const TokenizerDescription& description) {
+  const Json& token = member(config, key);
   if (token.is_null()) return std::nullopt;
   const auto text = token.is_object() ? token.at("content").get<std::string>() : token.get<std::string>();
   for (const AddedToken& added : description.added_tokens) {
@@ -196,18 +198,47 @@ std::optional<std::int64_t> end_token(const Json& config, const TokenizerDescrip
   return std::nullopt;
 }
 
+/// The template of tokenizer_config.json: a text, or the one of several that is called default.
+std::string chat_template(const Json& config) {
+  const Json& found = member(config, "chat_template");
+  if (found.is_string()) return found.get<std::string>();
+  if (!found.is_array()) return "";
+  for (const Json& named : found) {
+    if (named.is_object() && member(named, "name") == "default" && member(named, "template").is_string()) {
+      return named.at("template").get<std::string>();
+    }
+  }
+  return "";
+}
+
+std::string whole_text(const std::filesystem::path& path) {
+  const io::MappedFile file(path);
+  return {reinterpret_cast<const char*>(file.bytes().data()), static_cast<std::size_t>(file.size())};
+}
+
 }  // namespace
 
-Tokenizer Tokenizer::from_json(const std::filesystem::path& tokenizer_json) {
+TokenizerDescription read_tokenizer_json(const std::filesystem::path& tokenizer_json) {
   std::filesystem::path path = tokenizer_json;
   try {
     TokenizerDescription description = Reader(path.string()).read(read_json(path));
     path.replace_filename("tokenizer_config.json");
-    if (std::filesystem::exists(path)) description.eos = end_token(read_json(path), description);
-    return Tokenizer(description);
+    if (std::filesystem::exists(path)) {
+      const Json config = read_json(path);
+      description.bos = named_token(config, "bos_token", description);
+      description.eos = named_token(config, "eos_token", description);
+      description.chat_template = chat_template(config);
+    }
+    const std::filesystem::path own_file = path.parent_path() / "chat_template.jinja";
+    if (std::filesystem::exists(own_file)) description.chat_template = whole_text(own_file);
+    return description;
   } catch (const Json::exception& error) {
     fail("{}: not as a tokenizer's file should be ({}); repair or download it again", path.string(), error.what());
   }
+}
+
+Tokenizer Tokenizer::from_json(const std::filesystem::path& tokenizer_json) {
+  return Tokenizer(read_tokenizer_json(tokenizer_json));
 }
 
 }  // namespace hack::model
