@@ -8,6 +8,7 @@ std::vector<std::unique_ptr<Command>> make_commands(CLI::App& app) {
   commands.push_back(make_sweep(app));
   commands.push_back(make_perplexity(app));
   commands.push_back(make_generate(app));
+  commands.push_back(make_export(app));
   commands.push_back(make_inspect(app));
   commands.push_back(make_tokenize(app));
   commands.push_back(make_bench(app));

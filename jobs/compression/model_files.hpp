@@ -28,11 +28,11 @@ class ModelFiles {
 
   const model::Checkpoint& checkpoint() const { return *checkpoint_; }
   const svd::FactorArchive* archive() const { return archive_ ? &*archive_ : nullptr; }
+  /// Where compressed matrices come from; null: nowhere.
+  const svd::FactorSource* factors() const;
   model::WeightSource source(model::HeldType type) const { return {*checkpoint_, factors(), type}; }
 
  private:
-  const svd::FactorSource* factors() const;
-
   std::unique_ptr<model::Checkpoint> checkpoint_;
   std::optional<svd::FactorArchive> archive_;
   std::optional<svd::SelectedFactors> selected_;  // of the archive
