@@ -25,8 +25,7 @@ class ExportCommand : public Command {
         ->required()
         ->check(CLI::IsMember({"hf", "gguf"}));
     app_.add_option("--output", output_, "The directory, or the .gguf file")->required();
-    app_.add_option("--type", type_,
-                    "Number type of matrices that are multiplied out, in a directory of all weights: bf16, f16 or f32")
+    app_.add_option("--type", type_, "Number type of matrices that are multiplied out; in a directory, of all weights")
         ->check(CLI::IsMember({"bf16", "f16", "f32"}))
         ->capture_default_str();
     selection_.add_to(app_);

@@ -62,8 +62,8 @@ class GgufExporter final : public ModelExporter {
     }
     for (const FileTensor& tensor : tensors_) writer_.add_tensor(tensor.name, tensor.dims, tensor.type);
     for (const auto& [obstacle, matrices] : multiplied_out_) {
-      remarks_.push_back(
-          fmt::format("{} matrices were multiplied out to {}: {}", matrices, to_string(type_), obstacle));
+      remarks_.push_back(fmt::format("{} {} multiplied out to {}: {}", matrices, matrices == 1 ? "matrix" : "matrices",
+                                     to_string(type_), obstacle));
     }
   }
 
