@@ -25,8 +25,9 @@ constexpr const char* quantization_key = "general.quantization_version";
 /// llama.cpp's numbers of what most of a file is in, for its listings.
 std::optional<std::uint32_t> file_type(GgmlType type) {
   constexpr std::pair<GgmlType, std::uint32_t> known[] = {
-      {GgmlType::f32, 0},  {GgmlType::f16, 1},  {GgmlType::q4_0, 2},  {GgmlType::q4_1, 3},    {GgmlType::q8_0, 7},
-      {GgmlType::q5_0, 8}, {GgmlType::q5_1, 9}, {GgmlType::q6_k, 18}, {GgmlType::iq4_nl, 25}, {GgmlType::bf16, 32}};
+      {GgmlType::f32, 0},   {GgmlType::f16, 1},   {GgmlType::q4_0, 2},    {GgmlType::q4_1, 3},    {GgmlType::q8_0, 7},
+      {GgmlType::q5_0, 8},  {GgmlType::q5_1, 9},  {GgmlType::q2_k, 10},   {GgmlType::q3_k, 12},   {GgmlType::q4_k, 15},
+      {GgmlType::q5_k, 17}, {GgmlType::q6_k, 18}, {GgmlType::iq4_nl, 25}, {GgmlType::iq4_xs, 30}, {GgmlType::bf16, 32}};
   for (const auto& [format, number] : known) {
     if (format == type) return number;
   }
