@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <string>
 
+#include <fmt/core.h>
+
 #include "kernels/error.hpp"
 #include "model/checkpoint/gguf_writer.hpp"
 #include "model/tokenizer/tokenizer_scheme.hpp"
@@ -62,7 +64,7 @@ void add_tokenizer(GgufWriter& writer, const TokenizerDescription& description, 
       description.source);
   const TokenList tokens(description, vocab_size);
   std::vector<std::string> merges;
-  for (const auto& [left, right] : description.merges) merges.push_back(left + " " + right);
+  for (const auto& [left, right] : description.merges) merges.push_back(fmt::format("{} {}", left, right));
   writer.add_text("tokenizer.ggml.model", "gpt2");
   writer.add_text("tokenizer.ggml.pre", *scheme);
   writer.add_texts("tokenizer.ggml.tokens", tokens.texts);

@@ -3,6 +3,7 @@
 #include <string>
 #include <utility>
 
+#include <fmt/core.h>
 #include <nlohmann/json.hpp>
 
 #include "model/tokenizer/pre_tokenizer.hpp"
@@ -93,9 +94,10 @@ Json bpe_model(const TokenizerDescription& description) {
   std::map<std::int64_t, std::string> by_id;
   for (const auto& [text, id] : description.vocabulary) by_id.emplace(id, text);
   std::vector<std::pair<std::string, Json>> vocabulary;  // an object of ordered_json would look every key up
+  vocabulary.reserve(by_id.size());
   for (const auto& [id, text] : by_id) vocabulary.emplace_back(text, id);
   Json merges = Json::array();
-  for (const auto& [left, right] : description.merges) merges.push_back(left + " " + right);
+  for (const auto& [left, right] : description.merges) merges.push_back(fmt::format("{} {}", left, right));
   return {{"type", "BPE"},
           {"dropout", nullptr},
           {"unk_token", description.unknown_token ? Json(*description.unknown_token) : Json()},
