@@ -11,7 +11,7 @@ Progress::Progress(const Log& log, std::string what, std::string unit)
     : log_(log), what_(std::move(what)), unit_(std::move(unit)), terminal_(isatty(STDERR_FILENO) != 0) {}
 
 Progress::~Progress() {
-  if (drawn_ && terminal_) fmt::print(stderr, "\n");
+  if (drawn_ && terminal_) io::print_message("\n");
 }
 
 void Progress::update(long done, long total) {
@@ -26,8 +26,7 @@ void Progress::update(long done, long total) {
   const std::string line =
       fmt::format("{}: {} of {} {} ({:.3g} a second{})", what_, done, total, unit_, rate,
                   finished ? ", " + format_seconds(seconds) : ", " + format_seconds(left) + " left");
-  fmt::print(stderr, "{}{}{}", terminal_ ? "\r" : "", line, terminal_ ? "\033[K" : "\n");
-  std::fflush(stderr);
+  io::print_message(fmt::format("{}{}{}", terminal_ ? "\r" : "", line, terminal_ ? "\033[K" : "\n"));
   drawn_ = true;
 }
 

@@ -4,6 +4,7 @@
 
 #include <fmt/core.h>
 
+#include "io/messages.hpp"
 #include "kernels/stopwatch.hpp"
 
 namespace hack::jobs {
@@ -16,7 +17,7 @@ class Log {
 
   template <class... Args>
   void info(fmt::format_string<Args...> text, Args&&... args) const {
-    if (speaks_) fmt::print(stderr, "{}\n", fmt::format(text, std::forward<Args>(args)...));
+    if (speaks_) io::print_message(fmt::format(text, std::forward<Args>(args)...) + "\n");
   }
 
  private:

@@ -11,6 +11,7 @@
 
 #include "comm/deadline.hpp"
 #include "comm/error.hpp"
+#include "io/messages.hpp"
 #include "io/temporary_file.hpp"
 #include "kernels/error.hpp"
 
@@ -48,8 +49,7 @@ void Environment::abort(std::string_view message) {
   MPI_Comm_size(MPI_COMM_WORLD, &size);
   if (rank > 0) std::this_thread::sleep_for(std::chrono::milliseconds(400));
   const std::string who = size > 1 ? fmt::format("hack: rank {}: ", rank) : std::string("hack: ");
-  fmt::print(stderr, "{}{}\n", who, message);
-  std::fflush(stderr);
+  io::print_message(fmt::format("{}{}\n", who, message));
   io::TemporaryFile::remove_all();
   if (size == 1) std::_Exit(1);  // alone there is nobody to end, and MPI_Abort would bury the message
   MPI_Abort(MPI_COMM_WORLD, 1);

@@ -24,9 +24,22 @@ extern "C" void remove_and_exit(int signal) {
   std::_Exit(128 + signal);
 }
 
+/// Where a link leads: the link is to stay one.
+std::filesystem::path target_of(std::filesystem::path path) {
+  constexpr int most = 40;  // as Linux does, lest links go round
+  std::error_code error;
+  for (int i = 0; i < most && !is_stream(path) && std::filesystem::is_symlink(path, error); ++i) {
+    path = path.parent_path() / std::filesystem::read_symlink(path);
+  }
+  return path;
+}
+
 void install_handlers_once() {
   static const bool installed = [] {
-    for (int signal : {SIGTERM, SIGINT, SIGHUP}) std::signal(signal, remove_and_exit);
+    for (int signal : {SIGTERM, SIGINT, SIGHUP}) {
+      // What was ignored when the program began (nohup, a shell's background) is to stay ignored.
+      if (std::signal(signal, remove_and_exit) == SIG_IGN) std::signal(signal, SIG_IGN);
+    }
     return true;
   }();
   (void)installed;
@@ -34,8 +47,18 @@ void install_handlers_once() {
 
 }  // namespace
 
+bool is_stream(const std::filesystem::path& path) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  const fs::file_status status = fs::status(path, error);
+  if (fs::exists(status) && !fs::is_regular_file(status) && !fs::is_directory(status)) return true;
+  // What a name there stands for, a file that a shell has opened among it, is not to be replaced.
+  const std::string top = path.is_absolute() ? (++path.begin())->string() : "";
+  return top == "dev" || top == "proc";
+}
+
 TemporaryFile::TemporaryFile(std::filesystem::path final_path)
-    : final_path_(std::move(final_path)), path_(final_path_.string() + ".tmp") {
+    : final_path_(target_of(std::move(final_path))), path_(final_path_.string() + std::string(temporary_ending)) {
   const std::filesystem::path folder = final_path_.has_parent_path() ? final_path_.parent_path() : ".";
   validate(std::filesystem::is_directory(folder), "cannot write {} (there is no folder {}); make it first",
            final_path_.string(), folder.string());
@@ -43,6 +66,7 @@ TemporaryFile::TemporaryFile(std::filesystem::path final_path)
            folder.string());
   validate(!std::filesystem::is_directory(final_path_), "cannot write {} (it is a folder); name a file",
            final_path_.string());
+  validate(!is_stream(final_path_), "cannot write {} (it is a pipe or a device); name a file", final_path_.string());
   validate(path_.string().size() < max_path, "the path {} is too long", path_.string());
   install_handlers_once();
   for (int slot = 0; slot < slots && slot_ < 0; ++slot) {

@@ -1,14 +1,22 @@
 #pragma once
 
 #include <filesystem>
+#include <string_view>
 
 namespace hack::io {
 
-/// A result in the making: written under `final_path` + ".tmp", renamed when whole. Whatever ends the run before that
+/// Behind the name of a file while it is being written. The program's own: a user's files are not named so.
+inline constexpr std::string_view temporary_ending = ".hack-tmp";
+
+/// Whether a path names a pipe, a device or whatever else is no file that could be replaced by another.
+bool is_stream(const std::filesystem::path& path);
+
+/// A result in the making: written under `final_path` + `temporary_ending`, renamed when whole. A link stays: the file
+/// that it leads to is written. Whatever ends the run before that
 /// (an exception, an abort, SIGTERM from mpirun after another rank died, Ctrl-C) removes it.
 class TemporaryFile {
  public:
-  /// An Error if the folder of `final_path` does not exist or cannot be written.
+  /// An Error if the folder of `final_path` does not exist or cannot be written, or if it is a stream.
   explicit TemporaryFile(std::filesystem::path final_path);
   ~TemporaryFile();
   TemporaryFile(const TemporaryFile&) = delete;

@@ -85,7 +85,7 @@ TEST_F(Selection, FactorizesOnceForAWholeSweep) {
   const json none = run(2, sweep + Arguments{"--archive", file("kept.h5"), "--output", file("none.csv")});
   EXPECT_EQ(none["factorizations"], 0);
   for (std::size_t r = 0; r < 4; ++r) EXPECT_EQ(none["rows"][r]["evaluation"], once["rows"][r]["evaluation"]);
-  EXPECT_FALSE(std::filesystem::exists(file("once.csv.vectors.tmp")));
+  EXPECT_FALSE(std::filesystem::exists(file("once.csv.vectors.hack-tmp")));
 }
 
 TEST_F(Selection, SaysWhatDoesNotGoTogether) {

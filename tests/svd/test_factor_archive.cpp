@@ -191,7 +191,7 @@ TEST_F(FactorArchiveTest, HasTheSameBytesForAnyNumberOfRanks) {
     const std::vector<char> all = contents(folder_ / "all.h5");
     EXPECT_GT(all.size(), 1000u);
     EXPECT_TRUE(all == contents(mine("self")));
-    EXPECT_FALSE(std::filesystem::exists(folder_ / "all.h5.tmp"));
+    EXPECT_FALSE(std::filesystem::exists(folder_ / "all.h5.hack-tmp"));
     world_.barrier();
   }
 }
@@ -277,9 +277,9 @@ TEST_F(FactorArchiveTest, KeepsAnOlderFileUntilItIsWhole) {
   {
     FactorArchiveWriter writer(self, path, example_info(Codec::bf16));
     writer.write(example_part(self, "a", TileGrid(8, 8, 4, 4), Codec::bf16));
-    EXPECT_TRUE(std::filesystem::exists(path.string() + ".tmp"));
+    EXPECT_TRUE(std::filesystem::exists(path.string() + ".hack-tmp"));
   }
-  EXPECT_FALSE(std::filesystem::exists(path.string() + ".tmp"));
+  EXPECT_FALSE(std::filesystem::exists(path.string() + ".hack-tmp"));
   EXPECT_TRUE(contents(path) == before);
 }
 
