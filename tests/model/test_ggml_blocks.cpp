@@ -259,6 +259,9 @@ TEST(GgmlBlocks, KnowsItsTypesByNumber) {
   EXPECT_EQ(ggml_type(30), GgmlType::bf16);
   EXPECT_FALSE(ggml_type(16).has_value());  // IQ2_XXS
   EXPECT_FALSE(ggml_type(0xffffffffu).has_value());
+  EXPECT_EQ(ggml_type_name(12), "Q4_K");
+  EXPECT_EQ(ggml_type_name(16), "IQ2_XXS");
+  EXPECT_EQ(ggml_type_name(77), "GGML type 77");
   EXPECT_EQ(row_bytes(GgmlType::q6_k, 512), 420);
   EXPECT_EQ(row_bytes(GgmlType::q4_1, 64), 40);
 }

@@ -235,7 +235,7 @@ TEST(Generate, ContinuesLikeTheReferenceAndAlikeOnAllRanks) {
   }
   Sampler again({});
   const Generated stopped = generate(llama, std::span<const int>(prompt), {12, {generated.ids[2]}}, again, [](int) {});
-  EXPECT_LE(stopped.ids.size(), 3u);
+  EXPECT_LE(stopped.ids.size(), 2u) << "without the id that ended it";
 }
 
 TEST(Llama, RefusesIdsOutsideTheVocabulary) {

@@ -120,6 +120,13 @@ TEST(LlamaConfig, ReadsBothSpellingsOfTheRotaryEmbedding) {
   plain["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", 25000.0}};
   EXPECT_EQ(from_hf(plain).rope.type, RopeType::none);
   EXPECT_EQ(from_hf(plain).rope.theta, 25000.0);
+  EXPECT_TRUE(from_hf(plain).warnings.empty());
+  // An edited config of transformers 5, which takes rope_scaling.
+  json both = old;
+  both["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", 25000.0}};
+  EXPECT_EQ(inverse_frequencies(from_hf(both)), inverse_frequencies(from_hf(old)));
+  ASSERT_EQ(from_hf(both).warnings.size(), 1u);
+  EXPECT_NE(from_hf(both).warnings[0].find("both rope_scaling and rope_parameters"), std::string::npos);
   plain["rope_parameters"] = nullptr;
   EXPECT_EQ(from_hf(plain).rope.theta, 500000.0);
 }
@@ -128,6 +135,8 @@ TEST(LlamaConfig, RefusesWhatIsNotSupported) {
   expect_refused("model_type", "mistral", "llama and qwen3 are supported");
   expect_refused("model_type", nullptr, "llama and qwen3 are supported");
   expect_refused("use_sliding_window", true, "use_sliding_window");
+  expect_refused("quantization_config", json({{"quant_method", "gptq"}, {"bits", 4}}), "quantised by gptq, 4 bits");
+  expect_refused("quantization_config", json({{"quant_method", "fp8"}}), "quantised by fp8");
   expect_refused("hidden_act", "gelu", "silu is supported");
   expect_refused("rope_scaling", {{"type", "yarn"}, {"factor", 2}}, "'yarn'");
   expect_refused("partial_rotary_factor", 0.5, "partial_rotary_factor");

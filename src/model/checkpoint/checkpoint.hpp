@@ -1,11 +1,13 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "comm/communicator.hpp"
 #include "kernels/matrix_view.hpp"
 #include "model/checkpoint/llama_config.hpp"
 #include "model/checkpoint/mapped_weights.hpp"
@@ -59,18 +61,27 @@ class Checkpoint {
   /// Every tensor that the config implies, in the order of the forward pass.
   std::vector<std::string> names() const;
 
-  /// 32 hex digits that tell models apart, independent of the file format: the same weights give the same digits as
-  /// GGUF and as f32 safetensors. A hash of the config's sizes, flags, epsilon and theta and of a sample of every
-  /// tensor: its name, its shape and, from up to 8 rows spread evenly over it, up to 256 neighbouring numbers each, as
-  /// f32. It notices another model, a fine-tuned or differently rounded one; it does not notice changes of single
-  /// numbers outside the sample, of rope scaling, the context length, end tokens or the tokenizer.
-  std::string fingerprint() const;
+  /// The digits that fingerprint_of() gives, which tell models apart; read from all weights at the first call, which is
+  /// not thread-safe, and known from then on.
+  const std::string& fingerprint() const;
+  /// Finds them with each rank reading its share of the weights. Collective.
+  void share_fingerprint(const comm::Communicator& comm, int threads) const;
+
+  /// The digest of some rows of a tensor, as f32: equal where all numbers are.
+  virtual std::uint64_t digest(const std::string& name, index_t first, index_t rows) const;
+
+  /// What in the files contradicts itself or goes unused, and what was made of it: a sentence each.
+  const std::vector<std::string>& warnings() const { return warnings_; }
 
  protected:
   explicit Checkpoint(std::filesystem::path path) : path_(std::move(path)) {}
 
   std::filesystem::path path_;
   LlamaConfig config_;
+  std::vector<std::string> warnings_;
+
+ private:
+  mutable std::string fingerprint_;  // once it is known
 };
 
 }  // namespace hack::model

@@ -26,28 +26,28 @@ constexpr Default<index_t> share_of_hidden = [](const LlamaConfig& before) -> st
 // clang-format off
 constexpr std::array sizes = {
     SizeField{"hidden_size", "the hidden size", &LlamaConfig::hidden_size, up_to<largest_size>,
-              "hidden_size", "embedding_length", nullptr, nullptr, true},
+              "hidden_size", "embedding_length", nullptr, nullptr},
     SizeField{"intermediate_size", "the intermediate size", &LlamaConfig::intermediate_size, up_to<largest_size>,
-              "intermediate_size", "feed_forward_length", nullptr, nullptr, true},
+              "intermediate_size", "feed_forward_length", nullptr, nullptr},
     SizeField{"layers", "the number of layers", &LlamaConfig::layers, up_to<most_layers>,
-              "num_hidden_layers", "block_count", nullptr, nullptr, true},
+              "num_hidden_layers", "block_count", nullptr, nullptr},
     SizeField{"heads", "the number of heads", &LlamaConfig::heads, up_to<most_in_attention>,
-              "num_attention_heads", "attention.head_count", nullptr, nullptr, true},
+              "num_attention_heads", "attention.head_count", nullptr, nullptr},
     SizeField{"kv_heads", "the number of key/value heads", &LlamaConfig::kv_heads, up_to_heads,
-              "num_key_value_heads", "attention.head_count_kv", as_heads, as_heads, true},
+              "num_key_value_heads", "attention.head_count_kv", as_heads, as_heads},
     SizeField{"head_dim", "the head dimension", &LlamaConfig::head_dim, up_to<most_in_attention>,
-              "head_dim", "attention.key_length", share_of_hidden, share_of_hidden, true},
+              "head_dim", "attention.key_length", share_of_hidden, share_of_hidden},
     SizeField{"vocab_size", "the vocabulary", &LlamaConfig::vocab_size, up_to<largest_size>,
-              "vocab_size", "", nullptr, nullptr, true},
+              "vocab_size", "", nullptr, nullptr},
     SizeField{"context_length", "the context length", &LlamaConfig::context_length, up_to<largest_size>,
-              "max_position_embeddings", "context_length", always<2048>, nullptr, false},
+              "max_position_embeddings", "context_length", always<2048>, nullptr},
 };
 
 constexpr std::array flags = {
-    FlagField{"tied_embeddings", &LlamaConfig::tied_embeddings, "tie_word_embeddings", "output.weight", true, true},
-    FlagField{"attention_bias", &LlamaConfig::attention_bias, "attention_bias", "blk.0.attn_q.bias", false, true},
-    FlagField{"mlp_bias", &LlamaConfig::mlp_bias, "mlp_bias", "blk.0.ffn_gate.bias", false, true},
-    FlagField{"qk_norm", &LlamaConfig::qk_norm, "", "blk.0.attn_q_norm.weight", false, false},
+    FlagField{"tied_embeddings", &LlamaConfig::tied_embeddings, "tie_word_embeddings", "output.weight", true},
+    FlagField{"attention_bias", &LlamaConfig::attention_bias, "attention_bias", "blk.0.attn_q.bias", false},
+    FlagField{"mlp_bias", &LlamaConfig::mlp_bias, "mlp_bias", "blk.0.ffn_gate.bias", false},
+    FlagField{"qk_norm", &LlamaConfig::qk_norm, "", "blk.0.attn_q_norm.weight", false},
 };
 
 constexpr std::array numbers = {

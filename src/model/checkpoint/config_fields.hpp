@@ -27,7 +27,6 @@ struct SizeField {
   std::string_view gguf;  ///< key behind the architecture's name and a dot; empty: the tensors say it
   Default<index_t> hf_default;
   Default<index_t> gguf_default;
-  bool in_fingerprint;
 };
 
 /// A flag. GGUF files have it where they hold, or lack, a tensor.
@@ -37,9 +36,6 @@ struct FlagField {
   std::string_view hf;           ///< false where the file leaves it out; empty: the architecture says it
   std::string_view gguf_tensor;  ///< whose presence says it
   bool if_absent;                ///< the flag is set where the tensor is absent
-  /// The first three are part of every fingerprint; a later one only where it is set, so that models without it keep
-  /// the fingerprint they had.
-  bool always_in_fingerprint;
 };
 
 /// The numbers that are neither.

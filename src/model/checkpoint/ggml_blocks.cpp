@@ -334,6 +334,19 @@ std::optional<GgmlType> ggml_type(std::uint32_t code) {
 
 std::string_view to_string(GgmlType type) { return format_of(type).name; }
 
+std::string ggml_type_name(std::uint32_t code) {
+  // ggml.h of llama.cpp, of 2025.
+  constexpr std::pair<std::uint32_t, const char*> others[] = {
+      {9, "Q8_1"},   {15, "Q8_K"},  {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"}, {19, "IQ1_S"},
+      {21, "IQ3_S"}, {22, "IQ2_S"}, {24, "I8"},      {25, "I16"},    {26, "I32"},     {27, "I64"},
+      {28, "F64"},   {29, "IQ1_M"}, {34, "TQ1_0"},   {35, "TQ2_0"},  {39, "MXFP4"}};
+  if (const std::optional<GgmlType> type = ggml_type(code)) return std::string(to_string(*type));
+  for (const auto& [other, name] : others) {
+    if (other == code) return name;
+  }
+  return "GGML type " + std::to_string(code);
+}
+
 std::string known_ggml_types() {
   std::string names;
   for (const Format& format : formats) names += (names.empty() ? "" : ", ") + std::string(format.name);

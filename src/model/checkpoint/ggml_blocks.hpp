@@ -36,6 +36,9 @@ std::optional<GgmlType> ggml_type(std::uint32_t code);
 /// GGUF's name: "F32", "Q4_K", …
 std::string_view to_string(GgmlType type);
 
+/// GGUF's name of the format that it numbers `code`, one that is not read among them; "GGML type N" of others.
+std::string ggml_type_name(std::uint32_t code);
+
 /// Names of all known formats, for messages.
 std::string known_ggml_types();
 

@@ -1,5 +1,10 @@
 #include "model/checkpoint/gguf_checkpoint.hpp"
 
+#include <string>
+#include <utility>
+
+#include <fmt/core.h>
+
 #include "model/checkpoint/config_fields.hpp"
 #include "model/checkpoint/llama_tensors.hpp"
 
@@ -20,7 +25,15 @@ GgufCheckpoint::GgufCheckpoint(const std::filesystem::path& path)
   for (const TensorSpec& spec : llama_tensors(config_)) {
     const GgufTensor* tensor = file_.find_tensor(spec.gguf_name);
     if (tensor == nullptr) continue;  // keep_implied() says what is missing
-    weights_.add(spec.name, stored(file_, *tensor, spec.turns_in_gguf ? paired : 0));
+    StoredWeight weight = stored(file_, *tensor, spec.turns_in_gguf ? paired : 0);
+    if (tensor->unknown_type) {
+      const std::string type = ggml_type_name(*tensor->unknown_type);
+      weights_.add_unreadable(spec.name,
+                              fmt::format("it is in {}; formats that are read: {}", type, known_ggml_types()),
+                              std::move(weight), type);
+    } else {
+      weights_.add(spec.name, std::move(weight));
+    }
   }
   weights_.keep_implied(config_);
 }

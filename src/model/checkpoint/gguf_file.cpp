@@ -188,14 +188,13 @@ void GgufFile::read_tensors(Reader& reader, std::uint64_t count) {
     }
     const auto code = reader.number<std::uint32_t>();
     const std::optional<GgmlType> type = ggml_type(code);
-    validate(type.has_value(), "cannot read tensor '{}' of {} (it is of GGML type {}; supported are {})", name, path(),
-             code, known_ggml_types());
-    tensor.type = *type;
-    validate(tensor.dims[0] % block_size(*type) == 0,
+    if (!type) tensor.unknown_type = code;
+    tensor.type = type.value_or(GgmlType::f32);
+    validate(!type || tensor.dims[0] % block_size(*type) == 0,
              "{} is damaged (tensor '{}' has rows of {}, not a multiple of {}'s block of {})", path(), name,
-             tensor.dims[0], to_string(*type), block_size(*type));
+             tensor.dims[0], to_string(tensor.type), block_size(tensor.type));
     tensor.offset = reader.number<std::uint64_t>();
-    tensor.bytes = static_cast<std::uint64_t>(row_bytes(*type, static_cast<index_t>(numbers)));
+    if (type) tensor.bytes = static_cast<std::uint64_t>(row_bytes(*type, static_cast<index_t>(numbers)));
     validate(tensors_.find(name) == tensors_.end(), "{} is damaged (tensor '{}' appears twice)", path(), name);
     tensors_.emplace(std::move(name), std::move(tensor));
   }

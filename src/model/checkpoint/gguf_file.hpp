@@ -19,8 +19,9 @@ namespace hack::model {
 /// Where a tensor lies in a GGUF file.
 struct GgufTensor {
   GgmlType type = GgmlType::f32;
-  std::vector<index_t> dims;  ///< innermost first: a matrix (rows, cols) has dims {cols, rows}
-  std::uint64_t offset = 0;   ///< from the start of the file
+  std::optional<std::uint32_t> unknown_type;  ///< GGUF's number of a format that is not known, with 0 bytes
+  std::vector<index_t> dims;                  ///< innermost first: a matrix (rows, cols) has dims {cols, rows}
+  std::uint64_t offset = 0;                   ///< from the start of the file
   std::uint64_t bytes = 0;
 };
 

@@ -5,10 +5,12 @@
 #include <set>
 #include <utility>
 
+#include <fmt/core.h>
 #include <nlohmann/json.hpp>
 
 #include "kernels/error.hpp"
 #include "model/checkpoint/json_object.hpp"
+#include "model/checkpoint/layer_tensors.hpp"
 
 namespace hack::model {
 
@@ -43,7 +45,8 @@ std::map<std::string, std::string> read_index(const fs::path& path) {
 HfCheckpoint::HfCheckpoint(const fs::path& directory) : Checkpoint(directory), weights_(directory.string()) {
   read_config();
   open_shards();
-  weights_.keep_implied(config_);
+  warnings_ = config_.warnings;
+  warn_of_unused(weights_.keep_implied(config_));
 }
 
 void HfCheckpoint::read_config() {
@@ -69,7 +72,10 @@ void HfCheckpoint::open_shards() {
   const fs::path index = path_ / "model.safetensors.index.json";
   if (fs::exists(single)) {
     const auto& file = *shards_.emplace_back(std::make_unique<SafetensorsFile>(single));
-    for (const auto& [name, entry] : file.entries()) add_weights(file, name);
+    std::vector<std::string> names;
+    for (const auto& [name, entry] : file.entries()) names.push_back(name);
+    find_prefix(names);
+    for (const std::string& name : names) add_weights(file, name);
     return;
   }
   validate(fs::exists(index),
@@ -77,7 +83,11 @@ void HfCheckpoint::open_shards() {
            "have to be saved as safetensors first",
            path_.string());
   std::map<std::string, const SafetensorsFile*> opened;
-  for (const auto& [name, shard] : read_index(index)) {
+  const std::map<std::string, std::string> shard_of = read_index(index);
+  std::vector<std::string> names;
+  for (const auto& [name, shard] : shard_of) names.push_back(name);
+  find_prefix(names);
+  for (const auto& [name, shard] : shard_of) {
     const SafetensorsFile*& file = opened[shard];
     if (file == nullptr) {
       validate(fs::exists(path_ / shard),
@@ -89,9 +99,38 @@ void HfCheckpoint::open_shards() {
   }
 }
 
-void HfCheckpoint::add_weights(const SafetensorsFile& file, const std::string& name) {
-  const SafetensorsEntry* entry = file.find(name);
-  validate(entry != nullptr, "{} is damaged (it has no tensor '{}', which the index says it holds)", file.path(), name);
+void HfCheckpoint::find_prefix(const std::vector<std::string>& names) {
+  const std::string_view embedding = embedding_tensor.name.substr(usual_prefix.size());
+  for (const std::string& name : names) {
+    if (name.ends_with(embedding)) prefix_ = name.substr(0, name.size() - embedding.size());
+  }
+}
+
+void HfCheckpoint::warn_of_unused(const std::vector<std::string>& names) {
+  constexpr std::size_t most = 3;
+  std::string listed;
+  std::size_t count = 0;
+  for (const std::string& name : names) {
+    // Frequencies follow from the config; a tied head is the embedding table once more.
+    if (name.ends_with("rotary_emb.inv_freq") || name == head_tensor.name) continue;
+    if (++count <= most) listed += (count > 1 ? ", " : "") + name;
+  }
+  if (count == 0) return;
+  warnings_.push_back(
+      fmt::format("{} holds {} tensors that its config.json does not ask for and that are not used: "
+                  "{}{}; biases need attention_bias or mlp_bias there",
+                  path_.string(), count, listed, count > most ? ", …" : ""));
+}
+
+void HfCheckpoint::add_weights(const SafetensorsFile& file, const std::string& stored_name) {
+  const bool is_head = stored_name.ends_with(head_tensor.name);
+  const std::string name = is_head ? std::string(head_tensor.name)
+                           : stored_name.starts_with(prefix_)
+                               ? std::string(usual_prefix) + stored_name.substr(prefix_.size())
+                               : stored_name;
+  const SafetensorsEntry* entry = file.find(stored_name);
+  validate(entry != nullptr, "{} is damaged (it has no tensor '{}', which the index says it holds)", file.path(),
+           stored_name);
   const std::optional<GgmlType> type = stored_type(entry->type);
   if (!type) {
     weights_.add_unreadable(name, "it is of type " + entry->type + "; F32, F16 and BF16 are supported");

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "model/checkpoint/checkpoint.hpp"
@@ -10,7 +12,8 @@ namespace hack::model {
 
 /// A Hugging Face directory: config.json, tokenizer.json, and model.safetensors or the shards that
 /// model.safetensors.index.json lists (of both, the single file is read, as transformers does). End tokens are those of
-/// generation_config.json where it names any, else those of config.json.
+/// generation_config.json where it names any, else those of config.json. Tensors may stand under another prefix than
+/// "model.", as the embedding table's name says; those that no part of a Llama has are in warnings().
 class HfCheckpoint final : public Checkpoint {
  public:
   explicit HfCheckpoint(const std::filesystem::path& directory);
@@ -29,11 +32,18 @@ class HfCheckpoint final : public Checkpoint {
   DType exact_type() const override { return weights_.exact_type(); }
 
  private:
+  /// Of all names but the head's, where the model was saved with its head; a bare model has none, and one that was part
+  /// of another has more.
+  static constexpr std::string_view usual_prefix = "model.";
+
   void read_config();
   void open_shards();
   void add_weights(const SafetensorsFile& file, const std::string& name);
+  void find_prefix(const std::vector<std::string>& names);
+  void warn_of_unused(const std::vector<std::string>& names);
 
   std::vector<std::unique_ptr<SafetensorsFile>> shards_;
+  std::string prefix_ = std::string(usual_prefix);  // of the names in the files
   MappedWeights weights_;
 };
 

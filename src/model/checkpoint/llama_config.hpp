@@ -45,6 +45,7 @@ struct LlamaConfig {
   RopeScaling rope;
   std::vector<float> rope_factors;  ///< (head_dim / 2) divisors of the frequencies that a GGUF file brings; else empty
   std::vector<int> eos_ids;         ///< tokens that end a text
+  std::vector<std::string> warnings;  ///< what of the file contradicts itself, and how it was read
 };
 
 /// Frequencies of the rotary embedding (head_dim / 2), in f32 and in the order of operations of transformers 5:

@@ -47,6 +47,8 @@ std::vector<float> read_rope_factors(const GgufFile& file, index_t head_dim) {
   validate(tensor->dims.size() == 1 && tensor->dims[0] == head_dim / 2,
            "cannot use {} (tensor 'rope_freqs.weight' is not a vector of {} numbers, half of the head dimension)",
            file.path(), head_dim / 2);
+  validate(!tensor->unknown_type, "cannot use {} (tensor 'rope_freqs.weight' is in {}, which is not read)", file.path(),
+           ggml_type_name(tensor->unknown_type.value_or(0)));
   std::vector<float> out(static_cast<std::size_t>(head_dim / 2));
   dequantize(tensor->type, file.tensor_bytes(*tensor).data(), 0, head_dim / 2, out.data());
   return out;

@@ -17,12 +17,18 @@ RopeType rope_type(const JsonObject& rope) {
   fail("cannot use {} (rope type '{}'; default, linear and llama3 are supported)", rope.where(), name);
 }
 
-/// transformers up to 4 writes rope_theta beside rope_scaling, transformers 5 both into rope_parameters.
-RopeScaling read_rope(const JsonObject& json, index_t context_length) {
+/// transformers up to 4 writes rope_theta beside rope_scaling, transformers 5 both into rope_parameters; of both it
+/// takes rope_scaling.
+RopeScaling read_rope(const JsonObject& json, LlamaConfig& config) {
   RopeScaling out;
   out.theta = json.find_number("rope_theta").value_or(out.theta);
-  std::optional<JsonObject> rope = json.find_object("rope_parameters");
-  if (!rope) rope = json.find_object("rope_scaling");
+  const std::optional<JsonObject> parameters = json.find_object("rope_parameters");
+  std::optional<JsonObject> rope = json.find_object("rope_scaling");
+  if (rope && parameters) {
+    config.warnings.push_back(
+        json.where() + " has both rope_scaling and rope_parameters; rope_scaling is taken, as transformers does");
+  }
+  if (!rope) rope = parameters;
   validate(json.find_number("partial_rotary_factor").value_or(1.0) == 1.0 &&
                (!rope || rope->find_number("partial_rotary_factor").value_or(1.0) == 1.0),
            "cannot use {} (partial_rotary_factor is not 1; only heads turned as a whole are supported)", json.where());
@@ -37,8 +43,9 @@ RopeScaling read_rope(const JsonObject& json, index_t context_length) {
     }
   }
   if (out.type != RopeType::llama3) return out;
-  out.original_context = rope->find_integer("original_max_position_embeddings")
-                             .value_or(json.find_integer("original_max_position_embeddings").value_or(context_length));
+  out.original_context =
+      rope->find_integer("original_max_position_embeddings")
+          .value_or(json.find_integer("original_max_position_embeddings").value_or(config.context_length));
   return out;
 }
 
@@ -48,6 +55,18 @@ const Architecture& architecture_of(const JsonObject& json) {
     if (architecture.hf == name) return architecture;
   }
   fail("cannot use {} (model_type is '{}'; {} supported)", json.where(), name, architecture_names());
+}
+
+/// Whatever its tensors look like: their numbers are codes.
+void refuse_quantised(const JsonObject& json) {
+  const std::optional<JsonObject> how = json.find_object("quantization_config");
+  if (!how) return;
+  std::string method = how->find_string("quant_method").value_or("a method that it does not name");
+  if (const auto bits = how->find_integer("bits")) method += ", " + std::to_string(*bits) + " bits";
+  fail(
+      "cannot use {} (its weights are quantised by {}, which this program does not read); give the model that they "
+      "were made from, or a GGUF file",
+      json.where(), method);
 }
 
 void check_parts(const JsonObject& json) {
@@ -61,6 +80,7 @@ void check_parts(const JsonObject& json) {
 
 LlamaConfig llama_config_from_hf(const JsonObject& json) {
   const Architecture& architecture = architecture_of(json);
+  refuse_quantised(json);
   check_parts(json);
   LlamaConfig out;
   for (const SizeField& field : size_fields()) {
@@ -81,7 +101,7 @@ LlamaConfig llama_config_from_hf(const JsonObject& json) {
     if (!field.hf.empty()) out.*field.member = json.find_bool(std::string(field.hf)).value_or(false);
   }
   if (architecture.implies != nullptr) out.*architecture.implies = true;
-  out.rope = read_rope(json, out.context_length);
+  out.rope = read_rope(json, out);
   if (json.find("eos_token_id") != nullptr) {
     for (const std::int64_t id : json.integers("eos_token_id")) {
       validate(id >= 0 && id <= std::numeric_limits<int>::max(), "cannot use {} (eos_token_id {})", json.where(), id);

@@ -87,7 +87,18 @@ const StoredWeight& MappedWeights::find(const std::string& name) const {
   return at->second;
 }
 
-void MappedWeights::keep_implied(const LlamaConfig& config) {
+const StoredWeight& MappedWeights::find_readable(const std::string& name) const {
+  const auto opaque = opaque_.find(name);
+  if (opaque != opaque_.end()) fail("cannot read tensor '{}' of {} ({})", name, path_, opaque->second.reason);
+  return find(name);
+}
+
+void MappedWeights::add_unreadable(const std::string& name, std::string reason, StoredWeight weight, std::string type) {
+  weights_.insert_or_assign(name, std::move(weight));
+  opaque_.insert_or_assign(name, Opaque{std::move(type), std::move(reason)});
+}
+
+std::vector<std::string> MappedWeights::keep_implied(const LlamaConfig& config) {
   std::map<std::string, StoredWeight> kept;
   for (const TensorSpec& spec : llama_tensors(config)) {
     if (const auto at = unreadable_.find(spec.name); at != unreadable_.end()) {
@@ -103,16 +114,24 @@ void MappedWeights::keep_implied(const LlamaConfig& config) {
              w.file->path(), to_text(w.shape), to_text(expected), spec.shape_from);
     kept.insert(*at);
   }
+  std::vector<std::string> unused;
+  for (const auto& [name, weight] : weights_) {
+    if (kept.find(name) == kept.end()) unused.push_back(name);
+  }
   weights_ = std::move(kept);
+  return unused;
 }
 
 TensorInfo MappedWeights::info(const std::string& name) const {
   const StoredWeight& w = find(name);
+  if (const auto opaque = opaque_.find(name); opaque != opaque_.end()) {
+    return {rows_of(w), cols_of(w), opaque->second.type, 0};
+  }
   return {rows_of(w), cols_of(w), std::string(to_string(w.type)), rows_of(w) * row_bytes(w.type, cols_of(w))};
 }
 
 void MappedWeights::read(const std::string& name, index_t row, index_t col, MatrixView<float> out) const {
-  const StoredWeight& w = find(name);
+  const StoredWeight& w = find_readable(name);
   const index_t rows = rows_of(w);
   const index_t cols = cols_of(w);
   HACK_EXPECT(row >= 0 && out.rows >= 0 && row <= rows - out.rows);
@@ -140,11 +159,13 @@ void MappedWeights::read(const std::string& name, index_t row, index_t col, Matr
   }
 }
 
-std::optional<Codec> MappedWeights::codec(const std::string& name) const { return codec_of(find(name).type); }
+std::optional<Codec> MappedWeights::codec(const std::string& name) const {
+  return opaque_.count(name) > 0 ? std::nullopt : codec_of(find(name).type);
+}
 
 void MappedWeights::read_encoded(const std::string& name, svd::Range rows, svd::Range cols, std::byte* codes,
                                  std::byte* scales) const {
-  const StoredWeight& w = find(name);
+  const StoredWeight& w = find_readable(name);
   const index_t block = block_size(w.type), stride = row_bytes(w.type, cols_of(w));
   HACK_EXPECT(0 <= rows.begin && rows.end <= rows_of(w) && 0 <= cols.begin && cols.end <= cols_of(w));
   HACK_EXPECT(codec_of(w.type) && w.shape.size() == 2 && cols.begin % block == 0 && cols.end % block == 0);
@@ -170,6 +191,7 @@ DType MappedWeights::exact_type() const {
   std::optional<DType> common;
   for (const auto& [name, w] : weights_) {
     if (w.shape.size() == 1) continue;
+    if (opaque_.count(name) > 0) return DType::f32;
     const DType type = w.type == GgmlType::bf16 ? DType::bf16 : w.type == GgmlType::f16 ? DType::f16 : DType::f32;
     if (common.value_or(type) != type) return DType::f32;
     common = type;

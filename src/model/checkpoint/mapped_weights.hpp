@@ -45,9 +45,12 @@ class MappedWeights {
   /// Notes that a tensor is there but cannot be read, and why: an Error where it is needed.
   void add_unreadable(const std::string& name, std::string reason) { unreadable_[name] = std::move(reason); }
 
-  /// Checks that every tensor `config` implies is there, with the shape it implies, and forgets all others; an Error
-  /// names the tensor and what is wrong.
-  void keep_implied(const LlamaConfig& config);
+  /// Notes that a tensor is there in a format whose numbers are not known: an Error where they are read.
+  void add_unreadable(const std::string& name, std::string reason, StoredWeight weight, std::string type);
+
+  /// Checks that every tensor `config` implies is there, with the shape it implies, and forgets all others, whose names
+  /// it returns; an Error names the tensor and what is wrong.
+  std::vector<std::string> keep_implied(const LlamaConfig& config);
 
   bool contains(const std::string& name) const { return weights_.find(name) != weights_.end(); }
   TensorInfo info(const std::string& name) const;
@@ -67,11 +70,20 @@ class MappedWeights {
   DType exact_type() const;
 
  private:
+  /// What is known of a format whose numbers are not.
+  struct Opaque {
+    std::string type;
+    std::string reason;
+  };
+
   const StoredWeight& find(const std::string& name) const;
+  /// The same; an Error where its numbers cannot be read.
+  const StoredWeight& find_readable(const std::string& name) const;
 
   std::string path_;
   std::map<std::string, StoredWeight> weights_;
   std::map<std::string, std::string> unreadable_;
+  std::map<std::string, Opaque> opaque_;
 };
 
 }  // namespace hack::model

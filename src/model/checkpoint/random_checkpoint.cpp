@@ -139,6 +139,10 @@ void RandomCheckpoint::read_encoded(const std::string& name, svd::Range rows, sv
   }
 }
 
+std::uint64_t RandomCheckpoint::digest(const std::string& name, index_t first, index_t rows) const {
+  return mix(mix(find(name).key + static_cast<std::uint64_t>(first)) + static_cast<std::uint64_t>(rows));
+}
+
 Tokenizer RandomCheckpoint::tokenizer() const {
   fail("{} has no tokenizer (its weights are random) give a model's directory or .gguf file to read text",
        path_.string());

@@ -29,9 +29,9 @@ Generated generate(Llama<D>& llama, std::span<const int> prompt, const GenerateO
       result.prefill_seconds = watch.seconds();
       watch.restart();
     }
+    if (std::find(options.stop_ids.begin(), options.stop_ids.end(), id) != options.stop_ids.end()) break;
     result.ids.push_back(id);
     on_token(id);
-    if (std::find(options.stop_ids.begin(), options.stop_ids.end(), id) != options.stop_ids.end()) break;
   }
   result.decode_seconds = watch.seconds();
   return result;

@@ -12,11 +12,11 @@ namespace hack::model {
 /// When to stop.
 struct GenerateOptions {
   index_t max_tokens = 0;
-  std::vector<int> stop_ids;  ///< generation ends after one of these; empty: only max_tokens counts
+  std::vector<int> stop_ids;  ///< generation ends in front of one of these; empty: only max_tokens counts
 };
 
 struct Generated {
-  std::vector<int> ids;    ///< new ids, the same on every rank
+  std::vector<int> ids;    ///< new ids, the same on every rank, without the one that ended it
   double prefill_seconds;  ///< the prompt, up to the first new id
   double decode_seconds;   ///< the ids after the first
 };

@@ -162,6 +162,18 @@ std::string Tokenizer::decode(std::span<const int> ids) const {
   return bytes;
 }
 
+std::vector<int> Tokenizer::ends() const {
+  // Of Llama 3, ChatML, Phi, Gemma, GPT, Llama 2 and relatives.
+  constexpr std::string_view texts[] = {"<|eot_id|>",      "<|eom_id|>",    "<|end_of_text|>", "<|im_end|>", "<|end|>",
+                                        "<|end_of_turn|>", "<end_of_turn>", "<|endoftext|>",   "<EOT>",      "</s>"};
+  std::vector<int> ids;
+  for (int id = 0; id < static_cast<int>(size()); ++id) {
+    const bool is_end = std::find(std::begin(texts), std::end(texts), text(id)) != std::end(texts);
+    if (is_end || id == eos_) ids.push_back(id);
+  }
+  return ids;
+}
+
 std::string_view Tokenizer::text(int id) const {
   validate(id >= 0 && id < size(),
            "token id {} is outside the vocabulary of {} (ids start at 0); use ids of this tokenizer", id, size());

@@ -52,6 +52,10 @@ class Tokenizer {
   /// The first id put before a text; none if the tokenizer puts nothing there.
   std::optional<int> bos() const;
 
+  /// Every id that ends a text or a turn of a conversation: eos(), and the tokens of the vocabulary that families of
+  /// models have for it ("<|eot_id|>", "<|im_end|>", …), whatever the files name.
+  std::vector<int> ends() const;
+
   /// The id that ends a text by the file's word, if it has one.
   std::optional<int> eos() const { return eos_; }
 

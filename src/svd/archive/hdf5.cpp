@@ -16,6 +16,13 @@ herr_t take_first(unsigned depth, const H5E_error2_t* error, void* text) {
   return 0;
 }
 
+/// Why the last call failed, in HDF5's words.
+std::string reason_of_failure() {
+  std::string text = "no message";
+  H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take_first, &text);
+  return text;
+}
+
 /// A text of this many bytes; zeros follow where it is shorter.
 Hdf5Id string_type(std::size_t bytes) {
   Hdf5Id type(HACK_HDF5(H5Tcopy(H5T_C_S1)));
@@ -88,9 +95,7 @@ void transfer_contract(const std::vector<index_t>& shape, index_t first, index_t
 
 hid_t check_hdf5(hid_t result, const char* call, std::source_location at) {
   if (result >= 0) return result;
-  std::string text = "no message";
-  H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take_first, &text);
-  fail("{} failed: {} ({}:{})", call, text, at.file_name(), at.line());
+  fail("{} failed: {} ({}:{})", call, reason_of_failure(), at.file_name(), at.line());
 }
 
 Hdf5Id create_parallel_file(const comm::Communicator& comm, const std::filesystem::path& path) {
@@ -104,7 +109,14 @@ Hdf5Id create_parallel_file(const comm::Communicator& comm, const std::filesyste
 
 Hdf5Id open_file(const std::filesystem::path& path) {
   switch_off_printing();
-  return Hdf5Id(HACK_HDF5(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT)));
+  const hid_t file = H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT);
+  if (file >= 0) return Hdf5Id(file);
+  const std::string reason = reason_of_failure();
+  validate(reason.find("unable to lock file") == std::string::npos,
+           "another program has it open to write, or its file system has no locks (HDF5: {}); end that program, or set "
+           "HDF5_USE_FILE_LOCKING=FALSE",
+           reason);
+  fail("HDF5 cannot open it ({})", reason);
 }
 
 Hdf5Id create_group(const Hdf5Id& parent, const std::string& name) {
