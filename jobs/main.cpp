@@ -7,6 +7,7 @@
 #include <memory>
 #include <new>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 #include <CLI/CLI.hpp>
@@ -14,10 +15,13 @@
 #include <fmt/core.h>
 
 #include "comm/environment.hpp"
+#include "io/messages.hpp"
 #include "jobs/commands/commands.hpp"
+#include "jobs/session/file_options.hpp"
 #include "jobs/session/library_settings.hpp"
 #include "jobs/session/markdown_help.hpp"
 #include "jobs/session/session.hpp"
+#include "jobs/session/usage_error.hpp"
 #include "kernels/config.hpp"
 #include "kernels/error.hpp"
 #include "svd/archive/archive_seal.hpp"
@@ -51,13 +55,20 @@ int run(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     // All ranks see the same command line; one of them speaks.
     const bool speaks = hack::comm::Communicator::world().is_root();
-    const int code = speaks ? app.exit(error) : error.get_exit_code();
-    return code == 0 ? 0 : usage_error;
+    if (error.get_exit_code() == 0) return speaks ? app.exit(error) : 0;  // help and version
+    if (speaks) hack::io::print_message(fmt::format("hack: {}\n", explain(app, error)));
+    return usage_error;
   }
   for (const std::unique_ptr<Command>& command : commands) {
     if (!command->app().parsed()) continue;
+    check_files(command->app());
     Session session(command->common());
-    session.finish(command->app(), command->run(session));
+    try {
+      session.finish(command->app(), command->run(session));
+    } catch (const std::system_error&) {
+      check_output();  // says what the failure means, where it is the printing that failed
+      throw;
+    }
   }
   check_output();
   return 0;
@@ -66,6 +77,7 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  hack::io::prepare_standard_streams();
   hack::jobs::apply_library_settings(argv);
   hack::comm::Environment environment(argc, argv);
   try {

@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "jobs/session/option_checks.hpp"
 #include "comm/collectives.hpp"
 #include "kernels/buffer.hpp"
 #include "kernels/elementwise.hpp"
@@ -161,7 +162,7 @@ void print(const nlohmann::json& row) {
 void AllreduceBench::add_options(CLI::App& app) {
   app.add_option("--bytes", bytes_, "Lengths of vectors of f32 numbers (1024 to 4194304, by fours)")
       ->delimiter(',')
-      ->check(CLI::Range(4L, 1L << 30))
+      ->check(whole(4, 1L << 30))
       ->group("allreduce");
 }
 

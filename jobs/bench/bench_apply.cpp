@@ -7,6 +7,7 @@
 
 #include "jobs/bench/bench_limits.hpp"
 #include "jobs/bench/bench_timing.hpp"
+#include "jobs/session/option_checks.hpp"
 #include "kernels/linear.hpp"
 #include "model/checkpoint/llama_tensors.hpp"
 #include "model/llama/names.hpp"
@@ -148,11 +149,11 @@ void ApplyBench::add_options(CLI::App& app) {
   app.add_option("--matrix", matrix_, "q, k, v, o, gate, up or down")->capture_default_str()->group(group);
   app.add_option("--ranks", ranks_, "Ranks of tiles of 128 (8,16,32,48,64,96)")
       ->delimiter(',')
-      ->check(CLI::Range(1L, 128L))
+      ->check(whole(1, 128))
       ->group(group);
   app.add_option("--batches", tokens_, "Numbers of tokens (1,512)")
       ->delimiter(',')
-      ->check(CLI::PositiveNumber)
+      ->check(whole(1, 1L << 24))
       ->group(group);
   app.add_option("--types", types_, "Types of weights (f32,bf16)")->delimiter(',')->group(group);
 }

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "jobs/compression/storage_words.hpp"
+#include "jobs/session/option_checks.hpp"
 #include "kernels/error.hpp"
 #include "model/checkpoint/random_checkpoint.hpp"
 
@@ -14,10 +15,10 @@ void BenchModel::add_options(CLI::App& app) {
   auto* shape = app.add_option("--shape", shape_, "In place of MODEL: a published shape with random weights")
                     ->excludes(model)
                     ->excludes("--archive");
-  app.add_option("--layers", layers_, "Its first layers alone")->needs(shape)->check(CLI::Range(1L, 1L << 20));
+  app.add_option("--layers", layers_, "Its first layers alone")->needs(shape)->check(whole(1, 1L << 20));
   auto* rank = app.add_option("--rank", rank_, "Random factors of this rank for its MLP, in tiles of 128")
                    ->needs(shape)
-                   ->check(CLI::Range(0L, 128L));
+                   ->check(whole(0, 128));
   app.add_option("--storage", storage_, "How they are stored")
       ->needs(rank)
       ->transform(storage_words())
@@ -30,9 +31,9 @@ void BenchModel::add_options(CLI::App& app) {
       ->capture_default_str();
 }
 
-void BenchModel::open() {
+void BenchModel::open(const Session& session) {
   if (shape_.empty()) {
-    files_.emplace(model_, archive_);
+    files_.emplace(session, model_, archive_);
     return;
   }
   const std::optional<index_t> layers = layers_ ? std::optional<index_t>(*layers_) : std::nullopt;

@@ -19,7 +19,7 @@ class BenchModel {
   bool is_named() const { return !model_.empty() || !shape_.empty(); }
 
   /// Opens the checkpoint on this rank, and the archive or the random factors in its place.
-  void open();
+  void open(const Session& session);
   const model::Checkpoint& checkpoint() const { return files_->checkpoint(); }
   /// Valid as long as this.
   model::WeightSource source(model::HeldType type) const;

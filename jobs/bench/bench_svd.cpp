@@ -8,6 +8,7 @@
 #include "comm/collectives.hpp"
 #include "jobs/bench/bench_timing.hpp"
 #include "jobs/bench/random_tiles.hpp"
+#include "jobs/session/option_checks.hpp"
 #include "kernels/batched_algebra.hpp"
 
 extern "C" char* openblas_get_corename(void);
@@ -140,22 +141,19 @@ template nlohmann::json time_svd(const comm::Communicator&, Queue<Device::cuda>&
 
 void SvdBench::add_options(CLI::App& app) {
   const std::string group = "svd";
-  app.add_option("--tile", sizes_, "Sizes of square tiles (128)")
-      ->delimiter(',')
-      ->check(CLI::Range(1, 4096))
-      ->group(group);
+  app.add_option("--tile", sizes_, "Sizes of square tiles (128)")->delimiter(',')->check(whole(1, 4096))->group(group);
   app.add_option("--vectors", vectors_,
                  "Numbers of singular vectors; numbers above the tile's size are left out "
                  "(0,32,64,128)")
       ->delimiter(',')
-      ->check(CLI::NonNegativeNumber)
+      ->check(whole(0, 4096))
       ->group(group);
   app.add_option("--type", type_, "Numbers of the tiles: normal ones in f32, or rounded to bf16")
-      ->check(CLI::IsMember({"f32", "bf16"}))
+      ->check(one_of({"f32", "bf16"}))
       ->capture_default_str()
       ->group(group);
   app.add_option("--tiles", tiles_, "Tiles of a batch, shared out over ranks (256; on GPUs 4096)")
-      ->check(CLI::Range(1, 1 << 20))
+      ->check(whole(1, 1L << 20))
       ->group(group);
 }
 

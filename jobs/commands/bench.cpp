@@ -6,6 +6,7 @@
 #include "jobs/bench/bench_model.hpp"
 #include "jobs/bench/bench_svd.hpp"
 #include "jobs/commands/commands.hpp"
+#include "jobs/session/option_checks.hpp"
 #include "kernels/error.hpp"
 
 namespace hack::jobs {
@@ -20,15 +21,15 @@ class BenchCommand : public Command {
                     "apply: one matrix, dense and as factors; without MODEL: svd, random tiles; allreduce, sums over "
                     "ranks")
         ->required()
-        ->check(CLI::IsMember({"decode", "prefill", "perplexity", "apply", "svd", "allreduce"}));
+        ->check(one_of({"decode", "prefill", "perplexity", "apply", "svd", "allreduce"}));
     model_.add_options(app_);
     app_.parse_complete_callback([this] {
       if (part_ != "svd" && part_ != "allreduce" && !model_.is_named()) throw CLI::RequiredError("MODEL or --shape");
     });
     app_.add_option("--tokens", tokens_, "Tokens decoded (64), of the prompt (512) or of a window (2048)")
-        ->check(CLI::Range(2L, 1L << 20));
+        ->check(whole(2, 1L << 20));
     app_.add_option("--repeats", repeats_, "Timed runs, after one that is not counted")
-        ->check(CLI::Range(1, 1000))
+        ->check(whole(1, 1000))
         ->capture_default_str();
     apply_.add_options(app_);
     svd_.add_options(app_);
@@ -39,7 +40,7 @@ class BenchCommand : public Command {
   nlohmann::json run(Session& session) override {
     if (part_ == "svd") return svd_.run(session, repeats_);
     if (part_ == "allreduce") return allreduce_.run(session, repeats_);
-    model_.open();
+    model_.open(session);
     if (part_ == "apply") return apply_.run(session, model_.checkpoint().config(), model_.codec(), repeats_);
     const bool is_random = app_.get_option("--shape")->count() > 0, has_rank = app_.get_option("--rank")->count() > 0;
     validate(app_.get_option("--codec")->count() == 0 || has_rank || (is_random && has_scales(model_.codec())),

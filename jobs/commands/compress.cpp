@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
+#include "io/temporary_file.hpp"
 #include "jobs/commands/commands.hpp"
 #include "jobs/compression/compression.hpp"
 #include "jobs/compression/evaluation.hpp"
@@ -12,6 +13,8 @@
 #include "jobs/compression/model_files.hpp"
 #include "jobs/compression/selection.hpp"
 #include "jobs/compression/storage_words.hpp"
+#include "jobs/session/file_options.hpp"
+#include "jobs/session/option_checks.hpp"
 #include "kernels/error.hpp"
 #include "model/checkpoint/random_checkpoint.hpp"
 #include "svd/tile/storage.hpp"
@@ -26,30 +29,30 @@ class CompressCommand : public Command {
     auto* model =
         app_.add_option("MODEL", model_,
                         "Hugging Face directory or .gguf file; or an archive made with --max-rank, of which a "
-                        "smaller one is made without another factorization");
+                        "smaller one is made without another factorization")
+            ->type_name(input_type);
     auto* shape = app_.add_option("--shape", shape_,
                                   "In place of MODEL: one of a published shape with random weights, for timings "
                                   "(llama-3.2-1b, llama-3.1-8b, …); factors are fitted to random ids");
     shape->excludes(model);
-    app_.add_option("--layers", layers_, "Its first layers alone")->needs(shape)->check(CLI::Range(1L, 1L << 20));
-    app_.add_option("--output", output_, "The archive to write (HDF5)")->required();
+    app_.add_option("--layers", layers_, "Its first layers alone")->needs(shape)->check(whole(1, 1L << 20));
+    app_.add_option("--output", output_, "The archive to write (HDF5)")->required()->type_name(output_type);
     auto* rule = app_.add_option_group("rank rule", "How many singular values a tile keeps; one of");
-    topk_ = rule->add_option("--topk", options_.rule.value, "This share of its singular values")
-                ->check(CLI::Range(0.0, 1.0));
+    topk_ = rule->add_option("--topk", options_.rule.value, "This share of its singular values")->check(number(0, 1));
     keep_ = rule->add_option("--keep", options_.rule.value, "A budget: this share of the matrices' dense bytes")
-                ->check(CLI::Range(0.0, 1.0));
+                ->check(number_above(0, 1));
     tolerance_ = rule->add_option("--tolerance", options_.rule.value,
                                   "As few as leave out at most this share of the tile's norm")
-                     ->check(CLI::NonNegativeNumber);
+                     ->check(number(0, 1));
     auto* target_loss =
         rule->add_option("--target-loss", options_.target_loss,
                          "The smallest archive whose mean KL divergence from the dense model, on a window of the "
                          "calibration text, is at most so many nats a token")
-            ->check(CLI::PositiveNumber);
+            ->check(number_above(0, 1000));
     max_rank_ = rule->add_option("--max-rank", options_.rule.value,
                                  "None yet: whole spectra, and vectors up to so many, of which perplexity, generate, "
                                  "sweep and compress take any smaller ranks (--method plain)")
-                    ->check(CLI::Range(1L, 1L << 30));
+                    ->check(whole(1, 1L << 30));
     codec_ =
         rule->add_option("--codec,--codecs", options_.codecs,
                          "All, but in this codec, which has blocks: every tile is one dense term, its codes fitted "
@@ -81,8 +84,9 @@ class CompressCommand : public Command {
                          : topk_->count() > 0 || has_codec ? Kind::topk
                          : max_rank_->count() > 0          ? Kind::max_rank
                                                            : Kind::tolerance;
+    for_option("--output", [&] { const io::TemporaryFile unwritable_places_are_errors_now(output_); });
     if (is_archive(model_)) return run_on_archive(session);
-    const ModelFiles files = open_model();
+    const ModelFiles files = open_model(session);
     const model::Checkpoint& checkpoint = files.checkpoint();
     options_.settle_terms();
     if (options_.quantizes()) {
@@ -123,9 +127,9 @@ class CompressCommand : public Command {
   }
 
  private:
-  ModelFiles open_model() {
+  ModelFiles open_model(const Session& session) {
     validate(!model_.empty() || !shape_.empty(), "compress needs a model: give MODEL, or --shape for random weights");
-    if (shape_.empty()) return {model_, ""};
+    if (shape_.empty()) return {session, model_, ""};
     validate(options_.calibration.texts.empty(),
              "--shape takes no --calibration (random weights come without a tokenizer); leave it out");
     auto checkpoint = std::make_unique<model::RandomCheckpoint>(shape_, layers_,

@@ -1,11 +1,14 @@
 #include "model/llama/generate.hpp"
 
+#include <algorithm>
 #include <cstdio>
 
 #include <nlohmann/json.hpp>
 
+#include "comm/collectives.hpp"
 #include "jobs/commands/commands.hpp"
 #include "jobs/compression/model_files.hpp"
+#include "jobs/session/option_checks.hpp"
 #include "kernels/error.hpp"
 #include "model/tokenizer/tokenizer.hpp"
 
@@ -18,19 +21,20 @@ class GenerateCommand : public Command {
     add_model_options(app_, model_, archive_);
     selection_.add_to(app_);
     app_.add_option("--prompt", prompt_, "Text to continue")->required();
-    app_.add_option("--max-tokens", max_tokens_, "New tokens")->check(CLI::Range(1L, 1L << 24))->capture_default_str();
+    app_.add_option("--max-tokens", max_tokens_, "New tokens")->check(whole(1, 1L << 24))->capture_default_str();
     app_.add_option("--temperature", sampler_.temperature, "0: always the likeliest token")
-        ->check(CLI::NonNegativeNumber)
+        ->check(number(0, 1e6))
         ->capture_default_str();
     app_.add_option("--top-p", sampler_.top_p, "Draw from the likeliest tokens that together hold this probability")
-        ->check(CLI::Range(0.0, 1.0))
+        ->check(number_above(0, 1))
         ->capture_default_str();
     app_.add_option("--repetition-penalty", sampler_.repetition_penalty,
                     "Above 1: tokens already seen become less likely")
-        ->check(CLI::PositiveNumber)
+        ->check(number(0.001, 1000))
         ->capture_default_str();
-    app_.add_option("--seed", sampler_.seed, "Of the draws")->capture_default_str();
-    app_.add_flag("--stop-at-eos", stop_at_eos_, "End at the model's end-of-text token instead of at --max-tokens");
+    app_.add_option("--seed", sampler_.seed, "Of the draws")->check(whole(0, largest_seed))->capture_default_str();
+    app_.add_flag("--stop-at-eos", stop_at_eos_,
+                  "End in front of the first token that ends a text or a turn, if there is one before --max-tokens");
     common_.add_to(app_);
   }
 
@@ -42,8 +46,11 @@ class GenerateCommand : public Command {
   template <Device D>
   nlohmann::json run_on(Session& session) {
     model::Sampler sampler(sampler_);
-    const ModelFiles files(model_, archive_, selection_, session.threads());
+    const ModelFiles files(session, model_, archive_, selection_);
     const Encoded prompt = encode_on_root(session.world(), files.checkpoint(), "--prompt", prompt_);
+    validate(!prompt.ids.empty(),
+             "--prompt: is empty, and the model puts no token of its own before a text; give some");
+    warn_of_length(session, files.checkpoint(), std::ssize(prompt.ids) + max_tokens_);
     Queue<D> queue(session.threads(), session.products());
     const model::HeldType type = held_type(session, files);
     model::Llama<D> llama(files.source(type), session.world(), queue);
@@ -58,13 +65,12 @@ class GenerateCommand : public Command {
       fmt::print("{}", tokenizer->decode(std::span(&id, 1)));
       std::fflush(stdout);
     };
-    const model::GenerateOptions options{max_tokens_,
-                                         stop_at_eos_ ? files.checkpoint().config().eos_ids : std::vector<int>{}};
+    const model::GenerateOptions options{max_tokens_, stop_at_eos_ ? ends(session, files) : std::vector<int>{}};
     const model::Generated generated =
         model::generate(llama, std::span<const int>(prompt.ids), options, sampler, print);
     if (!session.world().is_root()) return {};
     fmt::print("\n");
-    const auto decoded = static_cast<double>(generated.ids.size()) - 1;
+    const double decoded = std::max(0.0, static_cast<double>(generated.ids.size()) - 1);
     const double rate = decoded > 0 ? decoded / generated.decode_seconds : 0;
     session.log().info("{} new tokens, {:.1f} a second after a prompt of {:.0f} ms", generated.ids.size(), rate,
                        generated.prefill_seconds * 1e3);
@@ -79,6 +85,27 @@ class GenerateCommand : public Command {
         {"prefill_tokens_per_second", static_cast<double>(prompt.ids.size()) / generated.prefill_seconds},
         {"bytes_per_token_on_rank_0", llama.bytes_per_token()},
     };
+  }
+
+  static void warn_of_length(const Session& session, const model::Checkpoint& checkpoint, index_t tokens) {
+    const index_t trained = checkpoint.config().context_length;
+    if (tokens <= trained) return;
+    session.log().info(
+        "warning: prompt and --max-tokens are {} tokens, more than the {} that the model was made for; text beyond "
+        "them "
+        "may make no sense",
+        tokens, trained);
+  }
+
+  /// Tokens that end a text or a turn: the config's, and those of the vocabulary. The same on every rank.
+  static std::vector<int> ends(const Session& session, const ModelFiles& files) {
+    std::vector<int> ids = files.checkpoint().config().eos_ids;
+    if (session.world().is_root()) {
+      const std::vector<int> more = files.checkpoint().tokenizer().ends();
+      ids.insert(ids.end(), more.begin(), more.end());
+    }
+    comm::broadcast(session.world(), ids);
+    return ids;
   }
 
   std::string model_, archive_, prompt_;

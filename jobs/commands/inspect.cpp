@@ -1,8 +1,10 @@
 #include <algorithm>
+#include <charconv>
 #include <limits>
 #include <map>
 #include <set>
 #include <string>
+#include <string_view>
 
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
@@ -10,12 +12,26 @@
 #include "jobs/commands/commands.hpp"
 #include "jobs/compression/model_files.hpp"
 #include "jobs/compression/selection.hpp"
+#include "jobs/session/file_options.hpp"
 #include "kernels/error.hpp"
 #include "model/llama/names.hpp"
 #include "svd/tile/storage.hpp"
 
 namespace hack::jobs {
 namespace {
+
+/// The fingerprint, after it is printed; empty where a tensor cannot be read.
+std::string print_fingerprint(const model::Checkpoint& checkpoint) {
+  for (const std::string& warning : checkpoint.warnings()) fmt::print("  warning: {}\n", warning);
+  try {
+    const std::string& fingerprint = checkpoint.fingerprint();
+    fmt::print("  runs exactly in {}; fingerprint {}\n", to_string(checkpoint.exact_type()), fingerprint);
+    return fingerprint;
+  } catch (const Error& error) {
+    fmt::print("  does not run: {}\n", error.what());
+    return {};
+  }
+}
 
 nlohmann::json inspect_model(const std::string& path) {
   const auto checkpoint = model::Checkpoint::open(path);
@@ -51,14 +67,15 @@ nlohmann::json inspect_model(const std::string& path) {
     fmt::print("  {:<6} {:>5} tensors {:>10.1f} M parameters {:>12}\n", type, kind.tensors, kind.parameters * 1e-6,
                format_bytes(kind.bytes));
   }
-  fmt::print("  runs exactly in {}; fingerprint {}\n", to_string(checkpoint->exact_type()), checkpoint->fingerprint());
+  const std::string fingerprint = print_fingerprint(*checkpoint);
   return {{"kind", "model"},
           {"config", nlohmann::json(config)},
           {"parameters", parameters},
           {"mlp_parameters", mlp},
           {"bytes", bytes},
           {"exact_type", to_string(checkpoint->exact_type())},
-          {"fingerprint", checkpoint->fingerprint()},
+          {"fingerprint", fingerprint},
+          {"warnings", checkpoint->warnings()},
           {"tensors", tensors}};
 }
 
@@ -99,6 +116,29 @@ nlohmann::json describe_matrix(const std::string& name, const svd::MatrixTable& 
           {"keep", static_cast<double>(entry.bytes_factors) / static_cast<double>(entry.bytes_dense)}};
 }
 
+/// Compares runs of digits by the numbers that they are: layer 2 before layer 10.
+bool is_before(std::string_view a, std::string_view b) {
+  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+  while (!a.empty() && !b.empty()) {
+    if (is_digit(a.front()) && is_digit(b.front())) {
+      long x = 0, y = 0;
+      a.remove_prefix(static_cast<std::size_t>(std::from_chars(a.data(), a.data() + a.size(), x).ptr - a.data()));
+      b.remove_prefix(static_cast<std::size_t>(std::from_chars(b.data(), b.data() + b.size(), y).ptr - b.data()));
+      if (x != y) return x < y;
+      continue;
+    }
+    if (a.front() != b.front()) return a.front() < b.front();
+    a.remove_prefix(1);
+    b.remove_prefix(1);
+  }
+  return a.size() < b.size();
+}
+
+std::vector<std::string> in_natural_order(std::vector<std::string> names) {
+  std::stable_sort(names.begin(), names.end(), is_before);
+  return names;
+}
+
 nlohmann::json inspect_archive(const std::string& path) {
   const svd::FactorArchive archive(path);
   const svd::ArchiveInfo& info = archive.info();
@@ -118,7 +158,7 @@ nlohmann::json inspect_archive(const std::string& path) {
              "dense", "rank min-mean-max", "error", "bytes");
   double stored = 0, dense = 0;
   nlohmann::json matrices = nlohmann::json::array();
-  for (const std::string& name : archive.matrices()) {
+  for (const std::string& name : in_natural_order(archive.matrices())) {
     const nlohmann::json m = describe_matrix(name, archive.matrix(name));
     fmt::print("  {:<44} {:>6}×{:<6} {:>6} {:>13} {:>6} {:>5}-{:.1f}-{:<5} {:>8.4f} {:>6.1f}%\n", name,
                m["rows"].get<long>(), m["cols"].get<long>(), m["tiles"].get<long>(),
@@ -153,7 +193,9 @@ class InspectCommand : public Command {
  public:
   explicit InspectCommand(CLI::App& parent)
       : Command(parent, "inspect", "Say what is in a model or a factor archive, and how it was made") {
-    app_.add_option("PATH", path_, "Hugging Face directory, .gguf file or factor archive")->required();
+    app_.add_option("PATH", path_, "Hugging Face directory, .gguf file or factor archive")
+        ->required()
+        ->type_name(input_type);
     common_.add_to(app_);
   }
 

@@ -1,4 +1,3 @@
-#include <fstream>
 #include <optional>
 
 #include <nlohmann/json.hpp>
@@ -7,10 +6,12 @@
 #include "io/file_digest.hpp"
 #include "io/hash.hpp"
 #include "comm/process_grid.hpp"
-#include "io/temporary_file.hpp"
+#include "io/replace_file.hpp"
 #include "jobs/commands/commands.hpp"
 #include "jobs/compression/evaluation.hpp"
 #include "jobs/compression/model_files.hpp"
+#include "jobs/session/file_options.hpp"
+#include "jobs/session/option_checks.hpp"
 #include "kernels/error.hpp"
 #include "kernels/stopwatch.hpp"
 #include "model/evaluate/loss_records.hpp"
@@ -34,22 +35,16 @@ struct PerplexityOptions {
 
 void write_per_token(const std::string& path, const model::WindowPlan& plan, const WindowLosses& losses,
                      const std::vector<int>& ids) {
-  io::TemporaryFile file(path);
-  {
-    std::ofstream out(file.path());
-    out << "window,position,token,nll\n";
-    for (std::size_t w = 0; w < losses.size(); ++w) {
-      const model::Window& window = plan.windows[w];
-      for (index_t t = 0; t < std::ssize(losses[w]); ++t) {
-        const index_t position = window.first_scored + t;
-        out << fmt::format("{},{},{},{:.9g}\n", plan.first + static_cast<index_t>(w), position,
-                           ids[window.begin + position], losses[w][t]);
-      }
+  std::string text = "window,position,token,nll\n";
+  for (std::size_t w = 0; w < losses.size(); ++w) {
+    const model::Window& window = plan.windows[w];
+    for (index_t t = 0; t < std::ssize(losses[w]); ++t) {
+      const index_t position = window.first_scored + t;
+      text += fmt::format("{},{},{},{:.9g}\n", plan.first + static_cast<index_t>(w), position,
+                          ids[window.begin + position], losses[w][t]);
     }
-    out.flush();
-    validate(out.good(), "--per-token {}: cannot be written", path);
   }
-  file.rename_to_final();
+  for_option("--per-token", [&] { io::replace_file(path, text); });
 }
 
 /// What each protocol does, in words.
@@ -89,19 +84,22 @@ class PerplexityCommand : public Command {
       : Command(parent, "perplexity", "Evaluate a model, dense or compressed, on a text") {
     add_model_options(app_, options_.model, options_.archive);
     selection_.add_to(app_);
-    app_.add_option("--text", options_.text, "UTF-8 text to score")->required();
+    app_.add_option("--text", options_.text, "UTF-8 text to score")->required()->type_name(input_type);
     app_.add_option("--protocol", options_.protocol, protocol_help())
-        ->check(CLI::IsMember(model::protocol_names()))
+        ->check(one_of(model::protocol_names()))
         ->capture_default_str();
-    app_.add_option("--context", options_.context, "Tokens of a window, in place of the protocol's");
-    app_.add_option("--stride", options_.stride, "Distance of windows that overlap, in place of the protocol's");
-    app_.add_option("--windows", options_.windows, "Score at most so many windows");
+    app_.add_option("--context", options_.context, "Tokens of a window, in place of the protocol's")
+        ->check(whole(2, 1L << 24));
+    app_.add_option("--stride", options_.stride, "Distance of windows that overlap, in place of the protocol's")
+        ->check(whole(1, 1L << 24));
+    app_.add_option("--windows", options_.windows, "Score at most so many windows")->check(whole(1, 1L << 30));
     app_.add_option("--slice", options_.slice, "I/N: score the I-th of N runs of windows, I from 1");
     app_.add_option("--records", options_.records,
                     "Append the losses of each window to the first FILE as it finishes; windows that one of the "
                     "files holds are not computed again")
-        ->type_name("TEXT:FILE …");
-    app_.add_option("--per-token", options_.per_token, "Write window,position,token,nll of every scored token");
+        ->type_name(output_type);
+    app_.add_option("--per-token", options_.per_token, "Write window,position,token,nll of every scored token")
+        ->type_name(output_type);
     app_.add_flag(
             "--divergence", options_.divergence,
             "With --archive: how its next-token distributions differ from the dense model's over the same tokens: KL "
@@ -109,16 +107,22 @@ class PerplexityCommand : public Command {
         ->needs("--archive");
     app_.add_option("--tensor-parallel", options_.tensor_parallel,
                     "Ranks that share one copy of the model; the other ranks take windows. 0: all share one")
-        ->check(CLI::NonNegativeNumber)
+        ->check(whole(0, 65536))
         ->capture_default_str();
     common_.add_to(app_);
   }
 
   nlohmann::json run(Session& session) override {
+    if (!options_.per_token.empty()) for_option("--per-token", [&] { io::check_replaceable(options_.per_token); });
     return with_device(session, [&]<Device D>() { return run_on<D>(session); });
   }
 
  private:
+  Encoded encode_text(const Session& session, const ModelFiles& files) const {
+    const std::string text = session.world().is_root() ? read_text("--text", options_.text) : std::string();
+    return encode_on_root(session.world(), files.checkpoint(), "--text " + options_.text, text);
+  }
+
   template <Device D>
   nlohmann::json run_on(Session& session) {
     const model::Protocol& protocol = model::find_protocol(options_.protocol);
@@ -126,9 +130,8 @@ class PerplexityCommand : public Command {
              "--divergence does not go with --protocol {}, which begins each window with a token of its own; choose "
              "another protocol",
              options_.protocol);
-    const ModelFiles files(options_.model, options_.archive, selection_, session.threads());
-    const std::string text = read_text("--text", options_.text);
-    const Encoded encoded = encode_on_root(session.world(), files.checkpoint(), "--text " + options_.text, text);
+    const ModelFiles files(session, options_.model, options_.archive, selection_);
+    const Encoded encoded = encode_text(session, files);
     const model::WindowPlan plan = windows_of(session, files.checkpoint(), encoded, protocol);
     const comm::ProcessGrid grid = for_option(fmt::format("--tensor-parallel {}", options_.tensor_parallel), [&] {
       return comm::ProcessGrid(session.world(), options_.tensor_parallel);
@@ -137,6 +140,7 @@ class PerplexityCommand : public Command {
     // Losses that are known already, and the file to append to: on rank 0.
     WindowLosses losses;
     std::optional<model::LossRecords> records;
+    if (!options_.records.empty()) files.checkpoint().share_fingerprint(session.world(), session.threads());
     if (session.world().is_root()) records = read_records(files, encoded, plan, type, grid, losses);
     const index_t known =
         std::count_if(losses.begin(), losses.end(), [](const auto& window) { return !window.empty(); });

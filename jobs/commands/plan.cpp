@@ -8,6 +8,8 @@
 #include "jobs/study/cost_model.hpp"
 #include "jobs/compression/model_files.hpp"
 #include "jobs/compression/storage_words.hpp"
+#include "jobs/session/file_options.hpp"
+#include "jobs/session/option_checks.hpp"
 #include "jobs/session/system_info.hpp"
 #include "kernels/error.hpp"
 #include "model/checkpoint/random_checkpoint.hpp"
@@ -39,23 +41,22 @@ class PlanCommand : public Command {
  public:
   explicit PlanCommand(CLI::App& parent)
       : Command(parent, "plan", "What a job needs and takes, before it is sent: every figure is the model's") {
-    app_.add_option("MODEL", model_, "Hugging Face directory or .gguf file");
+    app_.add_option("MODEL", model_, "Hugging Face directory or .gguf file")->type_name(input_type);
     app_.add_option("--shape", shape_, "In place of MODEL: a published shape (llama-3.1-8b, …)")->excludes("MODEL");
-    app_.add_option("--layers", layers_, "Its first layers alone")->needs("--shape")->check(CLI::Range(1L, 1L << 20));
-    app_.add_option("--gpus,--ranks", ranks_, "Ranks of the job, one a GPU")
-        ->required()
-        ->check(CLI::Range(1, most_ranks));
+    app_.add_option("--layers", layers_, "Its first layers alone")->needs("--shape")->check(whole(1, 1L << 20));
+    app_.add_option("--gpus,--ranks", ranks_, "Ranks of the job, one a GPU")->required()->check(whole(1, most_ranks));
     app_.add_option("--machine", machine_, "a100-80gb, h100, h200, or the .json of a study: what it measured")
+        ->type_name(input_type)
         ->capture_default_str();
     keep_option_ = app_.add_option("--keep", keep_,
                                    "Bytes of the compressed MLP over bytes of the dense MLP in 16-bit "
                                    "numbers; 1, or what --codec takes, unless given")
-                       ->check(CLI::Range(0.0, 2.0));
+                       ->check(number_above(0, 2));
     app_.add_option("--factor-type,--codec", codec_, "Number type of factors or of quantized tiles")
         ->check(codec_words())
         ->capture_default_str();
     app_.add_option("--context", context_, "Tokens of a window, and in the cache")
-        ->check(CLI::Range(2L, 1L << 24))
+        ->check(whole(2, 1L << 24))
         ->capture_default_str();
     common_.add_to(app_);
   }

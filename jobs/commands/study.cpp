@@ -11,6 +11,8 @@
 #include "jobs/study/study_model.hpp"
 #include "jobs/study/study_phases.hpp"
 #include "jobs/study/study_table.hpp"
+#include "jobs/session/file_options.hpp"
+#include "jobs/session/option_checks.hpp"
 #include "jobs/session/system_info.hpp"
 #include "kernels/error.hpp"
 #include "model/checkpoint/random_checkpoint.hpp"
@@ -27,22 +29,22 @@ class StudyCommand : public Command {
     app_.add_option("SCALING", scaling_,
                     "strong: the same work for every number of ranks; weak: the same for each rank")
         ->required()
-        ->check(CLI::IsMember({"strong", "weak"}));
+        ->check(one_of({"strong", "weak"}));
     add_model_options(app_, model_, archive_);
     app_.get_option("MODEL")->required(false);
     auto* shape = app_.add_option("--shape", shape_, "In place of MODEL: a published shape with random weights")
                       ->excludes("MODEL")
                       ->excludes("--archive");
-    app_.add_option("--layers", layers_, "Its first layers alone")->needs(shape)->check(CLI::Range(1L, 1L << 20));
+    app_.add_option("--layers", layers_, "Its first layers alone")->needs(shape)->check(whole(1, 1L << 20));
     app_.add_option("--ranks", ranks_,
                     "Numbers of ranks, at most the ranks of this run (1,2,4, … and all; with --slice none)")
         ->delimiter(',')
-        ->check(CLI::PositiveNumber);
+        ->check(whole(1, 65536));
     app_.add_option("--phases", phases_, "What to time")
         ->delimiter(',')
-        ->check(CLI::IsMember({"read", "allreduce", "factorization", "prefill", "decode", "perplexity"}));
+        ->check(one_of({"read", "allreduce", "factorization", "prefill", "decode", "perplexity"}));
     app_.add_option("--repeats", work_.repeats, "Timed runs, after one that is not counted")
-        ->check(CLI::Range(1, 1000))
+        ->check(whole(1, 1000))
         ->capture_default_str();
     add_count("--tiles", work_.tiles, "Tiles of the MLPs to factorize, at most");
     add_count("--prompt", work_.prompt, "Tokens of the prompt");
@@ -50,17 +52,19 @@ class StudyCommand : public Command {
     add_count("--context", work_.context, "Tokens of a window of the perplexity");
     add_count("--windows", work_.windows, "Windows of the perplexity");
     app_.add_option("--tensor-parallel", work_.tensor_parallel, "Ranks that share a copy in the perplexity")
-        ->check(CLI::PositiveNumber)
+        ->check(whole(1, 65536))
         ->capture_default_str();
     app_.add_option("--slice", slices_,
                     "Also one rank's share of a tensor-parallel job (p/P: alone; all/P: each of P ranks its own), the "
                     "all-reduces left out and added by the model")
         ->delimiter(',');
     app_.add_option("--links", links_,
-                    "All-reduces of the model: times of a100-80gb, h100, h200 or a study's .json, not this run's");
+                    "All-reduces of the model: times of a100-80gb, h100, h200 or a study's .json, not this run's")
+        ->type_name(input_type);
     app_.add_option("--output", output_,
                     "Prefix of the results: PREFIX.json, .csv, .md; rows that PREFIX.records has are not timed again")
-        ->required();
+        ->required()
+        ->type_name(output_type);
     common_.add_to(app_);
   }
 
@@ -73,7 +77,8 @@ class StudyCommand : public Command {
     const std::vector<StudySlice> slices = chosen_slices(world.size(), counts);
     std::optional<Machine> links;
     if (!links_.empty()) links = open_machine(links_);
-    const ModelFiles files = open_model();
+    const ModelFiles files = open_model(session);
+    files.checkpoint().share_fingerprint(world, session.threads());
     const model::HeldType type = common_.held_type();
     std::optional<StudyTable> table;
     if (world.is_root()) table.emplace(output_, key(files, type));
@@ -99,11 +104,11 @@ class StudyCommand : public Command {
 
  private:
   void add_count(const char* name, index_t& value, const char* description) {
-    app_.add_option(name, value, description)->check(CLI::Range(1L, 1L << 24))->capture_default_str();
+    app_.add_option(name, value, description)->check(whole(1, 1L << 24))->capture_default_str();
   }
 
-  ModelFiles open_model() const {
-    if (shape_.empty()) return {model_, archive_};
+  ModelFiles open_model(const Session& session) const {
+    if (shape_.empty()) return {session, model_, archive_};
     return ModelFiles(std::make_unique<model::RandomCheckpoint>(shape_, layers_, 0));
   }
 

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <exception>
 #include <optional>
@@ -15,25 +16,35 @@
 #include "jobs/compression/model_files.hpp"
 #include "jobs/compression/selection.hpp"
 #include "jobs/compression/sweep_table.hpp"
+#include "jobs/session/file_options.hpp"
+#include "jobs/session/near_miss.hpp"
+#include "jobs/session/option_checks.hpp"
 #include "kernels/error.hpp"
 #include "kernels/stopwatch.hpp"
 
 namespace hack::jobs {
 namespace {
 
-double parse_share(const std::string& option, const std::string& text) {
-  std::size_t end = 0;
-  double value = -1;
-  try {
-    value = std::stod(text, &end);
-  } catch (const std::exception&) {
-  }
-  validate(end == text.size() && value >= 0 && value <= 1,
-           "--{}: '{}' is no share (use numbers from 0 to 1: a comma list, or first:last:step)", option, text);
-  return value;
+double parse_share(const std::string& option, std::string text) {
+  const std::string wrong = number(0, 1)(text);
+  validate(wrong.empty(), "--{}: {} (it takes a comma list, or first:last:step)", option, wrong);
+  return std::stod(text);
 }
 
-/// Reads "0.5,0.8" or "0.5:0.9:0.1", both ends included.
+/// first, first + step, … up to last, rounded, so that 0.7 in a range is the 0.7 of a list.
+std::vector<double> expand(const std::string& option, const std::string& list, const std::vector<double>& range) {
+  constexpr double most_steps = 10000;
+  validate(range.size() == 3 && range[2] > 0 && range[0] <= range[1] && (range[1] - range[0]) / range[2] <= most_steps,
+           "--{}: '{}' is no range (use first:last:step with first <= last and step > 0)", option, shortened(list));
+  const auto steps = static_cast<long>(std::floor((range[1] - range[0]) / range[2] + 1e-6));
+  std::vector<double> values;
+  for (long i = 0; i <= steps; ++i) {
+    values.push_back(std::round((range[0] + static_cast<double>(i) * range[2]) * 1e9) / 1e9);
+  }
+  return values;
+}
+
+/// Reads "0.5,0.8" or "0.5:0.9:0.1", both ends included. A budget of nothing is none.
 std::vector<double> parse_shares(const std::string& option, const std::string& list) {
   std::vector<double> values;
   const bool is_range = list.find(':') != std::string::npos;
@@ -42,16 +53,10 @@ std::vector<double> parse_shares(const std::string& option, const std::string& l
     values.push_back(parse_share(option, part));
   }
   validate(!values.empty(), "--{}: an empty list", option);
-  if (!is_range) return values;
-  validate(values.size() == 3 && values[2] > 0 && values[0] <= values[1],
-           "--{}: '{}' is no range (use first:last:step with first <= last and step > 0)", option, list);
-  const auto steps = static_cast<long>(std::floor((values[1] - values[0]) / values[2] + 1e-6));
-  std::vector<double> range;
-  // Rounded, so that 0.7 in a range is the 0.7 of a list.
-  for (long i = 0; i <= steps; ++i) {
-    range.push_back(std::round((values[0] + static_cast<double>(i) * values[2]) * 1e9) / 1e9);
-  }
-  return range;
+  if (is_range) values = expand(option, list, values);
+  validate(option != "keep" || std::count(values.begin(), values.end(), 0.0) == 0,
+           "--keep: '{}' has a budget of 0, which keeps nothing; begin above it", shortened(list));
+  return values;
 }
 
 /// Kept vectors of a model, of which the archives of all ranks are slices: the vectors of --archive, or vectors made at
@@ -99,10 +104,11 @@ class SweepCommand : public Command {
       : Command(parent, "sweep",
                 "Compress a model by several methods to several sizes and compare what is left of it") {
     options_.calibration.refine = 100;
-    app_.add_option("MODEL", model_, "Hugging Face directory or .gguf file")->required();
+    app_.add_option("MODEL", model_, "Hugging Face directory or .gguf file")->required()->type_name(input_type);
     app_.add_option("--archive", archive_,
                     "Take the vectors of the plain methods from this archive, made with --max-rank; without it the "
-                    "model is factorized once for all their rows");
+                    "model is factorized once for all their rows")
+        ->type_name(input_type);
     evaluation_.add_to(app_, "--text")->required();
     methods_option_ =
         app_.add_option("--methods", methods_,
@@ -116,8 +122,10 @@ class SweepCommand : public Command {
     rule->add_option("--topk", topk_, "Shares of each tile's singular values: a comma list, or first:last:step");
     rule->require_option(1);
     app_.add_option("--output", output_, "CSV table; rows that its FILE.records holds already are not made again")
-        ->required();
-    app_.add_option("--keep-archives", archives_, "Keep the archives in this folder, as METHOD-SHARE.h5");
+        ->required()
+        ->type_name(output_type);
+    app_.add_option("--keep-archives", archives_, "Keep the archives in this folder, as METHOD-SHARE.h5")
+        ->type_name("FOLDER");
     options_.add_to(app_);
     // Options that the methods decide.
     for (const char* name :
@@ -128,7 +136,8 @@ class SweepCommand : public Command {
   }
 
   nlohmann::json run(Session& session) override {
-    const ModelFiles files(model_, archive_);
+    const ModelFiles files(session, model_, archive_);
+    files.checkpoint().share_fingerprint(session.world(), session.threads());
     kind_ = keep_option_->count() > 0 ? svd::RankRule::Kind::keep : svd::RankRule::Kind::topk;
     if (methods_option_->count() == 0 && (options_.calibration.texts.empty() || !archive_.empty()))
       methods_ = {"plain"};
@@ -140,7 +149,7 @@ class SweepCommand : public Command {
     const model::HeldType type = common_.held_type();
     validate(archives_.empty() || std::filesystem::is_directory(archives_),
              "--keep-archives {}: there is no such folder; make it first", archives_);
-    { const io::TemporaryFile unwritable_places_are_errors_now(output_); }
+    for_option("--output", [&] { const io::TemporaryFile unwritable_places_are_errors_now(output_); });
     const std::vector<Run> runs = plan(files, type);
     SweepTable table(session.world(), output_, std::string(to_string(kind_)), evaluation_.texts);
     std::vector<std::string> ids;
@@ -203,6 +212,10 @@ class SweepCommand : public Command {
         options.settle_terms();
         options.check();
         runs.push_back({method, share, options, id_of(method + options.describe().dump())});
+        if (archives_.empty()) continue;
+        for (const std::string& input : {model_, archive_}) {
+          refuse_input("--keep-archives " + archives_, kept_archive(runs.back()), input);
+        }
       }
     }
     return runs;

@@ -6,6 +6,8 @@
 #include "comm/collectives.hpp"
 #include "jobs/commands/commands.hpp"
 #include "jobs/compression/model_files.hpp"
+#include "jobs/session/file_options.hpp"
+#include "jobs/session/near_miss.hpp"
 #include "kernels/error.hpp"
 #include "model/tokenizer/open_tokenizer.hpp"
 
@@ -13,15 +15,15 @@ namespace hack::jobs {
 namespace {
 
 /// Ids separated by white space. An Error names the first word that is none.
-std::vector<int> parse_ids(const std::string& path, const std::string& text) {
+std::vector<int> parse_ids(const std::string& text) {
   std::vector<int> ids;
   constexpr const char* space = " \t\r\n";
   for (std::size_t begin = text.find_first_not_of(space); begin != std::string::npos;) {
     const std::size_t end = std::min(text.find_first_of(space, begin), text.size());
     int id = 0;
     const auto [stop, code] = std::from_chars(text.data() + begin, text.data() + end, id);
-    validate(code == std::errc() && stop == text.data() + end,
-             "--text {}: '{}' is no token id (--decode reads one id a line)", path, text.substr(begin, end - begin));
+    validate(code == std::errc() && stop == text.data() + end, "'{}' is no token id (--decode reads one id a line)",
+             shortened(text.substr(begin, end - begin)));
     ids.push_back(id);
     begin = text.find_first_not_of(space, end);
   }
@@ -31,8 +33,10 @@ std::vector<int> parse_ids(const std::string& path, const std::string& text) {
 class TokenizeCommand : public Command {
  public:
   explicit TokenizeCommand(CLI::App& parent) : Command(parent, "tokenize", "Token ids of a text, one a line") {
-    app_.add_option("MODEL", model_, "Hugging Face directory, tokenizer.json or .gguf file")->required();
-    app_.add_option("--text", text_, "UTF-8 text, or ids with --decode")->required();
+    app_.add_option("MODEL", model_, "Hugging Face directory, tokenizer.json or .gguf file")
+        ->required()
+        ->type_name(input_type);
+    app_.add_option("--text", text_, "UTF-8 text, or ids with --decode")->required()->type_name(input_type);
     app_.add_flag("--decode", decode_, "The other way: ids in, text out");
     common_.add_to(app_);
   }
@@ -44,11 +48,12 @@ class TokenizeCommand : public Command {
     nlohmann::json results = {{"vocabulary", tokenizer.size()},
                               {"bos", tokenizer.bos() ? nlohmann::json(*tokenizer.bos()) : nlohmann::json()}};
     if (decode_) {
-      const std::string text = tokenizer.decode(parse_ids(text_, input));
+      const std::string text = for_option("--text " + text_, [&] { return tokenizer.decode(parse_ids(input)); });
       fmt::print("{}", text);
       results["bytes"] = text.size();
     } else {
-      const std::vector<int> ids = tokenizer.encode(input, model::AddSpecial::yes);
+      const std::vector<int> ids =
+          for_option("--text " + text_, [&] { return tokenizer.encode(input, model::AddSpecial::yes); });
       std::string lines;
       for (int id : ids) lines += fmt::format("{}\n", id);
       fmt::print("{}", lines);

@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 
 #include "jobs/compression/model_files.hpp"
+#include "jobs/session/file_options.hpp"
+#include "jobs/session/option_checks.hpp"
 #include "kernels/error.hpp"
 
 namespace hack::jobs {
@@ -22,11 +24,11 @@ void CalibrationOptions::add_to(CLI::App& app) {
   add_allocation_to(app);
   add_refinement_to(app);
   app.add_option("--seed", seed, "Of the order in which refinement takes tokens, and of random ids")
-      ->check(CLI::Range(0L, 1L << 62))
+      ->check(whole(0, largest_seed))
       ->capture_default_str()
       ->group(group);
   app.add_option("--align", align, "Ranks are multiples of this, where the budget allows")
-      ->check(CLI::Range(1L, 4096L))
+      ->check(whole(1, 4096))
       ->capture_default_str()
       ->group(group);
 }
@@ -35,46 +37,47 @@ void CalibrationOptions::add_fit_to(CLI::App& app) {
   app.add_option("--method", method,
                  "feedback: error feedback between tiles, which make up for each other's errors; whiten: each tile by "
                  "its own inputs; plain: the SVD of the weights themselves, which ruins a model")
-      ->check(CLI::IsMember({"plain", "whiten", "feedback"}))
+      ->check(one_of({"plain", "whiten", "feedback"}))
       ->capture_default_str()
       ->group(group);
   app.add_option("--calibration", texts, "UTF-8 texts like those the model is for, never the one it is evaluated on")
+      ->type_name(input_type)
       ->group(group);
   app.add_option("--calibration-windows", windows, "Windows of the texts that are used")
-      ->check(CLI::Range(1L, 1L << 30))
+      ->check(whole(1, 1L << 30))
       ->capture_default_str()
       ->group(group);
   app.add_option("--calibration-context", context, "Tokens of a window")
-      ->check(CLI::Range(2L, 1L << 20))
+      ->check(whole(2, 1L << 20))
       ->capture_default_str()
       ->group(group);
   app.add_option("--sweeps", sweeps, "Sweeps of error feedback over the tile columns")
-      ->check(CLI::Range(1, 100))
+      ->check(whole(1, 100))
       ->capture_default_str()
       ->group(group);
   app.add_flag("--no-refit", no_refit, "Leave out the closed-form solution for all left factors of a row of tiles")
       ->group(group);
   app.add_option("--damping", damping, "Added to the statistics' diagonal, in parts of its mean")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(number(0, 1))
       ->capture_default_str()
       ->group(group);
   app.add_option(
          "--token-power", token_power,
          "What errors of a token count: the size of its residual stream to the power of -2 P; 1, relative to that "
          "size; 0, all tokens alike")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(number(0, 1))
       ->capture_default_str()
       ->group(group);
   app.add_option(
          "--inputs", inputs,
          "Inputs that a matrix is fitted to: outputs of the layers compressed before, or the dense model's inputs")
-      ->check(CLI::IsMember({"compressed", "dense"}))
+      ->check(one_of({"compressed", "dense"}))
       ->capture_default_str()
       ->group(group);
   app.add_option("--target-share", target_share,
                  "Share of the errors of the layers before that a matrix is to make up for; 0.5 unless given, and 0.25 "
                  "of quantized tiles")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(number(0, 1))
       ->group(group);
 }
 
@@ -83,19 +86,19 @@ void CalibrationOptions::add_allocation_to(CLI::App& app) {
          "--allocation", allocation,
          "How --keep is shared out: loss, over all matrices by what compressing each does to the model; uniform, "
          "each matrix alike, its tiles by their spectra; even, each tile alike")
-      ->check(CLI::IsMember({"loss", "uniform", "even"}))
+      ->check(one_of({"loss", "uniform", "even"}))
       ->capture_default_str()
       ->group(group);
   app.add_option("--allocation-windows", allocation_windows, "Windows of the texts that --allocation loss looks at")
-      ->check(CLI::Range(1L, 1L << 30))
+      ->check(whole(1, 1L << 30))
       ->capture_default_str()
       ->group(group);
   app.add_option("--allocation-tokens", allocation_tokens, "Tokens on which it measures losses")
-      ->check(CLI::Range(2L, 1L << 20))
+      ->check(whole(2, 1L << 20))
       ->capture_default_str()
       ->group(group);
   app.add_option("--floor", floor, "Least share of an even budget that --allocation loss leaves a matrix")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(number(0, 1))
       ->capture_default_str()
       ->group(group);
 }
@@ -104,21 +107,21 @@ void CalibrationOptions::add_refinement_to(CLI::App& app) {
   app.add_option("--refine", refine,
                  "Steps of Adam on each layer's MLP, its factors or its codes and scales, so that its output meets the "
                  "dense one's")
-      ->check(CLI::Range(0, 1 << 20))
+      ->check(whole(0, 1L << 20))
       ->capture_default_str()
       ->group(group);
   app.add_option("--refine-rate", refine_rate,
                  "Rate of the first step; scales of codes change by as much, codes by twenty times a step")
-      ->check(CLI::PositiveNumber)
+      ->check(number_above(0, 1))
       ->capture_default_str()
       ->group(group);
   app.add_option("--refine-batch", refine_batch, "Tokens of a step, over all ranks")
-      ->check(CLI::Range(1L, 1L << 30))
+      ->check(whole(1, 1L << 30))
       ->capture_default_str()
       ->group(group);
   app.add_option("--refine-products", refine_products,
                  "What refinement may round numbers to before it multiplies them; sums and parameters are f32")
-      ->check(CLI::IsMember({"f32", "bf16"}))
+      ->check(one_of({"f32", "bf16"}))
       ->capture_default_str()
       ->group(group);
 }

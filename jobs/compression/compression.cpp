@@ -69,7 +69,9 @@ io::Hash hash_of(const model::TokenWindows& windows, const model::RankChoices& r
 }  // namespace
 
 Compressor::Compressor(Session& session, const model::Checkpoint& checkpoint, DType type)
-    : session_(session), checkpoint_(checkpoint), type_(type), queue_(session.threads()) {}
+    : session_(session), checkpoint_(checkpoint), type_(type), queue_(session.threads()) {
+  checkpoint.share_fingerprint(session.world(), session.threads());
+}
 
 Compressed Compressor::run(const CompressionOptions& options, const std::filesystem::path& output,
                            FinishedSteps steps) {
@@ -129,6 +131,7 @@ Compressor::Plan Compressor::plan_layerwise(const CompressionOptions& options, c
   const CalibrationOptions& calibration = options.calibration;
   const model::TokenWindows windows =
       model::cut_windows(tokens(calibration), calibration.context, 0, calibration.windows);
+  warn_of_few_tokens(std::ssize(windows.ids));
   Plan plan{.unit = "layers"};
   const Ranks ranks = allocate_ranks(options, folder, plan.predicted_loss);
   model::LayerwiseOptions layerwise = options.layerwise(checkpoint_.config(), type_);
@@ -138,6 +141,15 @@ Compressor::Plan Compressor::plan_layerwise(const CompressionOptions& options, c
   layerwise.gpu = gpu();
   plan.fit = model::make_layerwise_fit(session_.world(), queue_, {checkpoint_, windows}, layerwise, ranks);
   return plan;
+}
+
+void Compressor::warn_of_few_tokens(index_t tokens) const {
+  const index_t inputs = std::max(checkpoint_.config().hidden_size, checkpoint_.config().intermediate_size);
+  if (tokens >= inputs) return;
+  session_.log().info(
+      "warning: --calibration: {} tokens say little of the {} inputs that a matrix has; give more text, or more "
+      "--calibration-windows",
+      tokens, inputs);
 }
 
 Queue<Device::cuda>* Compressor::gpu() {

@@ -74,6 +74,7 @@ class Compressor {
   Plan plan_plain(const CompressionOptions& options);
   /// `folder`: where measured losses and statistics are kept.
   Plan plan_layerwise(const CompressionOptions& options, const std::filesystem::path& folder);
+  void warn_of_few_tokens(index_t tokens) const;
   /// Where layers run, if the session is on GPUs; takes this rank's at first.
   Queue<Device::cuda>* gpu();
   /// The finished steps of an archive at `output`, made by this plan.

@@ -8,6 +8,8 @@
 
 #include "jobs/compression/fast_share.hpp"
 #include "jobs/compression/storage_words.hpp"
+#include "jobs/session/file_options.hpp"
+#include "jobs/session/option_checks.hpp"
 #include "kernels/error.hpp"
 #include "model/llama/names.hpp"
 
@@ -39,7 +41,7 @@ std::vector<std::string> codecs_around(double keep) {
 
 void CompressionOptions::add_to(CLI::App& app) {
   app.add_option("--mode", mode, "tile, or full: one SVD for each whole matrix")
-      ->check(CLI::IsMember({"tile", "full"}))
+      ->check(one_of({"tile", "full"}))
       ->capture_default_str();
   app.add_option(
          "--tile", tile,
@@ -72,22 +74,23 @@ void CompressionOptions::add_to(CLI::App& app) {
          "--memory", memory,
          "What each rank may take of it, and of a GPU's, as 800M or 2G (--method plain): batches of matrices are "
          "as large as that allows. By default as small as serves")
-      ->transform(CLI::AsSizeValue(false));
+      ->transform(byte_size());
   app.add_option(
          "--objective", objective,
          "bytes: the best factors of that size; time: the same, but with no tile in a form that --times measured as "
          "slower than dense")
-      ->check(CLI::IsMember({"bytes", "time"}))
+      ->check(one_of({"bytes", "time"}))
       ->capture_default_str();
-  app.add_option("--times", times, "Report of hack bench apply on the machine that the factors are for");
+  app.add_option("--times", times, "Report of hack bench apply on the machine that the factors are for")
+      ->type_name(input_type);
   app.add_option("--objective-tokens", objective_tokens, "Tokens of the products whose times count: 1 for decoding")
-      ->check(CLI::PositiveNumber)
+      ->check(whole(1, 1L << 24))
       ->capture_default_str();
   app.add_option(
          "--terms", terms,
          "What tiles are: quantized, numbers in codecs with blocks; or lowrank. By default quantized where --keep "
          "is fitted to a text: each matrix in the codec of those around the budget that the model's loss chooses")
-      ->check(CLI::IsMember({"quantized", "lowrank"}));
+      ->check(one_of({"quantized", "lowrank"}));
   calibration.add_to(app);
 }
 

@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 
 #include "jobs/compression/model_files.hpp"
+#include "jobs/session/file_options.hpp"
+#include "jobs/session/option_checks.hpp"
 #include "kernels/error.hpp"
 #include "svd/archive/factor_archive.hpp"
 
@@ -40,9 +42,10 @@ void warn_of_overlap(const Session& session, const std::string& option, const st
 
 CLI::Option* EvaluationOptions::add_to(CLI::App& app, const std::string& name) {
   CLI::Option* option =
-      app.add_option(name, texts, "UTF-8 texts on which the compressed model is compared with the dense one");
+      app.add_option(name, texts, "UTF-8 texts on which the compressed model is compared with the dense one")
+          ->type_name(input_type);
   app.add_option("--evaluate-windows", windows, "Windows of each that are scored, by protocol 2048")
-      ->check(CLI::Range(1L, 1L << 30))
+      ->check(whole(1, 1L << 30))
       ->capture_default_str();
   return option;
 }

@@ -1,29 +1,34 @@
 #include "jobs/compression/model_files.hpp"
 
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <map>
 
 #include "comm/collectives.hpp"
+#include "jobs/session/file_options.hpp"
 #include "kernels/error.hpp"
 #include "model/tokenizer/tokenizer.hpp"
 
 namespace hack::jobs {
 
-ModelFiles::ModelFiles(const std::string& model, const std::string& archive, const SelectionOptions& selection,
-                       int threads)
+ModelFiles::ModelFiles(const Session& session, const std::string& model, const std::string& archive,
+                       const SelectionOptions& selection)
     : checkpoint_(model::Checkpoint::open(model)) {
+  for (const std::string& warning : checkpoint_->warnings()) session.log().info("warning: {}", warning);
   const std::optional<svd::RankRule> rule = selection.rule();
   validate(!rule || !archive.empty(), "--{} chooses ranks of an --archive, but none is given",
            rule ? to_string(rule->kind) : "");
   if (archive.empty()) return;
   archive_.emplace(archive);
+  checkpoint_->share_fingerprint(session.world(), session.threads());
   const std::string& made_from = archive_->info().header.model_fingerprint;
   validate(made_from == checkpoint_->fingerprint(),
            "--archive {}: made from another model (its fingerprint is {}, that of {} is {}); give the model it was "
            "made from, or compress this one",
            archive, made_from, model, checkpoint_->fingerprint());
-  if (rule) choosing_ranks([&] { selected_.emplace(*archive_, *rule, selection.format(), threads); });
+  if (rule) choosing_ranks([&] { selected_.emplace(*archive_, *rule, selection.format(), session.threads()); });
 }
 
 const svd::FactorSource* ModelFiles::factors() const {
@@ -59,15 +64,22 @@ double dense_bytes(const model::Checkpoint& checkpoint, DType type) {
 }
 
 void add_model_options(CLI::App& app, std::string& model, std::string& archive) {
-  app.add_option("MODEL", model, "Hugging Face directory or .gguf file")->required();
-  app.add_option("--archive", archive, "Take the matrices it holds from this factor archive");
+  app.add_option("MODEL", model, "Hugging Face directory or .gguf file")->required()->type_name(input_type);
+  app.add_option("--archive", archive, "Take the matrices it holds from this factor archive")->type_name(input_type);
 }
 
 std::string read_text(const std::string& option, const std::string& path) {
+  validate(!std::filesystem::is_directory(path), "{} {}: is a folder; name a file", option, path);
   std::ifstream file(path, std::ios::binary);
-  validate(file.good(), "{} {}: cannot be read (no such file, or no permission)", option, path);
-  std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  validate(!file.bad(), "{} {}: cannot be read to its end", option, path);
+  validate(file.good(), "{} {}: cannot be read ({})", option, path, std::strerror(errno));
+  std::string text;
+  std::string piece(std::size_t{1} << 20, '\0');
+  while (file) {
+    file.read(piece.data(), static_cast<std::streamsize>(piece.size()));
+    text.append(piece, 0, static_cast<std::size_t>(file.gcount()));
+  }
+  validate(file.eof(), "{} {}: cannot be read to its end", option, path);
+  validate(!text.empty(), "{} {}: is empty; give a file with text in it", option, path);
   return text;
 }
 

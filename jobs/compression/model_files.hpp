@@ -19,10 +19,10 @@ namespace hack::jobs {
 /// A model as named on the command line: the checkpoint, and with --archive the factors of its compressed matrices.
 class ModelFiles {
  public:
-  /// Opens both on this rank. An Error if the archive was made from another model. Where `selection` has a rank rule,
-  /// factors are what that takes of the archive's vectors; `threads` make them.
-  ModelFiles(const std::string& model, const std::string& archive, const SelectionOptions& selection = {},
-             int threads = 1);
+  /// Opens both on this rank, and logs what is odd about the model. An Error if the archive was made from another
+  /// model. Where `selection` has a rank rule, factors are what that takes of the archive's vectors. Collective.
+  ModelFiles(const Session& session, const std::string& model, const std::string& archive,
+             const SelectionOptions& selection = {});
   /// A checkpoint that is no file.
   explicit ModelFiles(std::unique_ptr<model::Checkpoint> checkpoint) : checkpoint_(std::move(checkpoint)) {}
 
@@ -48,7 +48,7 @@ double dense_bytes(const model::Checkpoint& checkpoint, DType type);
 /// Adds the options MODEL and --archive.
 void add_model_options(CLI::App& app, std::string& model, std::string& archive);
 
-/// The text of a file. An Error if it cannot be read.
+/// The text of a file. An Error, naming option and file, if it cannot be read or is empty.
 std::string read_text(const std::string& option, const std::string& path);
 
 /// Tokens of a text, with the BOS rule of the model.

@@ -6,6 +6,7 @@
 
 #include "io/temporary_file.hpp"
 #include "jobs/compression/storage_words.hpp"
+#include "jobs/session/option_checks.hpp"
 #include "kernels/config.hpp"
 #include "kernels/error.hpp"
 #include "kernels/stopwatch.hpp"
@@ -35,14 +36,13 @@ std::vector<std::string> names_in_order(const svd::FactorArchive& archive, const
 
 void SelectionOptions::add_to(CLI::App& app) {
   const std::string group = "Ranks, of an --archive made with --max-rank";
-  auto* by_share = app.add_option("--topk", topk, "This share of each tile's singular values")
-                       ->check(CLI::Range(0.0, 1.0))
-                       ->group(group);
+  auto* by_share =
+      app.add_option("--topk", topk, "This share of each tile's singular values")->check(number(0, 1))->group(group);
   auto* by_budget = app.add_option("--keep", keep, "A budget: this share of each matrix's dense bytes")
-                        ->check(CLI::Range(0.0, 1.0))
+                        ->check(number_above(0, 1))
                         ->group(group);
   auto* by_error = app.add_option("--tolerance", tolerance, "As few as leave out at most this share of the tile's norm")
-                       ->check(CLI::NonNegativeNumber)
+                       ->check(number(0, 1))
                        ->group(group);
   by_share->excludes(by_budget)->excludes(by_error);
   by_budget->excludes(by_error);

@@ -4,6 +4,8 @@
 
 #include <fmt/core.h>
 
+#include "jobs/session/near_miss.hpp"
+#include "jobs/session/option_checks.hpp"
 #include "kernels/codec.hpp"
 
 namespace hack::jobs {
@@ -18,7 +20,9 @@ CLI::Validator storage_words() {
       [known](std::string& word) {
         word = current_storage_word(word);
         const bool is_known = word == "interpolative" || word == "factors";
-        return is_known ? std::string() : fmt::format("{} not in {}", word, known);
+        return is_known ? std::string()
+                        : fmt::format("'{}' is not one of interpolative, factors{}", shortened(word),
+                                      did_you_mean(word, {"interpolative", "factors"}));
       },
       known);
 }
@@ -26,7 +30,7 @@ CLI::Validator storage_words() {
 CLI::Validator codec_words() {
   std::vector<std::string> names;
   for (const CodecSpec& spec : term_codec_specs) names.emplace_back(spec.name);
-  return CLI::IsMember(names);
+  return one_of(names);
 }
 
 }  // namespace hack::jobs

@@ -5,6 +5,7 @@
 
 #include <fmt/core.h>
 
+#include "jobs/session/file_options.hpp"
 #include "jobs/session/options.hpp"
 
 namespace hack::jobs {
@@ -43,7 +44,12 @@ std::string placeholder(const CLI::Option& option) {
   if (is_flag(option)) return "";
   const std::string type = option.get_type_name();
   const bool is_number = type.rfind("INT", 0) == 0 || type.rfind("UINT", 0) == 0 || type.rfind("FLOAT", 0) == 0;
-  return fmt::format(" {}{}", is_number ? "N" : "TEXT", option.get_items_expected_max() > 1 ? "…" : "");
+  const bool is_file = type == input_type || type == output_type;
+  return fmt::format(" {}{}",
+                     is_number ? "N"
+                     : is_file ? "FILE"
+                               : "TEXT",
+                     option.get_items_expected_max() > 1 ? "…" : "");
 }
 
 std::string names(const CLI::Option& option) {

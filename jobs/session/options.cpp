@@ -1,23 +1,43 @@
 #include "jobs/session/options.hpp"
 
+#include <charconv>
+#include <cstdint>
+
 #include <nlohmann/json.hpp>
 
+#include "jobs/session/file_options.hpp"
+#include "jobs/session/option_checks.hpp"
 #include "kernels/error.hpp"
 
 namespace hack::jobs {
 namespace {
 
+/// The number that a text is from its first character to its last; the text itself where it is none.
+template <class T>
+nlohmann::json number_or_text(const std::string& text) {
+  T value{};
+  const char* begin = text.data() + (text.starts_with('+') ? 1 : 0);
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(begin, end, value);
+  return error == std::errc() && stop == end ? nlohmann::json(value) : nlohmann::json(text);
+}
+
 /// Text as the type that the option is declared with.
 nlohmann::json typed(const CLI::Option& option, const std::string& text) {
-  if (option.get_type_name().rfind("TEXT", 0) == 0) return text;
-  return nlohmann::json::parse(text, nullptr, false);
+  const std::string type = option.get_type_name();
+  if (type.starts_with("INT") || type.starts_with("UINT")) return number_or_text<std::int64_t>(text);
+  return type.starts_with("FLOAT") ? number_or_text<double>(text) : nlohmann::json(text);
 }
 
 nlohmann::json value_of(const CLI::Option& option) {
   if (option.get_items_expected_max() == 0) return option.count() > 0;  // a flag
   const std::vector<std::string>& given = option.results();
-  if (given.size() > 1) return given;
   if (given.size() == 1) return typed(option, given.front());
+  if (given.size() > 1) {
+    nlohmann::json all = nlohmann::json::array();
+    for (const std::string& text : given) all.push_back(typed(option, text));
+    return all;
+  }
   return option.get_default_str().empty() ? nlohmann::json() : typed(option, option.get_default_str());
 }
 
@@ -26,31 +46,32 @@ nlohmann::json value_of(const CLI::Option& option) {
 void CommonOptions::add_to(CLI::App& app) {
   const std::string group = common_group;
   app.add_option("--device", device, "cpu, cuda, or auto: cuda where it is there")
-      ->check(CLI::IsMember({"cpu", "cuda", "auto"}))
+      ->check(one_of({"cpu", "cuda", "auto"}))
       ->capture_default_str()
       ->group(group);
   app.add_option("--dtype", dtype,
                  "Type weights are held in while running; stored: each in the type or quantized format that it has in "
                  "its file")
-      ->check(CLI::IsMember({"stored", "f32", "bf16", "f16"}))
+      ->check(one_of({"stored", "f32", "bf16", "f16"}))
       ->capture_default_str()
       ->group(group);
   app.add_option(
          "--products", products,
          "exact: f32 activations throughout; fast: where tokens meet weights in 8 bits or less, int8 activations for "
          "few of them and, where the CPU gains by it, int16 for many")
-      ->check(CLI::IsMember({"fast", "exact"}))
+      ->check(one_of({"fast", "exact"}))
       ->capture_default_str()
       ->group(group);
   app.add_option("--threads", threads, "Threads of each rank; 0: its share of the cores")
-      ->check(CLI::Range(0, 4096))
+      ->check(whole(0, 4096))
       ->capture_default_str()
       ->group(group);
   app.add_option("--deadline", deadline, "Seconds a rank waits for the others before it ends the run; 0: forever")
-      ->check(CLI::NonNegativeNumber)
+      ->check(number(0, longest_deadline))
       ->capture_default_str()
       ->group(group);
   app.add_option("--report", report, "Write one JSON object: command, version, config, environment, results")
+      ->type_name(output_type)
       ->group(group);
   app.add_flag("--quiet", quiet, "No progress and no messages but errors")->group(group);
 }
@@ -62,9 +83,18 @@ Device CommonOptions::chosen_device() const {
   return chosen;
 }
 
+std::vector<const CLI::Option*> options_of(const CLI::App& app) {
+  std::vector<const CLI::Option*> options = app.get_options();
+  for (const CLI::App* group : app.get_subcommands([](const CLI::App* one) { return one->get_name().empty(); })) {
+    const std::vector<const CLI::Option*> more = group->get_options();
+    options.insert(options.end(), more.begin(), more.end());
+  }
+  return options;
+}
+
 nlohmann::json describe_options(const CLI::App& app) {
   nlohmann::json config;
-  for (const CLI::Option* option : app.get_options()) {
+  for (const CLI::Option* option : options_of(app)) {
     const std::string name = option->get_single_name();
     if (name == "help" || name.empty()) continue;
     config[name] = value_of(*option);

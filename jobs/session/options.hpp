@@ -50,7 +50,10 @@ auto for_option(const std::string& option, const Work& work) {
   }
 }
 
-/// Every option of a subcommand with its value after defaults, numbers and flags as such.
+/// All options of a subcommand, those of its groups too.
+std::vector<const CLI::Option*> options_of(const CLI::App& app);
+
+/// Every option of a subcommand with its value after defaults, numbers and flags as such, however they were typed.
 nlohmann::json describe_options(const CLI::App& app);
 
 }  // namespace hack::jobs

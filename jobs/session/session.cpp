@@ -1,6 +1,5 @@
 #include "jobs/session/session.hpp"
 
-#include <fstream>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -8,7 +7,7 @@
 #include "comm/collectives.hpp"
 #include "comm/deadline.hpp"
 #include "comm/gpu.hpp"
-#include "io/temporary_file.hpp"
+#include "io/replace_file.hpp"
 #include "jobs/session/system_info.hpp"
 #include "kernels/config.hpp"
 #include "kernels/error.hpp"
@@ -21,9 +20,10 @@ Session::Session(const CommonOptions& options)
       device_(options.chosen_device()),
       log_(!options.quiet && world_.is_root()),
       threads_(options.threads > 0 ? options.threads : usable_cores(world_)) {
+  check_launcher(world_);
   comm::Deadline::start(options.deadline, "raise --deadline");
-  if (!options.report.empty())
-    io::TemporaryFile probe(options.report);  // an unwritable place is an error now, not at the end
+  // An unwritable place is an error now, not at the end.
+  if (!options.report.empty()) for_option("--report", [&] { io::check_replaceable(options.report); });
   const std::string warning = performance_warning(world_, threads_);
   if (!warning.empty()) log_.info("warning: {}", warning);
 }
@@ -52,14 +52,8 @@ void Session::finish(const CLI::App& command, nlohmann::json results) {
                                  {"config", describe_options(command)},
                                  {"environment", std::move(environment)},
                                  {"results", std::move(results)}};
-  io::TemporaryFile file(options_.report);
-  {
-    std::ofstream out(file.path());
-    out << report.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) << '\n';
-    out.flush();
-    validate(out.good(), "--report: cannot write {} (is the disk full?)", file.path().string());
-  }
-  file.rename_to_final();
+  const std::string text = report.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  for_option("--report", [&] { io::replace_file(options_.report, text); });
 }
 
 }  // namespace hack::jobs

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <fstream>
 #include <map>
 #include <span>
@@ -21,6 +22,7 @@
 #include "comm/collectives.hpp"
 #include "jobs/session/library_settings.hpp"
 #include "kernels/config.hpp"
+#include "kernels/error.hpp"
 
 extern "C" char* openblas_get_corename(void);
 extern "C" char* openblas_get_config(void);
@@ -79,6 +81,16 @@ int usable_cores(const comm::Communicator& world) {
   const int mine = cores_in_mask();
   // A rank whose mask spans the whole node shares it with its neighbours; a bound one has its mask to itself.
   return std::max(1, mine < online ? mine : online / node.size());
+}
+
+void check_launcher(const comm::Communicator& world) {
+  const char* started = std::getenv("SLURM_STEP_NUM_TASKS");
+  if (world.size() > 1 || started == nullptr || std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr) return;
+  validate(
+      std::atoi(started) <= 1,
+      "Slurm started {} programs, and MPI sees 1: they do not know each other; start them with srun --mpi=pmix (srun "
+      "--mpi=list shows what there is) or with mpirun, and one by itself with mpirun -n 1",
+      started);
 }
 
 nlohmann::json describe_environment(const comm::Communicator& world, int threads, const char* device) {

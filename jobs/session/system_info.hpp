@@ -14,6 +14,10 @@ int usable_cores(const comm::Communicator& world);
 /// once. Collective.
 int cores_together(const comm::Communicator& group);
 
+/// An Error where Slurm has started several programs that do not know each other: each would do all the work and write
+/// the same files. Slurm's steps say how many they are (SLURM_STEP_NUM_TASKS); under mpirun they count nodes.
+void check_launcher(const comm::Communicator& world);
+
 /// Host, CPU, cores, and names and versions of the libraries at work. Collective; the same on every rank.
 nlohmann::json describe_environment(const comm::Communicator& world, int threads, const char* device);
 

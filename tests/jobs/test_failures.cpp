@@ -228,7 +228,7 @@ INSTANTIATE_TEST_SUITE_P(
     Texts, Failures,
     ::testing::Values(evaluation_of_text("Latin1", "latin1", {"latin1", "UTF-8"}),
                       evaluation_of_text("TooShort", "short", {"text", "1 tokens", "--context"}),
-                      evaluation_of_text("Empty", "empty", {"text", "0 tokens", "--context"}),
+                      evaluation_of_text("Empty", "empty", {"--text", "empty: is empty"}),
                       evaluation_of_text("Missing", "nowhere", {"--text", "nowhere"}),
                       Broken{"Latin1Prompt", {"generate", "%model", "--prompt", "caf\xe9"}, failed, {"UTF-8"}},
                       Broken{"NoIds", {"tokenize", "%model", "--decode", "--text", "%text"}, failed, {"Sentence"}}),
@@ -275,11 +275,26 @@ INSTANTIATE_TEST_SUITE_P(
                {"--shape"}},
         Broken{"NoOutput", {"compress", "%model", "--topk", "0.5"}, misused, {"--output"}},
         Broken{"NoSubcommand", {}, misused, {"subcommand"}},
-        Broken{"UnknownSubcommand", {"squeeze", "%model"}, misused, {}},
+        Broken{"UnknownSubcommand",
+               {"perplexty", "%model"},
+               misused,
+               {"unknown command perplexty; did you mean perplexity?"}},
         Broken{"TensorParallel",
                {"perplexity", "%model", "--text", "%text", "--context", "32", "--tensor-parallel", "2"},
                failed,
                {"--tensor-parallel 2", "divisor"}},
+        Broken{"NanDeadline",
+               {"inspect", "%model", "--deadline", "nan"},
+               misused,
+               {"--deadline", "'nan' is not a number"}},
+        Broken{"SeedBelowZero",
+               {"generate", "%model", "--prompt", "A", "--seed", "-1"},
+               misused,
+               {"--seed", "'-1' is not a whole number"}},
+        Broken{"OutputIsInput",
+               {"compress", "%whole.h5", "--keep", "0.3", "--output", "%whole.h5"},
+               failed,
+               {"--output", "would write over", "whole.h5"}},
         Broken{"UnknownProtocol",
                {"perplexity", "%model", "--text", "%text", "--protocol", "4096"},
                misused,
@@ -293,7 +308,7 @@ INSTANTIATE_TEST_SUITE_P(
         fitting("NoText", {}, {"--method feedback", "--calibration"}),
         fitting("MissingText", {"--calibration", "%nowhere"}, {"--calibration", "nowhere"}),
         fitting("ShortText", {"--calibration", "%short"}, {"--calibration", "short", "--calibration-context", "64"}),
-        fitting("EmptyText", {"--calibration", "%empty"}, {"--calibration", "empty", "0 tokens"}),
+        fitting("EmptyText", {"--calibration", "%empty"}, {"--calibration", "empty: is empty"}),
         fitting("Latin1Text", {"--calibration", "%latin1"}, {"--calibration", "latin1", "UTF-8"}),
         fitting("PlainWithText", {"--method", "plain", "--calibration", "%text"},
                 {"--method plain", "--calibration", "text"}),
@@ -368,7 +383,7 @@ class LostRank : public ::testing::Test {
 now() { date +%s.%N; }
 "$MPIRUN" -n 3 "$HACK" compress 'MODEL' --output 'OUTPUT' --topk 0.5 --threads 1 MORE &
 mpirun=$!
-while kill -0 $mpirun 2>/dev/null && [ ! -e 'OUTPUT.tmp' ]; do sleep 0.02; done
+while kill -0 $mpirun 2>/dev/null && [ ! -e 'OUTPUT.hack-tmp' ]; do sleep 0.02; done
 sleep DELAY
 rank=$(pgrep -P $mpirun -f 'OUTPUT' | sed -n VICTIMp)
 start=$(now)
@@ -425,7 +440,7 @@ void LostRank::kill_at(const std::vector<double>& moments, const std::string& mo
     const TemporaryDirectory results;
     const Outcome outcome = disturb(model, results / "killed.h5", moment, "KILL", i++ % 3 + 1, "--quiet " + more);
     EXPECT_TRUE(outcome.left.empty());
-    EXPECT_FALSE(fs::exists(results / "killed.h5.tmp"));
+    EXPECT_FALSE(fs::exists(results / "killed.h5.hack-tmp"));
     // A rank that dies after the last rename cannot take the archive back: it is whole then.
     const bool written = fs::exists(results / "killed.h5");
     if (written) {

@@ -169,7 +169,7 @@ TEST_P(ArchiveOfAnyRankCount, IsTheSameInEveryByte) {
     if (first.empty()) first = bytes;
     EXPECT_TRUE(bytes == first) << ranks << " ranks write other bytes than one";
     EXPECT_EQ(made.results["matrices"].size(), 2 * 3u);
-    EXPECT_FALSE(std::filesystem::exists(file("same.h5.tmp")));
+    EXPECT_FALSE(std::filesystem::exists(file("same.h5.hack-tmp")));
     double factors = 0;
     for (const json& matrix : made.results["matrices"]) factors += matrix["bytes_factors"].get<double>();
     EXPECT_EQ(made.results["bytes_factors"].get<double>(), factors);
@@ -339,6 +339,32 @@ TEST_F(Program, DrawsTheSameTextFromTheSameSeed) {
   const json five = generate(1, draw + Arguments{"5"}).results["ids"];
   EXPECT_EQ(generate(3, draw + Arguments{"5"}).results["ids"], five);
   EXPECT_NE(generate(1, draw + Arguments{"6"}).results["ids"], five);
+}
+
+TEST_F(Program, EndsInFrontOfATokenThatEndsATurnAndWarnsOfLongTexts) {
+  const json all = generate(0, {}).results["ids"];
+  const std::string config = read_file(file("hf/config.json"));
+  json changed = json::parse(config);
+  changed["eos_token_id"] = all[2];
+  write_file(file("hf/config.json"), changed.dump());
+  const json stopped = generate(0, {"--stop-at-eos"}).results["ids"];
+  EXPECT_EQ(generate(2, {"--stop-at-eos"}).results["ids"], stopped);
+  write_file(file("hf/config.json"), config);
+  EXPECT_LE(stopped.size(), 2u);
+  for (std::size_t i = 0; i < stopped.size(); ++i) EXPECT_EQ(stopped[i], all[i]);
+  const ProgramResult longer = run_hack(0, {"generate", file("hf"), "--prompt", "A", "--max-tokens", "300"});
+  EXPECT_EQ(longer.status, 0);
+  EXPECT_NE(longer.err.find("more than the 256 that the model was made for"), std::string::npos) << longer.err;
+}
+
+TEST_F(Program, InspectListsLayersInTheModelsOrder) {
+  TinyModel deep;
+  deep.layers = 11;
+  write_hf(deep, file("deep"));
+  compress(1, "deep", "deep.h5", {"--topk", "0.1"});
+  const std::string listed = run_hack(0, {"inspect", file("deep.h5")}).out;
+  EXPECT_LT(listed.find("layers.1.mlp"), listed.find("layers.2.mlp"));
+  EXPECT_LT(listed.find("layers.2.mlp"), listed.find("layers.10.mlp"));
 }
 
 TEST_F(Program, ReportsWhatTheContractSays) {

@@ -61,6 +61,27 @@ TEST_F(RecordedPerplexity, GoesOnAfterWhatAKilledRunHasFinished) {
   EXPECT_EQ(again["nll_sum"], whole["nll_sum"]);
 }
 
+TEST_F(RecordedPerplexity, BelongsToTheModelThatItWasMadeFrom) {
+  run(0, {"--records", file("a")});
+  const auto fails = [&](const std::string& what) {
+    const ProgramResult result = run_hack(0, {"perplexity", file("model"), "--text", file("text"), "--context", "48",
+                                              "--tensor-parallel", "1", "--records", file("a")});
+    EXPECT_EQ(result.status, 1) << what;
+    EXPECT_NE(result.err.find("--records"), std::string::npos) << what << result.err;
+    EXPECT_NE(result.err.find("model is "), std::string::npos) << what << result.err;
+  };
+  const std::string config = read_file(file("model/config.json"));
+  nlohmann::json scaled = nlohmann::json::parse(config);
+  scaled["rope_scaling"] = {{"type", "linear"}, {"factor", 4.0}};
+  write_file(file("model/config.json"), scaled.dump());
+  fails("the same weights with other frequencies");
+  write_file(file("model/config.json"), config);
+  std::string weights = read_file(file("model/model.safetensors"));
+  weights[weights.size() - 4] = static_cast<char>(weights[weights.size() - 4] ^ 1);
+  write_file(file("model/model.safetensors"), weights);
+  fails("the last bit of the last number");
+}
+
 TEST_F(RecordedPerplexity, RefusesWhatDoesNotFit) {
   run(0, {"--records", file("a"), "--windows", "1"});
   const auto fails = [&](const Arguments& more, const std::string& message) {
