@@ -3,6 +3,8 @@
 #include <system_error>
 #include <utility>
 
+#include <fmt/core.h>
+
 #include "jobs/session/options.hpp"
 #include "kernels/error.hpp"
 
@@ -67,7 +69,7 @@ void check_files(const CLI::App& command) {
       if (option->get_type_name() == input_type) inputs.emplace_back(name, value);
       if (option->get_type_name() != output_type) continue;
       for (const std::string& ending : endings(command.get_name(), name)) {
-        outputs.push_back({name + " " + value, value + ending});
+        outputs.push_back({fmt::format("{} {}", name, value), value + ending});
       }
     }
   }

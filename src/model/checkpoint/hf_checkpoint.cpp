@@ -113,7 +113,9 @@ void HfCheckpoint::warn_of_unused(const std::vector<std::string>& names) {
   for (const std::string& name : names) {
     // Frequencies follow from the config; a tied head is the embedding table once more.
     if (name.ends_with("rotary_emb.inv_freq") || name == head_tensor.name) continue;
-    if (++count <= most) listed += (count > 1 ? ", " : "") + name;
+    if (++count > most) continue;
+    if (count > 1) listed += ", ";
+    listed += name;
   }
   if (count == 0) return;
   warnings_.push_back(
