@@ -85,6 +85,7 @@ void HfCheckpoint::open_shards() {
   std::map<std::string, const SafetensorsFile*> opened;
   const std::map<std::string, std::string> shard_of = read_index(index);
   std::vector<std::string> names;
+  names.reserve(shard_of.size());
   for (const auto& [name, shard] : shard_of) names.push_back(name);
   find_prefix(names);
   for (const auto& [name, shard] : shard_of) {
