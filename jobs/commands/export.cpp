@@ -1,20 +1,17 @@
-#include <filesystem>
-#include <optional>
-
 #include <nlohmann/json.hpp>
 
 #include "comm/collectives.hpp"
 #include "jobs/commands/commands.hpp"
 #include "jobs/compression/model_files.hpp"
 #include "jobs/compression/selection.hpp"
+#include "jobs/session/file_options.hpp"
+#include "jobs/session/option_checks.hpp"
 #include "kernels/error.hpp"
 #include "model/export/model_exporter.hpp"
 #include "svd/pipeline/collective_try.hpp"
 
 namespace hack::jobs {
 namespace {
-
-namespace fs = std::filesystem;
 
 class ExportCommand : public Command {
  public:
@@ -23,10 +20,10 @@ class ExportCommand : public Command {
     add_model_options(app_, model_, archive_);
     app_.add_option("--format", format_, "hf: a Hugging Face directory of dense weights; gguf: a file for llama.cpp")
         ->required()
-        ->check(CLI::IsMember({"hf", "gguf"}));
-    app_.add_option("--output", output_, "The directory, or the .gguf file")->required();
+        ->check(one_of({"hf", "gguf"}));
+    app_.add_option("--output", output_, "The directory, or the .gguf file")->required()->type_name(output_type);
     app_.add_option("--type", type_, "Number type of matrices that are multiplied out; in a directory, of all weights")
-        ->check(CLI::IsMember({"bf16", "f16", "f32"}))
+        ->check(one_of({"bf16", "f16", "f32"}))
         ->capture_default_str();
     selection_.add_to(app_);
     common_.add_to(app_);
@@ -35,13 +32,11 @@ class ExportCommand : public Command {
   nlohmann::json run(Session& session) override {
     // Rank 0 writes. The others take part in what every step ends with, so that all learn of a failure.
     const comm::Communicator& world = session.world();
-    std::optional<ModelFiles> files;
+    const ModelFiles files(session, model_, archive_, selection_);
     Queue<Device::cpu> queue(session.threads());
     std::unique_ptr<model::ModelExporter> exporter;
     svd::collective_try(world, [&] {
-      if (!world.is_root()) return;
-      files.emplace(model_, archive_, selection_, session.threads());
-      exporter = open(*files, queue);
+      if (world.is_root()) exporter = open(files, queue);
     });
     std::vector<int> size = {exporter ? static_cast<int>(exporter->size()) : 0};
     comm::broadcast(world, size);
@@ -62,9 +57,6 @@ class ExportCommand : public Command {
 
  private:
   std::unique_ptr<model::ModelExporter> open(const ModelFiles& files, Queue<Device::cpu>& queue) const {
-    std::error_code ignored;
-    validate(archive_.empty() || !fs::equivalent(output_, archive_, ignored),
-             "--output {}: is the archive itself; name another file", output_);
     const model::ExportSource source{files.checkpoint(), files.factors(), queue};
     return for_option("--output " + output_, [&] {
       const DType type = parse_dtype(type_);

@@ -211,7 +211,7 @@ TEST(Export, NamesTheFileThatCannotBeWritten) {
   std::signal(SIGXFSZ, ignored);
   EXPECT_TRUE(contains(gguf, "cannot write") && contains(gguf, "b.gguf")) << gguf;
   EXPECT_TRUE(contains(hf, "cannot write") && contains(hf, "b/model.safetensors")) << hf;
-  EXPECT_FALSE(fs::exists(folder / "b.gguf") || fs::exists(folder / "b.gguf.tmp") || fs::exists(folder / "b"));
+  EXPECT_FALSE(fs::exists(folder / "b.gguf") || fs::exists(folder / "b.gguf.hack-tmp") || fs::exists(folder / "b"));
 }
 
 TEST(Export, SaysWhenATokenizerCannotBeWritten) {
