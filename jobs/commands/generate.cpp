@@ -2,14 +2,18 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <iostream>
+#include <iterator>
 
 #include <nlohmann/json.hpp>
 
 #include "comm/collectives.hpp"
 #include "jobs/commands/commands.hpp"
 #include "jobs/compression/model_files.hpp"
+#include "jobs/session/file_options.hpp"
 #include "jobs/session/option_checks.hpp"
 #include "kernels/error.hpp"
+#include "model/tokenizer/text_stream.hpp"
 #include "model/tokenizer/tokenizer.hpp"
 
 namespace hack::jobs {
@@ -20,7 +24,11 @@ class GenerateCommand : public Command {
   explicit GenerateCommand(CLI::App& parent) : Command(parent, "generate", "Continue a prompt") {
     add_model_options(app_, model_, archive_);
     selection_.add_to(app_);
-    app_.add_option("--prompt", prompt_, "Text to continue")->required();
+    auto* prompt = app_.add_option_group("prompt", "One of");
+    prompt->add_option("--prompt", prompt_, "Text to continue");
+    prompt->add_option("--prompt-file", prompt_file_, "The same from a file in UTF-8; -: from standard input")
+        ->type_name(input_type);
+    prompt->require_option(1);
     app_.add_option("--max-tokens", max_tokens_, "New tokens")->check(whole(1, 1L << 24))->capture_default_str();
     app_.add_option("--temperature", sampler_.temperature, "0: always the likeliest token")
         ->check(number(0, 1e6))
@@ -35,6 +43,7 @@ class GenerateCommand : public Command {
     app_.add_option("--seed", sampler_.seed, "Of the draws")->check(whole(0, largest_seed))->capture_default_str();
     app_.add_flag("--stop-at-eos", stop_at_eos_,
                   "End in front of the first token that ends a text or a turn, if there is one before --max-tokens");
+    app_.add_option("--stop", stops_, "Texts that end it where they come up; they are not printed");
     common_.add_to(app_);
   }
 
@@ -47,7 +56,8 @@ class GenerateCommand : public Command {
   nlohmann::json run_on(Session& session) {
     model::Sampler sampler(sampler_);
     const ModelFiles files(session, model_, archive_, selection_);
-    const Encoded prompt = encode_on_root(session.world(), files.checkpoint(), "--prompt", prompt_);
+    validate(std::count(stops_.begin(), stops_.end(), "") == 0, "--stop: is empty; give a text, or leave it out");
+    const Encoded prompt = read_prompt(session, files.checkpoint());
     validate(!prompt.ids.empty(),
              "--prompt: is empty, and the model puts no token of its own before a text; give some");
     warn_of_length(session, files.checkpoint(), std::ssize(prompt.ids) + max_tokens_);
@@ -60,15 +70,23 @@ class GenerateCommand : public Command {
 
     std::optional<model::Tokenizer> tokenizer;
     if (session.world().is_root()) tokenizer.emplace(files.checkpoint().tokenizer());
-    const auto print = [&](int id) {
-      if (!tokenizer) return;
-      fmt::print("{}", tokenizer->decode(std::span(&id, 1)));
+    model::TextStream stream(stops_);
+    std::string text;
+    const auto show = [&](const std::string& piece) {
+      fmt::print("{}", piece);
       std::fflush(stdout);
+      text += piece;
     };
-    const model::GenerateOptions options{max_tokens_, stop_at_eos_ ? ends(session, files) : std::vector<int>{}};
+    const auto print = [&](int id) {
+      if (tokenizer) show(stream.add(tokenizer->text(id)));
+      return !stream.is_stopped();
+    };
+    const model::GenerateOptions options{max_tokens_, stop_at_eos_ ? ends(session, files) : std::vector<int>{},
+                                         !stops_.empty()};
     const model::Generated generated =
         model::generate(llama, std::span<const int>(prompt.ids), options, sampler, print);
     if (!session.world().is_root()) return {};
+    show(stream.finish());
     fmt::print("\n");
     const double decoded = std::max(0.0, static_cast<double>(generated.ids.size()) - 1);
     const double rate = decoded > 0 ? decoded / generated.decode_seconds : 0;
@@ -76,7 +94,7 @@ class GenerateCommand : public Command {
                        generated.prefill_seconds * 1e3);
     return {
         {"ids", generated.ids},
-        {"text", tokenizer->decode(generated.ids)},
+        {"text", text},
         {"prompt_ids", prompt.ids},
         {"dtype", model::name_of(type)},
         {"tokens_per_second", rate},
@@ -87,13 +105,23 @@ class GenerateCommand : public Command {
     };
   }
 
+  Encoded read_prompt(const Session& session, const model::Checkpoint& checkpoint) const {
+    if (prompt_file_.empty()) return encode_on_root(session.world(), checkpoint, "--prompt", prompt_);
+    std::string text;
+    if (prompt_file_ != "-") {
+      text = read_text("--prompt-file", prompt_file_);
+    } else if (session.world().is_root()) {  // mpirun gives rank 0 its standard input
+      text.assign(std::istreambuf_iterator<char>(std::cin), {});
+    }
+    return encode_on_root(session.world(), checkpoint, "--prompt-file " + prompt_file_, text);
+  }
+
   static void warn_of_length(const Session& session, const model::Checkpoint& checkpoint, index_t tokens) {
     const index_t trained = checkpoint.config().context_length;
     if (tokens <= trained) return;
     session.log().info(
-        "warning: prompt and --max-tokens are {} tokens, more than the {} that the model was made for; text beyond "
-        "them "
-        "may make no sense",
+        "warning: prompt and --max-tokens are {} tokens, more than the {} that the model was made for; what comes "
+        "after these may make no sense",
         tokens, trained);
   }
 
@@ -108,7 +136,8 @@ class GenerateCommand : public Command {
     return ids;
   }
 
-  std::string model_, archive_, prompt_;
+  std::string model_, archive_, prompt_, prompt_file_;
+  std::vector<std::string> stops_;
   SelectionOptions selection_;
   long max_tokens_ = 100;
   model::SamplerOptions sampler_;

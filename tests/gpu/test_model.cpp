@@ -87,7 +87,7 @@ std::vector<int> continuation(const TinyFiles& files, const SamplerOptions& opti
   Queue<D> queue(1);
   Llama<D> llama(files.source(type), files.world(), queue);
   Sampler sampler(options);
-  return generate(llama, std::span<const int>(prompt), {9, {}}, sampler, [](int) {}).ids;
+  return generate(llama, std::span<const int>(prompt), {9, {}}, sampler, [](int) { return true; }).ids;
 }
 
 TEST(GpuLlama, GeneratesWhatTheCpuGenerates) {

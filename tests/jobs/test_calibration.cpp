@@ -226,7 +226,8 @@ TEST_F(Calibration, BudgetsAreSpentOnQuantizedTiles) {
   refused({"--terms", "lowrank", "--codec", "q4_0"}, "--terms lowrank takes no --codec");
 }
 
-/// Codes and scales move, bytes do not; ranks have other tokens, and agree as those of refined factors do.
+/// Codes and scales move, bytes do not. Ranks have other tokens, as other seeds have: the losses that five seeds end
+/// with lie within 2 %. Perplexities of this random model lie within 1 %, whatever the losses do, and say nothing.
 TEST_F(Calibration, QuantizedTilesAreRefined) {
   const Arguments quantized = {"--codec", "q4_0"};
   const json plain = compress(1, "coded.h5", quantized);
@@ -234,14 +235,16 @@ TEST_F(Calibration, QuantizedTilesAreRefined) {
   for (const int ranks : {1, 3}) {
     const json made = compress(ranks, "moved.h5", quantized + Arguments{"--refine", "40", "--refine-batch", "128"});
     ASSERT_EQ(made["refined"].size(), 2u);
-    double gain = 0;  // of a layer whose codes are the best already it is 0
-    for (const json& layer : made["refined"])
-      gain += layer["loss_before"].get<double>() - layer["loss_after"].get<double>();
-    EXPECT_GT(gain, 0);
+    double before = 0, after = 0;  // a layer whose codes are the best already keeps them
+    for (const json& layer : made["refined"]) {
+      before += layer["loss_before"].get<double>();
+      after += layer["loss_after"].get<double>();
+    }
+    EXPECT_LT(after, 0.95 * before);
     EXPECT_EQ(made["bytes_factors"], plain["bytes_factors"]);
-    const double found = perplexity("moved.h5");
-    if (first == 0) first = found;
-    EXPECT_NEAR(found / first, 1, 1e-2);
+    if (first == 0) first = after;
+    EXPECT_NEAR(after / first, 1, 2e-2);
+    EXPECT_NEAR(perplexity("moved.h5") / perplexity("coded.h5"), 1, 2e-2);
   }
 }
 

@@ -1,6 +1,7 @@
 // The program as its users start it: every subcommand on tiny models, alone and under mpirun.
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <set>
 #include <sstream>
@@ -339,6 +340,21 @@ TEST_F(Program, DrawsTheSameTextFromTheSameSeed) {
   const json five = generate(1, draw + Arguments{"5"}).results["ids"];
   EXPECT_EQ(generate(3, draw + Arguments{"5"}).results["ids"], five);
   EXPECT_NE(generate(1, draw + Arguments{"6"}).results["ids"], five);
+}
+
+TEST_F(Program, EndsWhereAStopTextComesUp) {
+  const std::string all = generate(0, {}).program.out;
+  const auto is_letter = [](unsigned char c) { return c < 128 && std::isalpha(c); };
+  const auto letter = std::find_if(all.begin() + static_cast<std::ptrdiff_t>(all.size() / 2), all.end(), is_letter);
+  ASSERT_NE(letter, all.end());
+  const std::string stop(1, *letter), expected = all.substr(0, all.find(stop)) + "\n";
+  write_file(file("prompt"), "The lamp in the");
+  for (const int ranks : {1, 3}) {
+    const ProgramResult ended = run_hack(ranks, {"generate", file("hf"), "--prompt-file", file("prompt"),
+                                                 "--max-tokens", "24", "--stop", "never", "--stop", stop});
+    EXPECT_EQ(ended.status, 0) << ended.err;
+    EXPECT_EQ(ended.out, expected) << ranks;
+  }
 }
 
 TEST_F(Program, EndsInFrontOfATokenThatEndsATurnAndWarnsOfLongTexts) {

@@ -224,7 +224,7 @@ TEST(Generate, ContinuesLikeTheReferenceAndAlikeOnAllRanks) {
   Llama<Device::cpu> llama({*files, nullptr, DType::f32}, files.world(), queue);
   Sampler greedy({});
   const std::vector<int> prompt = some_ids(7);
-  const Generated generated = generate(llama, std::span<const int>(prompt), {12, {}}, greedy, [](int) {});
+  const Generated generated = generate(llama, std::span<const int>(prompt), {12, {}}, greedy, [](int) { return true; });
   ASSERT_EQ(generated.ids.size(), 12u);
   const ReferenceLlama reference(*files);
   std::vector<int> ids = prompt;
@@ -234,7 +234,8 @@ TEST(Generate, ContinuesLikeTheReferenceAndAlikeOnAllRanks) {
     ids.push_back(id);
   }
   Sampler again({});
-  const Generated stopped = generate(llama, std::span<const int>(prompt), {12, {generated.ids[2]}}, again, [](int) {});
+  const Generated stopped =
+      generate(llama, std::span<const int>(prompt), {12, {generated.ids[2]}}, again, [](int) { return true; });
   EXPECT_LE(stopped.ids.size(), 2u) << "without the id that ended it";
 }
 

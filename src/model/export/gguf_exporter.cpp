@@ -168,8 +168,8 @@ class GgufExporter final : public ModelExporter {
 std::unique_ptr<ModelExporter> export_gguf(const ExportSource& source, const fs::path& file, DType type) {
   std::error_code ignored;
   validate(!fs::equivalent(file, source.checkpoint.path(), ignored),
-           "cannot write {} (it is the model itself) name another file", file.string());
-  validate(file.extension() == ".gguf", "cannot write {} (a GGUF file is known by its name) end it with .gguf",
+           "cannot write {} (it is the model itself); name another file", file.string());
+  validate(file.extension() == ".gguf", "cannot write {} (a GGUF file is known by its name); end it with .gguf",
            file.string());
   return std::make_unique<GgufExporter>(source, file, type);
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "comm/collectives.hpp"
 #include "kernels/stopwatch.hpp"
 #include "model/llama/chunk.hpp"
 #include "model/llama/decoder.hpp"
@@ -10,7 +11,7 @@ namespace hack::model {
 
 template <Device D>
 Generated generate(Llama<D>& llama, std::span<const int> prompt, const GenerateOptions& options, Sampler& sampler,
-                   const std::function<void(int)>& on_token) {
+                   const std::function<bool(int)>& on_token) {
   validate(!prompt.empty(), "the prompt has no tokens");
   const index_t prompt_tokens = std::ssize(prompt);
   KvCache<D> cache = llama.make_cache(prompt_tokens + options.max_tokens);
@@ -31,7 +32,10 @@ Generated generate(Llama<D>& llama, std::span<const int> prompt, const GenerateO
     }
     if (std::find(options.stop_ids.begin(), options.stop_ids.end(), id) != options.stop_ids.end()) break;
     result.ids.push_back(id);
-    on_token(id);
+    int goes_on = on_token(id) ? 1 : 0;
+    if (!options.may_end) continue;
+    comm::broadcast(llama.tensor(), std::as_writable_bytes(std::span(&goes_on, 1)));
+    if (goes_on == 0) break;
   }
   result.decode_seconds = watch.seconds();
   return result;
@@ -39,7 +43,7 @@ Generated generate(Llama<D>& llama, std::span<const int> prompt, const GenerateO
 
 #define HACK_INSTANTIATE(D)                                                                      \
   template Generated generate(Llama<D>&, std::span<const int>, const GenerateOptions&, Sampler&, \
-                              const std::function<void(int)>&);
+                              const std::function<bool(int)>&);
 HACK_INSTANTIATE(Device::cpu)
 HACK_INSTANTIATE(Device::cuda)
 #undef HACK_INSTANTIATE
