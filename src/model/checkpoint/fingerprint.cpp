@@ -24,12 +24,12 @@ struct Piece {
 };
 
 std::vector<Piece> pieces_of(const Checkpoint& checkpoint, const std::vector<TensorSpec>& tensors) {
-  constexpr index_t numbers = 1 << 17;
+  constexpr index_t of_piece = 1 << 17;
   std::vector<Piece> pieces;
   for (const TensorSpec& tensor : tensors) {
     // One that cannot be read is an Error before it is cut: no bytes of the file vouch for its size.
     checkpoint.read(tensor.name, 0, 0, MatrixView<float>(nullptr, 0, 0));
-    const index_t rows = std::max<index_t>(1, numbers / tensor.cols);
+    const index_t rows = std::max<index_t>(1, of_piece / tensor.cols);
     for (index_t first = 0; first < tensor.rows; first += rows) {
       pieces.push_back({&tensor, first, std::min(rows, tensor.rows - first)});
     }

@@ -12,11 +12,9 @@
 
 namespace hack::model {
 
-using nlohmann::json;
-
 namespace {
 
-std::int64_t to_integer(const json& value, const std::string& where, const std::string& key) {
+std::int64_t to_integer(const nlohmann::json& value, const std::string& where, const std::string& key) {
   validate(value.is_number_integer(), "cannot use {} ('{}' is not an integer)", where, key);
   validate(!value.is_number_unsigned() ||
                value.get<std::uint64_t>() <= static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()),
@@ -26,87 +24,87 @@ std::int64_t to_integer(const json& value, const std::string& where, const std::
 
 }  // namespace
 
-json parse_json(const char* begin, const char* end, const std::string& where) {
+nlohmann::json parse_json(const char* begin, const char* end, const std::string& where) {
   std::vector<std::set<std::string>> keys;  // of the objects now open
-  const auto watch = [&](int, json::parse_event_t event, json& parsed) {
-    if (event == json::parse_event_t::object_start) keys.emplace_back();
-    if (event == json::parse_event_t::object_end) keys.pop_back();
-    if (event == json::parse_event_t::key) {
+  const auto watch = [&](int, nlohmann::json::parse_event_t event, nlohmann::json& parsed) {
+    if (event == nlohmann::json::parse_event_t::object_start) keys.emplace_back();
+    if (event == nlohmann::json::parse_event_t::object_end) keys.pop_back();
+    if (event == nlohmann::json::parse_event_t::key) {
       const auto& key = parsed.get_ref<const std::string&>();
       validate(keys.back().insert(key).second, "{} is damaged (key '{}' appears twice)", where, key);
     }
     return true;
   };
   try {
-    return json::parse(begin, end, watch);
-  } catch (const json::exception& e) {
+    return nlohmann::json::parse(begin, end, watch);
+  } catch (const nlohmann::json::exception& e) {
     fail("{} is not valid JSON ({})", where, e.what());
   }
 }
 
-json read_json(const std::filesystem::path& path) {
+nlohmann::json read_json(const std::filesystem::path& path) {
   const io::MappedFile file(path);
   const auto* text = reinterpret_cast<const char*>(file.bytes().data());
   return parse_json(text, text + file.size(), path.string());
 }
 
-JsonObject::JsonObject(const json& object, std::string where) : object_(&object), where_(std::move(where)) {
+JsonObject::JsonObject(const nlohmann::json& object, std::string where) : object_(&object), where_(std::move(where)) {
   validate(object.is_object(), "cannot use {} (not a JSON object)", where_);
 }
 
-const json* JsonObject::find(const std::string& key) const {
+const nlohmann::json* JsonObject::find(const std::string& key) const {
   const auto at = object_->find(key);
   return at == object_->end() || at->is_null() ? nullptr : &*at;
 }
 
 std::optional<std::int64_t> JsonObject::find_integer(const std::string& key) const {
-  const json* value = find(key);
+  const nlohmann::json* value = find(key);
   if (value == nullptr) return {};
   return to_integer(*value, where_, key);
 }
 
 std::optional<double> JsonObject::find_number(const std::string& key) const {
-  const json* value = find(key);
+  const nlohmann::json* value = find(key);
   if (value == nullptr) return {};
   validate(value->is_number(), "cannot use {} ('{}' is not a number)", where_, key);
   return value->get<double>();
 }
 
 std::optional<bool> JsonObject::find_bool(const std::string& key) const {
-  const json* value = find(key);
+  const nlohmann::json* value = find(key);
   if (value == nullptr) return {};
   validate(value->is_boolean(), "cannot use {} ('{}' is not true or false)", where_, key);
   return value->get<bool>();
 }
 
 std::optional<std::string> JsonObject::find_string(const std::string& key) const {
-  const json* value = find(key);
+  const nlohmann::json* value = find(key);
   if (value == nullptr) return {};
   validate(value->is_string(), "cannot use {} ('{}' is not a text)", where_, key);
   return value->get<std::string>();
 }
 
 std::optional<JsonObject> JsonObject::find_object(const std::string& key) const {
-  const json* value = find(key);
+  const nlohmann::json* value = find(key);
   if (value == nullptr) return {};
   return JsonObject(*value, where_ + ", '" + key + "'");
 }
 
 std::vector<std::int64_t> JsonObject::integers(const std::string& key) const {
-  const json* value = find(key);
+  const nlohmann::json* value = find(key);
   if (value == nullptr) fail_absent(key);
   if (!value->is_array()) return {to_integer(*value, where_, key)};
   std::vector<std::int64_t> out;
-  for (const json& element : *value) out.push_back(to_integer(element, where_, key));
+  for (const nlohmann::json& element : *value) out.push_back(to_integer(element, where_, key));
   return out;
 }
 
 std::vector<double> JsonObject::numbers(const std::string& key) const {
-  const json* value = find(key);
+  const nlohmann::json* value = find(key);
   if (value == nullptr) fail_absent(key);
   validate(value->is_array(), "cannot use {} ('{}' is not a list)", where_, key);
   std::vector<double> out;
-  for (const json& element : *value) {
+  for (const nlohmann::json& element : *value) {
     validate(element.is_number(), "cannot use {} ('{}' holds something that is not a number)", where_, key);
     out.push_back(element.get<double>());
   }

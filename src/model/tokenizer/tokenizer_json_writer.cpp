@@ -12,7 +12,7 @@
 namespace hack::model {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using Ordered = nlohmann::ordered_json;
 
 std::string text_of(const TokenizerDescription& description, std::int64_t id) {
   for (const auto& [text, known] : description.vocabulary) {
@@ -24,13 +24,13 @@ std::string text_of(const TokenizerDescription& description, std::int64_t id) {
   return "";
 }
 
-Json byte_level(bool use_regex) {
+Ordered byte_level(bool use_regex) {
   return {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", use_regex}};
 }
 
 /// Patterns that steps of their own stand for, the others as Split.
-Json pre_tokenizer(const std::vector<std::string>& patterns) {
-  Json steps = Json::array();
+Ordered pre_tokenizer(const std::vector<std::string>& patterns) {
+  Ordered steps = Ordered::array();
   for (std::size_t p = 0; p < patterns.size(); ++p) {
     if (patterns[p] == byte_level_pattern && p + 1 == patterns.size()) break;  // ByteLevel's own
     if (patterns[p] == digit_pattern) {
@@ -44,8 +44,8 @@ Json pre_tokenizer(const std::vector<std::string>& patterns) {
   return {{"type", "Sequence"}, {"pretokenizers", steps}};
 }
 
-Json special_pieces(const TokenizerDescription& description, const std::vector<std::int64_t>& ids, int type) {
-  Json pieces = Json::array();
+Ordered special_pieces(const TokenizerDescription& description, const std::vector<std::int64_t>& ids, int type) {
+  Ordered pieces = Ordered::array();
   for (const std::int64_t id : ids) {
     pieces.push_back({{"SpecialToken", {{"id", text_of(description, id)}, {"type_id", type}}}});
   }
@@ -53,31 +53,31 @@ Json special_pieces(const TokenizerDescription& description, const std::vector<s
 }
 
 /// The ids that stand around a text.
-Json post_processor(const TokenizerDescription& description) {
+Ordered post_processor(const TokenizerDescription& description) {
   if (description.prefix.empty() && description.suffix.empty()) return byte_level(false);
   const auto around = [&](const char* text, int type) {
-    Json pieces = special_pieces(description, description.prefix, type);
+    Ordered pieces = special_pieces(description, description.prefix, type);
     pieces.push_back({{"Sequence", {{"id", text}, {"type_id", type}}}});
-    for (const Json& piece : special_pieces(description, description.suffix, type)) pieces.push_back(piece);
+    for (const Ordered& piece : special_pieces(description, description.suffix, type)) pieces.push_back(piece);
     return pieces;
   };
-  const Json single = around("A", 0);
-  Json pair = single;
-  for (const Json& piece : around("B", 1)) pair.push_back(piece);
-  Json tokens = Json::object();
+  const Ordered single = around("A", 0);
+  Ordered pair = single;
+  for (const Ordered& piece : around("B", 1)) pair.push_back(piece);
+  Ordered tokens = Ordered::object();
   for (const std::vector<std::int64_t>* ids : {&description.prefix, &description.suffix}) {
     for (const std::int64_t id : *ids) {
       const std::string text = text_of(description, id);
-      tokens[text] = {{"id", text}, {"ids", Json::array({id})}, {"tokens", Json::array({text})}};
+      tokens[text] = {{"id", text}, {"ids", Ordered::array({id})}, {"tokens", Ordered::array({text})}};
     }
   }
   return {{"type", "TemplateProcessing"}, {"single", single}, {"pair", pair}, {"special_tokens", tokens}};
 }
 
-Json added_tokens(const TokenizerDescription& description) {
+Ordered added_tokens(const TokenizerDescription& description) {
   std::vector<AddedToken> tokens = description.added_tokens;
   std::sort(tokens.begin(), tokens.end(), [](const AddedToken& a, const AddedToken& b) { return a.id < b.id; });
-  Json out = Json::array();
+  Ordered out = Ordered::array();
   for (const AddedToken& token : tokens) {
     out.push_back({{"id", token.id},
                    {"content", token.text},
@@ -90,29 +90,29 @@ Json added_tokens(const TokenizerDescription& description) {
   return out;
 }
 
-Json bpe_model(const TokenizerDescription& description) {
+Ordered bpe_model(const TokenizerDescription& description) {
   std::map<std::int64_t, std::string> by_id;
   for (const auto& [text, id] : description.vocabulary) by_id.emplace(id, text);
-  std::vector<std::pair<std::string, Json>> vocabulary;  // an object of ordered_json would look every key up
+  std::vector<std::pair<std::string, Ordered>> vocabulary;  // an object of ordered_json would look every key up
   vocabulary.reserve(by_id.size());
   for (const auto& [id, text] : by_id) vocabulary.emplace_back(text, id);
-  Json merges = Json::array();
+  Ordered merges = Ordered::array();
   for (const auto& [left, right] : description.merges) merges.push_back(fmt::format("{} {}", left, right));
   return {{"type", "BPE"},
           {"dropout", nullptr},
-          {"unk_token", description.unknown_token ? Json(*description.unknown_token) : Json()},
+          {"unk_token", description.unknown_token ? Ordered(*description.unknown_token) : Ordered()},
           {"continuing_subword_prefix", nullptr},
           {"end_of_word_suffix", nullptr},
           {"fuse_unk", false},
           {"byte_fallback", false},
           {"ignore_merges", description.ignore_merges},
-          {"vocab", Json::object_t(vocabulary.begin(), vocabulary.end())},
+          {"vocab", Ordered::object_t(vocabulary.begin(), vocabulary.end())},
           {"merges", merges}};
 }
 
 }  // namespace
 
-Json tokenizer_json_of(const TokenizerDescription& description) {
+Ordered tokenizer_json_of(const TokenizerDescription& description) {
   return {{"version", "1.0"},
           {"truncation", nullptr},
           {"padding", nullptr},
@@ -124,8 +124,8 @@ Json tokenizer_json_of(const TokenizerDescription& description) {
           {"model", bpe_model(description)}};
 }
 
-Json tokenizer_config_of(const TokenizerDescription& description) {
-  Json out = {{"tokenizer_class", "PreTrainedTokenizerFast"}, {"clean_up_tokenization_spaces", false}};
+Ordered tokenizer_config_of(const TokenizerDescription& description) {
+  Ordered out = {{"tokenizer_class", "PreTrainedTokenizerFast"}, {"clean_up_tokenization_spaces", false}};
   if (description.bos) out["bos_token"] = text_of(description, *description.bos);
   if (description.eos) out["eos_token"] = text_of(description, *description.eos);
   if (!description.chat_template.empty()) out["chat_template"] = description.chat_template;
