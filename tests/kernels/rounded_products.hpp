@@ -59,11 +59,11 @@ inline std::vector<float> uneven_floats(index_t count, unsigned seed) {
 
 /// Codes are multiplied exactly. Beside the rounding of x, a sum of a block's products is off by a few eps for its
 /// scales, and the sum of blocks by eps for each of its additions.
-inline void check_sums_of(const RoundedProduct& product, const std::vector<float>& x, index_t tokens,
-                          const RandomWeights& w) {
-  const index_t in = w.view.cols, out = w.view.rows;
-  SCOPED_TRACE(testing::Message() << tokens << " tokens, " << out << " x " << in << " " << to_string(w.view.codec));
-  const std::vector<float> before = random_floats(tokens * out, 3), rounded = product.rounded(x, tokens);
+inline void check_sums(const RoundedProduct& product, index_t tokens, index_t in, index_t out, Codec codec) {
+  SCOPED_TRACE(testing::Message() << tokens << " tokens, " << out << " x " << in << " " << to_string(codec));
+  const RandomWeights w(out, in, codec, 1);
+  const std::vector<float> x = uneven_floats(tokens * in, 2), before = random_floats(tokens * out, 3);
+  const std::vector<float> rounded = product.rounded(x, tokens);
   const std::vector<float> replaced = product(x, tokens, w.view, before, kernels::Write::replace);
   const std::vector<float> added = product(x, tokens, w.view, before, kernels::Write::add);
   for (index_t t = 0; t < tokens; ++t) {
@@ -81,10 +81,6 @@ inline void check_sums_of(const RoundedProduct& product, const std::vector<float
           << t << ", " << i;
     }
   }
-}
-
-inline void check_sums(const RoundedProduct& product, index_t tokens, index_t in, index_t out, Codec codec) {
-  check_sums_of(product, uneven_floats(tokens * in, 2), tokens, RandomWeights(out, in, codec, 1));
 }
 
 /// Each element by itself has the bits that it has among all.

@@ -33,9 +33,10 @@ HWY_INLINE __m256i dot_unsigned(__m256i codes, __m256i x) {
   return _mm256_madd_epi16(_mm256_maddubs_epi16(codes, x), _mm256_set1_epi16(1));
 }
 
-/// Words, each the sum of four products, two of either pair: codes are at most 64.
-HWY_INLINE __m256i dot_words(__m256i codes, __m256i x, __m256i more_codes, __m256i more_x) {
-  return _mm256_add_epi16(_mm256_maddubs_epi16(codes, x), _mm256_maddubs_epi16(more_codes, more_x));
+/// The same of two pairs of codes of at most 64, whose sums of four products fit 16 bits.
+HWY_INLINE __m256i dot_unsigned(__m256i codes, __m256i x, __m256i more_codes, __m256i more_x) {
+  const __m256i sums = _mm256_add_epi16(_mm256_maddubs_epi16(codes, x), _mm256_maddubs_epi16(more_codes, more_x));
+  return _mm256_madd_epi16(sums, _mm256_set1_epi16(1));
 }
 
 /// Of signed codes, -128 too, and x from -127 to 127: |codes| times x with the codes' signs.

@@ -84,7 +84,6 @@ struct GroupsOf32 : GroupedCodec<GroupsOf32<which, Run>, which> {
 #if HACK_HAS_CODE_DOT
   static constexpr index_t dot_blocks = Run::dot_blocks;
   static constexpr index_t dot_place(index_t i) { return Run::dot_place(i); }
-  static constexpr int largest_code = Run::largest_code;
   HWY_INLINE static auto load_codes(const std::byte* from) { return Run::load_codes(from); }
   template <class Codes>
   HWY_INLINE static __m256i dot(const Codes& codes, const std::int8_t* x) {

@@ -37,7 +37,6 @@ struct Iq4NlCodec : NibbleCodec<Iq4NlCodec, Codec::iq4_nl> {
     const NibblePair codes = load_nibble_pair(from);
     return {_mm256_shuffle_epi8(values, codes.low), _mm256_shuffle_epi8(values, codes.high)};
   }
-  static constexpr int largest_code = 127;
   HWY_INLINE static __m256i dot(const NibblePair& values, const std::int8_t* x) {
     return _mm256_add_epi32(dot_signed(values.low, load_bytes(x)), dot_signed(values.high, load_bytes(x + 32)));
   }

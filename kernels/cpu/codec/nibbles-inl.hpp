@@ -44,31 +44,23 @@ struct NibblePair {
   __m256i low, high;
 };
 
-HWY_INLINE NibblePair split_nibbles(__m256i bytes) {
-  const __m256i four = _mm256_set1_epi8(15);
+HWY_INLINE NibblePair load_nibble_pair(const std::byte* from) {
+  const __m256i bytes = load_bytes(from), four = _mm256_set1_epi8(15);
   return {_mm256_and_si256(bytes, four), _mm256_and_si256(_mm256_srli_epi16(bytes, 4), four)};
 }
-
-HWY_INLINE NibblePair load_nibble_pair(const std::byte* from) { return split_nibbles(load_bytes(from)); }
 
 /// Where number i of the two blocks is in a NibblePair.
 constexpr index_t nibble_place(index_t i) { return i % 32 / 16 * 32 + i / 32 * 16 + i % 16; }
 
-/// The same of two blocks of five bits.
-HWY_INLINE NibblePair load_five_bit_pair(const std::byte* from) {
-  const auto load_both = [&](const std::byte* first) HWY_ATTR {
-    const auto* low = reinterpret_cast<const __m128i*>(first);
-    const auto* high = reinterpret_cast<const __m128i*>(first + 20);
-    return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128(low)), _mm_loadu_si128(high), 1);
-  };
-  const NibblePair four = split_nibbles(load_both(from));
-  // The last four bytes of each half are a block's fifth bits.
-  const __m256i bits = load_both(from + 4);
-  const __m256i first =
-      _mm256_setr_epi64x(0x0c0c0c0c0c0c0c0c, 0x0d0d0d0d0d0d0d0d, 0x0c0c0c0c0c0c0c0c, 0x0d0d0d0d0d0d0d0d);
-  const __m256i last = _mm256_add_epi8(first, _mm256_set1_epi8(2));
-  return {_mm256_or_si256(four.low, spread_bits(bits, first, 16)),
-          _mm256_or_si256(four.high, spread_bits(bits, last, 16))};
+/// Codes of a block of five bits, in their order.
+HWY_INLINE __m256i load_five_bits(const std::byte* block) {
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(block));
+  const __m256i halves = _mm256_inserti128_si256(_mm256_castsi128_si256(bytes), _mm_srli_epi16(bytes, 4), 1);
+  int bits;
+  std::memcpy(&bits, block + 16, sizeof(bits));
+  const __m256i places = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
+  return _mm256_or_si256(_mm256_and_si256(halves, _mm256_set1_epi8(15)),
+                         spread_bits(_mm256_set1_epi32(bits), places, 16));
 }
 
 #endif  // HACK_HAS_CODE_DOT
@@ -116,9 +108,8 @@ struct FourBitCodec : NibbleCodec<FourBitCodec<which>, which> {
   static constexpr index_t dot_blocks = 2;
   static constexpr index_t dot_place(index_t i) { return nibble_place(i); }
   HWY_INLINE static NibblePair load_codes(const std::byte* from) { return load_nibble_pair(from); }
-  static constexpr int largest_code = 15;
   HWY_INLINE static __m256i dot(const NibblePair& codes, const std::int8_t* x) {
-    return dot_words(codes.low, load_bytes(x), codes.high, load_bytes(x + 32));
+    return dot_unsigned(codes.low, load_bytes(x), codes.high, load_bytes(x + 32));
   }
 #endif
 };
@@ -132,13 +123,10 @@ struct FiveBitCodec : NibbleCodec<FiveBitCodec<which>, which> {
   }
 
 #if HACK_HAS_CODE_DOT
-  static constexpr index_t dot_blocks = 2;
-  static constexpr index_t dot_place(index_t i) { return nibble_place(i); }
-  HWY_INLINE static NibblePair load_codes(const std::byte* from) { return load_five_bit_pair(from); }
-  static constexpr int largest_code = 31;
-  HWY_INLINE static __m256i dot(const NibblePair& codes, const std::int8_t* x) {
-    return dot_words(codes.low, load_bytes(x), codes.high, load_bytes(x + 32));
-  }
+  static constexpr index_t dot_blocks = 1;
+  static constexpr index_t dot_place(index_t i) { return i; }
+  HWY_INLINE static __m256i load_codes(const std::byte* from) { return load_five_bits(from); }
+  HWY_INLINE static __m256i dot(__m256i codes, const std::int8_t* x) { return dot_unsigned(codes, load_bytes(x)); }
 #endif
 };
 

@@ -93,10 +93,9 @@ struct ShiftedCodec : BlockCodec<ShiftedCodec<which>, which> {
     return spread_bits(bits, _mm256_add_epi8(places, _mm256_set1_epi8(first)), 4);
   }
 
-  static constexpr int largest_code = 64;
   HWY_INLINE static __m256i dot(const NibblePair& levels_of, const std::int8_t* x) {
-    return dot_words(_mm256_abs_epi8(levels_of.low), _mm256_sign_epi8(load_bytes(x), levels_of.low),
-                     _mm256_abs_epi8(levels_of.high), _mm256_sign_epi8(load_bytes(x + 32), levels_of.high));
+    return dot_unsigned(_mm256_abs_epi8(levels_of.low), _mm256_sign_epi8(load_bytes(x), levels_of.low),
+                        _mm256_abs_epi8(levels_of.high), _mm256_sign_epi8(load_bytes(x + 32), levels_of.high));
   }
 
   /// Of four blocks, each of which is two blocks of 32.

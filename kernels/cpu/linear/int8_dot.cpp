@@ -9,20 +9,6 @@
 
 #include "kernels/cpu/memory/scratch.hpp"
 
-#ifndef HACK_KERNELS_CPU_LINEAR_INT8_DOT_ROOMS
-#define HACK_KERNELS_CPU_LINEAR_INT8_DOT_ROOMS
-namespace hack::kernels {
-
-/// Memory of a thread that grows.
-struct Rooms {
-  Scratch tokens;     // x, rounded
-  Scratch last_rows;  // rows of w with room behind them
-  Scratch factors;    // of a row
-};
-
-}  // namespace hack::kernels
-#endif
-
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/linear/int8_dot.cpp"
 #include <hwy/foreach_target.h>
@@ -30,7 +16,6 @@ struct Rooms {
 
 #include "kernels/cpu/codec/code_dot-inl.hpp"
 #include "kernels/cpu/codec/codecs-inl.hpp"
-#include "kernels/cpu/linear/pair_sums-inl.hpp"
 #include "kernels/cpu/linear/round_tokens-inl.hpp"
 #include "kernels/cpu/linear/row_groups-inl.hpp"
 #include "kernels/cpu/linear/row_reader-inl.hpp"
@@ -128,12 +113,12 @@ class RowSums {
 #pragma GCC unroll 4
       for (index_t t = 0; t < T; ++t) {
         const index_t at = t * x_.blocks + b + block;
-        const __m256i dot = dot_lanes<C>(loaded, x_.codes + at * rounded_block);
+        const __m256i dot = C::dot(loaded, x_.codes + at * rounded_block);
         const float* from = factors[t][r] + s * step_factors<C>;
         if constexpr (scales_rows<C>) from = x_.scales + at;
         const __m256 factor = lanes_of<step_factors<C>>(from);
         sums[t][r] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), factor, sums[t][r]);
-        if (rest) add_rest(dot_lanes<C>(loaded, x_.rests + at * rounded_block), factor, sums[t][r]);
+        if (rest) add_rest(C::dot(loaded, x_.rests + at * rounded_block), factor, sums[t][r]);
       }
     }
   }
@@ -174,46 +159,24 @@ HWY_INLINE void sum_lanes(const __m256 (&v)[rows_at_once], float* out) {
   _mm_store_ps(out, _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps(all, 1)));
 }
 
-/// dot_rows() where dot(row numbers, out) makes vectors of partial sums.
-template <index_t T, class C, class Dot>
-HWY_INLINE void dot_vectors(const WeightView<>& w, MatrixView<float> y, bool add, const Dot& dot) {
+/// Rows of w are taken R at a time.
+template <index_t T, index_t R, index_t Chains, class C>
+void dot_tokens(const RoundedTokens& x, const WeightView<>& w, MatrixView<float> y, bool add, Scratch& last_rows) {
+  const RowReader<C> reader(w, rows_at_once, last_rows);
+  const auto dot = [&](const index_t(&rows)[rows_at_once], __m256(&out)[T][rows_at_once]) HACK_INLINE_LAMBDA {
+#pragma GCC unroll 4
+    for (index_t first = 0; first < rows_at_once; first += R) {
+      dot_rows_together<T, R, Chains, C>(x, reader.template rows<R>(rows + first), out, first);
+    }
+  };
   dot_rows<T, C, __m256>(w, y, add, dot,
                          [](const __m256(&v)[rows_at_once], float* out) HACK_INLINE_LAMBDA { sum_lanes(v, out); });
 }
 
-/// Rows of w are taken R at a time.
-template <index_t T, index_t R, index_t Chains, class C>
-void dot_tokens(const RoundedTokens& x, const WeightView<>& w, MatrixView<float> y, bool add, Rooms& rooms) {
-  const RowReader<C> reader(w, rows_at_once, rooms.last_rows);
-  dot_vectors<T, C>(w, y, add,
-                    [&](const index_t(&rows)[rows_at_once], __m256(&out)[T][rows_at_once]) HACK_INLINE_LAMBDA {
-#pragma GCC unroll 4
-                      for (index_t first = 0; first < rows_at_once; first += R) {
-                        dot_rows_together<T, R, Chains, C>(x, reader.template rows<R>(rows + first), out, first);
-                      }
-                    });
-}
-
-/// The same of long rows in codecs whose codes are loaded two blocks at a time; they are taken one after the other.
-template <index_t T, class C>
-void dot_tokens_in_pairs(const RoundedTokens& x, const WeightView<>& w, MatrixView<float> y, bool add, Rooms& rooms) {
-  const RowReader<C> reader(w, 1, rooms.last_rows);
-  const PairSums<T, C> sums(x, rooms.factors.get(T * x.blocks));
-  dot_vectors<T, C>(w, y, add,
-                    [&](const index_t(&rows)[rows_at_once], __m256(&out)[T][rows_at_once]) HACK_INLINE_LAMBDA {
-#pragma GCC unroll 1
-                      for (index_t r = 0; r < rows_at_once; ++r) {
-                        __m256 of_row[T];
-                        sums.take(reader.template rows<1>(rows + r), of_row);
-#pragma GCC unroll 4
-                        for (index_t t = 0; t < T; ++t) out[t][r] = of_row[t];
-                      }
-                    });
-}
-
 template <class C>
-void dot_all(MatrixView<const float> x, const WeightView<>& w, MatrixView<float> y, bool add, Rooms& rooms) {
-  const RoundedTokens all = round_tokens<C>(x, rooms.tokens);
+void dot_all(MatrixView<const float> x, const WeightView<>& w, MatrixView<float> y, bool add, Scratch& tokens,
+             Scratch& last_rows) {
+  const RoundedTokens all = round_tokens<C>(x, tokens);
   // Four short rows side by side share loads of x, and what follows a row's sums does not wait for each alone: 1.3
   // times the rate in rows of 128 bytes. Long ones come one after the other; side by side, in rows of 576 bytes, they
   // were read at two thirds of the rate. The way depends on the length alone, so that more tokens do not change a sum's
@@ -224,25 +187,24 @@ void dot_all(MatrixView<const float> x, const WeightView<>& w, MatrixView<float>
     const auto some = w.rows_from(i, rows);
     const auto to = y.block(t, i, T, rows);
     if (together) {
-      dot_tokens<T, T == 1 ? rows_at_once : T == 2 ? 2 : 1, 1, C>(all.from(t), some, to, add, rooms);
-    } else if constexpr (has_pairs<C>) {
-      dot_tokens_in_pairs<T, C>(all.from(t), some, to, add, rooms);
+      dot_tokens<T, T == 1 ? rows_at_once : T == 2 ? 2 : 1, 1, C>(all.from(t), some, to, add, last_rows);
     } else {
-      dot_tokens<T, 1, 2, C>(all.from(t), some, to, add, rooms);
+      dot_tokens<T, 1, 2, C>(all.from(t), some, to, add, last_rows);
     }
   });
 }
 
 /// False, and nothing done, where the codec is not one of these; y may have no rows.
-bool int8_product(MatrixView<const float> x, WeightView<> w, MatrixView<float> y, bool add, Rooms& rooms) {
+bool int8_product(MatrixView<const float> x, WeightView<> w, MatrixView<float> y, bool add, Scratch& tokens,
+                  Scratch& last_rows) {
   return with_dot_codec(w.codec, [&]<class C>(C) HWY_ATTR {
-    if (y.rows > 0) dot_all<C>(x, w, y, add, rooms);
+    if (y.rows > 0) dot_all<C>(x, w, y, add, tokens, last_rows);
   });
 }
 
 #else
 
-bool int8_product(MatrixView<const float>, WeightView<>, MatrixView<float>, bool, Rooms&) { return false; }
+bool int8_product(MatrixView<const float>, WeightView<>, MatrixView<float>, bool, Scratch&, Scratch&) { return false; }
 
 #endif  // HACK_HAS_CODE_DOT
 
@@ -255,15 +217,18 @@ namespace {
 
 HWY_EXPORT(int8_product);
 
-thread_local Rooms rooms;
+thread_local Scratch tokens;     // x, rounded
+thread_local Scratch last_rows;  // rows of w with room behind them
 
 }  // namespace
 
-bool has_int8_dot(Codec codec) { return HWY_DYNAMIC_DISPATCH(int8_product)({}, {.codec = codec}, {}, false, rooms); }
+bool has_int8_dot(Codec codec) {
+  return HWY_DYNAMIC_DISPATCH(int8_product)({}, {.codec = codec}, {}, false, tokens, last_rows);
+}
 
 void multiply_few_int8(MatrixView<const float> x, WeightView<> w, MatrixView<float> y, Write write) {
   HACK_EXPECT(x.rows > 0);
-  HWY_DYNAMIC_DISPATCH(int8_product)(x, w, y, write == Write::add, rooms);
+  HWY_DYNAMIC_DISPATCH(int8_product)(x, w, y, write == Write::add, tokens, last_rows);
 }
 
 }  // namespace hack::kernels

@@ -31,20 +31,17 @@ constexpr float rest_unit = 254;
 /// block of which one number has most of the energy would be rounded by that number's size: there d (q + p / 254)
 /// stands for x, with a second code p for each number. Whether it is one depends on the block alone.
 struct RoundedTokens {
-  const std::int8_t* codes = nullptr;         // (T, blocks * 32) q
-  const std::int8_t* rests = nullptr;         // (T, blocks * 32) p; zeros in other blocks
-  const float* scales = nullptr;              // (T, blocks) d
-  const float* sums = nullptr;                // (T, blocks) the sum of what a block's codes stand for
-  const std::uint8_t* has_rest = nullptr;     // (T, blocks)
-  const std::int32_t* rest_steps = nullptr;   // (T, blocks) steps of blocks that have one
-  const std::int32_t* rest_counts = nullptr;  // (T) how many
-  index_t blocks = 0;                         // from one token to the next, a multiple of scale_group
-  index_t used = 0;                           // blocks of k numbers
+  const std::int8_t* codes = nullptr;      // (T, blocks * 32) q
+  const std::int8_t* rests = nullptr;      // (T, blocks * 32) p; zeros in other blocks
+  const float* scales = nullptr;           // (T, blocks) d
+  const float* sums = nullptr;             // (T, blocks) the sum of what a block's codes stand for
+  const std::uint8_t* has_rest = nullptr;  // (T, blocks)
+  index_t blocks = 0;                      // from one token to the next, a multiple of scale_group
+  index_t used = 0;                        // blocks of k numbers
 
   HWY_INLINE RoundedTokens from(index_t t) const {
     const index_t numbers = t * blocks * rounded_block, at = t * blocks;
-    return {codes + numbers, rests + numbers, scales + at, sums + at, has_rest + at,
-            rest_steps + at, rest_counts + t, blocks,      used};
+    return {codes + numbers, rests + numbers, scales + at, sums + at, has_rest + at, blocks, used};
   }
 };
 
@@ -147,12 +144,10 @@ template <class C>
 RoundedTokens round_tokens(MatrixView<const float> x, Scratch& room) {
   const index_t used = (x.cols + rounded_block - 1) / rounded_block;
   const index_t blocks = (used + scale_group - 1) / scale_group * scale_group;
-  const index_t all = x.rows * blocks, floats = all * (2 * rounded_block / 4 + 3) + x.rows + all / 4;
+  const index_t all = x.rows * blocks, floats = all * (2 * rounded_block / 4 + 2) + all / 4;
   float* scales = room.get(floats);
   float* sums = scales + all;
-  auto* rest_steps = reinterpret_cast<std::int32_t*>(sums + all);
-  std::int32_t* rest_counts = rest_steps + all;
-  auto* codes = reinterpret_cast<std::int8_t*>(rest_counts + x.rows);
+  auto* codes = reinterpret_cast<std::int8_t*>(sums + all);
   std::int8_t* rests = codes + all * rounded_block;
   auto* has_rest = reinterpret_cast<std::uint8_t*>(rests + all * rounded_block);
   std::memset(scales, 0, static_cast<std::size_t>(floats) * sizeof(float));
@@ -168,14 +163,9 @@ RoundedTokens round_tokens(MatrixView<const float> x, Scratch& room) {
       }
       const index_t of_step = t * blocks * rounded_block + at / step * step;
       round_block<C>(from, at % step, {codes + of_step, rests + of_step, scales[block], sums[block], has_rest[block]});
-      const auto of_row = static_cast<std::int32_t>(b / C::dot_blocks);
-      std::int32_t& count = rest_counts[t];
-      if (has_rest[block] && (count == 0 || rest_steps[t * blocks + count - 1] != of_row)) {
-        rest_steps[t * blocks + count++] = of_row;
-      }
     }
   }
-  return {codes, rests, scales, sums, has_rest, rest_steps, rest_counts, blocks, used};
+  return {codes, rests, scales, sums, has_rest, blocks, used};
 }
 
 #endif  // HACK_HAS_CODE_DOT

@@ -20,10 +20,10 @@
 HWY_BEFORE_NAMESPACE();
 namespace hack::kernels::HWY_NAMESPACE {
 
-/// Asks for the lines of some bytes that are a page, or `ahead` bytes, further on: a core has more reads on their way
-/// then than the hardware's prefetcher gives it, which moreover stops at a page's end.
-HWY_INLINE void prefetch_ahead(const std::byte* from, index_t bytes, index_t ahead = 4096) {
-  constexpr index_t line = 64;
+/// Asks for the lines of some bytes that are a page further on: a core has more reads on their way then than the
+/// hardware's prefetcher gives it, which moreover stops at a page's end.
+HWY_INLINE void prefetch_ahead(const std::byte* from, index_t bytes) {
+  constexpr index_t ahead = 4096, line = 64;
   for (index_t i = 0; i < bytes; i += line) __builtin_prefetch(from + ahead + i);
 }
 
