@@ -96,6 +96,7 @@ hack_run compress_8_bits compress "$model_file" --output "$output/8_bits.h5" --c
 
 # The rest of each model in bf16: the file's own 4-bit blocks would leave little to compare.
 step "Perplexity and text of the four models"
+# One window: the divergence from the dense model takes two more passes over it.
 for name in dense low_rank 4_bits 8_bits; do
   archive=() compared=()
   [ "$name" = dense ] || archive=(--archive "$output/$name.h5") compared=(--divergence)

@@ -58,8 +58,8 @@ class GenerateCommand : public Command {
     const ModelFiles files(session, model_, archive_, selection_);
     validate(std::count(stops_.begin(), stops_.end(), "") == 0, "--stop: is empty; give a text, or leave it out");
     const Encoded prompt = read_prompt(session, files.checkpoint());
-    validate(!prompt.ids.empty(),
-             "--prompt: is empty, and the model puts no token of its own before a text; give some");
+    validate(!prompt.ids.empty(), "{}: is empty, and the model puts no token of its own before a text; give some",
+             prompt_file_.empty() ? "--prompt" : "--prompt-file " + prompt_file_);
     warn_of_length(session, files.checkpoint(), std::ssize(prompt.ids) + max_tokens_);
     Queue<D> queue(session.threads(), session.products());
     const model::HeldType type = held_type(session, files);

@@ -5,6 +5,7 @@
 
 #include <fmt/core.h>
 
+#include "io/temporary_file.hpp"
 #include "jobs/session/options.hpp"
 #include "kernels/error.hpp"
 
@@ -27,13 +28,6 @@ std::vector<std::string> endings(const std::string& command, const std::string& 
   return {""};
 }
 
-/// Devices and pipes are nobody's content: they may be named more than once.
-bool is_stream(const fs::path& path) {
-  std::error_code error;
-  const fs::file_status status = fs::status(path, error);
-  return fs::exists(status) && !fs::is_regular_file(status) && !fs::is_directory(status);
-}
-
 bool is_same(const fs::path& a, const fs::path& b) {
   std::error_code error;
   if (fs::equivalent(a, b, error)) return true;
@@ -53,7 +47,7 @@ void refuse_input(const std::string& option, const fs::path& output, const std::
     validate(!is_same(output, file), "{} would write over {}, which it reads; name another file", option,
              file.string());
   };
-  if (!fs::exists(output, error) || is_stream(output)) return;
+  if (!fs::exists(output, error) || io::is_stream(output)) return;  // streams are nobody's content
   if (!fs::is_directory(input, error)) return refuse(input);
   for (const fs::directory_entry& entry : fs::directory_iterator(input, error)) {
     if (entry.is_regular_file(error)) refuse(entry.path());
@@ -76,7 +70,7 @@ void check_files(const CLI::App& command) {
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     for (const auto& [option, input] : inputs) refuse_input(outputs[i].option, outputs[i].path, input);
     for (std::size_t j = 0; j < i; ++j) {
-      validate(outputs[i].option == outputs[j].option || is_stream(outputs[i].path) ||
+      validate(outputs[i].option == outputs[j].option || io::is_stream(outputs[i].path) ||
                    !is_same(outputs[i].path, outputs[j].path),
                "{} and {} would write the same file; name two", outputs[j].option, outputs[i].option);
     }

@@ -7,8 +7,8 @@
 
 namespace hack::svd {
 
-/// Improves codes and scales of rows one at a time, all others held fixed, so that tr(E (H + d I) Eᵀ) never rises. With
-/// R = E (H + d I),
+/// Improves codes and scales of rows one at a time, all others held fixed, so that tr(E (H + d I) Eᵀ) never rises but
+/// by rounding. With R = E (H + d I),
 ///
 ///     code      the one nearest to w'_j + R_j / (H_jj + d), w' what the row stands for now
 ///     scale     (d, m) of a block by least squares with the whole of H, its codes fixed: the change Δ that solves
