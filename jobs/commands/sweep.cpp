@@ -191,12 +191,22 @@ class SweepCommand : public Command {
       return hash.digits().substr(0, 16);
     };
     std::vector<Run> runs = {{"dense", 1, std::nullopt, id_of(options_.codec + " dense")}};
+    const auto add = [&](const std::string& method, double share, const CompressionOptions& options) {
+      options.check();
+      runs.push_back({method, share, options, id_of(method + options.describe().dump())});
+      if (archives_.empty()) return;
+      for (const std::string& input : {model_, archive_}) {
+        refuse_input("--keep-archives " + archives_, kept_archive(runs.back()), input);
+      }
+    };
     const bool is_keep = kind_ == svd::RankRule::Kind::keep;
     const std::vector<double> shares = parse_shares(std::string(to_string(kind_)), is_keep ? keep_ : topk_);
     for (const std::string& method : methods_) {
-      if (codec_method(method)) {
-        runs.push_back(run_of_codec(files, method));
-        runs.back().id = id_of(method + runs.back().options->describe().dump());
+      if (codec_method(method)) {  // its size is its own, whatever the shares
+        validate(files.archive() == nullptr,
+                 "--archive {}: method {} makes codes of the model's own numbers; leave it out", archive_, method);
+        const CompressionOptions options = at_rung(options_, method);
+        add(method, options.bits() / 16, options);
         continue;
       }
       for (const double share : shares) {
@@ -210,24 +220,10 @@ class SweepCommand : public Command {
         }
         options.rule = {kind_, share};
         options.settle_terms();
-        options.check();
-        runs.push_back({method, share, options, id_of(method + options.describe().dump())});
-        if (archives_.empty()) continue;
-        for (const std::string& input : {model_, archive_}) {
-          refuse_input("--keep-archives " + archives_, kept_archive(runs.back()), input);
-        }
+        add(method, share, options);
       }
     }
     return runs;
-  }
-
-  /// One codec for all tiles; its share is its own.
-  Run run_of_codec(const ModelFiles& files, const std::string& method) const {
-    validate(files.archive() == nullptr, "--archive {}: method {} makes codes of the model's own numbers; leave it out",
-             archive_, method);
-    CompressionOptions options = at_rung(options_, method);
-    options.check();
-    return {method, options.bits() / 16, options, ""};
   }
 
   /// Vectors that the rows to be sliced take at most.

@@ -18,12 +18,6 @@ namespace hack::testing {
 namespace {
 
 using nlohmann::json;
-using Arguments = std::vector<std::string>;
-
-Arguments operator+(Arguments left, const Arguments& right) {
-  left.insert(left.end(), right.begin(), right.end());
-  return left;
-}
 
 /// Some 60 tokens of the tiny tokenizer a line.
 std::string numbered_lines(const char* line, int count) {

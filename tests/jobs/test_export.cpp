@@ -17,12 +17,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
-using Arguments = std::vector<std::string>;
-
-Arguments operator+(Arguments left, const Arguments& right) {
-  left.insert(left.end(), right.begin(), right.end());
-  return left;
-}
 
 class Export : public ::testing::Test {
  protected:
@@ -76,13 +70,6 @@ class Export : public ::testing::Test {
 };
 
 TemporaryDirectory* Export::folder_ = nullptr;
-
-std::vector<float> read_all(const model::Checkpoint& checkpoint, const std::string& name) {
-  const model::TensorInfo info = checkpoint.info(name);
-  std::vector<float> out(static_cast<std::size_t>(info.rows * info.cols));
-  checkpoint.read(name, 0, 0, {out.data(), info.rows, info.cols});
-  return out;
-}
 
 /// A matrix of an archive, in double.
 std::vector<double> matrix_values(const svd::FactorArchive& archive, const std::string& name) {

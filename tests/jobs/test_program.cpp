@@ -20,12 +20,6 @@ namespace hack::testing {
 namespace {
 
 using nlohmann::json;
-using Arguments = std::vector<std::string>;
-
-Arguments operator+(Arguments left, const Arguments& right) {
-  left.insert(left.end(), right.begin(), right.end());
-  return left;
-}
 
 /// A finished run and the `results` of its report.
 struct Finished {

@@ -11,8 +11,6 @@
 namespace hack::testing {
 namespace {
 
-using Arguments = std::vector<std::string>;
-
 class RecordedPerplexity : public ::testing::Test {
  protected:
   RecordedPerplexity() {

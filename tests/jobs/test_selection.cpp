@@ -12,12 +12,6 @@ namespace hack::testing {
 namespace {
 
 using nlohmann::json;
-using Arguments = std::vector<std::string>;
-
-Arguments operator+(Arguments left, const Arguments& right) {
-  left.insert(left.end(), right.begin(), right.end());
-  return left;
-}
 
 class Selection : public ::testing::Test {
  protected:

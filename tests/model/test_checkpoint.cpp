@@ -18,6 +18,7 @@ namespace hack::model {
 namespace {
 
 namespace fs = std::filesystem;
+using hack::testing::read_all;
 using hack::testing::read_file;
 using hack::testing::TemporaryDirectory;
 using hack::testing::tiny_config;
@@ -26,13 +27,6 @@ using hack::testing::TinyModel;
 using hack::testing::write_file;
 using hack::testing::write_gguf;
 using hack::testing::write_hf;
-
-std::vector<float> read_all(const Checkpoint& checkpoint, const std::string& name) {
-  const TensorInfo info = checkpoint.info(name);
-  std::vector<float> out(static_cast<std::size_t>(info.rows * info.cols));
-  checkpoint.read(name, 0, 0, {out.data(), info.rows, info.cols});
-  return out;
-}
 
 std::string error_of(const fs::path& path) {
   try {

@@ -21,7 +21,6 @@ namespace hack::testing {
 namespace {
 
 namespace fs = std::filesystem;
-using Arguments = std::vector<std::string>;
 using nlohmann::json;
 
 constexpr int cannot = 77;

@@ -313,4 +313,11 @@ void write_gguf(const TinyModel& tiny, const std::filesystem::path& file, GgmlTy
   write_file(file, out.bytes());
 }
 
+std::vector<float> read_all(const model::Checkpoint& checkpoint, const std::string& name) {
+  const model::TensorInfo info = checkpoint.info(name);
+  std::vector<float> out(static_cast<std::size_t>(info.rows * info.cols));
+  checkpoint.read(name, 0, 0, {out.data(), info.rows, info.cols});
+  return out;
+}
+
 }  // namespace hack::testing

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "model/checkpoint/checkpoint.hpp"
 #include "model/checkpoint/ggml_blocks.hpp"
 #include "model/checkpoint/llama_config.hpp"
 
@@ -50,5 +51,8 @@ void write_hf(const TinyModel& tiny, const std::filesystem::path& directory);
 /// Under F32 (or tiny.dtype's own type) the weights are exactly those of write_hf; the K-quants hold others, random
 /// too.
 void write_gguf(const TinyModel& tiny, const std::filesystem::path& file, model::GgmlType type);
+
+/// A tensor of a checkpoint (rows, cols), all of it.
+std::vector<float> read_all(const model::Checkpoint& checkpoint, const std::string& name);
 
 }  // namespace hack::testing
