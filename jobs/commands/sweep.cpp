@@ -19,6 +19,7 @@
 #include "jobs/session/file_options.hpp"
 #include "jobs/session/near_miss.hpp"
 #include "jobs/session/option_checks.hpp"
+#include "jobs/session/parse_number.hpp"
 #include "kernels/error.hpp"
 #include "kernels/stopwatch.hpp"
 
@@ -28,7 +29,7 @@ namespace {
 double parse_share(const std::string& option, std::string text) {
   const std::string wrong = number(0, 1)(text);
   validate(wrong.empty(), "--{}: {} (it takes a comma list, or first:last:step)", option, wrong);
-  return std::stod(text);
+  return *parse_number<double>(text);
 }
 
 /// first, first + step, … up to last, rounded, so that 0.7 in a range is the 0.7 of a list.

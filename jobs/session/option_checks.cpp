@@ -1,32 +1,23 @@
 #include "jobs/session/option_checks.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <functional>
 #include <optional>
 #include <string_view>
-#include <type_traits>
 
 #include <fmt/ranges.h>
 
 #include "jobs/session/near_miss.hpp"
+#include "jobs/session/parse_number.hpp"
 
 namespace hack::jobs {
 namespace {
 
-/// The number that a text is from its first character to its last; nothing where it is none, or none that T holds.
-/// CLI11 takes what begins with 0 for octal, so that is no number here.
-template <class T>
-std::optional<T> parse(std::string_view text) {
-  if (text.starts_with('+')) text.remove_prefix(1);
-  if constexpr (std::is_integral_v<T>) {
-    if (text.size() > 1 && text.front() == '0') return std::nullopt;
-  }
-  T value{};
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return value;
+/// CLI11 takes whole numbers that begin with 0 for octal, so that such a text is none here.
+std::optional<long> parse_whole(std::string_view text) {
+  const std::string_view digits = text.substr(text.starts_with('+') ? 1 : 0);
+  return digits.size() > 1 && digits.front() == '0' ? std::nullopt : parse_number<long>(text);
 }
 
 std::string refusal(const std::string& text, const std::string& wanted) {
@@ -43,21 +34,21 @@ CLI::Validator check_of(const std::string& range, const std::string& kind,
 
 CLI::Validator whole(long least, long most) {
   return check_of(fmt::format("from {} to {}", least, most), "a whole number", [=](const std::string& text) {
-    const std::optional<long> value = parse<long>(text);
+    const std::optional<long> value = parse_whole(text);
     return value && *value >= least && *value <= most;
   });
 }
 
 CLI::Validator number(double least, double most) {
   return check_of(fmt::format("from {} to {}", least, most), "a number", [=](const std::string& text) {
-    const std::optional<double> value = parse<double>(text);
+    const std::optional<double> value = parse_number<double>(text);
     return value && *value >= least && *value <= most;
   });
 }
 
 CLI::Validator number_above(double least, double most) {
   return check_of(fmt::format("above {}, up to {}", least, most), "a number", [=](const std::string& text) {
-    const std::optional<double> value = parse<double>(text);
+    const std::optional<double> value = parse_number<double>(text);
     return value && *value > least && *value <= most;
   });
 }
@@ -82,7 +73,7 @@ CLI::Validator byte_size() {
           digits.remove_suffix(1);
           factor = std::ldexp(1.0, 10 * (static_cast<int>(unit) + 1));
         }
-        const std::optional<double> value = parse<double>(digits);
+        const std::optional<double> value = parse_number<double>(digits);
         constexpr double most = 0x1p60;
         if (!value || !(*value > 0 && *value * factor <= most)) {
           return refusal(text, "a number of bytes above 0, as 800M or 2G (K, M, G or T: powers of 1024)");

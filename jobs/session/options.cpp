@@ -1,25 +1,22 @@
 #include "jobs/session/options.hpp"
 
-#include <charconv>
 #include <cstdint>
 
 #include <nlohmann/json.hpp>
 
 #include "jobs/session/file_options.hpp"
 #include "jobs/session/option_checks.hpp"
+#include "jobs/session/parse_number.hpp"
 #include "kernels/error.hpp"
 
 namespace hack::jobs {
 namespace {
 
-/// The number that a text is from its first character to its last; the text itself where it is none.
+/// Nothing but the text itself where it is no number.
 template <class T>
 nlohmann::json number_or_text(const std::string& text) {
-  T value{};
-  const char* begin = text.data() + (text.starts_with('+') ? 1 : 0);
-  const char* end = text.data() + text.size();
-  const auto [stop, error] = std::from_chars(begin, end, value);
-  return error == std::errc() && stop == end ? nlohmann::json(value) : nlohmann::json(text);
+  const std::optional<T> value = parse_number<T>(text);
+  return value ? nlohmann::json(*value) : nlohmann::json(text);
 }
 
 /// Text as the type that the option is declared with.

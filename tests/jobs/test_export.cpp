@@ -182,7 +182,7 @@ TEST_F(Export, EndsOnAllRanksAndLeavesNothingWhereItFails) {
   fs::create_directory(file("results"));
   const Arguments start = {"export", file("even"), "--archive", file("f.h5"), "--format"};
   const std::pair<Arguments, const char*> cases[] = {{{"gguf", "--output", file("f.h5")}, "would write over"},
-                                                     {{"hf", "--output", file("even")}, "config.json"},
+                                                     {{"hf", "--output", file("even")}, "holds files"},
                                                      {{"hf", "--output", file("results/no/a")}, "results/no/a"},
                                                      {{"gguf", "--output", file("results/no/a.gguf")}, "results/no"},
                                                      {{"gguf", "--output", file("results/a.bin")}, ".gguf"}};

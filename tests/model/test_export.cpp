@@ -172,7 +172,11 @@ TEST(Export, RefusesWhatWouldBeLost) {
   fs::create_hard_link(folder / "a.gguf", folder / "b.gguf");
   EXPECT_TRUE(contains(error_of(*gguf, Format::gguf, folder / "b.gguf"), "the model itself"));
   EXPECT_EQ(read_file(folder / "a.gguf"), before);
-  EXPECT_TRUE(contains(error_of(*hf, Format::hf, folder / "a"), "config.json"));
+  EXPECT_TRUE(contains(error_of(*hf, Format::hf, folder / "a"), "holds files"));
+  fs::create_directory(folder / "own");
+  write_file(folder / "own/LICENSE", "the user's");
+  EXPECT_TRUE(contains(error_of(*hf, Format::hf, folder / "own"), "holds files"));
+  EXPECT_EQ(read_file(folder / "own/LICENSE"), "the user's");
   EXPECT_TRUE(contains(error_of(*hf, Format::hf, folder / "a.gguf"), "a.gguf"));
   EXPECT_TRUE(contains(error_of(*hf, Format::gguf, folder / "c.bin"), ".gguf"));
 

@@ -20,7 +20,7 @@ std::unique_ptr<Checkpoint> Checkpoint::open(const fs::path& model) {
   validate(fs::exists(status), "cannot open model {} (there is no such file or directory)", model.string());
   if (fs::is_directory(status)) return std::make_unique<HfCheckpoint>(model);
   validate(model.extension() == ".gguf",
-           "cannot open model {} (neither a directory nor a .gguf file) give the directory with config.json, or a "
+           "cannot open model {} (neither a directory nor a .gguf file); give the directory with config.json, or a "
            ".gguf file",
            model.string());
   return std::make_unique<GgufCheckpoint>(model);

@@ -51,7 +51,7 @@ HfCheckpoint::HfCheckpoint(const fs::path& directory) : Checkpoint(directory), w
 
 void HfCheckpoint::read_config() {
   const fs::path file = path_ / "config.json";
-  validate(fs::exists(file), "cannot use {} (it has no config.json) give a Hugging Face directory or a .gguf file",
+  validate(fs::exists(file), "cannot use {} (it has no config.json); give a Hugging Face directory or a .gguf file",
            path_.string());
   config_ = llama_config_from_hf(JsonObject(read_json(file), file.string()));
   const fs::path generation = path_ / "generation_config.json";

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numbers>
+#include <functional>
 #include <string>
 
 #include <fmt/core.h>
@@ -41,7 +41,7 @@ RopeScaling rule_of_factors(const LlamaConfig& config) {
   }
   fail(
       "cannot write a config.json (the divisors of the rotary embedding's frequencies follow no llama3 rule with the "
-      "factors 1 and 4) export the model as GGUF");
+      "factors 1 and 4); export the model as GGUF");
 }
 
 /// The double with the fewest digits that rounds to x: 1e-5 in place of 9.999999747378752e-06.
@@ -112,16 +112,11 @@ void add_config(GgufWriter& writer, const LlamaConfig& config) {
 
 std::vector<float> frequency_divisors(const LlamaConfig& config) {
   if (!config.rope_factors.empty() || config.rope.type != RopeType::llama3) return config.rope_factors;
-  const RopeScaling& rope = config.rope;
-  std::vector<float> out;  // (head_dim / 2)
-  for (index_t i = 0; i < config.head_dim / 2; ++i) {
-    const double exponent = -2.0 * static_cast<double>(i) / static_cast<double>(config.head_dim);
-    const double turns =
-        static_cast<double>(rope.original_context) * std::pow(rope.theta, exponent) / (2.0 * std::numbers::pi);
-    const double kept =
-        std::clamp((turns - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor), 0.0, 1.0);
-    out.push_back(static_cast<float>(1.0 / ((1.0 - kept) / rope.factor + kept)));
-  }
+  LlamaConfig plain = config;
+  plain.rope.type = RopeType::none;
+  std::vector<float> out = inverse_frequencies(plain);  // (head_dim / 2)
+  const std::vector<float> slowed = inverse_frequencies(config);
+  std::transform(out.begin(), out.end(), slowed.begin(), out.begin(), std::divides<>());
   return out;
 }
 

@@ -87,7 +87,7 @@ RandomCheckpoint::RandomCheckpoint(std::string_view shape, std::optional<index_t
     : Checkpoint("random " + std::string(shape)), codec_(codec) {
   config_ = published_config(shape);
   if (layers) {
-    validate(*layers >= 1 && *layers <= config_.layers, "cannot cut {} to {} layers (it has {}) use 1 to {}", shape,
+    validate(*layers >= 1 && *layers <= config_.layers, "cannot cut {} to {} layers (it has {}); use 1 to {}", shape,
              *layers, config_.layers, config_.layers);
     config_.layers = *layers;
   }
@@ -144,7 +144,7 @@ std::uint64_t RandomCheckpoint::digest(const std::string& name, index_t first, i
 }
 
 Tokenizer RandomCheckpoint::tokenizer() const {
-  fail("{} has no tokenizer (its weights are random) give a model's directory or .gguf file to read text",
+  fail("{} has no tokenizer (its weights are random); give a model's directory or .gguf file to read text",
        path_.string());
 }
 

@@ -50,16 +50,16 @@ void copy_whole(const fs::path& from, const fs::path& to) {
   file.finish();
 }
 
-/// The directory of a model in the making. It is made where it is not there, and goes again where nothing came into it.
+/// The directory of a model in the making, new or empty. It is made where it is not there, and goes again where nothing
+/// came into it.
 class NewDirectory {
  public:
   explicit NewDirectory(fs::path path) : path_(std::move(path)) {
     std::error_code error;
     is_made_ = fs::create_directory(path_, error);
-    validate(!error && fs::is_directory(path_), "cannot make the directory {} ({}) make the one above it first",
+    validate(!error && fs::is_directory(path_), "cannot make the directory {} ({}); make the one above it first",
              path_.string(), error ? error.message() : "something else has that name");
-    validate(!fs::exists(path_ / "config.json"),
-             "cannot write a model to {} (it holds one, by its config.json) remove it, or name another directory",
+    validate(fs::is_empty(path_), "cannot write a model to {} (it holds files already); name a new directory",
              path_.string());
   }
   ~NewDirectory() {

@@ -56,8 +56,8 @@ class ModelExporter {
 
 /// Makes a Hugging Face directory: config.json, generation_config.json, the tokenizer's files where the model has some
 /// that can be written so, and all weights, compressed matrices multiplied out, as `type` in model.safetensors. The
-/// directory is made where it is not there; one with a config.json is a model already and an Error. config.json is
-/// written last: what a killed run leaves is no model. `source` outlives the exporter.
+/// directory is made where it is not there; one that holds anything is an Error. config.json is written last: what a
+/// killed run leaves is no model. `source` outlives the exporter.
 std::unique_ptr<ModelExporter> export_hf(const ExportSource& source, const std::filesystem::path& directory,
                                          DType type);
 
