@@ -30,7 +30,7 @@ void run(int argc, char** argv) {
   model::Sampler sampler({.temperature = 0});  // the likeliest token each time
   // All ranks call this together; the new ids are the same on every rank.
   const model::Generated generated =
-      model::generate(llama, std::span<const int>(prompt), {.max_tokens = 8}, sampler, [](int) {});
+      model::generate(llama, std::span<const int>(prompt), {.max_tokens = 8}, sampler, [](int) { return true; });
   if (!world.is_root()) return;
   std::printf("%d rank(s), %ld bytes of weights on each; ids", world.size(), llama.bytes_held());
   for (const int id : generated.ids) std::printf(" %d", id);

@@ -53,8 +53,8 @@ bool is_stream(const std::filesystem::path& path) {
   const fs::file_status status = fs::status(path, error);
   if (fs::exists(status) && !fs::is_regular_file(status) && !fs::is_directory(status)) return true;
   // What a name there stands for, a file that a shell has opened among it, is not to be replaced.
-  const std::string top = path.is_absolute() ? (++path.begin())->string() : "";
-  return top == "dev" || top == "proc";
+  const std::string name = path.lexically_normal().string();
+  return name.starts_with("/proc/") || (name.starts_with("/dev/") && !name.starts_with("/dev/shm/"));
 }
 
 TemporaryFile::TemporaryFile(std::filesystem::path final_path)

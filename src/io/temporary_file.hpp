@@ -8,12 +8,13 @@ namespace hack::io {
 /// Behind the name of a file while it is being written. The program's own: a user's files are not named so.
 inline constexpr std::string_view temporary_ending = ".hack-tmp";
 
-/// Whether a path names a pipe, a device or whatever else is no file that could be replaced by another.
+/// Whether a path names a pipe, a device or whatever else is no file that could be replaced by another. Files in
+/// /dev/shm are files.
 bool is_stream(const std::filesystem::path& path);
 
-/// A result in the making: written under `final_path` + `temporary_ending`, renamed when whole. A link stays: the file
-/// that it leads to is written. Whatever ends the run before that
-/// (an exception, an abort, SIGTERM from mpirun after another rank died, Ctrl-C) removes it.
+/// A result in the making: written under `final_path` + `temporary_ending`, renamed when whole. Whatever ends the run
+/// before that (an exception, an abort, SIGTERM from mpirun after another rank died, Ctrl-C) removes it. A link stays a
+/// link: the file that it leads to is written.
 class TemporaryFile {
  public:
   /// An Error if the folder of `final_path` does not exist or cannot be written, or if it is a stream.

@@ -13,7 +13,7 @@ using kernels::Transpose;
 
 /// Columns that get the changes of a block as soon as all rows have theirs, by one product; those of the block itself
 /// get them change by change, all others once a panel.
-constexpr index_t panel = 128;
+constexpr index_t panel_width = 128;
 
 /// sums += factor · row.
 void add_row(double factor, const double* __restrict row, index_t n, double* __restrict sums) {
@@ -54,13 +54,14 @@ struct CodeDescent::Row {
 
 CodeDescent::CodeDescent(MatrixView<const double> h, double damping, const BlockGrid& grid, std::vector<Range> blocks)
     : h_(h), damping_(damping), grid_(grid), blocks_(std::move(blocks)) {
-  HACK_EXPECT(grid.block() <= panel);
+  HACK_EXPECT(grid.block() <= panel_width);
 }
 
 CodeDescent::Space CodeDescent::space(index_t rows) const {
-  return {Buffer<double>(rows * h_.rows), Buffer<double>(rows * panel),   Buffer<double>(panel * panel),
-          Buffer<double>(panel),          Buffer<float>(panel * h_.rows), Buffer<float>(rows * panel),
-          Buffer<float>(rows * h_.rows)};
+  return {
+      Buffer<double>(rows * h_.rows), Buffer<double>(rows * panel_width),   Buffer<double>(panel_width * panel_width),
+      Buffer<double>(panel_width),    Buffer<float>(panel_width * h_.rows), Buffer<float>(rows * panel_width),
+      Buffer<float>(rows * h_.rows)};
 }
 
 void CodeDescent::run(const RowChunk& chunk, int passes, Space& space) const {
@@ -89,7 +90,7 @@ double CodeDescent::pass(const RowChunk& chunk, Space& space) const {
   double gain = 0;
   for (std::size_t b = 0, last; b < blocks_.size(); b = last) {
     const index_t first = blocks_[b].begin;
-    for (last = b + 1; last < blocks_.size() && blocks_[last].end - first <= panel;) ++last;
+    for (last = b + 1; last < blocks_.size() && blocks_[last].end - first <= panel_width;) ++last;
     const index_t width = blocks_[last - 1].end - first;
     const MatrixView<double> h(space.h.data(), width, width), changes(space.changes.data(), m, width);
     kernels::copy(h_.block(first, first, width, width), h);
@@ -167,7 +168,7 @@ double CodeDescent::improve_scale(const Row& row) const {
   // With L the levels of the codes: L H_bb Lᵀ, L H_bb 1ᵀ, 1 H_bb 1ᵀ, R_b Lᵀ, R_b 1ᵀ.
   double ll = 0, l1 = 0, ones = 0, rl = 0, r1 = 0;
   for (index_t i = 0; i < width; ++i) row.levels[i] = grid_.level(row.code(i));
-  std::array<double, panel> by_level{}, by_one{};
+  std::array<double, panel_width> by_level{}, by_one{};
   for (index_t k = 0; k < width; ++k) {
     add_row(row.levels[k], row.h.row(k), width, by_level.data());
     if (grid_.has_minimum()) add_row(1, row.h.row(k), width, by_one.data());
