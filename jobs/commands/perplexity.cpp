@@ -33,6 +33,27 @@ struct PerplexityOptions {
   bool divergence = false;
 };
 
+/// What is scored, and by which ranks.
+struct Evaluation {
+  const ModelFiles& files;
+  const Encoded& encoded;
+  const model::WindowPlan& plan;
+  const comm::ProcessGrid& grid;
+  model::HeldType type;
+};
+
+/// A model on the windows of a text.
+struct Scored {
+  WindowLosses losses;
+  index_t bytes_held = 0;
+  double seconds = 0;
+  std::optional<model::DivergenceSummary> divergence = {};
+};
+
+index_t known_windows(const WindowLosses& losses) {
+  return std::count_if(losses.begin(), losses.end(), [](const auto& window) { return !window.empty(); });
+}
+
 void write_per_token(const std::string& path, const model::WindowPlan& plan, const WindowLosses& losses,
                      const std::vector<int>& ids) {
   std::string text = "window,position,token,nll\n";
@@ -142,63 +163,71 @@ class PerplexityCommand : public Command {
     std::optional<model::LossRecords> records;
     if (!options_.records.empty()) files.checkpoint().share_fingerprint(session.world(), session.threads());
     if (session.world().is_root()) records = read_records(files, encoded, plan, type, grid, losses);
-    const index_t known =
-        std::count_if(losses.begin(), losses.end(), [](const auto& window) { return !window.empty(); });
+    const index_t known = known_windows(losses);
     if (known > 0) session.log().info("{} of {} windows are in --records", known, plan.windows.size());
 
-    const Stopwatch watch;
-    const bool complete = comm::all_reduce_max(session.world(), known == std::ssize(plan.windows) ? 1.0 : 0.0) > 0;
-    index_t bytes_held = 0;
-    if (!complete) {
-      Queue<D> queue(session.threads(), session.products());
-      model::Llama<D> llama(files.source(type), grid.tensor(), queue);
-      bytes_held = llama.bytes_held();
-      const bool each_window = protocol.bos == model::BosRule::each_window;
-      const std::optional<int> first = each_window ? encoded.bos : std::nullopt;
-      Progress progress(session.log(), "perplexity", "windows");
-      index_t done = 0;
-      losses = model::window_losses(llama, grid, encoded.ids, plan,
-                                    {.first_token = first,
-                                     .known = std::move(losses),
-                                     .on_window = [&](index_t window, std::span<const float> finished) {
-                                       if (records) records->append(plan, window, finished);
-                                       progress.update(++done, std::ssize(plan.windows) - known);
-                                     }});
+    const Evaluation evaluation{files, encoded, plan, grid, type};
+    Scored scored{std::move(losses)};
+    // Where all ranks share one copy of the model, comparing it gives its losses too.
+    const bool is_one_pass = options_.divergence && options_.records.empty() && grid.data().size() == 1;
+    if (!is_one_pass) score_windows<D>(session, evaluation, records, scored);
+    if (options_.divergence) {
+      Scored compared = compare_with_dense<D>(session, evaluation);
+      scored.divergence = compared.divergence;
+      if (is_one_pass) scored = std::move(compared);
     }
-    const double seconds = watch.seconds();
-    std::optional<model::DivergenceSummary> divergence;
-    if (options_.divergence) divergence = measure_divergence<D>(session, files, encoded, plan, type);
     if (!session.world().is_root()) return {};
-    if (!options_.per_token.empty()) write_per_token(options_.per_token, plan, losses, encoded.ids);
-    nlohmann::json results = answer(plan, losses, encoded, type);
-    if (divergence) {
-      print_divergence(*divergence);
-      results.update(describe(*divergence));
+    if (!options_.per_token.empty()) write_per_token(options_.per_token, plan, scored.losses, encoded.ids);
+    nlohmann::json results = answer(plan, scored.losses, encoded, type);
+    if (scored.divergence) {
+      print_divergence(*scored.divergence);
+      results.update(describe(*scored.divergence));
     }
     results["tensor_parallel"] = grid.tensor().size();
     results["data_parallel"] = grid.data().size();
-    results["weight_bytes_on_rank_0"] = bytes_held;
-    results["seconds"] = seconds;
-    results["tokens_per_second"] = static_cast<double>(tokens_of(plan)) / seconds;
+    results["weight_bytes_on_rank_0"] = scored.bytes_held;
+    results["seconds"] = scored.seconds;
+    results["tokens_per_second"] = static_cast<double>(tokens_of(plan)) / scored.seconds;
     results["windows_from_records"] = known;
     return results;
   }
 
-  /// Of the archive's model from the dense one; all ranks share one copy of each, one after the other.
+  /// Computes the losses that `scored` does not have yet; windows are shared out over the grid.
   template <Device D>
-  model::DivergenceSummary measure_divergence(Session& session, const ModelFiles& files, const Encoded& encoded,
-                                              const model::WindowPlan& plan, model::HeldType type) const {
+  void score_windows(Session& session, const Evaluation& of, std::optional<model::LossRecords>& records,
+                     Scored& scored) const {
+    const index_t known = known_windows(scored.losses), windows = std::ssize(of.plan.windows);
+    if (comm::all_reduce_max(session.world(), known == windows ? 1.0 : 0.0) > 0) return;
     Queue<D> queue(session.threads(), session.products());
-    const model::WeightSource dense{files.checkpoint(), nullptr, type};
+    model::Llama<D> llama(of.files.source(of.type), of.grid.tensor(), queue);
+    scored.bytes_held = llama.bytes_held();
+    const bool each_window = of.plan.protocol.bos == model::BosRule::each_window;
+    Progress progress(session.log(), "perplexity", "windows");
+    index_t done = 0;
+    model::WindowRun run{.known = std::move(scored.losses), .on_window = [&](index_t window, auto finished) {
+                           if (records) records->append(of.plan, window, finished);
+                           progress.update(++done, windows - known);
+                         }};
+    if (each_window) run.first_token = of.encoded.bos;
+    const Stopwatch watch;
+    scored.losses = model::window_losses(llama, of.grid, of.encoded.ids, of.plan, std::move(run));
+    scored.seconds = watch.seconds();
+  }
+
+  /// The archive's model beside the dense one; all ranks share one copy of each, one after the other.
+  template <Device D>
+  Scored compare_with_dense(Session& session, const Evaluation& of) const {
+    Queue<D> queue(session.threads(), session.products());
+    const model::WeightSource dense{of.files.checkpoint(), nullptr, of.type};
     Progress progress(session.log(), "divergence", "windows");
-    const index_t windows = std::ssize(plan.windows);
+    const index_t windows = std::ssize(of.plan.windows);
     std::optional<model::Llama<D>> llama(std::in_place, dense, session.world(), queue);
-    const model::ModelComparison<D> comparison(*llama, encoded.ids, plan,
+    const model::ModelComparison<D> comparison(*llama, of.encoded.ids, of.plan,
                                                [&](index_t done, index_t) { progress.update(done, 2 * windows); });
-    llama.emplace(files.source(type), session.world(), queue);
-    return comparison
-        .compare(*llama, dense, [&](index_t done, index_t) { progress.update(windows + done, 2 * windows); })
-        .divergence;
+    llama.emplace(of.files.source(of.type), session.world(), queue);
+    model::ComparedModel model =
+        comparison.compare(*llama, dense, [&](index_t done, index_t) { progress.update(windows + done, 2 * windows); });
+    return {std::move(model.losses), llama->bytes_held(), model.seconds, model.divergence};
   }
 
   model::WindowPlan windows_of(const Session& session, const model::Checkpoint& checkpoint, const Encoded& encoded,

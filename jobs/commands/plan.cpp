@@ -48,10 +48,10 @@ class PlanCommand : public Command {
     app_.add_option("--machine", machine_, "a100-80gb, h100, h200, or the .json of a study: what it measured")
         ->type_name(input_type)
         ->capture_default_str();
-    keep_option_ = app_.add_option("--keep", keep_,
-                                   "Bytes of the compressed MLP over bytes of the dense MLP in 16-bit "
-                                   "numbers; 1, or what --codec takes, unless given")
-                       ->check(number_above(0, 2));
+    app_.add_option("--keep", keep_,
+                    "Bytes of the compressed MLP over bytes of the dense MLP in 16-bit "
+                    "numbers; 1, or what --codec takes, unless given")
+        ->check(number_above(0, 2));
     app_.add_option("--factor-type,--codec", codec_, "Number type of factors or of quantized tiles")
         ->check(codec_words())
         ->capture_default_str();
@@ -65,20 +65,14 @@ class PlanCommand : public Command {
     validate(model_.empty() != shape_.empty(), "plan needs a model: give MODEL, or --shape");
     const auto checkpoint = open_model();
     const model::LlamaConfig& config = checkpoint->config();
-    const DType type = common_.chosen_dtype(checkpoint->exact_type());
+    const model::HeldType held = common_.held_type();
     const Machine machine = open_machine(machine_);
     if (machine.flops <= 0 || machine.read_bandwidth <= 0) {
       session.log().info("warning: --machine {}: the study timed no prefill or no decode; times are not known",
                          machine_);
     }
-    const Codec codec = parse_codec(codec_);
-    if (keep_option_->count() == 0 && has_scales(codec)) keep_ = share_of(codec);
-    const model::RunShape shape{type, keep_, codec, context_, session.threads()};
-    const CostModel cost(machine, Workload{.config = config,
-                                           .bytes_per_weight = static_cast<double>(size_of(type)),
-                                           .mlp_keep = keep_,
-                                           .mlp_width = width_of(codec, type),
-                                           .context = static_cast<double>(context_)});
+    const model::RunShape shape = shape_of(*checkpoint, session.threads());
+    const CostModel cost(machine, workload(config, shape));
     std::vector<Grid> grids;
     for (int tensor = 1; tensor <= ranks_; ++tensor) {
       if (ranks_ % tensor == 0) grids.push_back(plan(cost, shape, tensor));
@@ -88,7 +82,7 @@ class PlanCommand : public Command {
     if (best == nullptr) fail("{}", what_would_fit(machine, config, shape));
     json results = {{"kind", "model"},
                     {"machine", to_json(machine)},
-                    {"dtype", to_string(type)},
+                    {"dtype", model::name_of(held)},
                     {"program_bytes", program_bytes(machine)},
                     {"grids", json::array()},
                     {"best_for_perplexity", best->tensor},
@@ -111,9 +105,30 @@ class PlanCommand : public Command {
     return static_cast<double>(code_bytes(codec, n) + scale_bytes(codec, n)) / static_cast<double>(2 * n);
   }
 
-  /// What --keep is a share of, over numbers in `type`: 16 bits where terms are held as they are stored.
-  static double width_of(Codec codec, DType type) {
-    return has_scales(codec) ? 2 / static_cast<double>(size_of(type)) : 1;
+  model::RunShape shape_of(const model::Checkpoint& checkpoint, int threads) const {
+    const model::HeldType held = common_.held_type();
+    const Codec codec = parse_codec(codec_);
+    std::optional<double> keep = keep_;
+    if (!keep && has_scales(codec)) keep = share_of(codec);
+    return {.type = held.value_or(checkpoint.exact_type()),
+            .stored = held ? nullptr : &checkpoint,
+            .mlp_keep = keep,
+            .factors = codec,
+            .context = context_,
+            .threads = threads};
+  }
+
+  /// Means over a model whose matrices are held in several ways.
+  Workload workload(const model::LlamaConfig& config, const model::RunShape& shape) const {
+    const model::MemoryNeed held = model::largest_need(config, shape, 1);
+    const model::MemoryNeed wide = model::largest_need(config, {.type = DType::f32}, 1);
+    const double bytes_per_weight = size_of(DType::f32) * (held.weights - held.mlp) / (wide.weights - wide.mlp);
+    const double keep = shape.mlp_keep.value_or(1);
+    return {.config = config,
+            .bytes_per_weight = bytes_per_weight,
+            .mlp_keep = keep,
+            .mlp_width = size_of(DType::f32) * held.mlp / wide.mlp / keep / bytes_per_weight,
+            .context = static_cast<double>(context_)};
   }
 
   /// Bytes that a process takes before it holds a model: on a CPU this one's own memory; of a card 5 % for context and
@@ -205,8 +220,7 @@ class PlanCommand : public Command {
   std::optional<long> layers_;
   int ranks_ = 1;
   std::string machine_ = "h100";
-  double keep_ = 1;
-  CLI::Option* keep_option_ = nullptr;
+  std::optional<double> keep_;
   std::string codec_ = "bf16";
   long context_ = 2048;
 };

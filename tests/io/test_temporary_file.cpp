@@ -11,6 +11,8 @@
 namespace hack::io {
 namespace {
 
+namespace fs = std::filesystem;
+
 using hack::testing::read_file;
 using hack::testing::TemporaryDirectory;
 using hack::testing::write_file;
@@ -20,7 +22,7 @@ TEST(TemporaryFile, DevicesAreStreamsAndSharedMemoryIsNot) {
     EXPECT_TRUE(is_stream(path)) << path;
   }
   const TemporaryDirectory folder;
-  for (const std::string& path : {std::string("/dev/shm/a.h5"), std::string("dev/a"), folder / "dev"}) {
+  for (const auto& path : {fs::path("/dev/shm/a.h5"), fs::path("dev/a"), fs::path(folder / "dev")}) {
     EXPECT_FALSE(is_stream(path)) << path;
   }
 }
@@ -28,14 +30,14 @@ TEST(TemporaryFile, DevicesAreStreamsAndSharedMemoryIsNot) {
 TEST(TemporaryFile, ALinkStaysOne) {
   const TemporaryDirectory folder;
   write_file(folder / "target", "before");
-  std::filesystem::create_symlink("target", folder / "link");
+  fs::create_symlink("target", folder / "link");
   {
     TemporaryFile file(folder / "link");
-    EXPECT_EQ(file.path().string(), folder / "target" + std::string(temporary_ending));
+    EXPECT_EQ(file.path().string(), (folder / "target").string() + std::string(temporary_ending));
     write_file(file.path(), "after");
     file.rename_to_final();
   }
-  EXPECT_TRUE(std::filesystem::is_symlink(folder / "link"));
+  EXPECT_TRUE(fs::is_symlink(folder / "link"));
   EXPECT_EQ(read_file(folder / "target"), "after");
 }
 

@@ -6,6 +6,7 @@
 
 #include "tests/support/program.hpp"
 #include "tests/support/temporary_directory.hpp"
+#include "tests/support/tiny_model.hpp"
 
 namespace hack::testing {
 namespace {
@@ -69,6 +70,21 @@ TEST_F(Plan, SaysTheMemoryThatARankTakes) {
     const json plan = results(fmt::format("plan {} --ranks {} --machine {}.json", model, tensor, study));
     const auto planned = plan["grids"][tensor - 1]["memory_bytes"].get<double>();
     EXPECT_NEAR(planned / rows[0]["peak_memory_bytes"].get<double>(), 1, 0.05) << tensor;
+  }
+}
+
+TEST_F(Plan, CountsTheWeightsOfAFileAsTheyAreStored) {
+  const TinyModel tiny{.hidden = 128, .intermediate = 320, .heads = 4, .kv_heads = 2, .head_dim = 32};
+  write_gguf(tiny, file("q4_0.gguf"), model::GgmlType::q4_0);
+  write_file(file("text"), std::string(500, 'a'));
+  for (const int ranks : {1, 2}) {
+    for (const char* type : {"", "--dtype bf16"}) {
+      const json run =
+          results(fmt::format("perplexity q4_0.gguf --text text --context 64 --windows 1 {}", type), ranks);
+      const json plan = results(fmt::format("plan q4_0.gguf --ranks {} --context 64 {}", ranks, type));
+      const auto held = run["weight_bytes_on_rank_0"].get<double>();
+      EXPECT_NEAR(plan["grids"][ranks - 1]["weight_bytes"].get<double>() / held, 1, 0.02) << ranks << type;
+    }
   }
 }
 

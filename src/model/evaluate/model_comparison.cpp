@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "kernels/error.hpp"
+#include "kernels/stopwatch.hpp"
 #include "model/llama/chunk.hpp"
 #include "model/llama/names.hpp"
 
@@ -10,33 +10,36 @@ namespace hack::model {
 namespace {
 
 /// Takes a model through all windows. visit(states, first) sees the states before scored tokens, `first` the number of
-/// the first of them. Returns the losses.
+/// the first of them. Returns losses and seconds.
 template <Device D, class Visit>
-std::vector<std::vector<float>> run_windows(Llama<D>& model, std::span<const int> ids, const WindowPlan& plan,
-                                            const std::function<void(index_t, index_t)>& progress, Visit visit) {
-  std::vector<std::vector<float>> losses;
+ComparedModel run_windows(Llama<D>& model, std::span<const int> ids, const WindowPlan& plan,
+                          const std::function<void(index_t, index_t)>& progress, Visit visit) {
+  ComparedModel out;
   KvCache<D> cache = model.make_cache(plan.context);
   index_t scored = 0;
   for (const Window& window : plan.windows) {
-    std::vector<float>& of_window = losses.emplace_back();
+    std::vector<float>& of_window = out.losses.emplace_back();
     cache.clear();
     const index_t inputs = window.size() - 1;  // the last token is only a target
     for (index_t begin = 0; begin < inputs; begin += chunk_tokens) {
       const index_t n = std::min(chunk_tokens, inputs - begin);
+      const Stopwatch watch;
       const auto chunk = ids.subspan(static_cast<std::size_t>(window.begin + begin), static_cast<std::size_t>(n + 1));
       const MatrixView<const float, D> all = model.forward(chunk.first(static_cast<std::size_t>(n)), cache);
       // State t predicts token t + 1, so the first state that counts is first_scored - 1.
       const index_t skip = std::clamp<index_t>(window.first_scored - 1 - begin, 0, n);
-      if (skip == n) continue;
       const MatrixView<const float, D> states = all.rows_from(skip, n - skip);
-      const std::vector<float> part = model.losses(states, chunk.subspan(static_cast<std::size_t>(skip + 1)));
+      std::vector<float> part;
+      if (skip < n) part = model.losses(states, chunk.subspan(static_cast<std::size_t>(skip + 1)));
+      out.seconds += watch.seconds();
+      if (part.empty()) continue;
       of_window.insert(of_window.end(), part.begin(), part.end());
       visit(states, scored);
       scored += states.rows;
     }
-    progress(std::ssize(losses), std::ssize(plan.windows));
+    progress(std::ssize(out.losses), std::ssize(plan.windows));
   }
-  return losses;
+  return out;
 }
 
 template <Device D>
@@ -58,14 +61,13 @@ ModelComparison<D>::ModelComparison(Llama<D>& reference, std::vector<int> ids, W
     : ids_(std::move(ids)),
       plan_(std::move(plan)),
       states_(static_cast<std::size_t>(count_scored(plan_) * reference.config().hidden_size)),
-      reference_{run_windows(reference, ids_, plan_, progress, [&](MatrixView<const float, D> states, index_t first) {
+      reference_(run_windows(reference, ids_, plan_, progress, [&](MatrixView<const float, D> states, index_t first) {
         kernels::copy_to_host<D>(states_.data() + first * states.cols, states.data, bytes_of(states));
-      })} {}
+      })) {}
 
 template <Device D>
 ComparedModel ModelComparison<D>::compare(Llama<D>& model, const WeightSource& reference,
                                           const Progress& progress) const {
-  ComparedModel result;
   TokenDivergences tokens;
   WeightMatrix<D> dense;
   kernels::AffineView<D> head = model.head();
@@ -75,12 +77,13 @@ ComparedModel ModelComparison<D>::compare(Llama<D>& model, const WeightSource& r
                             reference.type);
     head = {dense.view()};
   }
-  result.losses = run_windows(model, ids_, plan_, progress, [&](MatrixView<const float, D> states, index_t first) {
+  const auto compare_states = [&](MatrixView<const float, D> states, index_t first) {
     Buffer<float, D> expected(states.rows * states.cols);
     kernels::copy_from_host<D>(expected.data(), states_.data() + first * states.cols, bytes_of(states));
     const kernels::FinalStates<D> wanted{{expected.data(), states.rows, states.cols}, head};
     for (const kernels::PartialDivergence& whole : model.divergences(wanted, states)) tokens.add(whole);
-  });
+  };
+  ComparedModel result = run_windows(model, ids_, plan_, progress, compare_states);
   result.divergence = tokens.summary(reference_.losses, result.losses);
   return result;
 }

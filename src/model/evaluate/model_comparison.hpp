@@ -13,6 +13,7 @@ namespace hack::model {
 /// What a model says of the scored tokens of some windows.
 struct ComparedModel {
   std::vector<std::vector<float>> losses;  ///< of each window, in nats
+  double seconds = 0;                      ///< that all windows took on this rank, comparing left out
   DivergenceSummary divergence = {};       ///< from the reference; zeros for the reference itself
 
   Perplexity perplexity(const WindowPlan& plan) const { return score(plan, losses); }

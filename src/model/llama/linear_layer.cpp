@@ -9,13 +9,6 @@ namespace hack::model {
 
 namespace {
 
-/// What a block of a matrix is held in where every weight stays as it is stored.
-Codec stored_codec(const Checkpoint& checkpoint, const std::string& name, svd::Range cols) {
-  const Codec plain = codec_of(checkpoint.exact_type()), codec = checkpoint.codec(name).value_or(plain);
-  const index_t block = std::max<index_t>(1, spec_of(codec).block);
-  return cols.begin % block == 0 && cols.end % block == 0 ? codec : plain;
-}
-
 /// Some rows of a matrix on the host, on their way to where they are held.
 class RowPanel {
  public:
@@ -48,11 +41,18 @@ class RowPanel {
 
 }  // namespace
 
+Codec held_codec(const Checkpoint& checkpoint, const std::string& name, svd::Range cols, HeldType type) {
+  if (type) return codec_of(*type);
+  const Codec plain = codec_of(checkpoint.exact_type()), codec = checkpoint.codec(name).value_or(plain);
+  const index_t block = std::max<index_t>(1, spec_of(codec).block);
+  return cols.begin % block == 0 && cols.end % block == 0 ? codec : plain;
+}
+
 template <Device D>
 WeightMatrix<D> read_weights(const Checkpoint& checkpoint, const std::string& name, svd::Range rows, svd::Range cols,
                              HeldType type) {
   constexpr index_t panel_rows = 256;
-  const Codec codec = type ? codec_of(*type) : stored_codec(checkpoint, name, cols);
+  const Codec codec = held_codec(checkpoint, name, cols, type);
   WeightMatrix<D> matrix(rows.size(), cols.size(), codec);
   RowPanel panel(checkpoint, name, cols, codec);
   for (index_t i = 0; i < rows.size() && cols.size() > 0; i += panel_rows) {

@@ -15,6 +15,9 @@ using HeldType = std::optional<DType>;
 
 inline std::string_view name_of(HeldType type) { return type ? to_string(*type) : "stored"; }
 
+/// What these columns of a matrix of the checkpoint are held in (see read_weights()).
+Codec held_codec(const Checkpoint& checkpoint, const std::string& name, svd::Range cols, HeldType type);
+
 /// Where weights come from: the checkpoint, and for compressed matrices the archive (may be null).
 struct WeightSource {
   const Checkpoint& checkpoint;

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "model/llama/chunk.hpp"
+#include "model/llama/linear_layer.hpp"
+#include "model/llama/names.hpp"
 #include "model/llama/shard_plan.hpp"
 
 namespace hack::model {
@@ -16,24 +18,37 @@ constexpr index_t vocabulary_block = 384;
 
 double bytes(index_t numbers, index_t size) { return static_cast<double>(numbers) * static_cast<double>(size); }
 
-/// What a rank holds of the tensors of a layer: norms and biases in f32, matrices in the type of the run, factors as
-/// FactoredMatrix has them.
-double layer_bytes(const LlamaConfig& config, const ShardPlan& plan, const RunShape& run, index_t layer) {
-  const index_t size = size_of(has_scales(run.factors) ? plain_type(run.factors) : run.type);
-  double sum = 0;
+/// A part of a matrix of the checkpoint, as read_weights() holds it.
+double matrix_bytes(const RunShape& run, const std::string& name, index_t rows, svd::Range cols) {
+  if (run.stored == nullptr) return bytes(rows * cols.size(), size_of(run.type));
+  const Codec codec = held_codec(*run.stored, name, cols, {});
+  return bytes(rows, code_bytes(codec, cols.size()) + scale_bytes(codec, cols.size()));
+}
+
+/// The MLP's terms as FactoredMatrix holds them.
+double term_bytes(const RunShape& run, index_t numbers) {
+  const bool is_as_stored = has_scales(run.factors) || run.stored != nullptr;
+  return *run.mlp_keep * bytes(numbers, size_of(is_as_stored ? plain_type(run.factors) : run.type));
+}
+
+/// What a rank holds of the tensors of a layer: norms and biases in f32.
+void add_layer(const LlamaConfig& config, const ShardPlan& plan, const RunShape& run, index_t layer, MemoryNeed& need) {
   for (const LayerTensor& tensor : layer_tensors) {
     const index_t rows = plan.own(tensor.rows, config, layer).size();
-    const index_t cols = plan.own(tensor.cols, config, layer).size();
+    const svd::Range cols = plan.own(tensor.cols, config, layer);
     const Linear* linear = std::get_if<Linear>(&tensor.which);
-    if (tensor.has_bias(config)) sum += bytes(rows, 4);
+    if (tensor.has_bias(config)) need.weights += bytes(rows, 4);
     if (!tensor.has_weight(config)) continue;
-    if (linear != nullptr && is_mlp(*linear)) {
-      sum += run.mlp_keep * bytes(rows * cols, size);
-    } else {
-      sum += bytes(rows * cols, tensor.is_vector() ? 4 : size_of(run.type));
+    if (linear == nullptr) {
+      need.weights += bytes(rows * cols.size(), 4);
+      continue;
     }
+    const bool is_compressed = is_mlp(*linear) && run.mlp_keep;
+    const double matrix = is_compressed ? term_bytes(run, rows * cols.size())
+                                        : matrix_bytes(run, weight_name(layer, *linear), rows, cols);
+    need.weights += matrix;
+    if (is_mlp(*linear)) need.mlp += matrix;
   }
-  return sum;
 }
 
 }  // namespace
@@ -43,11 +58,11 @@ MemoryNeed memory_need(const LlamaConfig& config, const RunShape& run, int tenso
   const index_t size = size_of(run.type), hidden = config.hidden_size;
   const index_t heads = plan.heads.size() * config.head_dim, kv = plan.kv_heads.size() * config.head_dim;
   MemoryNeed need;
-  const index_t tables = config.tied_embeddings ? 1 : 2;
-  need.weights = bytes(tables * plan.vocabulary.size() * hidden, size) + bytes(hidden, 4);
+  need.weights = bytes(hidden, 4) + matrix_bytes(run, embedding_name, plan.vocabulary.size(), {0, hidden});
+  if (!config.tied_embeddings) need.weights += matrix_bytes(run, head_name, plan.vocabulary.size(), {0, hidden});
   index_t widest = 0;
   for (index_t layer = 0; layer < config.layers; ++layer) {
-    need.weights += layer_bytes(config, plan, run, layer);
+    add_layer(config, plan, run, layer, need);
     widest = std::max(widest, plan.own(Extent::intermediate, config, layer).size());
   }
   need.cache = bytes(2 * config.layers * kv * run.context, 4);
