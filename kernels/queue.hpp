@@ -12,7 +12,8 @@ class Resources;
 }
 
 /// How tokens are multiplied with weights in codecs with scales: `fast` may round the tokens first, few of them to int8
-/// and many to int16, so that codes meet codes; `exact` keeps them in f32. GPUs multiply exactly whatever is asked for.
+/// and many to int16, so that codes meet codes, or many to bf16 with the weights; `exact` keeps them in f32. GPUs
+/// multiply exactly whatever is asked for.
 enum class Products : std::uint8_t { fast, exact };
 
 /// Where operations run: the threads of a CPU, or the stream and library handles of a GPU. Passed explicitly to every

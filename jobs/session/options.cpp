@@ -54,8 +54,9 @@ void CommonOptions::add_to(CLI::App& app) {
       ->group(group);
   app.add_option(
          "--products", products,
-         "exact: f32 activations throughout; fast: where tokens meet weights in 8 bits or less, int8 activations for "
-         "few of them and, where the CPU gains by it, int16 for many")
+         "exact: f32 activations; fast: where tokens meet weights in 8 bits or less, int8 activations for few of them "
+         "and, where the CPU gains by it, int16 or bf16 for many. Many tokens meet weights in bf16 in bf16, where the "
+         "CPU multiplies that, either way")
       ->check(one_of({"fast", "exact"}))
       ->capture_default_str()
       ->group(group);

@@ -20,9 +20,11 @@ using Form = tests::Form;
 struct RandomFactors : tests::RandomFactors {
   using tests::RandomFactors::RandomFactors;
 
+  Products products = Products::exact;
+
   std::vector<float> run(int threads, const std::vector<float>& x, index_t tokens) const {
     std::vector<float> y(static_cast<std::size_t>(tokens * view.rows), 5.0f);
-    Queue<Device::cpu> queue(threads);
+    Queue<Device::cpu> queue(threads, products);
     factored_linear<Device::cpu>(queue, view_of(x, tokens, view.cols), view, view_of(y, tokens, view.rows));
     return y;
   }
@@ -35,7 +37,7 @@ struct RandomFactors : tests::RandomFactors {
                                     << to_string(view.codec));
     const std::vector<float> x = random_floats(tokens * view.cols, 4);
     const std::vector<float> y = run(1, x, tokens);
-    const bool rounds = is_multiplied_in_bf16(view.codec) && tokens > few_tokens && has_bf16_product();
+    const bool rounds = is_multiplied_in_bf16(Queue<Device::cpu>(1, products), view.codec) && tokens > few_tokens;
     const double terms = static_cast<double>(view.cols + view.rank_space() + 4);
     const double bound = terms * tests::eps + (rounds ? (has_scales(view.codec) ? 4.02 : 2.01) / 256 : 0);
     for (index_t t = 0; t < tokens; ++t) {
@@ -90,6 +92,15 @@ TEST(FactoredLinear, MixesTilesOfAllKindsAndEmptyOnes) {
   for (Codec codec : tests::term_codecs()) {
     const RandomFactors w(200, 330, 64, codec, form_of);
     for (index_t tokens : {1, 2, 33, 600}) w.check(tokens);
+  }
+}
+
+TEST(FactoredLinear, RoundsCodesToBf16WhereProductsMayBeFast) {
+  if (!has_bf16_product()) GTEST_SKIP() << "this CPU has no product of bf16 numbers";
+  for (Codec codec : {Codec::int8, Codec::q8_0, Codec::q4_0}) {
+    RandomFactors w(200, 330, 64, codec, [](index_t i, index_t j) { return factors(5 * i + j + 9); });
+    w.products = Products::fast;
+    w.check(few_tokens + 1);
   }
 }
 

@@ -17,15 +17,15 @@ using tests::RandomWeights;
 using tests::view_of;
 
 void run(int threads, const std::vector<float>& x, const WeightView<>& w, index_t tokens, std::vector<float>& y,
-         Write write) {
-  Queue<Device::cpu> queue(threads);
+         Write write, Products products = Products::exact) {
+  Queue<Device::cpu> queue(threads, products);
   linear<Device::cpu>(queue, view_of(x, tokens, w.cols), w, view_of(y, tokens, w.rows), write);
 }
 
 /// x with bf16 weights in bf16, too: then nothing is rounded on a CPU that multiplies bf16 numbers.
 std::vector<float> inputs_for(Codec codec, index_t size) {
   std::vector<float> x = random_floats(size, 2);
-  if (is_multiplied_in_bf16(codec)) {
+  if (codec == Codec::bf16 || has_scales(codec)) {
     for (float& value : x) value = to_float(to_bf16(value));
   }
   return x;
@@ -33,17 +33,17 @@ std::vector<float> inputs_for(Codec codec, index_t size) {
 
 /// Compares with sums in f64. An f32 sum of k products in any order is off by at most k · eps · Σ |x w|, the final
 /// addition to y by eps · |y| more.
-void check(index_t tokens, index_t in, index_t out, Codec codec) {
+void check(index_t tokens, index_t in, index_t out, Codec codec, Products products = Products::exact) {
   SCOPED_TRACE(testing::Message() << tokens << " tokens, " << out << " x " << in << " " << to_string(codec));
   const RandomWeights w(out, in, codec, 1);
   const std::vector<float> x = inputs_for(codec, tokens * in);
   // Weights that are rounded to bf16 on the way add 2⁻⁸ of the sum.
-  const bool rounds = has_scales(codec) && tokens > few_tokens && has_bf16_product();
+  const bool rounds = has_scales(codec) && is_multiplied_in_bf16(Queue<Device::cpu>(1, products), codec);
   const std::vector<float> before = random_floats(tokens * out, 3);
   std::vector<float> replaced = before;
   std::vector<float> added = before;
-  run(1, x, w.view, tokens, replaced, Write::replace);
-  run(1, x, w.view, tokens, added, Write::add);
+  run(1, x, w.view, tokens, replaced, Write::replace, products);
+  run(1, x, w.view, tokens, added, Write::add, products);
   for (index_t t = 0; t < tokens; ++t) {
     for (index_t i = 0; i < out; ++i) {
       double sum = 0;
@@ -61,10 +61,10 @@ void check(index_t tokens, index_t in, index_t out, Codec codec) {
   }
   for (int threads : {2, 3}) {
     std::vector<float> again = before;
-    run(threads, x, w.view, tokens, again, Write::replace);
+    run(threads, x, w.view, tokens, again, Write::replace, products);
     ASSERT_EQ(again, replaced) << threads << " threads";
     again = before;
-    run(threads, x, w.view, tokens, again, Write::add);
+    run(threads, x, w.view, tokens, again, Write::add, products);
     ASSERT_EQ(again, added) << threads << " threads";
   }
 }
@@ -90,6 +90,13 @@ TEST(Linear, MatchesNaiveSumsOverSeveralBlocks) {
     check(40, 641, 390, codec);
     check(1030, 65, 129, codec);
     check(1, 1536, 577, codec);
+  }
+}
+
+TEST(Linear, RoundsCodesToBf16WhereProductsMayBeFast) {
+  if (!has_bf16_product()) GTEST_SKIP() << "this CPU has no product of bf16 numbers";
+  for (Codec codec : tests::all_codecs()) {
+    if (has_scales(codec)) check(few_tokens + 1, 641, 390, codec, Products::fast);
   }
 }
 

@@ -257,6 +257,11 @@ bool has_bf16_product() { return has_bf16_unit(Bf16Unit::avx512); }
 
 Bf16Unit best_bf16_unit() { return has_bf16_unit(Bf16Unit::amx) ? Bf16Unit::amx : Bf16Unit::avx512; }
 
+bool is_multiplied_in_bf16(const Queue<Device::cpu>& queue, Codec codec) {
+  const bool may_be_rounded = codec == Codec::bf16 || (has_scales(codec) && queue.products() == Products::fast);
+  return may_be_rounded && has_bf16_product();
+}
+
 RoundedRows::RoundedRows(Queue<Device::cpu>& queue, MatrixView<const float> x)
     : view_(reinterpret_cast<bf16*>(rounded_rows.get(x.rows * rounded_stride(x.cols) / 2)), x.rows, x.cols,
             rounded_stride(x.cols)) {

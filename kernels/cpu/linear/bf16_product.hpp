@@ -17,9 +17,10 @@ bool has_bf16_unit(Bf16Unit unit);
 bool has_bf16_product();
 Bf16Unit best_bf16_unit();
 
-/// Whether a CPU that has a unit multiplies many tokens with weights of this codec there: with weights of no more
-/// digits than bf16's or little more. What is not bf16 is rounded, as x is.
-constexpr bool is_multiplied_in_bf16(Codec codec) { return codec == Codec::bf16 || has_scales(codec); }
+/// Whether this CPU has a unit and a queue multiplies many tokens with weights of this codec there: weights in bf16,
+/// and under Products::fast codes, which have no more digits than bf16 or little more. What is not bf16 is rounded, as
+/// x is.
+bool is_multiplied_in_bf16(const Queue<Device::cpu>& queue, Codec codec);
 
 /// y = x wᵀ, or y += x wᵀ, on the calling thread; x (m, k), w (n, k) in bf16, or widened and then rounded; sums are
 /// f32. An element's bits depend on its row of x and of w alone, as those of multiply_transposed() do. Needs the unit.

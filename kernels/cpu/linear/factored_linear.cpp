@@ -335,7 +335,7 @@ void apply_many(Queue<Device::cpu>& queue, X x, const Factors& w, Y y, Write wri
   for (index_t token = 0; token < x.rows; token += chunk) {
     const X some = x.rows_from(token, std::min(chunk, x.rows - token));
     const Y out = y.rows_from(token, some.rows);
-    if (is_multiplied_in_bf16(w.codec) && has_bf16_product()) {
+    if (is_multiplied_in_bf16(queue, w.codec)) {
       apply_chunk<bf16>(queue, multiply_rounded, RoundedRows(queue, some).view(), w, out, write);
     } else {
       apply_chunk<float>(queue, multiply_transposed, some, w, out, write);

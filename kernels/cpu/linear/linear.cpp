@@ -40,7 +40,7 @@ void linear<Device::cpu>(Queue<Device::cpu>& queue, X x, WeightView<> w, Y y, Wr
   } else if (queue.products() == Products::fast && has_int16_product(w.codec)) {
     share_transposed_int16(queue, x, w, y, write);
   } else {
-    share_transposed(queue, queue.threads(), x, w, y, write, is_multiplied_in_bf16(w.codec) && has_bf16_product());
+    share_transposed(queue, queue.threads(), x, w, y, write, is_multiplied_in_bf16(queue, w.codec));
   }
 }
 
