@@ -12,6 +12,7 @@
 #include "model/checkpoint/llama_tensors.hpp"
 #include "model/llama/names.hpp"
 #include "svd/factored_matrix.hpp"
+#include "svd/tile/encode_rows.hpp"
 
 namespace hack::jobs {
 namespace {
@@ -36,6 +37,19 @@ double flops_of(const Held& held, index_t rows, index_t cols) {
   return 2.0 * static_cast<double>(view.u_offsets.back() + view.v_offsets.back());
 }
 
+/// The same row again and again, in a codec.
+WeightMatrix<Device::cpu> coded_matrix(const std::vector<float>& row, index_t rows, Codec codec) {
+  const index_t cols = std::ssize(row), codes = code_bytes(codec, cols), scales = scale_bytes(codec, cols);
+  WeightMatrix<Device::cpu> matrix(rows, cols, codec);
+  const std::vector<double> alike(row.size(), 1);
+  svd::encode_rows(codec, {row.data(), 1, cols}, alike, matrix.data(), matrix.scales());
+  for (index_t i = 1; i < rows; ++i) {
+    std::copy_n(matrix.data(), codes, matrix.data() + i * codes);
+    std::copy_n(matrix.scales(), scales, matrix.scales() + i * scales);
+  }
+  return matrix;
+}
+
 std::vector<Held> hold_all(index_t rows, index_t cols, const std::vector<long>& ranks, DType type, Codec codec) {
   std::vector<Held> all;
   WeightMatrix<Device::cpu> dense(rows, cols, type);
@@ -45,6 +59,9 @@ std::vector<Held> hold_all(index_t rows, index_t cols, const std::vector<long>& 
     convert(row.data(), DType::f32, dense.data() + i * cols * size_of(type), type, cols);
   }
   all.push_back({"dense", codec_of(type), 0, std::move(dense), {}});
+  for (const CodecSpec& spec : term_codec_specs) {
+    if (spec.block > 0) all.push_back({"dense", spec.codec, 0, coded_matrix(row, rows, spec.codec), {}});
+  }
   for (const long rank : ranks) {
     for (const svd::Structure storage : {kernels::Structure::low_rank, kernels::Structure::interpolative}) {
       RandomFactorSource source(rank, storage, codec);

@@ -90,10 +90,11 @@ class CompressCommand : public Command {
     const model::Checkpoint& checkpoint = files.checkpoint();
     options_.settle_terms();
     if (options_.quantizes()) {
-      refuse({"--factor-type", "--storage", "--objective", "--align", "--floor", "--sweeps", "--no-refit"},
-             "quantized tiles", "it is of low rank; --terms lowrank asks for that");
+      refuse({"--factor-type", "--storage", "--align", "--floor", "--sweeps", "--no-refit"}, "quantized tiles",
+             "it is of low rank; --terms lowrank asks for that");
     }
     options_.check();
+    options_.leave_out_slow_codecs();
     if (options_.rule.kind == Kind::max_rank) {
       refuse({"--factor-type", "--storage", "--evaluate"}, "--max-rank",
              "vectors are kept in f32 as they are found; form and ranks are chosen when they are taken");

@@ -6,7 +6,7 @@
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
-#include "jobs/compression/fast_share.hpp"
+#include "jobs/compression/apply_times.hpp"
 #include "jobs/compression/storage_words.hpp"
 #include "jobs/session/file_options.hpp"
 #include "jobs/session/option_checks.hpp"
@@ -75,13 +75,13 @@ void CompressionOptions::add_to(CLI::App& app) {
          "What each rank may take of it, and of a GPU's, as 800M or 2G (--method plain): batches of matrices are "
          "as large as that allows. By default as small as serves")
       ->transform(byte_size());
-  app.add_option(
-         "--objective", objective,
-         "bytes: the best factors of that size; time: the same, but with no tile in a form that --times measured as "
-         "slower than dense")
+  app.add_option("--objective", objective,
+                 "bytes: the best terms of that size; time: the same, but with no tile in a form, be it a rank or a "
+                 "codec, that "
+                 "--times measured as slower than dense")
       ->check(one_of({"bytes", "time"}))
       ->capture_default_str();
-  app.add_option("--times", times, "Report of hack bench apply on the machine that the factors are for")
+  app.add_option("--times", times, "Report of hack bench apply on the machine that the archive is for")
       ->type_name(input_type);
   app.add_option("--objective-tokens", objective_tokens, "Tokens of the products whose times count: 1 for decoding")
       ->check(whole(1, 1L << 24))
@@ -105,6 +105,20 @@ void CompressionOptions::settle_terms() {
       "--terms quantized needs --keep, a budget for all matrices, and --calibration FILE; or --codec NAME in place "
       "of both");
   codecs = codecs_around(rule.value);
+}
+
+void CompressionOptions::leave_out_slow_codecs() {
+  if (times.empty() || !quantizes()) return;
+  const std::vector<Codec> timed = codecs_by_size(), fast = ApplyTimes(times).fast_codecs(timed, objective_tokens);
+  codecs.clear();
+  for (const Codec one : fast) codecs.emplace_back(to_string(one));
+  validate(!fast.empty(),
+           "--times {}: no codec is as fast as weights without scales for {} tokens; compress with --objective bytes",
+           times, objective_tokens);
+  validate(fast.size() > 1 || timed.size() == 1,
+           "--times {}: of the codecs {} alone is as fast as weights without scales for {} tokens; give --codec {} in "
+           "place of --keep",
+           times, codecs.front(), objective_tokens, codecs.front());
 }
 
 void CompressionOptions::check() const {
@@ -166,7 +180,8 @@ double CompressionOptions::bits() const { return bits_of(codecs_by_size().back()
 svd::CompressOptions CompressionOptions::stored() const {
   svd::CompressOptions how{svd::parse_tile_mode(mode), svd::parse_tile_shape(tile), rule,
                            quantizes() ? codecs_by_size().back() : parse_codec(codec), svd::parse_storage(storage)};
-  if (!times.empty()) how.fast_share = read_fast_share(times, how.storage, how.codec, objective_tokens);
+  if (!times.empty() && !quantizes())
+    how.fast_share = ApplyTimes(times).fast_share(how.storage, how.codec, objective_tokens);
   if (how.keeps_vectors()) {
     how.codec = Codec::f32;
     how.storage = kernels::Structure::low_rank;
@@ -233,7 +248,7 @@ nlohmann::json CompressionOptions::describe() const {
                         {"factor-type", to_string(stored().codec)},
                         {"storage", svd::storage_name(stored().storage)}};
   if (quantizes()) how["codec"] = codecs;
-  if (objective == "time") how["fast-share"] = stored().fast_share;
+  if (objective == "time" && !quantizes()) how["fast-share"] = stored().fast_share;
   if (shape.width != shape.height) how["tile-width"] = shape.width;
   if (!calibration.is_plain()) how.update(calibration.describe(rule.kind == svd::RankRule::Kind::keep, quantizes()));
   if (target_loss) how["target-loss"] = *target_loss;

@@ -39,6 +39,10 @@ struct CompressionOptions {
   /// in one of the codecs around the budget. An Error where what was said does not fit together.
   void settle_terms();
 
+  /// Takes from the codecs those that `times` measured as slower than weights without scales, if there are times. An
+  /// Error where none is left, or one of several; errors as ApplyTimes's.
+  void leave_out_slow_codecs();
+
   /// An Error, naming the option, where options contradict each other or a text is missing.
   void check() const;
 

@@ -176,6 +176,25 @@ TEST_F(Calibration, TakesNoRankThatIsSlowerThanDense) {
                    .is_null());
 }
 
+TEST_F(Calibration, TakesNoCodecThatIsSlowerThanDense) {
+  json rows = json::array();
+  for (const auto& [codec, seconds] :
+       {std::pair("bf16", 2.0), {"f32", 5.0}, {"q8_0", 1.5}, {"q5_0", 3.0}, {"q4_0", 1.0}}) {
+    rows.push_back({{"kind", "dense"}, {"type", "bf16"}, {"codec", codec}, {"tokens", 1}, {"seconds", seconds}});
+  }
+  write_file(file("times.json"), json{{"results", {{"break_even", json::array()}, {"rows", rows}}}}.dump());
+  const Arguments by_time = {"--objective", "time", "--times", file("times.json")};
+  const Arguments budget = by_time + Arguments{"--keep", "0.5", "--codec"};
+  EXPECT_FALSE(compress(2, "fast.h5", budget + Arguments{"q8_0,q5_0,q4_0"}).is_null());
+  EXPECT_EQ(run(0, {"inspect", file("fast.h5")})["options"]["codec"], json({"q4_0", "q8_0"}));
+  EXPECT_FALSE(compress(2, "one.h5", by_time + Arguments{"--codec", "q4_0"}).is_null());
+  refused(by_time + Arguments{"--codec", "q5_0"}, "no codec is as fast");
+  refused(budget + Arguments{"q5_0,q4_0"}, "of the codecs q4_0 alone is as fast");
+  refused(budget + Arguments{"q8_0,q5_1"}, "has no times of 1 tokens with a dense matrix in q5_1");
+  refused(budget + Arguments{"q8_0,q4_0", "--objective-tokens", "512"},
+          "time them with hack bench apply --batches 512");
+}
+
 TEST_F(Calibration, CodecsShareABudget) {
   const Arguments codecs = {"--codec", "q8_0,q4_0,q5_0"};
   for (const double keep : {0.42, 0.5}) {
