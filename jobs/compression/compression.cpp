@@ -66,6 +66,15 @@ io::Hash hash_of(const model::TokenWindows& windows, const model::RankChoices& r
   return hash;
 }
 
+/// What an error of a matrix counts where codecs share a budget. A loss measured on one window, with all other matrices
+/// as they are, exaggerates differences: by it, a mix can be worse than one codec in all matrices. The root of the
+/// loss, by bytes, keeps the order (docs/design-notes/choice.md).
+double damped_weight(const model::MatrixSensitivity& measured, const svd::MatrixCodecs::Option& smallest) {
+  if (smallest.error <= 0) return 0;
+  const double loss = measured.weight() * smallest.error, bytes = static_cast<double>(smallest.bytes);
+  return std::sqrt(loss / bytes) * bytes / smallest.error;
+}
+
 }  // namespace
 
 Compressor::Compressor(Session& session, const model::Checkpoint& checkpoint, DType type)
@@ -217,13 +226,16 @@ std::map<std::string, Codec> Compressor::allocate_codecs(const CompressionOption
            keep, std::ceil(1e4 * least) / 1e4);
   const std::vector<model::MatrixSensitivity> measured = sensitivities(options, folder);
   for (std::size_t m = 0; m < matrices.size(); ++m) {
-    matrices[m].weight = measured[m].weight();
     for (std::size_t c = 0; c < codecs.size(); ++c) matrices[m].options[c].error = measured[m].codec_errors[c];
+    matrices[m].weight = damped_weight(measured[m], matrices[m].options.front());
   }
   const svd::CodecChoice choice = svd::choose_codecs(static_cast<index_t>(keep * dense), matrices);
-  predicted_loss = choice.predicted_loss;
   std::map<std::string, Codec> chosen;
-  for (std::size_t m = 0; m < matrices.size(); ++m) chosen[matrices[m].name] = choice.codecs[m];
+  for (std::size_t m = 0; m < matrices.size(); ++m) {
+    chosen[matrices[m].name] = choice.codecs[m];
+    const auto place = std::find(codecs.begin(), codecs.end(), choice.codecs[m]) - codecs.begin();
+    predicted_loss += measured[m].weight() * measured[m].codec_errors[static_cast<std::size_t>(place)];
+  }
   return chosen;
 }
 
