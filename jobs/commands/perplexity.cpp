@@ -34,7 +34,7 @@ struct PerplexityOptions {
 };
 
 /// What is scored, and by which ranks.
-struct Evaluation {
+struct ScoringTask {
   const ModelFiles& files;
   const Encoded& encoded;
   const model::WindowPlan& plan;
@@ -166,13 +166,13 @@ class PerplexityCommand : public Command {
     const index_t known = known_windows(losses);
     if (known > 0) session.log().info("{} of {} windows are in --records", known, plan.windows.size());
 
-    const Evaluation evaluation{files, encoded, plan, grid, type};
+    const ScoringTask task{files, encoded, plan, grid, type};
     Scored scored{std::move(losses)};
     // Where all ranks share one copy of the model, comparing it gives its losses too.
     const bool is_one_pass = options_.divergence && options_.records.empty() && grid.data().size() == 1;
-    if (!is_one_pass) score_windows<D>(session, evaluation, records, scored);
+    if (!is_one_pass) score_windows<D>(session, task, records, scored);
     if (options_.divergence) {
-      Scored compared = compare_with_dense<D>(session, evaluation);
+      Scored compared = compare_with_dense<D>(session, task);
       scored.divergence = compared.divergence;
       if (is_one_pass) scored = std::move(compared);
     }
@@ -194,7 +194,7 @@ class PerplexityCommand : public Command {
 
   /// Computes the losses that `scored` does not have yet; windows are shared out over the grid.
   template <Device D>
-  void score_windows(Session& session, const Evaluation& of, std::optional<model::LossRecords>& records,
+  void score_windows(Session& session, const ScoringTask& of, std::optional<model::LossRecords>& records,
                      Scored& scored) const {
     const index_t known = known_windows(scored.losses), windows = std::ssize(of.plan.windows);
     if (comm::all_reduce_max(session.world(), known == windows ? 1.0 : 0.0) > 0) return;
@@ -216,7 +216,7 @@ class PerplexityCommand : public Command {
 
   /// The archive's model beside the dense one; all ranks share one copy of each, one after the other.
   template <Device D>
-  Scored compare_with_dense(Session& session, const Evaluation& of) const {
+  Scored compare_with_dense(Session& session, const ScoringTask& of) const {
     Queue<D> queue(session.threads(), session.products());
     const model::WeightSource dense{of.files.checkpoint(), nullptr, of.type};
     Progress progress(session.log(), "divergence", "windows");
