@@ -166,14 +166,19 @@ class LayerwiseFit : public svd::Fit {
       output.measure("targets",
                      [&] { target.emplace(device_, statistics, options_.weighting.damping, options_.target_share); });
     }
+    const std::vector<double> weights = svd::damped_diagonal(statistics.h(), options_.weighting.damping);
+    const std::size_t first = compressed_.size();
+    for (const Name& name : names) {
+      compressed_.push_back({.linear = name.linear,
+                             .matrix = output.measure("targets", [&] { return read(name.weights, target); }),
+                             .column_weights = weights,
+                             .codec = stored_codec(name.weights)});
+    }
+    target.reset();  // n² numbers, as many as what comes now
     std::optional<svd::WeightedFactorizer<D>> factorizer;
     std::map<Codec, svd::RowQuantizer> quantizers;
-    const std::vector<double> weights = svd::damped_diagonal(statistics.h(), options_.weighting.damping);
-    for (const Name& name : names) {
-      CompressedMatrix compressed{.linear = name.linear,
-                                  .matrix = output.measure("targets", [&] { return read(name.weights, target); }),
-                                  .column_weights = weights,
-                                  .codec = stored_codec(name.weights)};
+    for (std::size_t i = first; i < compressed_.size(); ++i) {
+      CompressedMatrix& compressed = compressed_[i];
       output.measure("factors", [&] {
         if (options_.quantize) {
           quantize(statistics.h(), quantizers, compressed);
@@ -188,9 +193,8 @@ class LayerwiseFit : public svd::Fit {
           report(compressed, factorizer->h(), output.report());
         }
       });
-      compressed_.push_back(std::move(compressed));
       // The compressed stream meets it from here on.
-      if (name.linear) pass_.replace(*name.linear, compressed_.back().values());
+      if (compressed.linear) pass_.replace(*compressed.linear, compressed.values());
     }
   }
 

@@ -52,8 +52,8 @@ using RankChoices = std::map<std::string, std::vector<svd::TileChoice>>;
 ///                                                           └─ the compressed stream goes on with the factors
 ///
 /// A step's state is the streams behind its layer. Memory of a rank: of each of its windows context · (2 hidden +
-/// intermediate) · 4 bytes, two layers in `type`, the layer's factors and products in f32, and for the inputs of
-/// largest n 3 n² + 2 n · tile numbers in double; see layerwise_memory().
+/// intermediate) · 4 bytes, two layers in `type`, the layer's factors and products in f32, and in double H (n, n) of
+/// the inputs of largest n, a factor of it, and Y; see layerwise_memory().
 ///
 /// Communicator, queue, GPU and checkpoint outlive the fit; `queue` is the host's.
 std::unique_ptr<svd::Fit> make_layerwise_fit(const comm::Communicator& comm, Queue<Device::cpu>& queue,

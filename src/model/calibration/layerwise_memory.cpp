@@ -69,7 +69,8 @@ class LayerwiseMemory {
     const double n = matrix.cols, m = matrix.rows;
     const bool has_target = options_.compressed_inputs && options_.target_share > 0;
     const double cross = input == LinearInput::inner ? m * n : n * n;
-    const double statistics = 8 * (n * n + (has_target ? n * n + cross : 0));
+    const double statistics = 8 * (n * n + (has_target ? cross : 0));
+    const double target = has_target ? 8 * n * n : 0;  // a factor of H, gone when the matrix is compressed
     // The factor of H, what a thread takes (see svd::RowQuantizer), and the rows on their way to all ranks.
     if (options_.quantize) return statistics + 8 * (n * n + 352 * n * run_.threads) + 8 * matrix.size();
     const svd::TileGrid grid = options_.storage.grid(static_cast<index_t>(m), static_cast<index_t>(n));
@@ -78,7 +79,7 @@ class LayerwiseMemory {
     const double refit = refits ? 8 * (n * n + (k + h) * 2 * n) * run_.threads : 0;
     const double own_rows = number((grid.tile_rows() + run_.ranks - 1) / run_.ranks * grid.tile_height());
     const double own = std::min(1.0, own_rows / m);
-    return statistics + refit + own * 8 * (matrix.size() + factors(matrix)) + 4 * factors(matrix);
+    return statistics + std::max(target, refit + own * 8 * (matrix.size() + factors(matrix))) + 4 * factors(matrix);
   }
 
   double refining() const {
