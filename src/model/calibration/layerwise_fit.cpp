@@ -159,7 +159,7 @@ class LayerwiseFit : public svd::Fit {
   void compress_matrices(const std::string& prefix, LinearInput input, const std::vector<Name>& names,
                          StepOutput& output) {
     const bool with_cross = options_.compressed_inputs && options_.target_share > 0;
-    const svd::InputStatistics statistics =
+    svd::InputStatistics statistics =
         output.measure("activations", [&] { return statistics_of(prefix, input, with_cross); });
     std::optional<svd::PropagatedTarget<D>> target;
     if (statistics.kind() != svd::Cross::none) {
@@ -174,7 +174,9 @@ class LayerwiseFit : public svd::Fit {
                              .column_weights = weights,
                              .codec = stored_codec(name.weights)});
     }
-    target.reset();  // n² numbers, as many as what comes now
+    // As much memory as making tiles takes.
+    target.reset();
+    statistics.forget_cross();
     std::optional<svd::WeightedFactorizer<D>> factorizer;
     std::map<Codec, svd::RowQuantizer> quantizers;
     for (std::size_t i = first; i < compressed_.size(); ++i) {

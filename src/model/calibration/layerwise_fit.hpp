@@ -53,7 +53,7 @@ using RankChoices = std::map<std::string, std::vector<svd::TileChoice>>;
 ///
 /// A step's state is the streams behind its layer. Memory of a rank: of each of its windows context · (2 hidden +
 /// intermediate) · 4 bytes, two layers in `type`, the layer's factors and products in f32, and in double H (n, n) of
-/// the inputs of largest n, a factor of it, and Y; see layerwise_memory().
+/// the inputs of largest n and a factor of it; see layerwise_memory().
 ///
 /// Communicator, queue, GPU and checkpoint outlive the fit; `queue` is the host's.
 std::unique_ptr<svd::Fit> make_layerwise_fit(const comm::Communicator& comm, Queue<Device::cpu>& queue,

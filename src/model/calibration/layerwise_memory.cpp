@@ -69,10 +69,13 @@ class LayerwiseMemory {
     const double n = matrix.cols, m = matrix.rows;
     const bool has_target = options_.compressed_inputs && options_.target_share > 0;
     const double cross = input == LinearInput::inner ? m * n : n * n;
-    const double statistics = 8 * (n * n + (has_target ? cross : 0));
-    const double target = has_target ? 8 * n * n : 0;  // a factor of H, gone when the matrix is compressed
-    // The factor of H, what a thread takes (see svd::RowQuantizer), and the rows on their way to all ranks.
-    if (options_.quantize) return statistics + 8 * (n * n + 352 * n * run_.threads) + 8 * matrix.size();
+    const double statistics = 8 * n * n;
+    // A factor of H and X or Y, gone when tiles are made.
+    const double target = has_target ? 8 * (n * n + cross) : 0;
+    if (options_.quantize) {
+      // The factor of H, what a thread takes (see svd::RowQuantizer), and the rows on their way to all ranks.
+      return statistics + std::max(target, 8 * (n * n + 352 * n * run_.threads)) + 8 * matrix.size();
+    }
     const svd::TileGrid grid = options_.storage.grid(static_cast<index_t>(m), static_cast<index_t>(n));
     const double h = number(grid.tile_height()), k = number(grid.max_rank());
     const bool refits = options_.weighting.refit && grid.tile_cols() > 1;

@@ -37,6 +37,12 @@ class InputStatistics {
   Cross kind() const { return kind_; }
   MatrixView<const double> cross() const { return {cross_.data(), cross_.size() / n_, n_}; }
 
+  /// Lets go of X or Y: the kind is `none` from then on.
+  void forget_cross() {
+    kind_ = Cross::none;
+    cross_ = {};
+  }
+
  private:
   index_t n_;
   Cross kind_;
