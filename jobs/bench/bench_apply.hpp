@@ -8,8 +8,9 @@
 
 namespace hack::jobs {
 
-/// Times y = x Wᵀ for one matrix of a model's shape, with random numbers: dense, in two factors and interpolative, over
-/// rank × tokens × type; and says up to which rank factors are faster than the dense product.
+/// Times y = x Wᵀ for one matrix of a model's shape, with random numbers: dense, also in each codec
+/// with blocks, in two factors and interpolative, over rank × tokens × type; and says up to which rank factors are
+/// faster than the dense product.
 class ApplyBench {
  public:
   void add_options(CLI::App& app);

@@ -49,8 +49,8 @@ class PlanCommand : public Command {
         ->type_name(input_type)
         ->capture_default_str();
     app_.add_option("--keep", keep_,
-                    "Bytes of the compressed MLP over bytes of the dense MLP in 16-bit "
-                    "numbers; 1, or what --codec takes, unless given")
+                    "Bytes of the compressed MLP over bytes of the dense MLP in 16-bit numbers. Without it the MLP is "
+                    "dense, or in --codec where that is a quantized one")
         ->check(number_above(0, 2));
     app_.add_option("--factor-type,--codec", codec_, "Number type of factors or of quantized tiles")
         ->check(codec_words())

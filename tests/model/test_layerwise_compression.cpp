@@ -259,6 +259,12 @@ TEST_F(Layerwise, MemoryFollowsWindowsRanksAndStatistics) {
   const double whole = bytes(run);
   options_.target_share = 0;
   EXPECT_EQ(bytes(run), whole);
+  // Without the fit of all left factors it is they that take more.
+  options_.weighting.refit = false;
+  const double without_targets = bytes(run);
+  options_.target_share = 0.5;
+  EXPECT_GT(bytes(run), without_targets);
+  options_.target_share = 0;
   config.vocab_size = 1 << 20;  // so that the head does
   const double without_head = bytes(run);
   options_.head = true;
