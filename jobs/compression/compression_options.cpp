@@ -77,8 +77,7 @@ void CompressionOptions::add_to(CLI::App& app) {
       ->transform(byte_size());
   app.add_option("--objective", objective,
                  "bytes: the best terms of that size; time: the same, but with no tile in a form, be it a rank or a "
-                 "codec, that "
-                 "--times measured as slower than dense")
+                 "codec, that --times measured as slower than dense")
       ->check(one_of({"bytes", "time"}))
       ->capture_default_str();
   app.add_option("--times", times, "Report of hack bench apply on the machine that the archive is for")

@@ -11,8 +11,8 @@ namespace hack::model {
 struct RunShape {
   DType type = DType::bf16;            ///< of weights
   const Checkpoint* stored = nullptr;  ///< its matrices are held as it stores them, in place of `type`; may be null
-  std::optional<double> mlp_keep =
-      {};                       ///< stored bytes of the MLP's terms over those of 16-bit numbers; nothing: dense
+  /// Stored bytes of the MLP's terms over those of 16-bit numbers; nothing: the MLP is dense.
+  std::optional<double> mlp_keep = {};
   Codec factors = Codec::bf16;  ///< as they are stored: what has scales is held so, other numbers in `type`
   index_t context = 2048;       ///< tokens in the cache
   int threads = 1;
