@@ -21,6 +21,7 @@ class BenchModel {
   /// Opens the checkpoint on this rank, and the archive or the random factors in its place.
   void open(const Session& session);
   const model::Checkpoint& checkpoint() const { return files_->checkpoint(); }
+  const ModelFiles& files() const { return *files_; }
   /// Valid as long as this.
   model::WeightSource source(model::HeldType type) const;
   /// "model" or "shape" and "layers", "codec" of random numbers, and "rank" and "storage" of random factors.

@@ -2,6 +2,7 @@
 
 #include "jobs/bench/bench_allreduce.hpp"
 #include "jobs/bench/bench_apply.hpp"
+#include "jobs/bench/bench_draft.hpp"
 #include "jobs/bench/bench_inference.hpp"
 #include "jobs/bench/bench_model.hpp"
 #include "jobs/bench/bench_svd.hpp"
@@ -31,6 +32,9 @@ class BenchCommand : public Command {
     app_.add_option("--repeats", repeats_, "Timed runs, after one that is not counted")
         ->check(whole(1, 1000))
         ->capture_default_str();
+    draft_.add_to(app_);
+    app_.add_option("--prompt", prompt_, "With --draft: text whose continuation is decoded, in place of made-up tokens")
+        ->needs("--draft");
     apply_.add_options(app_);
     svd_.add_options(app_);
     allreduce_.add_options(app_);
@@ -49,6 +53,8 @@ class BenchCommand : public Command {
     validate(has_rank || !has_scales(model_.codec()) || !common_.held_type(),
              "--codec {} does not go with --dtype {}: weights in this codec would be widened; leave one of them out",
              app_.get_option("--codec")->as<std::string>(), app_.get_option("--dtype")->as<std::string>());
+    validate(!draft_.is_given() || (part_ == "decode" && !is_random),
+             "--draft is for decode, and needs the MODEL that its archive was made from");
     return with_device(session, [&]<Device D>() { return run_on<D>(session); });
   }
 
@@ -57,6 +63,7 @@ class BenchCommand : public Command {
   nlohmann::json run_on(Session& session) {
     const model::HeldType type = common_.held_type();
     const auto bench = [&](long tokens) { return InferenceBench{type, tokens_ > 0 ? tokens_ : tokens, repeats_}; };
+    if (draft_.is_given()) return bench_draft<D>(session, model_, bench(64), draft_, prompt_);
     if (part_ == "decode") return bench_decode<D>(session, model_, bench(64));
     if (part_ == "prefill") return bench_prefill<D>(session, model_, bench(512));
     return bench_perplexity<D>(session, model_, bench(2048));
@@ -67,6 +74,8 @@ class BenchCommand : public Command {
   ApplyBench apply_;
   SvdBench svd_;
   AllreduceBench allreduce_;
+  DraftOptions draft_;
+  std::string prompt_;
   long tokens_ = 0;
   int repeats_ = 5;
 };

@@ -9,6 +9,7 @@
 
 #include "comm/collectives.hpp"
 #include "jobs/commands/commands.hpp"
+#include "jobs/compression/draft_options.hpp"
 #include "jobs/compression/model_files.hpp"
 #include "jobs/session/file_options.hpp"
 #include "jobs/session/option_checks.hpp"
@@ -43,6 +44,7 @@ class GenerateCommand : public Command {
     app_.add_option("--seed", sampler_.seed, "Of the draws")->check(whole(0, largest_seed))->capture_default_str();
     app_.add_flag("--stop-at-eos", stop_at_eos_,
                   "End in front of the first token that ends a text or a turn, if there is one before --max-tokens");
+    draft_.add_to(app_);
     app_.add_option("--stop", stops_, "Texts that end it where they come up; they are not printed");
     common_.add_to(app_);
   }
@@ -83,8 +85,10 @@ class GenerateCommand : public Command {
     };
     const model::GenerateOptions options{max_tokens_, stop_at_eos_ ? ends(session, files) : std::vector<int>{},
                                          !stops_.empty()};
+    nlohmann::json draft;
     const model::Generated generated =
-        model::generate(llama, std::span<const int>(prompt.ids), options, sampler, print);
+        draft_.is_given() ? generate_drafted<D>(session, files, {llama, prompt.ids, options, sampler, print}, draft)
+                          : model::generate(llama, std::span<const int>(prompt.ids), options, sampler, print);
     if (!session.world().is_root()) return {};
     show(stream.finish());
     fmt::print("\n");
@@ -92,7 +96,7 @@ class GenerateCommand : public Command {
     const double rate = decoded > 0 ? decoded / generated.decode_seconds : 0;
     session.log().info("{} new tokens, {:.1f} a second after a prompt of {:.0f} ms", generated.ids.size(), rate,
                        generated.prefill_seconds * 1e3);
-    return {
+    nlohmann::json results = {
         {"ids", generated.ids},
         {"text", text},
         {"prompt_ids", prompt.ids},
@@ -103,6 +107,34 @@ class GenerateCommand : public Command {
         {"prefill_tokens_per_second", static_cast<double>(prompt.ids.size()) / generated.prefill_seconds},
         {"bytes_per_token_on_rank_0", llama.bytes_per_token()},
     };
+    if (!draft.is_null()) results["draft"] = std::move(draft);
+    return results;
+  }
+
+  /// What a model is to continue.
+  template <Device D>
+  struct Continuation {
+    model::Llama<D>& llama;
+    std::span<const int> prompt;
+    const model::GenerateOptions& options;
+    model::Sampler& sampler;
+    std::function<bool(int)> on_token;
+  };
+
+  template <Device D>
+  model::Generated generate_drafted(const Session& session, const ModelFiles& files, const Continuation<D>& work,
+                                    nlohmann::json& report) const {
+    const svd::FactorArchive archive = draft_.open(session, files);
+    model::Llama<D> draft({files.checkpoint(), &archive, session.options().held_type()}, session.world(),
+                          work.llama.queue());
+    session.log().info("draft: weights in {} on {} rank(s)", format_bytes(static_cast<double>(draft.bytes_held())),
+                       session.world().size());
+    model::DraftLength length = draft_.length();
+    const model::DraftedText drafted = model::generate_drafted(model::DraftedModel<D>{work.llama, draft}, work.prompt,
+                                                               work.options, work.sampler, length, work.on_token);
+    report = draft_.report(drafted);
+    DraftOptions::log(session, report);
+    return drafted.text;
   }
 
   Encoded read_prompt(const Session& session, const model::Checkpoint& checkpoint) const {
@@ -139,6 +171,7 @@ class GenerateCommand : public Command {
   std::string model_, archive_, prompt_, prompt_file_;
   std::vector<std::string> stops_;
   SelectionOptions selection_;
+  DraftOptions draft_;
   long max_tokens_ = 100;
   model::SamplerOptions sampler_;
   bool stop_at_eos_ = false;

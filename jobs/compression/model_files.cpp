@@ -22,13 +22,18 @@ ModelFiles::ModelFiles(const Session& session, const std::string& model, const s
            rule ? to_string(rule->kind) : "");
   if (archive.empty()) return;
   archive_.emplace(archive);
-  checkpoint_->share_fingerprint(session.world(), session.threads());
-  const std::string& made_from = archive_->info().header.model_fingerprint;
-  validate(made_from == checkpoint_->fingerprint(),
-           "--archive {}: made from another model (its fingerprint is {}, that of {} is {}); give the model it was "
-           "made from, or compress this one",
-           archive, made_from, model, checkpoint_->fingerprint());
+  validate_made_from(session, *archive_, "--archive " + archive);
   if (rule) choosing_ranks([&] { selected_.emplace(*archive_, *rule, selection.format(), session.threads()); });
+}
+
+void ModelFiles::validate_made_from(const Session& session, const svd::FactorArchive& archive,
+                                    const std::string& origin) const {
+  checkpoint_->share_fingerprint(session.world(), session.threads());
+  const std::string& made_from = archive.info().header.model_fingerprint;
+  validate(made_from == checkpoint_->fingerprint(),
+           "{}: made from another model (its fingerprint is {}, that of {} is {}); give the model it was made from, or "
+           "compress this one",
+           origin, made_from, checkpoint_->path().string(), checkpoint_->fingerprint());
 }
 
 const svd::FactorSource* ModelFiles::factors() const {

@@ -26,6 +26,10 @@ class ModelFiles {
   /// A checkpoint that is no file.
   explicit ModelFiles(std::unique_ptr<model::Checkpoint> checkpoint) : checkpoint_(std::move(checkpoint)) {}
 
+  /// An Error that begins with `origin` (an option and its value) where an archive was made from another model.
+  /// Collective.
+  void validate_made_from(const Session& session, const svd::FactorArchive& archive, const std::string& origin) const;
+
   const model::Checkpoint& checkpoint() const { return *checkpoint_; }
   const svd::FactorArchive* archive() const { return archive_ ? &*archive_ : nullptr; }
   /// Where compressed matrices come from; null: nowhere.

@@ -11,40 +11,14 @@
 #include "svd/pipeline/compress.hpp"
 #include "tests/support/reference_llama.hpp"
 #include "tests/support/stored_tile.hpp"
-#include "tests/support/temporary_directory.hpp"
-#include "tests/support/tiny_model.hpp"
+#include "tests/support/tiny_checkpoint.hpp"
 
 namespace hack::model {
 namespace {
 
 using hack::testing::ReferenceLlama;
-using hack::testing::TemporaryDirectory;
+using hack::testing::TinyCheckpoint;
 using hack::testing::TinyModel;
-
-/// A tiny model on disk, made by rank 0 and seen by all.
-class TinyCheckpoint {
- public:
-  explicit TinyCheckpoint(const TinyModel& tiny) {
-    if (world_.is_root()) {
-      folder_.emplace();
-      hack::testing::write_hf(tiny, *folder_ / "model");
-      path_ = (*folder_ / "model").string();
-    }
-    comm::broadcast(world_, path_);
-    checkpoint_ = Checkpoint::open(path_);
-  }
-  ~TinyCheckpoint() { world_.barrier(); }
-
-  const comm::Communicator& world() const { return world_; }
-  const Checkpoint& operator*() const { return *checkpoint_; }
-  std::string archive_path() const { return path_ + "/factors.h5"; }
-
- private:
-  comm::Communicator world_ = comm::Communicator::world();
-  std::optional<TemporaryDirectory> folder_;
-  std::string path_;
-  std::unique_ptr<Checkpoint> checkpoint_;
-};
 
 std::vector<int> some_ids(index_t n) {
   std::vector<int> ids(n);

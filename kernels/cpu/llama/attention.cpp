@@ -39,6 +39,9 @@ struct Call {
 
   index_t heads() const { return std::ssize(kv_of_head); }
   index_t positions() const { return first_position + q.rows; }
+  Call query(index_t t) const {
+    return {q.rows_from(t, 1), keys, values, kv_of_head, first_position + t, out.rows_from(t, 1)};
+  }
   Head head(index_t h) const {
     const index_t dim = keys.head_dim;
     return {q.block(0, h * dim, q.rows, dim),
@@ -51,7 +54,7 @@ struct Call {
 };
 
 thread_local Scratch score_panel;  // (query_block, key_block), then maxima and sums (2, query_block)
-thread_local Scratch part_panel;   // of the thread that calls: (heads, parts, head_dim + 2), see attend_one
+thread_local Scratch part_panel;   // of the thread that calls: (tokens, heads, parts, head_dim + 2), see attend_few
 
 /// Turns row's scores into exp(scale * score - maximum) over the `seen` first of them and zeros after, and folds them
 /// into the running maximum and sum of the query. Returns by what earlier exps are to be multiplied.
@@ -134,19 +137,27 @@ void merge_parts(const float* parts, index_t count, index_t dim, float* out) {
   for (index_t i = 0; i < dim; ++i) out[i] /= sum;
 }
 
-/// One query: heads and parts of the context are spread over the threads.
-void attend_one(Queue<Device::cpu>& queue, const Call& call) {
-  const index_t dim = call.keys.head_dim;
-  const index_t count = (call.positions() + key_block - 1) / key_block;
-  float* parts = part_panel.get(call.heads() * count * (dim + 2));
-#pragma omp parallel for schedule(static) num_threads(team_size(queue, call.heads() * call.positions() * dim * 8))
-  for (index_t task = 0; task < call.heads() * count; ++task) {
+/// Few queries: they, heads and parts of the context are spread over the threads. Each has the sums that it has alone,
+/// so that its bits do not depend on how many stand beside it.
+void attend_few(Queue<Device::cpu>& queue, const Call& call) {
+  const index_t dim = call.keys.head_dim, tokens = call.q.rows;
+  const index_t count = (call.positions() + key_block - 1) / key_block;  // of the last query: others may need fewer
+  const index_t stride = count * (dim + 2);
+  float* parts = part_panel.get(tokens * call.heads() * stride);
+#pragma omp parallel for schedule(static) \
+    num_threads(team_size(queue, tokens* call.heads() * call.positions() * dim * 8))
+  for (index_t task = 0; task < tokens * call.heads() * count; ++task) {
+    const Call query = call.query(task / (call.heads() * count));
     const index_t first = task % count * key_block;
-    attend_part(call.head(task / count), first, std::min(key_block, call.positions() - first),
+    if (first >= query.positions()) continue;
+    attend_part(query.head(task / count % call.heads()), first, std::min(key_block, query.positions() - first),
                 parts + task * (dim + 2));
   }
-  for (index_t h = 0; h < call.heads(); ++h) {
-    merge_parts(parts + h * count * (dim + 2), count, dim, call.out.row(0) + h * dim);
+  for (index_t t = 0; t < tokens; ++t) {
+    const index_t own = (call.query(t).positions() + key_block - 1) / key_block;
+    for (index_t h = 0; h < call.heads(); ++h) {
+      merge_parts(parts + (t * call.heads() + h) * stride, own, dim, call.out.row(t) + h * dim);
+    }
   }
 }
 
@@ -178,8 +189,8 @@ void attention<Device::cpu>(Queue<Device::cpu>& queue, MatrixView<const float> q
   HACK_EXPECT(first_position + q.rows <= std::min(keys.capacity, values.capacity));
   if (q.rows == 0) return;
   const Call call{q, keys, values, kv_of_head, first_position, out};
-  if (q.rows == 1) {
-    attend_one(queue, call);
+  if (q.rows <= few_tokens) {
+    attend_few(queue, call);
   } else {
     attend_many(queue, call);
   }

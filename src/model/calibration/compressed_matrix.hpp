@@ -19,6 +19,12 @@ struct CompressedMatrix {
   /// Where the matrix is quantized, of this rank's rows of tiles.
   std::optional<svd::QuantizedRows> codes;
 
+  /// Lets go of what the archive does not need: the matrix as it should be, and what codes stand for.
+  void forget_values() {
+    matrix.values = {};
+    if (codes) rebuilt = {};
+  }
+
   MatrixView<const float> values() const { return {rebuilt.data(), matrix.grid.rows(), matrix.grid.cols()}; }
 };
 

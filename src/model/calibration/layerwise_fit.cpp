@@ -197,6 +197,7 @@ class LayerwiseFit : public svd::Fit {
       });
       // The compressed stream meets it from here on.
       if (compressed.linear) pass_.replace(*compressed.linear, compressed.values());
+      if (!options_.refine) compressed.forget_values();
     }
   }
 
@@ -310,7 +311,8 @@ class LayerwiseFit : public svd::Fit {
       const svd::Tile at = matrix.grid.tile(t);
       const svd::TruncatedTile& tile = matrix.tiles[static_cast<std::size_t>(t)];
       numbers.push_back(
-          {.values = compressed.values().block(at.row, at.col, at.height, at.width),
+          {.values = compressed.codes ? MatrixView<const float>{}
+                                      : compressed.values().block(at.row, at.col, at.height, at.width),
            .u = {tile.u.data(), at.height, tile.rank},
            .sigma = tile.sigma.data(),
            .vt = {tile.vt.data(), tile.rank, at.width},

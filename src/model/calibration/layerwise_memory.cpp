@@ -1,6 +1,7 @@
 #include "model/calibration/layerwise_memory.hpp"
 
 #include <algorithm>
+#include <vector>
 
 #include "model/calibration/layerwise_pass.hpp"
 #include "model/llama/names.hpp"
@@ -60,9 +61,16 @@ class LayerwiseMemory {
     return matrix.size() * std::min(h, w) * (h + w) / (h * w);
   }
 
-  /// Values, what they became, and factors or this rank's codes: at most two bytes a number with their scales.
-  double kept(const Shape& matrix) const {
-    return 8 * matrix.size() + (options_.quantize ? 2 * matrix.size() : 4 * factors(matrix));
+  /// Factors, or this rank's codes: at most two bytes a number with their scales.
+  double terms(const Shape& matrix) const { return options_.quantize ? 2 * matrix.size() : 4 * factors(matrix); }
+
+  /// Values, what they became, and the terms.
+  double being_made(const Shape& matrix) const { return 8 * matrix.size() + terms(matrix); }
+
+  /// What stays of these until the matrix is in the archive.
+  double made(const Shape& matrix) const {
+    if (options_.refine) return being_made(matrix);
+    return terms(matrix) + (options_.quantize ? 0 : 4 * matrix.size());
   }
 
   double factorizing(const Shape& matrix, LinearInput input) const {
@@ -105,12 +113,21 @@ class LayerwiseMemory {
 
   /// The matrices of a layer's attention, or of its MLP, which are written together.
   double half(bool of_mlp) const {
-    double before = 0, most = 0;
+    std::vector<Linear> chosen;
     for (const Linear linear : all_linears) {
       const bool is_chosen = std::count(options_.linears.begin(), options_.linears.end(), linear) > 0;
-      if (is_mlp(linear) != of_mlp || !is_chosen) continue;
-      before += kept(shape(linear));
-      most = std::max(most, before + factorizing(shape(linear), linear_input(linear)));
+      if (is_mlp(linear) == of_mlp && is_chosen) chosen.push_back(linear);
+    }
+    double before = 0, most = 0;
+    for (std::size_t i = 0; i < chosen.size(); ++i) {
+      const LinearInput input = linear_input(chosen[i]);
+      double waiting = 0;  // matrices of one input are read together
+      for (std::size_t later = i + 1; later < chosen.size(); ++later) {
+        if (linear_input(chosen[later]) == input) waiting += 4 * shape(chosen[later]).size();
+      }
+      const Shape matrix = shape(chosen[i]);
+      most = std::max(most, before + waiting + being_made(matrix) + factorizing(matrix, input));
+      before += made(matrix);
     }
     if (options_.refine && of_mlp) most = std::max(most, before + refining());
     return streams() + layers() + most;
@@ -119,7 +136,7 @@ class LayerwiseMemory {
   double head() const {
     const Shape matrix{number(config_.vocab_size), number(config_.hidden_size)};
     const double inputs = copies() * 4 * number(run_.context) * matrix.cols;
-    return streams() + inputs + kept(matrix) + factorizing(matrix, LinearInput::head);
+    return streams() + inputs + being_made(matrix) + factorizing(matrix, LinearInput::head);
   }
 
   const LlamaConfig& config_;

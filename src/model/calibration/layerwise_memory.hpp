@@ -26,7 +26,10 @@ struct LayerwiseRun {
 ///     streams, and 4 T intermediate              inputs of down on the compressed stream
 ///     e · weights of a layer                     each stream, on the compressed one 4 for what is compressed
 ///     4 · context · (…)                          working memory of the layer, each stream
-///     8 m n + 4 p                                values, product and factors, of it and each before it in its half
+///     8 m n + 4 p                                values, product and factors or codes
+///     4 m n                                      values of each matrix after it that has its input
+///     4 m n + 4 p, or codes                      product and factors, or codes, of each before it in its half (all,
+///                                                where there is a refinement)
 ///     8 n² · 2, and 8 n² or 8 m n                H, the target's Cholesky factor, X or Y
 ///     (8 m n + 8 p) / P + 4 p                    errors and factors of own rows of tiles, factors on their way
 ///     8 (K² + (k + h) (n + K))                   of the refit, each thread: K ranks of a row, at most n

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 
-#include "comm/collectives.hpp"
 #include "kernels/stopwatch.hpp"
 #include "model/llama/chunk.hpp"
 #include "model/llama/decoder.hpp"
+#include "model/llama/new_text.hpp"
 
 namespace hack::model {
 
@@ -15,7 +15,7 @@ Generated generate(Llama<D>& llama, std::span<const int> prompt, const GenerateO
   validate(!prompt.empty(), "the prompt has no tokens");
   const index_t prompt_tokens = std::ssize(prompt);
   KvCache<D> cache = llama.make_cache(prompt_tokens + options.max_tokens);
-  Generated result{{}, 0, 0};
+  Generated result;
   if (options.max_tokens <= 0) return result;
 
   Stopwatch watch;
@@ -24,20 +24,13 @@ Generated generate(Llama<D>& llama, std::span<const int> prompt, const GenerateO
     states = llama.last_state(prompt.subspan(begin, std::min(chunk_tokens, prompt_tokens - begin)), cache);
   }
   Decoder<D> decoder(llama, cache, sampler, prompt);
-  for (index_t i = 0; i < options.max_tokens; ++i) {
-    const int id = i == 0 ? decoder.first(states.rows_from(states.rows - 1, 1)) : decoder.next();
-    if (i == 0) {
-      result.prefill_seconds = watch.seconds();
-      watch.restart();
-    }
-    if (std::find(options.stop_ids.begin(), options.stop_ids.end(), id) != options.stop_ids.end()) break;
-    result.ids.push_back(id);
-    int goes_on = on_token(id) ? 1 : 0;
-    if (!options.may_end) continue;
-    comm::broadcast(llama.tensor(), std::as_writable_bytes(std::span(&goes_on, 1)));
-    if (goes_on == 0) break;
-  }
+  NewText text(llama.tensor(), options, on_token);
+  bool goes_on = text.add(decoder.first(states.rows_from(states.rows - 1, 1)));
+  result.prefill_seconds = watch.seconds();
+  watch.restart();
+  while (goes_on) goes_on = text.add(decoder.next());
   result.decode_seconds = watch.seconds();
+  result.ids = text.ids();
   return result;
 }
 

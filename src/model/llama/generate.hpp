@@ -17,9 +17,9 @@ struct GenerateOptions {
 };
 
 struct Generated {
-  std::vector<int> ids;    ///< new ids, the same on every rank, without the one that ended it
-  double prefill_seconds;  ///< the prompt, up to the first new id
-  double decode_seconds;   ///< the ids after the first
+  std::vector<int> ids;        ///< new ids, the same on every rank, without the one that ended it
+  double prefill_seconds = 0;  ///< the prompt, up to the first new id
+  double decode_seconds = 0;   ///< the ids after the first
 };
 
 /// Continues `prompt` (at least one id). Rank 0 chooses, the others follow. on_token is called with each new id; where

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "kernels/attention.hpp"
@@ -24,6 +25,8 @@ class KvCache {
   void advance(index_t tokens) { length_ += tokens; }
   /// Forgets everything, keeps the memory.
   void clear() { length_ = 0; }
+  /// Forgets the positions from this one on, where there are any.
+  void shorten(index_t length) { length_ = std::min(length_, length); }
 
   kernels::CacheView<D> keys(index_t layer) { return {keys_[layer].data(), kv_heads_, capacity_, head_dim_}; }
   kernels::CacheView<D> values(index_t layer) { return {values_[layer].data(), kv_heads_, capacity_, head_dim_}; }

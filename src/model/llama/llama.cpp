@@ -169,16 +169,25 @@ std::vector<kernels::PartialDivergence> Llama<D>::divergences(const kernels::Fin
 template <Device D>
 std::vector<float> Llama<D>::logits(MatrixView<const float, D> state) {
   HACK_EXPECT(state.rows == 1);
+  return all_logits(state)[0];
+}
+
+template <Device D>
+std::vector<std::vector<float>> Llama<D>::all_logits(MatrixView<const float, D> states) {
   const index_t own = plan_.vocabulary.size();
-  Buffer<float, D> part(own);
+  Buffer<float, D> part(states.rows * own);
   {
     const PhaseTimer::Scope<D> timed(queue_, Phase::weights);
-    kernels::affine(queue_, state, head(), MatrixView<float, D>(part.data(), 1, own));
+    kernels::affine(queue_, states, head(), MatrixView<float, D>(part.data(), states.rows, own));
   }
   queue_.wait();
-  std::vector<float> host(own);
+  std::vector<float> host(static_cast<std::size_t>(part.size()));
   kernels::copy_to_host<D>(host.data(), part.data(), part.bytes());
-  return comm::gather<float>(tensor_, host);
+  std::vector<std::vector<float>> all;
+  for (index_t t = 0; t < states.rows; ++t) {
+    all.push_back(comm::gather<float>(tensor_, std::span(host).subspan(t * own, own)));
+  }
+  return all;
 }
 
 template <Device D>

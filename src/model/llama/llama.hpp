@@ -63,6 +63,8 @@ class Llama {
 
   /// Logits (vocabulary) of one state (1, hidden), gathered on rank 0; empty elsewhere.
   std::vector<float> logits(MatrixView<const float, D> state);
+  /// The same of each of some states (tokens, hidden).
+  std::vector<std::vector<float>> all_logits(MatrixView<const float, D> states);
   /// The same in memory of D and on every rank; out (1, vocabulary).
   void logits(MatrixView<const float, D> state, MatrixView<float, D> out);
 

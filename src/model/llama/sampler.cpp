@@ -13,10 +13,10 @@ Sampler::Sampler(const SamplerOptions& options) : options_(options), random_(opt
 // std::uniform_real_distribution differs between standard libraries; 53 bits of the generator do not.
 double Sampler::draw() { return options_.temperature == 0 ? 0 : static_cast<double>(random_() >> 11) * 0x1p-53; }
 
-int Sampler::choose(std::vector<float>& logits, std::span<const int> seen) {
+int Sampler::choose(std::vector<float>& logits, std::span<const int> seen, double draw) {
   std::vector<std::uint8_t> marks(logits.size());
   for (const int id : seen) marks[static_cast<std::size_t>(id)] = 1;
-  DecodeState state{.position = std::ssize(seen), .draw = draw(), .id = 0};
+  DecodeState state{.position = std::ssize(seen), .draw = draw, .id = 0};
   Queue<Device::cpu> queue(1);
   kernels::choose_token<Device::cpu>(queue, rule(), {logits.data(), 1, std::ssize(logits)}, marks.data(), &state);
   return state.id;

@@ -23,7 +23,9 @@ class Sampler {
   explicit Sampler(const SamplerOptions& options);
 
   /// `seen`: prompt and text so far. logits (vocabulary) are changed. Of equal logits the lowest id wins.
-  int choose(std::vector<float>& logits, std::span<const int> seen);
+  int choose(std::vector<float>& logits, std::span<const int> seen) { return choose(logits, seen, draw()); }
+  /// The same with a number that draw() returned.
+  int choose(std::vector<float>& logits, std::span<const int> seen, double draw);
 
   kernels::SamplingRule rule() const { return {options_.temperature, options_.top_p, options_.repetition_penalty}; }
   /// The number that choose() would draw; for those who choose elsewhere.

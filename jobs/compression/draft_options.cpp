@@ -1,0 +1,71 @@
+#include "jobs/compression/draft_options.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include "jobs/session/file_options.hpp"
+#include "jobs/session/option_checks.hpp"
+
+namespace hack::jobs {
+namespace {
+
+double ratio(double part, double of) { return of > 0 ? part / of : 0; }
+
+}  // namespace
+
+void DraftOptions::add_to(CLI::App& app) {
+  auto* draft = app.add_option("--draft", archive_,
+                               "Factor archive of a cheaper copy of the model: it proposes tokens, which the model "
+                               "checks several at a time; the text is that without it");
+  draft->type_name(input_type);
+  app.add_option("--draft-tokens", tokens_,
+                 "Tokens that the draft proposes at a time; without it as many as pay most by the times measured so "
+                 "far, none where none do")
+      ->check(whole(1, model::DraftLength::largest))
+      ->needs(draft);
+}
+
+svd::FactorArchive DraftOptions::open(const Session& session, const ModelFiles& files) const {
+  svd::FactorArchive archive(archive_);
+  files.validate_made_from(session, archive, "--draft " + archive_);
+  return archive;
+}
+
+nlohmann::json DraftOptions::report(const model::DraftedText& drafted) const {
+  const auto count = [](index_t n) { return static_cast<double>(n); };
+  const model::DraftCosts& costs = drafted.costs;
+  return {
+      {"archive", archive_},
+      {"passes", drafted.passes},
+      {"plain_passes", drafted.plain_passes},
+      {"proposed", drafted.proposed},
+      {"accepted", drafted.accepted},
+      {"acceptance", costs.acceptance},
+      {"tokens_per_pass", ratio(count(drafted.passes + drafted.accepted), count(drafted.passes))},
+      {"draft_seconds", costs.draft_seconds},
+      {"model_seconds", costs.model_seconds},
+      {"further_seconds", costs.further_seconds},
+      {"best_tokens", drafted.best_length},
+      {"tokens_per_second", ratio(count(std::ssize(drafted.text.ids)) - 1, drafted.text.decode_seconds)},
+      {"plain_tokens_per_second", ratio(1, costs.model_seconds)},
+      {"expected_tokens_per_second", costs.model_seconds > 0 ? costs.tokens_per_second(drafted.best_length) : 0},
+  };
+}
+
+void DraftOptions::log(const Session& session, const nlohmann::json& report) {
+  const auto number = [&](const char* key) { return report[key].get<double>(); };
+  session.log().info(
+      "draft: {:.0f} of {:.0f} proposed tokens accepted, {:.2f} tokens a pass; a token of the draft takes {:.2f} of "
+      "the "
+      "model's time, each proposed one adds {:.2f} to its pass",
+      number("accepted"), number("proposed"), number("tokens_per_pass"),
+      ratio(number("draft_seconds"), number("model_seconds")),
+      ratio(number("further_seconds"), number("model_seconds")));
+  if (report["best_tokens"] == 0) {
+    session.log().info("the draft does not pay on this text: the model alone decoded most of it");
+  }
+  session.log().info("{:.1f} tokens/s, the model alone {:.1f}; expected with {} proposed tokens a pass: {:.1f}",
+                     number("tokens_per_second"), number("plain_tokens_per_second"), report["best_tokens"].get<long>(),
+                     number("expected_tokens_per_second"));
+}
+
+}  // namespace hack::jobs
