@@ -19,8 +19,8 @@ using Place = std::array<index_t, 3>;
 Place place_of(const Window& window) { return {window.begin, window.end, window.first_scored}; }
 
 /// The losses in a record's content; nothing where they are not those of this window.
-std::optional<std::vector<float>> losses_in(const std::string& content, const Window& window) {
-  const auto scored = static_cast<std::size_t>(window.scored());
+std::optional<std::vector<float>> losses_in(const std::string& content, const Window& window, index_t numbers) {
+  const auto scored = static_cast<std::size_t>(window.scored() * numbers);
   Place place;
   if (content.size() != sizeof(place) + scored * sizeof(float)) return std::nullopt;
   std::memcpy(place.data(), content.data(), sizeof(place));
@@ -32,8 +32,8 @@ std::optional<std::vector<float>> losses_in(const std::string& content, const Wi
 
 }  // namespace
 
-LossRecords::LossRecords(std::filesystem::path path, const nlohmann::json& run)
-    : file_(std::move(path), "losses", run) {
+LossRecords::LossRecords(std::filesystem::path path, const nlohmann::json& run, index_t numbers)
+    : file_(std::move(path), "losses", run), numbers_(numbers) {
   validate(file_.owner() != io::RecordFile::Owner::other_program,
            "{} is no file of losses; name another file, or remove this one", file_.path().string());
   if (file_.owner() != io::RecordFile::Owner::other_work) return;
@@ -49,7 +49,7 @@ void LossRecords::read(const WindowPlan& plan, WindowLosses& losses) const {
     const std::optional<index_t> record = file_.find(name);
     const std::optional<std::string> content = record ? file_.read(*record) : std::nullopt;
     if (!content) continue;
-    if (auto found = losses_in(*content, plan.windows[window])) losses[window] = *std::move(found);
+    if (auto found = losses_in(*content, plan.windows[window], numbers_)) losses[window] = *std::move(found);
   }
 }
 

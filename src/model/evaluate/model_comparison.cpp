@@ -19,12 +19,13 @@ ComparedModel run_windows(Llama<D>& model, std::span<const int> ids, const Windo
   index_t scored = 0;
   for (const Window& window : plan.windows) {
     std::vector<float>& of_window = out.losses.emplace_back();
+    const std::vector<int> tokens = plan.tokens_of(window, ids);
     cache.clear();
     const index_t inputs = window.size() - 1;  // the last token is only a target
     for (index_t begin = 0; begin < inputs; begin += chunk_tokens) {
       const index_t n = std::min(chunk_tokens, inputs - begin);
       const Stopwatch watch;
-      const auto chunk = ids.subspan(static_cast<std::size_t>(window.begin + begin), static_cast<std::size_t>(n + 1));
+      const auto chunk = std::span(tokens).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(n + 1));
       const MatrixView<const float, D> all = model.forward(chunk.first(static_cast<std::size_t>(n)), cache);
       // State t predicts token t + 1, so the first state that counts is first_scored - 1.
       const index_t skip = std::clamp<index_t>(window.first_scored - 1 - begin, 0, n);

@@ -35,77 +35,92 @@ class WindowSource {
   comm::TaskDealer* dealer_;
 };
 
-/// Losses of one window, computed on one copy of the model.
+/// A window of a plan, and its tokens as the model sees them.
+struct WindowTask {
+  index_t number;
+  index_t first_scored;
+  std::span<const int> ids;
+};
+
+/// What is kept of one window, computed on one copy of the model.
 template <Device D>
-std::vector<float> one_window(Llama<D>& llama, KvCache<D>& cache, std::span<const int> ids, index_t first_scored,
+std::vector<float> one_window(Llama<D>& llama, KvCache<D>& cache, const WindowTask& task, const ScoreTokens<D>& score,
                               WindowSource& source) {
-  std::vector<float> losses;
+  std::vector<float> kept;
   cache.clear();
+  const std::span<const int> ids = task.ids;
+  const index_t before = task.first_scored - 1;  // states before the first that counts
   // The last token is only a target.
   const index_t inputs = std::ssize(ids) - 1;
   for (index_t begin = 0; begin < inputs; begin += chunk_tokens) {
     const index_t n = std::min(chunk_tokens, inputs - begin);
     source.before_chunk(begin + n == inputs);
     const MatrixView<const float, D> states = llama.forward(ids.subspan(begin, n), cache);
-    // State t predicts token t + 1, so the first state that counts is first_scored - 1.
-    const index_t skip = std::clamp<index_t>(first_scored - 1 - begin, 0, n);
+    // State t predicts token t + 1.
+    const index_t skip = std::clamp<index_t>(before - begin, 0, n);
     if (skip == n) continue;
-    const std::vector<float> part =
-        llama.losses(states.rows_from(skip, n - skip), ids.subspan(begin + skip + 1, n - skip));
-    losses.insert(losses.end(), part.begin(), part.end());
+    const index_t first = begin + skip - before;
+    score(llama, {states.rows_from(skip, n - skip), ids.subspan(begin + skip + 1, n - skip), task.number, first},
+          kept);
   }
-  return losses;
+  return kept;
 }
 
-std::vector<std::byte> bytes_of(std::span<const float> losses) {
-  const auto bytes = std::as_bytes(losses);
+std::vector<std::byte> bytes_of(std::span<const float> numbers) {
+  const auto bytes = std::as_bytes(numbers);
   return {bytes.begin(), bytes.end()};
 }
 
-std::vector<float> losses_of(std::span<const std::byte> bytes) {
-  std::vector<float> losses(bytes.size() / sizeof(float));
-  if (!bytes.empty()) std::memcpy(losses.data(), bytes.data(), bytes.size());
-  return losses;
+std::vector<float> numbers_of(std::span<const std::byte> bytes) {
+  std::vector<float> numbers(bytes.size() / sizeof(float));
+  if (!bytes.empty()) std::memcpy(numbers.data(), bytes.data(), bytes.size());
+  return numbers;
 }
 
 }  // namespace
 
 template <Device D>
-WindowLosses window_losses(Llama<D>& llama, const comm::ProcessGrid& grid, std::span<const int> ids,
-                           const WindowPlan& plan, WindowRun run) {
+void keep_losses(Llama<D>& llama, const ScoredTokens<D>& tokens, std::vector<float>& kept) {
+  const std::vector<float> losses = llama.losses(tokens.states, tokens.targets);
+  kept.insert(kept.end(), losses.begin(), losses.end());
+}
+
+template <Device D>
+WindowLosses score_windows(Llama<D>& llama, const comm::ProcessGrid& grid, std::span<const int> ids,
+                           const WindowPlan& plan, WindowRun run, const ScoreTokens<D>& score) {
   const bool is_root = grid.tensor().is_root() && grid.data().is_root();
-  WindowLosses losses = is_root ? std::move(run.known) : WindowLosses{};
+  WindowLosses kept = is_root ? std::move(run.known) : WindowLosses{};
   std::deque<index_t> missing;
   if (is_root) {
-    losses.resize(plan.windows.size());
-    for (index_t w = 0; w < std::ssize(losses); ++w) {
-      if (losses[w].empty()) missing.push_back(w);
+    kept.resize(plan.windows.size());
+    for (index_t w = 0; w < std::ssize(kept); ++w) {
+      if (kept[w].empty()) missing.push_back(w);
     }
   }
   std::optional<comm::TaskDealer> dealer;
   if (grid.tensor().is_root()) {
     dealer.emplace(grid.data(), std::move(missing), [&](index_t window, std::span<const std::byte> result) {
-      losses[window] = losses_of(result);
-      run.on_window(window, losses[window]);
+      std::vector<float> numbers = numbers_of(result);
+      run.on_window(window, numbers);
+      kept[window] = std::move(numbers);
     });
   }
   WindowSource source(grid.tensor(), dealer ? &*dealer : nullptr);
   KvCache<D> cache = llama.make_cache(std::min(plan.context, std::ssize(ids)));
-  std::vector<int> tokens;
   while (const std::optional<index_t> number = source.next()) {
     const Window& window = plan.windows[*number];
-    tokens.assign(ids.begin() + window.begin, ids.begin() + window.end);
-    if (run.first_token) tokens.front() = *run.first_token;
-    const std::vector<float> mine = one_window(llama, cache, std::span<const int>(tokens), window.first_scored, source);
+    const std::vector<int> tokens = plan.tokens_of(window, ids);
+    const std::vector<float> mine = one_window(llama, cache, {*number, window.first_scored, tokens}, score, source);
     if (dealer) dealer->deliver(*number, bytes_of(mine));
   }
   if (dealer) dealer->finish();
-  return losses;
+  return kept;
 }
 
 #define HACK_INSTANTIATE(D)                                                                                         \
-  template WindowLosses window_losses(Llama<D>&, const comm::ProcessGrid&, std::span<const int>, const WindowPlan&, \
-                                      WindowRun);
+  template void keep_losses(Llama<D>&, const ScoredTokens<D>&, std::vector<float>&);                                \
+  template WindowLosses score_windows(Llama<D>&, const comm::ProcessGrid&, std::span<const int>, const WindowPlan&, \
+                                      WindowRun, const ScoreTokens<D>&);
 HACK_INSTANTIATE(Device::cpu)
 HACK_INSTANTIATE(Device::cuda)
 #undef HACK_INSTANTIATE

@@ -16,7 +16,7 @@ constexpr Protocol rows[] = {
      .scored_tokens = "all but the first token",
      .context = 2048,
      .stride = 0,
-     .keeps_tail = false,
+     .tail = Tail::dropped,
      .scored = Scored::fresh,
      .weighting = Weighting::by_token,
      .bos = BosRule::once},
@@ -25,7 +25,7 @@ constexpr Protocol rows[] = {
      .scored_tokens = "all but the first token",
      .context = 512,
      .stride = 0,
-     .keeps_tail = true,
+     .tail = Tail::shorter,
      .scored = Scored::fresh,
      .weighting = Weighting::by_window,
      .bos = BosRule::once},
@@ -35,7 +35,7 @@ constexpr Protocol rows[] = {
      .scored_tokens = "the second half",
      .context = 512,
      .stride = 0,
-     .keeps_tail = false,
+     .tail = Tail::dropped,
      .scored = Scored::second_half,
      .weighting = Weighting::by_token,
      .bos = BosRule::each_window},
@@ -45,18 +45,31 @@ constexpr Protocol rows[] = {
      .scored_tokens = "what is new in each",
      .context = 1024,
      .stride = 512,
-     .keeps_tail = true,
+     .tail = Tail::shorter,
      .scored = Scored::fresh,
      .weighting = Weighting::by_token,
      .bos = BosRule::once},
+    // loglikelihood_rolling of lm-evaluation-harness
+    {.name = "lm-eval",
+     .windows = "side by side behind BOS (or EOS), the last one moved back to full length",
+     .scored_tokens = "every token of the text",
+     .context = 2048,
+     .stride = 0,
+     .tail = Tail::moved_back,
+     .scored = Scored::every,
+     .weighting = Weighting::by_token,
+     .bos = BosRule::in_front,
+     .fits_model = true},
 };
 
 std::vector<Window> cut(const Protocol& protocol, index_t tokens, index_t context, index_t stride) {
+  const index_t length = protocol.scored == Scored::every ? context + 1 : context;
   std::vector<Window> windows;
   index_t seen = 0;
-  for (index_t begin = 0; seen < tokens; begin += stride) {
-    const index_t end = std::min(begin + context, tokens);
-    if (!protocol.keeps_tail && end - begin < context) break;
+  for (index_t next = 0; seen < tokens; next += stride) {
+    const index_t end = std::min(next + length, tokens);
+    if (protocol.tail == Tail::dropped && end - next < length) break;
+    const index_t begin = protocol.tail == Tail::moved_back ? std::max<index_t>(0, end - length) : next;
     const index_t unseen = std::max<index_t>(1, seen - begin);
     const Window window{begin, end, protocol.scored == Scored::second_half ? context / 2 + 1 : unseen};
     if (window.scored() > 0) windows.push_back(window);
@@ -99,6 +112,12 @@ WindowPlan plan_windows(const Protocol& protocol, index_t tokens, std::optional<
            protocol.name);
   if (limit && *limit < std::ssize(plan.windows)) plan.windows.resize(*limit);
   return plan;
+}
+
+std::vector<int> WindowPlan::tokens_of(const Window& window, std::span<const int> ids) const {
+  std::vector<int> tokens(ids.begin() + window.begin, ids.begin() + window.end);
+  if (first_token) tokens.front() = *first_token;
+  return tokens;
 }
 
 WindowPlan slice_of(const WindowPlan& plan, index_t part, index_t parts) {

@@ -12,8 +12,16 @@ namespace hack::model {
 
 /// Which tokens of a window count. The first one never does: nothing stands before it.
 enum class Scored {
-  fresh,       ///< those that no window before has seen
-  second_half  ///< those behind the middle
+  fresh,        ///< those that no window before has seen
+  second_half,  ///< those behind the middle
+  every         ///< as fresh; windows that stand side by side begin with the last token of the one before
+};
+
+/// What becomes of the tokens left over behind the last whole window.
+enum class Tail {
+  dropped,    ///< they are in no window
+  shorter,    ///< they are a window
+  moved_back  ///< a window that ends with them is as long as the others, and begins earlier
 };
 
 /// How losses become one number.
@@ -24,8 +32,9 @@ enum class Weighting {
 
 /// Where the token stands that begins a text, for models that have one.
 enum class BosRule {
-  once,        ///< at the start of the text
-  each_window  ///< there, and in place of the first token of each window
+  once,         ///< at the start of the text
+  each_window,  ///< there, and in place of the first token of each window
+  in_front      ///< before the text, whether the tokenizer puts it there or not; EOS where there is no BOS
 };
 
 /// How a text is cut into windows and which tokens count: one row of protocols(). Figures of different protocols do
@@ -34,12 +43,13 @@ struct Protocol {
   std::string_view name;
   std::string_view windows;  ///< in words, for help and pages
   std::string_view scored_tokens;
-  index_t context;  ///< tokens of a window, by default
+  index_t context;  ///< tokens that the model reads of a window, by default; under Scored::every one more is scored
   index_t stride;   ///< distance of windows that overlap, by default; 0: windows stand side by side
-  bool keeps_tail;  ///< the last window may be shorter; otherwise what is left over is dropped
+  Tail tail;
   Scored scored;
   Weighting weighting;
   BosRule bos;
+  bool fits_model = false;  ///< the default context is at most the one that the model was made for
 
   bool overlaps() const { return stride > 0; }
 };
@@ -67,6 +77,11 @@ struct WindowPlan {
   index_t stride;  ///< distance of window starts; equals context unless windows overlap
   std::vector<Window> windows;
   index_t first = 0;  ///< number in the text of the first of these windows
+  /// Takes the place of each window's first token (BosRule::each_window).
+  std::optional<int> first_token = {};
+
+  /// Tokens [begin, end) of a window of the text `ids`, as the model sees them.
+  std::vector<int> tokens_of(const Window& window, std::span<const int> ids) const;
 };
 
 /// Cuts `tokens` tokens into windows; `context` and `stride` stand in for the protocol's own. A window in which nothing

@@ -128,6 +128,7 @@ Tokenizer::Tokenizer(const TokenizerDescription& description)
       normalized_tokens_(tokens_where(description, true)),
       pre_tokenizer_(description.patterns, description.source),
       encoder_(description) {
+  if (description.bos) named_bos_ = checked_id(description, *description.bos, bytes_.size());
   if (description.eos) eos_ = checked_id(description, *description.eos, bytes_.size());
 }
 
@@ -181,5 +182,10 @@ std::string_view Tokenizer::text(int id) const {
 }
 
 std::optional<int> Tokenizer::bos() const { return prefix_.empty() ? std::nullopt : std::optional(prefix_.front()); }
+
+std::optional<int> Tokenizer::start() const {
+  if (named_bos_) return named_bos_;
+  return bos() ? bos() : eos_;
+}
 
 }  // namespace hack::model

@@ -52,6 +52,10 @@ class Tokenizer {
   /// The first id put before a text; none if the tokenizer puts nothing there.
   std::optional<int> bos() const;
 
+  /// The id that stands before a text where one has to: the one that begins texts by the file's word, whether it is put
+  /// there or not; bos() or eos() where the file names none.
+  std::optional<int> start() const;
+
   /// Every id that ends a text or a turn of a conversation: eos(), and the tokens of the vocabulary that families of
   /// models have for it ("<|eot_id|>", "<|im_end|>", …), whatever the files name.
   std::vector<int> ends() const;
@@ -65,6 +69,7 @@ class Tokenizer {
   std::vector<std::string> bytes_;  // id → bytes
   std::vector<int> prefix_;
   std::vector<int> suffix_;
+  std::optional<int> named_bos_;
   std::optional<int> eos_;
   AddedTokens raw_tokens_;
   AddedTokens normalized_tokens_;
