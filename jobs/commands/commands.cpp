@@ -7,6 +7,7 @@ std::vector<std::unique_ptr<Command>> make_commands(CLI::App& app) {
   commands.push_back(make_compress(app));
   commands.push_back(make_sweep(app));
   commands.push_back(make_perplexity(app));
+  commands.push_back(make_evaluate(app));
   commands.push_back(make_generate(app));
   commands.push_back(make_export(app));
   commands.push_back(make_inspect(app));

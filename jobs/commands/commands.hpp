@@ -13,6 +13,7 @@ namespace hack::jobs {
 std::unique_ptr<Command> make_inspect(CLI::App& app);
 std::unique_ptr<Command> make_tokenize(CLI::App& app);
 std::unique_ptr<Command> make_perplexity(CLI::App& app);
+std::unique_ptr<Command> make_evaluate(CLI::App& app);
 std::unique_ptr<Command> make_generate(CLI::App& app);
 std::unique_ptr<Command> make_compress(CLI::App& app);
 std::unique_ptr<Command> make_export(CLI::App& app);

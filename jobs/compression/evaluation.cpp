@@ -124,17 +124,4 @@ nlohmann::json describe(const std::vector<TextScore>& scores) {
   return out;
 }
 
-nlohmann::json describe(const model::DivergenceSummary& divergence) {
-  return {{"divergence", divergence.mean.value},
-          {"divergence_stderr", divergence.mean.standard_error},
-          {"divergence_90", divergence.quantile_90},
-          {"divergence_99", divergence.quantile_99},
-          {"divergence_99.9", divergence.quantile_999},
-          {"divergence_maximum", divergence.maximum},
-          {"same_top", divergence.same_top.value},
-          {"same_top_stderr", divergence.same_top.standard_error},
-          {"ln_perplexity_difference", divergence.ln_perplexity.value},
-          {"ln_perplexity_difference_stderr", divergence.ln_perplexity.standard_error}};
-}
-
 }  // namespace hack::jobs

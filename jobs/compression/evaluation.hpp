@@ -64,7 +64,5 @@ class Evaluation {
 long shared_long_lines(const std::string& text, const std::string& other);
 
 nlohmann::json describe(const std::vector<TextScore>& scores);
-/// As fields of a report; names of standard errors end in _stderr.
-nlohmann::json describe(const model::DivergenceSummary& divergence);
 
 }  // namespace hack::jobs

@@ -88,22 +88,34 @@ std::string read_text(const std::string& option, const std::string& path) {
   return text;
 }
 
+namespace {
+
+/// Ids of a text, and what stands in front of it.
+Encoded encode_text(const model::Tokenizer& tokenizer, const std::string& text, model::BosRule rule) {
+  if (rule != model::BosRule::in_front) return {tokenizer.encode(text, model::AddSpecial::yes), tokenizer.bos()};
+  const std::optional<int> start = tokenizer.start();
+  validate(start.has_value(),
+           "the model's tokenizer names no token that begins or ends a text, and this protocol puts one in front; "
+           "choose another protocol");
+  Encoded encoded{tokenizer.encode(text, model::AddSpecial::no), start};
+  encoded.ids.insert(encoded.ids.begin(), *start);
+  return encoded;
+}
+
+}  // namespace
+
 Encoded encode_on_root(const comm::Communicator& world, const model::Checkpoint& checkpoint, const std::string& origin,
-                       const std::string& text) {
-  std::vector<int> ids;
-  std::vector<int> bos;
+                       const std::string& text, model::BosRule bos) {
+  Encoded encoded;
+  std::vector<int> start;
   if (world.is_root()) {
-    const model::Tokenizer tokenizer = checkpoint.tokenizer();
-    try {
-      ids = tokenizer.encode(text, model::AddSpecial::yes);
-    } catch (const Error& error) {
-      fail("{}: {}", origin, error.what());
-    }
-    if (tokenizer.bos()) bos.push_back(*tokenizer.bos());
+    encoded = for_option(origin, [&] { return encode_text(checkpoint.tokenizer(), text, bos); });
+    if (encoded.bos) start.push_back(*encoded.bos);
   }
-  comm::broadcast(world, ids);
-  comm::broadcast(world, bos);
-  return {std::move(ids), bos.empty() ? std::nullopt : std::optional(bos.front())};
+  comm::broadcast(world, encoded.ids);
+  comm::broadcast(world, start);
+  if (!start.empty()) encoded.bos = start.front();
+  return encoded;
 }
 
 }  // namespace hack::jobs

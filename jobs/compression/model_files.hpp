@@ -11,6 +11,7 @@
 #include "jobs/compression/selection.hpp"
 #include "jobs/session/session.hpp"
 #include "model/checkpoint/checkpoint.hpp"
+#include "model/evaluate/perplexity_protocol.hpp"
 #include "model/llama/linear_layer.hpp"
 #include "svd/archive/factor_archive.hpp"
 
@@ -62,8 +63,8 @@ struct Encoded {
 };
 
 /// Encodes on rank 0; all ranks get the ids. `origin` (an option and its value) begins the Error where the text is not
-/// UTF-8.
+/// UTF-8, or where `bos` asks for a token in front that the tokenizer does not have.
 Encoded encode_on_root(const comm::Communicator& world, const model::Checkpoint& checkpoint, const std::string& origin,
-                       const std::string& text);
+                       const std::string& text, model::BosRule bos = model::BosRule::once);
 
 }  // namespace hack::jobs

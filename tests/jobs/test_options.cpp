@@ -214,11 +214,12 @@ TEST(FileOptionTypes, EveryOptionOfAFileSaysWhetherItIsReadOrWritten) {
     EXPECT_EQ(option->get_type_name(), type) << command.get_name() << " " << name;
   };
   for (const CLI::App* command : parser.commands()) {
-    for (const char* name :
-         {"MODEL", "PATH", "--archive", "--text", "--calibration", "--evaluate", "--times", "--links", "--machine"}) {
+    for (const char* name : {"MODEL", "PATH", "--archive", "--text", "--calibration", "--evaluate", "--times",
+                             "--links", "--machine", "--compare", "--tasks"}) {
       expect(*command, name, jobs::input_type);
     }
-    for (const char* name : {"--output", "--report", "--per-token", "--records"}) {
+    for (const char* name :
+         {"--output", "--report", "--per-token", "--records", "--save-all-logits", "--lm-eval-report"}) {
       expect(*command, name, jobs::output_type);
     }
   }

@@ -266,7 +266,7 @@ TEST_F(Program, PerplexityDoesNotDependOnTheNumberOfRanks) {
 }
 
 TEST_F(Program, EveryProtocolWritesTheLossOfEachToken) {
-  for (const std::string protocol : {"2048", "hack", "llama.cpp", "stride"}) {
+  for (const std::string protocol : {"2048", "hack", "llama.cpp", "stride", "lm-eval"}) {
     SCOPED_TRACE(protocol);
     Arguments more = {"--protocol", protocol, "--per-token", file("losses.csv")};
     if (protocol == "stride") more = more + Arguments{"--stride", "40"};

@@ -82,6 +82,30 @@ TEST(PlanWindows, StrideEqualToTheContextStillNeedsACauseForEachToken) {
   EXPECT_EQ(p.windows[1].first_scored, 1);
 }
 
+// lm-evaluation-harness's own example: tokens 0 … 9 behind a prefix, at most 4 inputs.
+TEST(PlanWindows, OfLmEvalScoreEveryTokenOnceAndKeepTheLastContextFull) {
+  const WindowPlan p = plan(find_protocol("lm-eval"), 1 + 10, 4);
+  ASSERT_EQ(p.windows.size(), 3u);
+  const auto inputs = [&](std::size_t w) { return std::pair(p.windows[w].begin, p.windows[w].end - 1); };
+  EXPECT_EQ(inputs(0), std::pair(index_t{0}, index_t{4}));   // P 0 1 2, scored 0 1 2 3
+  EXPECT_EQ(inputs(1), std::pair(index_t{4}, index_t{8}));   // 3 4 5 6, scored 4 5 6 7
+  EXPECT_EQ(inputs(2), std::pair(index_t{6}, index_t{10}));  // 5 6 7 8, scored 8 9
+  EXPECT_EQ(p.windows[1].first_scored, 1);
+  EXPECT_EQ(p.windows[2].scored(), 2);
+  for (index_t tokens = 1; tokens <= 13; ++tokens) {
+    EXPECT_EQ(scored(plan(find_protocol("lm-eval"), 1 + tokens, 4)), tokens);
+    for (const Window& window : plan(find_protocol("lm-eval"), 1 + tokens, 4).windows) EXPECT_LE(window.size(), 5);
+  }
+  EXPECT_THROW(plan(find_protocol("lm-eval"), 1, 4), Error);
+}
+
+TEST(PerWordAndByte, AreLmEvalsFormulas) {
+  const TextPerplexity per = per_word_and_byte(6, 3, 12);
+  EXPECT_DOUBLE_EQ(per.word_perplexity, std::exp(2));
+  EXPECT_DOUBLE_EQ(per.byte_perplexity, std::exp(0.5));
+  EXPECT_DOUBLE_EQ(per.bits_per_byte, 0.5 / std::log(2));
+}
+
 TEST(PlanWindows, RefusesWhatCannotBeScored) {
   EXPECT_THROW(plan(find_protocol("2048"), 2047), Error);
   EXPECT_THROW(plan(find_protocol("hack"), 1), Error);
@@ -99,7 +123,7 @@ TEST(Protocol, IsOneRow) {
                           .scored_tokens = "the second half",
                           .context = 8,
                           .stride = 4,
-                          .keeps_tail = false,
+                          .tail = Tail::dropped,
                           .scored = Scored::second_half,
                           .weighting = Weighting::by_window,
                           .bos = BosRule::once};
@@ -125,7 +149,7 @@ TEST(Protocol, StandsInTheTutorialAsInItsRow) {
 }
 
 TEST(Protocol, NamesAreThoseThatScriptsUse) {
-  EXPECT_EQ(protocol_names(), (std::vector<std::string>{"2048", "hack", "llama.cpp", "stride"}));
+  EXPECT_EQ(protocol_names(), (std::vector<std::string>{"2048", "hack", "llama.cpp", "stride", "lm-eval"}));
 }
 
 TEST(Score, TakesTheMeanOverTokens) {

@@ -100,8 +100,7 @@ void keep_base_rows(Llama<D>& llama, const ScoredTokens<D>& tokens, std::vector<
   const bool keeps = llama.tensor().is_root();
   visit_logits(llama, tokens.states, [&](index_t begin, MatrixView<const float> logits) {
     const auto targets = tokens.targets.subspan(static_cast<std::size_t>(begin));
-    const std::vector<PartialLogits> whole =
-        whole_parts(llama, logits, targets, [](index_t) { return BaseRow(); });
+    const std::vector<PartialLogits> whole = whole_parts(llama, logits, targets, [](index_t) { return BaseRow(); });
     std::vector<std::uint16_t> mine(static_cast<std::size_t>(logits.rows * own.size()));
 #pragma omp parallel for schedule(static) num_threads(llama.queue().threads())
     for (index_t t = 0; t < logits.rows; ++t) {

@@ -55,11 +55,10 @@ class BaseLogitsFile {
 class BaseLogitsWriter {
  public:
   /// tokens: of all chunks, (chunks, context). An Error that names the file where it cannot be written.
-  BaseLogitsWriter(const std::filesystem::path& path, index_t context, index_t vocabulary,
-                   std::span<const int> tokens);
+  BaseLogitsWriter(const std::filesystem::path& path, index_t context, index_t vocabulary, std::span<const int> tokens);
 
-  /// Adds the rows of a chunk (base_rows, base_row_floats), the bytes as they lie in the file. Chunks come in any order;
-  /// those that come early wait in memory.
+  /// Adds the rows of a chunk (base_rows, base_row_floats), the bytes as they lie in the file. Chunks come in any
+  /// order; those that come early wait in memory.
   void add(index_t chunk, std::span<const float> rows);
 
   /// Puts the file in its place, once all chunks are there.

@@ -61,9 +61,7 @@ PartialLogits join(const PartialLogits& a, const PartialLogits& b) {
           .gap = a.gap + b.gap};
 }
 
-float loss_of(const PartialLogits& whole) {
-  return static_cast<float>(whole.maximum + log_sum(whole) - whole.target);
-}
+float loss_of(const PartialLogits& whole) { return static_cast<float>(whole.maximum + log_sum(whole) - whole.target); }
 
 float divergence_of(const PartialLogits& whole) {
   return static_cast<float>(whole.gap + whole.base_sum * (whole.maximum + log_sum(whole)));

@@ -28,8 +28,8 @@ struct PartialLogits {
   std::int64_t top = -1;                                   ///< first id of the largest logit
   std::int64_t base_top = -1;                              ///< first id of the base's largest code
   double sum = 0;                                          ///< Σ exp(l_i - maximum)
-  double base_sum = 0;                                     ///< Σ p_i over those ids that the base gives more than e^-16
-  double gap = 0;                                          ///< Σ p_i (log p_i - l_i) over the same ids
+  double base_sum = 0;  ///< Σ p_i over those ids that the base gives more than e^-16
+  double gap = 0;       ///< Σ p_i (log p_i - l_i) over the same ids
 };
 
 /// Of the logits of ids first_id…; `base` is of the whole vocabulary, or has no codes.

@@ -83,8 +83,8 @@ void compare_losses(std::span<const double> reference, std::span<const double> m
   const double spread = out.model_ln_perplexity.standard_error * ln_reference.standard_error;
   out.correlation = spread > 0 ? covariance / spread : 0;
   const MeanOfTokens a = exponential(out.model_ln_perplexity), b = out.reference_perplexity;
-  const double variance = a.standard_error * a.standard_error + b.standard_error * b.standard_error -
-                          2 * a.value * b.value * covariance;
+  const double variance =
+      a.standard_error * a.standard_error + b.standard_error * b.standard_error - 2 * a.value * b.value * covariance;
   out.perplexity_difference = {a.value - b.value, std::sqrt(std::max(0.0, variance))};
 }
 

@@ -60,8 +60,7 @@ std::vector<float> one_window(Llama<D>& llama, KvCache<D>& cache, const WindowTa
     const index_t skip = std::clamp<index_t>(before - begin, 0, n);
     if (skip == n) continue;
     const index_t first = begin + skip - before;
-    score(llama, {states.rows_from(skip, n - skip), ids.subspan(begin + skip + 1, n - skip), task.number, first},
-          kept);
+    score(llama, {states.rows_from(skip, n - skip), ids.subspan(begin + skip + 1, n - skip), task.number, first}, kept);
   }
   return kept;
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <numbers>
 
 #include "kernels/error.hpp"
 
@@ -130,6 +131,12 @@ WindowPlan slice_of(const WindowPlan& plan, index_t part, index_t parts) {
   slice.windows.assign(plan.windows.begin() + begin, plan.windows.begin() + end);
   slice.first = plan.first + begin;
   return slice;
+}
+
+TextPerplexity per_word_and_byte(double nll_sum, index_t words, index_t bytes) {
+  const double per_byte = nll_sum / static_cast<double>(bytes);
+  return {words, bytes, std::exp(nll_sum / static_cast<double>(words)), std::exp(per_byte),
+          per_byte / std::numbers::ln2};
 }
 
 Perplexity score(const WindowPlan& plan, const std::vector<std::vector<float>>& losses) {

@@ -102,6 +102,18 @@ struct Perplexity {
   index_t tokens_scored;
 };
 
+/// Perplexities that do not depend on the tokenizer, in lm-evaluation-harness's definition.
+struct TextPerplexity {
+  index_t words;
+  index_t bytes;
+  double word_perplexity;  ///< exp(Σ loss / words)
+  double byte_perplexity;  ///< exp(Σ loss / bytes)
+  double bits_per_byte;    ///< Σ loss / (bytes ln 2)
+};
+
+/// Of the words and bytes that the scored tokens stand for.
+TextPerplexity per_word_and_byte(double nll_sum, index_t words, index_t bytes);
+
 /// Sums in fp64 and in window order.
 Perplexity score(const WindowPlan& plan, const std::vector<std::vector<float>>& losses);
 

@@ -53,4 +53,14 @@ std::size_t trailing_space(std::string_view text) {
   }
 }
 
+std::string_view whole_characters(std::string_view stretch) {
+  while (!stretch.empty() && !begins_character(stretch.front())) stretch.remove_prefix(1);
+  std::size_t last = stretch.size();
+  while (last > 0 && !begins_character(stretch[last - 1])) --last;
+  if (last == 0) return stretch;
+  const auto lead = static_cast<unsigned char>(stretch[last - 1]);
+  const std::size_t length = lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+  return stretch.size() - (last - 1) < length ? stretch.substr(0, last - 1) : stretch;
+}
+
 }  // namespace hack::model

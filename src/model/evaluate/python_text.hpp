@@ -19,4 +19,7 @@ index_t count_characters(std::string_view text);
 /// The bytes that rstrip() takes away.
 std::size_t trailing_space(std::string_view text);
 
+/// What is left of a stretch of valid UTF-8, cut anywhere, without the characters that it cuts.
+std::string_view whole_characters(std::string_view stretch);
+
 }  // namespace hack::model
