@@ -38,8 +38,11 @@ function(hack_set_options name)
   if(HACK_SANITIZE)
     # GCC warns of uninitialized numbers that its own instrumentation makes.
     target_compile_options(${name} PRIVATE -fsanitize=address,undefined -fno-omit-frame-pointer
-      -fno-sanitize-recover=undefined -Wno-maybe-uninitialized)
+      -fno-sanitize-recover=undefined $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
     target_link_options(${name} PRIVATE -fsanitize=address,undefined)
+    if(HACK_FUZZ)
+      target_compile_options(${name} PRIVATE -fsanitize=fuzzer-no-link)
+    endif()
   endif()
 endfunction()
 

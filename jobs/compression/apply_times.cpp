@@ -1,27 +1,49 @@
 #include "jobs/compression/apply_times.hpp"
 
 #include <algorithm>
-#include <fstream>
 #include <limits>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "io/json_text.hpp"
+#include "jobs/compression/model_files.hpp"
 #include "jobs/compression/storage_words.hpp"
 #include "kernels/error.hpp"
 #include "svd/archive/archive_info.hpp"
 
 namespace hack::jobs {
+namespace {
+
+/// Whether what the row has of these names is of the kind that is read.
+bool is_row(const nlohmann::json& row) {
+  const auto is = [&](const char* name, bool (*kind)(const nlohmann::json&)) {
+    return !row.contains(name) || kind(row[name]);
+  };
+  const auto is_text = [](const nlohmann::json& value) { return value.is_string(); };
+  const auto is_count = [](const nlohmann::json& value) {
+    return value.is_number_integer() && value >= 0 && value <= std::numeric_limits<std::int32_t>::max();
+  };
+  const auto is_number = [](const nlohmann::json& value) { return value.is_number() && value >= 0; };
+  return row.is_object() && is("type", is_text) && is("codec", is_text) && is("kind", is_text) &&
+         is("tokens", is_count) && is("seconds", is_number) && is("faster_up_to_rank", is_number);
+}
+
+}  // namespace
 
 ApplyTimes::ApplyTimes(const std::string& report) : report_(report) {
-  std::ifstream file(report);
-  validate(file.good(), "--times {}: cannot be read", report);
-  const nlohmann::json whole = nlohmann::json::parse(file, nullptr, false);
-  const auto pointer = nlohmann::json::json_pointer("/results/break_even");
-  validate(whole.is_object() && whole.contains(pointer),
-           "--times {}: no report of hack bench apply; make one with `hack bench apply MODEL --report {}`", report,
-           report);
-  results_ = whole["results"];
+  const nlohmann::json whole = io::parse_json(read_text("--times", report), "--times " + report);
+  const auto results = whole.is_object() ? whole.find("results") : whole.end();
+  const auto has_rows = [&](const char* name, bool needed) {
+    const auto rows = results->find(name);
+    if (rows == results->end()) return !needed;
+    return rows->is_array() && std::all_of(rows->begin(), rows->end(), is_row);
+  };
+  const bool is_report = whole.is_object() && results != whole.end() && results->is_object() &&
+                         has_rows("break_even", true) && has_rows("rows", false);
+  validate(is_report, "--times {}: no report of hack bench apply; make one with `hack bench apply MODEL --report {}`",
+           report, report);
+  results_ = *results;
 }
 
 double ApplyTimes::fast_share(svd::Structure storage, Codec codec, long tokens) const {

@@ -1,6 +1,7 @@
 #include "jobs/compression/sweep_table.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include <nlohmann/json.hpp>
 
@@ -66,7 +67,12 @@ SweepTable::SweepTable(const comm::Communicator& world, std::filesystem::path pa
     all = rows.bytes();
   }
   comm::broadcast(world_, all);
-  for (io::ByteReader rows(all); !rows.at_end();) rows_.push_back(parse(rows.get_text()));
+  try {
+    for (io::ByteReader rows(all); !rows.at_end();) rows_.push_back(parse(rows.get_text()));
+  } catch (const Error& error) {
+    fail("--output {}: {}: {}; remove both, its rows are then made again", path_.string(), records_.path().string(),
+         error.what());
+  }
 }
 
 /// Records that were changed are not taken: their rows are made again.
@@ -99,6 +105,14 @@ SweepRow SweepTable::parse(const std::string& record) const {
     const auto after = reader.get<double>();
     const auto divergence = reader.get<double>();
     row.scores.push_back({text, 0, after, divergence, reader.get<double>()});
+    const TextScore& score = row.scores.back();
+    // A ruined model's perplexity may be infinite.
+    validate(score.after >= 0 && !std::isnan(score.divergence) && score.same_top >= 0 && score.same_top <= 1,
+             "the scores of row {} are {}, {} and {}", row.id, score.after, score.divergence, score.same_top);
+  }
+  validate(reader.at_end(), "row {} is of another table", row.id);
+  for (const double number : {row.value, row.bytes_stored, row.bytes_dense, row.seconds}) {
+    validate(std::isfinite(number) && number >= 0, "a number of row {} is {}", row.id, number);
   }
   return row;
 }

@@ -5,10 +5,12 @@
 #include <bit>
 #include <cmath>
 #include <fstream>
+#include <iterator>
 
 #include <fmt/core.h>
 #include <nlohmann/json.hpp>
 
+#include "io/json_text.hpp"
 #include "kernels/error.hpp"
 #include "model/llama/chunk.hpp"
 
@@ -37,6 +39,8 @@ constexpr std::array machines = {
     PublishedMachine{"h100", 3.35e12, 989e12, 80e9, 450e9, 50e9},
     PublishedMachine{"h200", 4.8e12, 989e12, 141e9, 450e9, 50e9},
 };
+
+constexpr int most_ranks_per_node = 1 << 20;
 
 constexpr std::array<std::string_view, 5> kinds = {"ring", "halving", "one-shot", "doubling", "folding"};
 
@@ -70,13 +74,21 @@ nlohmann::json to_json(const std::vector<Link>& links) {
   return json;
 }
 
+/// A figure that is no less than 0; JSON has no others than finite numbers.
+double figure(const nlohmann::json& json, const char* name) {
+  const double value = json.at(name).get<double>();
+  validate(value >= 0, "{} is {}", name, value);
+  return value;
+}
+
 std::vector<Link> links_from_json(const nlohmann::json& json) {
   std::vector<Link> links;
   for (const nlohmann::json& one : json) {
     const auto kind = std::find(kinds.begin(), kinds.end(), one.at("kind").get<std::string>());
     validate(kind != kinds.end(), "unknown kind of all-reduce {}", one.at("kind").dump());
-    links.push_back({static_cast<Link::Kind>(kind - kinds.begin()), one.at("base_seconds"), one.at("hop_seconds"),
-                     one.at("bytes_per_second"), one.value("from_bytes", 0.0)});
+    links.push_back({static_cast<Link::Kind>(kind - kinds.begin()), figure(one, "base_seconds"),
+                     figure(one, "hop_seconds"), figure(one, "bytes_per_second"),
+                     one.contains("from_bytes") ? figure(one, "from_bytes") : 0.0});
   }
   return links;
 }
@@ -152,22 +164,29 @@ Machine published_machine(std::string_view name) {
 Machine open_machine(const std::string& name_or_study) {
   std::ifstream file(name_or_study);
   if (!file.good()) return published_machine(name_or_study);
-  const nlohmann::json study = nlohmann::json::parse(file, nullptr, false);
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  const nlohmann::json study = io::parse_json(text, name_or_study);
   validate(study.is_object() && study.contains("machine"),
            "{}: is no study that has ended (it has no \"machine\"); give the .json of one", name_or_study);
-  return machine_from_json(study["machine"]);
+  try {
+    return machine_from_json(study["machine"]);
+  } catch (const Error& error) {
+    fail("{}: {}; give the .json of another study", name_or_study, error.what());
+  }
 }
 
 Machine machine_from_json(const nlohmann::json& json) {
   try {
     Machine machine;
     machine.name = json.at("name");
-    machine.read_bandwidth = json.at("read_bytes_per_second");
-    machine.flops = json.at("flops");
-    machine.tiles_per_second = json.at("tiles_per_second");
-    machine.memory = json.at("memory_bytes");
-    machine.kernel_gap = json.at("kernel_gap_seconds");
-    machine.ranks_per_node = std::max(1, json.at("ranks_per_node").get<int>());
+    machine.read_bandwidth = figure(json, "read_bytes_per_second");
+    machine.flops = figure(json, "flops");
+    machine.tiles_per_second = figure(json, "tiles_per_second");
+    machine.memory = figure(json, "memory_bytes");
+    machine.kernel_gap = figure(json, "kernel_gap_seconds");
+    const nlohmann::json& ranks = json.at("ranks_per_node");
+    validate(ranks.is_number_integer() && ranks <= most_ranks_per_node, "ranks_per_node is {}", ranks.dump());
+    machine.ranks_per_node = std::max<int>(1, ranks);
     machine.within = links_from_json(json.at("within_nodes"));
     machine.between = links_from_json(json.at("between_nodes"));
     return machine;

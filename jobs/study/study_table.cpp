@@ -1,6 +1,7 @@
 #include "jobs/study/study_table.hpp"
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <optional>
 
@@ -8,6 +9,7 @@
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
+#include "io/json_text.hpp"
 #include "io/replace_file.hpp"
 #include "io/temporary_file.hpp"
 #include "jobs/session/log.hpp"
@@ -53,6 +55,44 @@ constexpr const char* columns[] = {"kind",
                                    "prefill_tokens_per_second",
                                    "decode_tokens_per_second",
                                    "factorization_seconds"};
+
+/// Checks a row that was recorded: whatever reads it may take what it needs.
+void check_row(const json& row) {
+  validate(row.is_object(), "a row is no object");
+  const auto needs = [&](const char* name) { validate(row.contains(name), "a row has no {}", name); };
+  for (const char* name : {"phase", "ranks", "nodes", "unit", "rate"}) needs(name);
+  if (row["phase"] != "read") {
+    needs("work");
+    needs("seconds");
+  }
+  if (row.contains("cores")) needs("threads");
+  if (row.contains("compute_seconds")) needs("peak_memory_bytes");
+  constexpr std::array texts = {"kind", "phase", "unit", "slice", "collectives"};
+  constexpr std::array counts = {"ranks", "nodes", "threads", "cores", "repeats", "tensor_parallel", "base_ranks"};
+  constexpr std::array sizes = {"rate", "work", "seconds", "peak_memory_bytes"};
+  constexpr int most = 1 << 24;
+  const auto is_one_of = [](const auto& names, const std::string& name) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+  };
+  for (const auto& [name, value] : row.items()) {
+    const bool is_sound = is_one_of(texts, name)    ? value.is_string()
+                          : is_one_of(counts, name) ? value.is_number_integer() && value >= 1 && value <= most
+                          : is_one_of(sizes, name)  ? value.is_number() && value > 0
+                                                    : value.is_boolean() || value.is_number();
+    validate(is_sound, "{} of a row is {}", name, value.dump());
+  }
+}
+
+std::vector<json> rows_of(const std::string& record, const std::string& path) {
+  const json rows = io::parse_json(record, path);
+  try {
+    validate(rows.is_array(), "a record is no list of rows");
+    for (const json& row : rows) check_row(row);
+    return rows;
+  } catch (const Error& error) {
+    fail("{}: {}; remove it, its phases are then measured again", path, error.what());
+  }
+}
 
 std::string cell(const json& row, const char* column) {
   if (!row.contains(column) || row[column].is_null()) return "";
@@ -165,7 +205,7 @@ StudyTable::StudyTable(const std::filesystem::path& prefix, json key)
   for (index_t i = 0; i < records_.size(); ++i) {
     const std::optional<std::string> record = records_.read(i);
     if (!record) continue;  // it was changed: the phase is measured again
-    const json rows = json::parse(*record);
+    const std::vector<json> rows = rows_of(*record, records_.path().string());
     rows_.insert(rows_.end(), rows.begin(), rows.end());
   }
 }

@@ -36,6 +36,8 @@ class Journal {
   Journal(const Journal&) = delete;
   Journal& operator=(const Journal&) = delete;
 
+  const std::filesystem::path& folder() const { return folder_; }
+
   /// Steps that all ranks had finished.
   index_t steps() const { return records_.size(); }
   /// This rank's record of one of them.

@@ -10,6 +10,7 @@
 
 #include "io/digest.hpp"
 #include "io/durable_file.hpp"
+#include "io/json_text.hpp"
 #include "kernels/error.hpp"
 
 namespace hack::io {
@@ -72,7 +73,11 @@ void RecordFile::identify(std::string_view kind) {
   const std::size_t end = more.find('\n');
   if (end == std::string::npos) return;
   const std::string found = more.substr(beginning(kind).size(), end - beginning(kind).size());
-  if (!nlohmann::json::accept(found)) return;
+  try {
+    parse_json(found, path_.string());
+  } catch (const Error&) {
+    return;
+  }
   owner_ = Owner::other_work;
   found_key_ = found;
 }

@@ -19,17 +19,19 @@
 #include "kernels/row_marks.hpp"
 #include "svd/archive/archive_seal.hpp"
 #include "svd/archive/factor_archive_writer.hpp"
-#include "svd/tile/encoded_term.hpp"
 #include "svd/tile/storage.hpp"
+#include "tests/support/archive_editor.hpp"
+#include "tests/support/example_archive.hpp"
 
 namespace hack::svd {
 namespace {
 
+using namespace hack::testing;
 using comm::Communicator;
 using kernels::Structure;
 
 /// A folder that all ranks see, removed at the end of the test.
-class FactorArchiveTest : public testing::Test {
+class FactorArchiveTest : public ::testing::Test {
  protected:
   FactorArchiveTest() {
     std::string name = (std::filesystem::temp_directory_path() / "hack-archive-XXXXXX").string();
@@ -50,120 +52,6 @@ class FactorArchiveTest : public testing::Test {
   Communicator world_ = Communicator::world();
   std::filesystem::path folder_;
 };
-
-ArchiveInfo example_info(Codec type) {
-  ArchiveInfo info;
-  info.header = {"1.2.3", "fingerprint", R"({"layers": 2})", "plain", ""};
-  info.compression = {TileMode::tile, 4, {RankRule::Kind::tolerance, 0.25}, type, Structure::interpolative};
-  return info;
-}
-
-/// Which tiles an example holds.
-enum class Example { all_kinds, without_skeleton, without_spectra, sums };
-
-TileChoice choice_of(const Tile& tile, Example example = Example::all_kinds) {
-  Structure kinds[] = {Structure::low_rank, Structure::interpolative, Structure::dense};
-  if (example == Example::without_skeleton) kinds[1] = Structure::low_rank;
-  if (example == Example::without_spectra) kinds[0] = Structure::interpolative;
-  const auto k = static_cast<std::int32_t>((tile.i * 5 + tile.j * 3) % (tile.full_rank() + 1));
-  return {kinds[(tile.i + tile.j) % 3], k, 100.0 + static_cast<double>(tile.i), 0.5 * k};
-}
-
-/// Rows of an interpolative tile that are skeleton rows.
-std::vector<index_t> skeleton_of(const Tile& tile, const TileChoice& choice) {
-  std::vector<index_t> rows;
-  if (choice.kind != Structure::interpolative) return rows;
-  for (index_t r = 0; r < tile.height; ++r) {
-    if ((r + tile.i + tile.j) % tile.height < choice.rank) rows.push_back(r);
-  }
-  return rows;
-}
-
-float scale_of(const Tile& tile, std::size_t array, index_t n) {
-  return 0.25f * static_cast<float>((tile.i + 2 * tile.j + static_cast<index_t>(array) + n) % 8);
-}
-
-float sigma_of(const Tile& tile, index_t k) { return 50.0f - static_cast<float>(tile.i + tile.j + 2 * k); }
-
-/// A term whose numbers say which tile and which array they belong to.
-StoredTerm example_term(const Tile& tile, const TileChoice& choice, Codec codec) {
-  StoredTerm term{choice.kind, codec, choice.rank, tile.height, tile.width, {}};
-  const TermArrays arrays(term.structure, codec, tile.height, tile.width, term.rank);
-  EncodedTerm encoded(arrays);
-  for (std::size_t a = 0; a < arrays.size(); ++a) {
-    const index_t count = arrays[a].rows * arrays[a].cols;
-    std::vector<float> values(static_cast<std::size_t>(count));
-    for (index_t n = 0; n < count; ++n) {
-      values[n] = static_cast<float>((tile.i * 64 + tile.j * 16 + static_cast<index_t>(a) * 7 + n) % 251);
-      if (term.structure == Structure::low_rank && a == 2) values[n] = sigma_of(tile, n);
-    }
-    if (!arrays[a].codec) {
-      for (const index_t row : skeleton_of(tile, choice)) {
-        if (arrays[a].rows > 0) kernels::mark(reinterpret_cast<std::uint8_t*>(encoded.codes(a)), row);
-      }
-    } else if (has_scales(*arrays[a].codec)) {
-      for (index_t n = 0; n < arrays[a].code_bytes(); ++n) {
-        const index_t number = tile.i * 64 + tile.j * 16 + static_cast<index_t>(a) * 7 + n;
-        encoded.codes(a)[n] = static_cast<std::byte>(number % 251 - 125);
-      }
-      const DType type = spec_of(codec).scale_type;
-      for (index_t n = 0; n < arrays[a].scale_bytes() / size_of(type); ++n) {
-        const float scale = scale_of(tile, a, n);
-        convert(&scale, DType::f32, encoded.scales(a) + n * size_of(type), type, 1);
-      }
-    } else {
-      convert(values.data(), DType::f32, encoded.codes(a), plain_type(*arrays[a].codec), count);
-    }
-  }
-  encoded.append_to(term.bytes);
-  return term;
-}
-
-/// A second term of some tiles, and one of a whole matrix.
-bool has_second_term(const Tile& tile) { return (tile.i * 3 + tile.j) % 4 == 1; }
-TileChoice second_choice(const Tile& tile) {
-  return {Structure::low_rank, static_cast<std::int32_t>(std::min<index_t>(2, tile.full_rank())), 0, 0};
-}
-Tile whole(const TileGrid& grid) { return {0, 0, 0, 0, grid.rows(), grid.cols()}; }
-
-/// What `comm.rank()` of `comm.size()` ranks holds: even parts, and nothing on rank 1 of three or more.
-MatrixPart example_part(const Communicator& comm, const std::string& name, const TileGrid& grid, Codec codec,
-                        Example example = Example::all_kinds) {
-  const auto border = [&](int p) {
-    if (comm.size() >= 3 && p == 2) p = 1;
-    return grid.size() * p / comm.size();
-  };
-  MatrixPart part{.name = name,
-                  .grid = grid,
-                  .first_tile = border(comm.rank()),
-                  .has_spectra = example != Example::without_spectra};
-  for (index_t t = part.first_tile; t < border(comm.rank() + 1); ++t) {
-    const Tile tile = grid.tile(t);
-    const TileChoice choice = choice_of(tile, example);
-    part.tiles.push_back(choice);
-    for (index_t k = 0; part.has_spectra && k < grid.max_rank(); ++k)
-      part.spectra.push_back(k < tile.full_rank() ? sigma_of(tile, k) : 0);
-    part.append(example_term(tile, choice, codec), t);
-    if (example == Example::sums && has_second_term(tile)) {
-      part.append(example_term(tile, second_choice(tile), Codec::bf16), t);
-    }
-  }
-  // The one tile of a matrix is the whole matrix: its terms are the tile's.
-  if (example == Example::sums && grid.size() > 1 && comm.rank() + 1 == comm.size()) {
-    part.append(example_term(whole(grid), second_choice(whole(grid)), Codec::int8), TermEntry::whole_matrix);
-  }
-  return part;
-}
-
-void write_example(const Communicator& comm, const std::filesystem::path& path, Codec type,
-                   Example example = Example::all_kinds) {
-  FactorArchiveWriter writer(comm, path, example_info(type));
-  writer.write(example_part(comm, "b.up", TileGrid(9, 14, 4, 4), type, example));
-  writer.write(example_part(comm, "a.down", TileGrid(14, 9, 4, 4), type, example));
-  writer.write(example_part(comm, "c.tall", TileGrid(33, 30, 20, 20), type, example));
-  writer.write(example_part(comm, "single", TileGrid(3, 5, 3, 5), type, example));
-  writer.finish();
-}
 
 std::vector<char> contents(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
@@ -293,78 +181,6 @@ TEST_F(FactorArchiveTest, RefusesNamesThatAreNone) {
   EXPECT_THROW(writer.write(example_part(self, "a/b", grid, Codec::bf16)), Error);
 }
 
-/// Where the datasets lie whose bytes have digests of their own.
-std::vector<FileRange> digested_ranges(const std::filesystem::path& path) {
-  const Hdf5Id file(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT));
-  std::vector<FileRange> ranges;
-  for (const char* name : {"b.up", "a.down", "c.tall", "single"}) {
-    const std::string bytes = std::string("matrices/") + name + "/bytes";
-    if (H5Lexists(file.get(), "matrices", H5P_DEFAULT) <= 0 || H5Lexists(file.get(), bytes.c_str(), H5P_DEFAULT) <= 0)
-      continue;
-    const FileRange range = range_of(Hdf5Id(H5Dopen2(file.get(), bytes.c_str(), H5P_DEFAULT)));
-    if (range.size > 0) ranges.push_back(range);
-  }
-  std::sort(ranges.begin(), ranges.end(), [](const auto& a, const auto& b) { return a.begin < b.begin; });
-  return ranges;
-}
-
-/// Takes the seal off.
-void unseal(const std::filesystem::path& path) {
-  const std::size_t ranges = check_seal(path).size();
-  std::filesystem::resize_file(path, std::filesystem::file_size(path) - ranges * sizeof(FileRange) - 24);
-}
-
-/// Changes one thing in an archive, and seals it again: what hostile hands would do.
-class Vandal {
- public:
-  explicit Vandal(const std::filesystem::path& path) : path_(path) {
-    unseal(path);
-    file_ = Hdf5Id(H5Fopen(path.c_str(), H5F_ACC_RDWR, H5P_DEFAULT));
-  }
-  Vandal(const Vandal&) = delete;
-  Vandal& operator=(const Vandal&) = delete;
-  ~Vandal() {
-    file_ = Hdf5Id();
-    seal_archive(path_, digested_ranges(path_));
-  }
-
-  void set(const char* object, const char* attribute, std::int64_t value) {
-    const Hdf5Id owner(H5Oopen(file_.get(), object, H5P_DEFAULT));
-    const Hdf5Id id(H5Aopen(owner.get(), attribute, H5P_DEFAULT));
-    ASSERT_GE(H5Awrite(id.get(), H5T_NATIVE_INT64, &value), 0);
-  }
-  void set_text(const char* attribute, const char* value) {
-    H5Adelete(file_.get(), attribute);
-    write_attribute(file_, attribute, std::string(value));
-  }
-  /// Sets the first number of a dataset.
-  template <class T>
-  void set_first(const char* dataset, hid_t type, T value) {
-    const Hdf5Id id(H5Dopen2(file_.get(), dataset, H5P_DEFAULT));
-    const Hdf5Id space(H5Dget_space(id.get()));
-    select_range(space, shape_of(id), 0, 1);
-    const hsize_t one = 1;
-    const Hdf5Id memory(H5Screate_simple(1, &one, nullptr));
-    ASSERT_GE(H5Dwrite(id.get(), type, memory.get(), space.get(), H5P_DEFAULT, &value), 0);
-  }
-  void remove(const char* name) { ASSERT_GE(H5Ldelete(file_.get(), name, H5P_DEFAULT), 0); }
-  /// Puts a dataset of another shape or type, without data, in place of one.
-  void replace(const char* name, hid_t type, std::vector<hsize_t> shape, bool in_chunks = false) {
-    remove(name);
-    const Hdf5Id creation(H5Pcreate(H5P_DATASET_CREATE));
-    const std::vector<hsize_t> chunk(shape.size(), 1);
-    if (in_chunks) H5Pset_chunk(creation.get(), static_cast<int>(chunk.size()), chunk.data());
-    const Hdf5Id space(H5Screate_simple(static_cast<int>(shape.size()), shape.data(), nullptr));
-    const Hdf5Id id(H5Dcreate2(file_.get(), name, type, space.get(), H5P_DEFAULT, creation.get(), H5P_DEFAULT));
-    ASSERT_GE(id.get(), 0);
-  }
-  const Hdf5Id& file() const { return file_; }
-
- private:
-  std::filesystem::path path_;
-  Hdf5Id file_;
-};
-
 /// The message with which the archive is refused after `damage`.
 template <class F>
 std::string refusal(const std::filesystem::path& path, F damage, Codec type = Codec::bf16) {
@@ -414,23 +230,23 @@ TEST_F(FactorArchiveTest, RefusesHostileFiles) {
   };
   const std::string b = "matrices/b.up";
 
-  EXPECT_EQ(refusal(path, [&] { Vandal vandal(path); }), "(accepted)");
-  expect_refusal("not a factor archive", [&] { Vandal(path).set_text("format", "weights"); });
-  expect_refusal("version is 3", [&] { Vandal(path).set("/", "format_version", 3); });
-  expect_refusal("unknown storage", [&] { Vandal(path).set_text("storage", "sparse"); });
-  expect_refusal("unknown codec 'f8'", [&] { Vandal(path).set_text("codec", "f8"); });
-  expect_refusal("unknown codec 'q3'", [&] { Vandal(path).set_text("codecs", "f32 q3"); });
-  expect_refusal("of the structure 'wavelet'", [&] { Vandal(path).set_text("structures", "dense wavelet"); });
-  expect_refusal("unknown mode", [&] { Vandal(path).set_text("mode", "half"); });
-  expect_refusal("'method' is missing", [&] { H5Adelete(Vandal(path).file().get(), "method"); });
-  expect_refusal("'matrices' is missing", [&] { Vandal(path).remove("matrices"); });
-  expect_refusal(matrix + "'energy' has the shape", [&] { Vandal(path).set(b.c_str(), "rows", 13); });
-  expect_refusal(matrix + "rows is -9", [&] { Vandal(path).set(b.c_str(), "rows", -9); });
+  EXPECT_EQ(refusal(path, [&] { ArchiveEditor vandal(path); }), "(accepted)");
+  expect_refusal("not a factor archive", [&] { ArchiveEditor(path).set_text("format", "weights"); });
+  expect_refusal("version is 3", [&] { ArchiveEditor(path).set("/", "format_version", 3); });
+  expect_refusal("unknown storage", [&] { ArchiveEditor(path).set_text("storage", "sparse"); });
+  expect_refusal("unknown codec 'f8'", [&] { ArchiveEditor(path).set_text("codec", "f8"); });
+  expect_refusal("unknown codec 'q3'", [&] { ArchiveEditor(path).set_text("codecs", "f32 q3"); });
+  expect_refusal("of the structure 'wavelet'", [&] { ArchiveEditor(path).set_text("structures", "dense wavelet"); });
+  expect_refusal("unknown mode", [&] { ArchiveEditor(path).set_text("mode", "half"); });
+  expect_refusal("'method' is missing", [&] { H5Adelete(ArchiveEditor(path).file().get(), "method"); });
+  expect_refusal("'matrices' is missing", [&] { ArchiveEditor(path).remove("matrices"); });
+  expect_refusal(matrix + "'energy' has the shape", [&] { ArchiveEditor(path).set(b.c_str(), "rows", 13); });
+  expect_refusal(matrix + "rows is -9", [&] { ArchiveEditor(path).set(b.c_str(), "rows", -9); });
   expect_refusal(matrix + "cols is 9223372036854775807",
-                 [&] { Vandal(path).set(b.c_str(), "cols", std::numeric_limits<std::int64_t>::max()); });
-  expect_refusal(matrix + "tile_rows is 0", [&] { Vandal(path).set(b.c_str(), "tile_rows", 0); });
-  expect_refusal(matrix + "its tiles", [&] { Vandal(path).set(b.c_str(), "tile_cols", 15); });
-  expect_refusal(matrix + "it claims", [&] { Vandal(path).set(b.c_str(), "bytes_factors", 1); });
+                 [&] { ArchiveEditor(path).set(b.c_str(), "cols", std::numeric_limits<std::int64_t>::max()); });
+  expect_refusal(matrix + "tile_rows is 0", [&] { ArchiveEditor(path).set(b.c_str(), "tile_rows", 0); });
+  expect_refusal(matrix + "its tiles", [&] { ArchiveEditor(path).set(b.c_str(), "tile_cols", 15); });
+  expect_refusal(matrix + "it claims", [&] { ArchiveEditor(path).set(b.c_str(), "bytes_factors", 1); });
 }
 
 TEST_F(FactorArchiveTest, RefusesHostileTables) {
@@ -445,7 +261,7 @@ TEST_F(FactorArchiveTest, RefusesHostileTables) {
                     bytes = b + "/bytes", spectrum = b + "/spectrum", energy = b + "/energy";
   const auto set_first = [&](const std::string& dataset, auto value) {
     const hid_t type = std::is_integral_v<decltype(value)> ? H5T_NATIVE_INT : H5T_NATIVE_DOUBLE;
-    return [&path, dataset, value, type] { Vandal(path).set_first(dataset.c_str(), type, value); };
+    return [&path, dataset, value, type] { ArchiveEditor(path).set_first(dataset.c_str(), type, value); };
   };
   expect_refusal(matrix + "tile (0, 0) has rank 5", set_first(rank, 5));
   expect_refusal(matrix + "tile (0, 0) has rank -1", set_first(rank, -1));
@@ -455,16 +271,18 @@ TEST_F(FactorArchiveTest, RefusesHostileTables) {
   expect_refusal(matrix + "term 0 covers rows 1 + 4", set_first(extent, 1));
   expect_refusal(matrix + "tile (0, 0) has no term", set_first(extent, 4));
   expect_refusal(matrix + "tile (0, 0) discards", set_first(energy, std::nan("")));
-  expect_refusal("'bytes' is missing", [&] { Vandal(path).remove(bytes.c_str()); });
-  expect_refusal(matrix + "'bytes' has the shape (3)", [&] { Vandal(path).replace(bytes.c_str(), H5T_STD_U8LE, {3}); });
-  expect_refusal(matrix + "the numbers of 'bytes'", [&] { Vandal(path).replace(bytes.c_str(), H5T_STD_I16LE, {3}); });
+  expect_refusal("'bytes' is missing", [&] { ArchiveEditor(path).remove(bytes.c_str()); });
+  expect_refusal(matrix + "'bytes' has the shape (3)",
+                 [&] { ArchiveEditor(path).replace(bytes.c_str(), H5T_STD_U8LE, {3}); });
+  expect_refusal(matrix + "the numbers of 'bytes'",
+                 [&] { ArchiveEditor(path).replace(bytes.c_str(), H5T_STD_I16LE, {3}); });
   expect_refusal(matrix + "'energy' is not stored in one piece", [&] {
-    Vandal(path).replace(energy.c_str(), H5T_IEEE_F64LE, {3, 4}, true);
+    ArchiveEditor(path).replace(energy.c_str(), H5T_IEEE_F64LE, {3, 4}, true);
   });
   expect_refusal("'extent' has the shape (12, 4) (expected (0, 4))",
-                 [&] { Vandal(path).replace(rank.c_str(), H5T_STD_I32LE, {0}); });
+                 [&] { ArchiveEditor(path).replace(rank.c_str(), H5T_STD_I32LE, {0}); });
   expect_refusal(matrix + "'energy' of shape (1000000000, 2000000000) is larger than the file", [&] {
-    Vandal vandal(path);
+    ArchiveEditor vandal(path);
     vandal.set(b.c_str(), "rows", 1000000000);
     vandal.set(b.c_str(), "cols", 2000000000);
     vandal.set(b.c_str(), "tile_rows", 1);

@@ -274,6 +274,7 @@ void LayerwisePass<D>::restore(const std::string& state) {
   queue_.wait();
   take(dense_.tokens());
   if (compressed_) take(compressed_->tokens());
+  validate(bytes.at_end(), "a state of {} bytes is longer than the streams", state.size());
 }
 
 template class LayerwisePass<Device::cpu>;

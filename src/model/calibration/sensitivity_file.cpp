@@ -8,6 +8,7 @@
 #include "io/record_file.hpp"
 #include "io/temporary_file.hpp"
 #include "kernels/error.hpp"
+#include "svd/archive/matrix_table.hpp"
 
 namespace hack::model {
 namespace {
@@ -30,17 +31,18 @@ MatrixSensitivity matrix_of(const std::string& name, const std::string& record) 
   index_t sizes[4];
   for (index_t& size : sizes) {
     size = reader.get<index_t>();
-    validate(size >= 1 && size <= 0x7fffffff, "a size of {} is {}", name, size);
+    validate(size >= 1 && size <= svd::largest_matrix_size, "a size of {} is {}", name, size);
   }
   MatrixSensitivity out{name, svd::TileGrid(sizes[0], sizes[1], sizes[2], sizes[3]), {}};
   out.divergence = reader.get<double>();
   out.discarded = reader.get<double>();
   out.sigma = reader.get_vector<float>();
   out.codec_errors = reader.get_vector<double>();
-  index_t count = 0;
-  for (index_t t = 0; t < out.grid.size(); ++t) count += out.grid.tile(t).full_rank();
-  validate(std::ssize(out.sigma) == (out.codec_errors.empty() ? count : 0), "{} has another number of singular values",
+  index_t count = 0;  // each tile has one value at least: no claim of a size makes this loop longer than the record
+  validate(out.grid.size() <= std::ssize(out.sigma) || !out.codec_errors.empty(), "{} has too few singular values",
            name);
+  for (index_t t = 0; t < out.grid.size() && out.codec_errors.empty(); ++t) count += out.grid.tile(t).full_rank();
+  validate(std::ssize(out.sigma) == count, "{} has another number of singular values", name);
   bool is_finite = std::isfinite(out.divergence) && std::isfinite(out.discarded) && out.discarded >= 0;
   for (const float value : out.sigma) is_finite = is_finite && std::isfinite(value) && value >= 0;
   for (const double error : out.codec_errors) is_finite = is_finite && std::isfinite(error) && error >= 0;

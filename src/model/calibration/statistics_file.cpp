@@ -41,8 +41,10 @@ svd::InputStatistics StatisticsFile::read(const std::string& input, index_t n) c
   const auto bytes = std::as_writable_bytes(std::span(lower));
   bool is_sound = record && file_.length(*record) == bytes.size() && file_.read(*record, bytes);
   for (const float number : lower) is_sound = is_sound && std::isfinite(number);
+  for (index_t i = 0; i < n; ++i) is_sound = is_sound && lower[static_cast<std::size_t>(i * (i + 3) / 2)] >= 0;
   validate(is_sound,
-           "{}: {} is damaged (it was changed, or holds NaN or infinity); remove the file, it is then made "
+           "{}: {} is damaged (it was changed, or holds NaN, infinity or sums of squares below 0); remove the file, it "
+           "is then made "
            "anew",
            path_.string(), input);
   return svd::InputStatistics::from_packed(n, lower);

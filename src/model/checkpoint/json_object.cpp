@@ -1,13 +1,13 @@
 #include "model/checkpoint/json_object.hpp"
 
 #include <limits>
-#include <set>
 #include <utility>
 #include <vector>
 
 #include <nlohmann/json.hpp>
 
 #include "kernels/error.hpp"
+#include "io/json_text.hpp"
 #include "io/mapped_file.hpp"
 
 namespace hack::model {
@@ -24,28 +24,9 @@ std::int64_t to_integer(const nlohmann::json& value, const std::string& where, c
 
 }  // namespace
 
-nlohmann::json parse_json(const char* begin, const char* end, const std::string& where) {
-  std::vector<std::set<std::string>> keys;  // of the objects now open
-  const auto watch = [&](int, nlohmann::json::parse_event_t event, nlohmann::json& parsed) {
-    if (event == nlohmann::json::parse_event_t::object_start) keys.emplace_back();
-    if (event == nlohmann::json::parse_event_t::object_end) keys.pop_back();
-    if (event == nlohmann::json::parse_event_t::key) {
-      const auto& key = parsed.get_ref<const std::string&>();
-      validate(keys.back().insert(key).second, "{} is damaged (key '{}' appears twice)", where, key);
-    }
-    return true;
-  };
-  try {
-    return nlohmann::json::parse(begin, end, watch);
-  } catch (const nlohmann::json::exception& e) {
-    fail("{} is not valid JSON ({})", where, e.what());
-  }
-}
-
 nlohmann::json read_json(const std::filesystem::path& path) {
   const io::MappedFile file(path);
-  const auto* text = reinterpret_cast<const char*>(file.bytes().data());
-  return parse_json(text, text + file.size(), path.string());
+  return io::parse_json({reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()}, path.string());
 }
 
 JsonObject::JsonObject(const nlohmann::json& object, std::string where) : object_(&object), where_(std::move(where)) {

@@ -14,9 +14,6 @@ namespace hack::model {
 /// Reads a whole JSON file; what is wrong with it is an Error naming the file. No object may have a key twice.
 nlohmann::json read_json(const std::filesystem::path& path);
 
-/// Parses JSON text; `where` names it in errors. No object may have a key twice.
-nlohmann::json parse_json(const char* begin, const char* end, const std::string& where);
-
 /// A JSON object from outside, read key by key: a value of another kind is an Error naming the place and the key.
 /// A key whose value is null counts as absent. The object must outlive this.
 class JsonObject {

@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "io/json_text.hpp"
 #include "kernels/error.hpp"
 #include "model/checkpoint/json_object.hpp"
 
@@ -70,19 +71,20 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path
   std::memcpy(&header_size, file_.bytes(0, sizeof header_size).data(), sizeof header_size);
   const std::span<const std::byte> header = file_.bytes(sizeof header_size, header_size);
   const std::uint64_t data_start = sizeof header_size + header_size;
-  const auto* text = reinterpret_cast<const char*>(header.data());
-  const nlohmann::json parsed = parse_json(text, text + header.size(), "the header of " + this->path());
+  const std::string_view text(reinterpret_cast<const char*>(header.data()), header.size());
+  const nlohmann::json parsed = io::parse_json(text, "the header of " + this->path());
   validate(parsed.is_object(), "{} is damaged (its header is not a JSON object)", this->path());
   for (const auto& [name, value] : parsed.items()) {
     if (name == "__metadata__") continue;
     const JsonObject json(value, "tensor '" + name + "' of " + this->path());
     entries_.emplace(name, read_entry(json, data_start, file_.size() - data_start));
   }
-  check_overlaps();
+  check_places(data_start);
   file_.release(header);
 }
 
-void SafetensorsFile::check_overlaps() const {
+/// Tensors stand side by side: none overlaps another, and no byte belongs to none (as in the format's own reader).
+void SafetensorsFile::check_places(std::uint64_t data_start) const {
   std::vector<std::pair<std::uint64_t, const std::string*>> order;
   for (const auto& [name, entry] : entries_) {
     if (entry.bytes > 0) order.emplace_back(entry.offset, &name);
@@ -93,6 +95,14 @@ void SafetensorsFile::check_overlaps() const {
     validate(before.offset + before.bytes <= order[i].first, "{} is damaged (tensors '{}' and '{}' overlap)", path(),
              *order[i - 1].second, *order[i].second);
   }
+  std::uint64_t end = data_start;
+  for (const auto& [offset, name] : order) {
+    validate(offset == end, "{} is damaged ({} bytes before tensor '{}' belong to none) fetch it again", path(),
+             offset - end, *name);
+    end = offset + entries_.find(*name)->second.bytes;
+  }
+  validate(end == file_.size(), "{} is damaged (its last {} bytes belong to no tensor) fetch it again", path(),
+           file_.size() - end);
 }
 
 const SafetensorsEntry* SafetensorsFile::find(std::string_view name) const {

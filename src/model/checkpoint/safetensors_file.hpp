@@ -23,8 +23,9 @@ struct SafetensorsEntry {
 };
 
 /// One safetensors file: 8 bytes length, a JSON header of that length, data. The file is not trusted: the header is
-/// checked against the file's size, shapes against the bytes they claim, and tensors against each other; what is wrong
-/// is an Error naming the file and the tensor. Tensors of types that weights never have are listed, not decoded.
+/// checked against the file's size, shapes against the bytes they claim, and tensors against each other, side by side
+/// from the first byte of data to the last; what is wrong is an Error naming the file and the tensor. Tensors of types
+/// that weights never have are listed, not decoded.
 class SafetensorsFile {
  public:
   explicit SafetensorsFile(const std::filesystem::path& path);
@@ -37,7 +38,7 @@ class SafetensorsFile {
   const SafetensorsEntry* find(std::string_view name) const;
 
  private:
-  void check_overlaps() const;
+  void check_places(std::uint64_t data_start) const;
 
   io::MappedFile file_;
   std::map<std::string, SafetensorsEntry, std::less<>> entries_;

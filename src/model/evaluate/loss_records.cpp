@@ -1,6 +1,8 @@
 #include "model/evaluate/loss_records.hpp"
 
+#include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstring>
 #include <optional>
 #include <string>
@@ -49,7 +51,12 @@ void LossRecords::read(const WindowPlan& plan, WindowLosses& losses) const {
     const std::optional<index_t> record = file_.find(name);
     const std::optional<std::string> content = record ? file_.read(*record) : std::nullopt;
     if (!content) continue;
-    if (auto found = losses_in(*content, plan.windows[window], numbers_)) losses[window] = *std::move(found);
+    auto found = losses_in(*content, plan.windows[window], numbers_);
+    if (!found) continue;
+    const bool is_finite = std::all_of(found->begin(), found->end(), [](float loss) { return std::isfinite(loss); });
+    validate(is_finite, "{}: a loss of window {} is NaN or infinity; remove the file, the window is then scored again",
+             file_.path().string(), name);
+    losses[window] = *std::move(found);
   }
 }
 

@@ -20,7 +20,7 @@ class LossRecords {
   LossRecords(std::filesystem::path path, const nlohmann::json& run, index_t numbers = 1);
 
   /// Puts the losses of the plan's windows that are in the file into `losses` (one entry a window), where there are
-  /// none yet. The file need not exist. Records that were changed do not count.
+  /// none yet. The file need not exist. Records that were changed do not count; an Error where a loss is not finite.
   void read(const WindowPlan& plan, WindowLosses& losses) const;
 
   /// Adds a window of the plan; it outlives this process on return, and within a second the machine. The file is made

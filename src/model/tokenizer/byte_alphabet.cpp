@@ -36,7 +36,9 @@ std::optional<std::string> bytes_of(std::string_view entry) {
     if (character >= 0x80) {
       // The alphabet needs two bytes of UTF-8 at most.
       if ((character & 0xE0) != 0xC0 || i + 1 == entry.size()) return std::nullopt;
-      character = (character & 0x1F) << 6 | (static_cast<unsigned char>(entry[++i]) & 0x3F);
+      const auto next = static_cast<unsigned char>(entry[++i]);
+      if (character < 0xC2 || (next & 0xC0) != 0x80) return std::nullopt;  // no UTF-8 at all
+      character = (character & 0x1F) << 6 | (next & 0x3F);
     }
     if (character >= alphabet_end || byte_of_character[character] < 0) return std::nullopt;
     bytes.push_back(static_cast<char>(byte_of_character[character]));

@@ -21,7 +21,9 @@ PCRE2_SPTR units(std::string_view text) { return reinterpret_cast<PCRE2_SPTR>(te
 pcre2_code* compile(std::string_view pattern, const std::string& source) {
   int error = 0;
   PCRE2_SIZE at = 0;
-  pcre2_code* code = pcre2_compile(units(pattern), pattern.size(), PCRE2_UTF | PCRE2_UCP, &error, &at, nullptr);
+  // \C would match a part of a character, and the next search begin in its middle.
+  constexpr std::uint32_t options = PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C;
+  pcre2_code* code = pcre2_compile(units(pattern), pattern.size(), options, &error, &at, nullptr);
   if (code == nullptr) {
     fail(
         "{}: regular expression '{}' is not usable ({}, at byte {}); only the syntax that PCRE2 and Oniguruma share "

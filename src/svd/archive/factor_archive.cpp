@@ -6,8 +6,10 @@
 #include <limits>
 
 #include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
 
 #include "io/digest.hpp"
+#include "io/json_text.hpp"
 #include "kernels/error.hpp"
 #include "svd/tile/storage.hpp"
 
@@ -34,8 +36,18 @@ herr_t add_name(hid_t, const char* name, const H5L_info_t*, void* names) {
   }
 }
 
+/// Whether a group has an object of this name. An Error where it is a link that leads elsewhere: to another file, which
+/// no seal covers, or to what has another name here.
+bool has_object(const Hdf5Id& group, const char* name) {
+  if (H5Lexists(group.get(), name, H5P_DEFAULT) <= 0) return false;
+  H5L_info_t link;
+  HACK_HDF5(H5Lget_info(group.get(), name, &link, H5P_DEFAULT));
+  validate(link.type == H5L_TYPE_HARD, "'{}' is a link to something else", name);
+  return true;
+}
+
 std::vector<std::string> read_names(const Hdf5Id& file) {
-  validate(H5Lexists(file.get(), "matrices", H5P_DEFAULT) > 0, "the group 'matrices' is missing");
+  validate(has_object(file, "matrices"), "the group 'matrices' is missing");
   const Hdf5Id group(HACK_HDF5(H5Gopen2(file.get(), "matrices", H5P_DEFAULT)));
   std::vector<std::string> names;
   HACK_HDF5(H5Literate(group.get(), H5_INDEX_NAME, H5_ITER_INC, nullptr, add_name, &names));
@@ -43,16 +55,17 @@ std::vector<std::string> read_names(const Hdf5Id& file) {
 }
 
 Hdf5Id open_group(const Hdf5Id& file, std::string_view name) {
-  return Hdf5Id(HACK_HDF5(H5Gopen2(file.get(), fmt::format("matrices/{}", name).c_str(), H5P_DEFAULT)));
+  const std::string path = fmt::format("matrices/{}", name);
+  validate(has_object(file, path.c_str()), "the group is missing");
+  return Hdf5Id(HACK_HDF5(H5Gopen2(file.get(), path.c_str(), H5P_DEFAULT)));
 }
 
 TileGrid read_grid(const Hdf5Id& group) {
-  constexpr std::int64_t largest = std::numeric_limits<std::int32_t>::max();
   std::int64_t sizes[4] = {};
   const char* names[4] = {"rows", "cols", "tile_rows", "tile_cols"};
   for (int i = 0; i < 4; ++i) {
     sizes[i] = read_integer(group, names[i]);
-    validate(sizes[i] >= 1 && sizes[i] <= largest, "{} is {}, which is impossible", names[i], sizes[i]);
+    validate(sizes[i] >= 1 && sizes[i] <= largest_matrix_size, "{} is {}, which is impossible", names[i], sizes[i]);
   }
   validate(sizes[2] <= sizes[0] && sizes[3] <= sizes[1], "its tiles ({} x {}) are larger than the matrix ({} x {})",
            sizes[2], sizes[3], sizes[0], sizes[1]);
@@ -61,9 +74,32 @@ TileGrid read_grid(const Hdf5Id& group) {
 
 /// Singular values of each tile in the file: all of them, or none.
 index_t spectrum_length(const Hdf5Id& group, const TileGrid& grid) {
-  if (H5Lexists(group.get(), "spectrum", H5P_DEFAULT) <= 0) return grid.max_rank();  // found missing later
+  if (!has_object(group, "spectrum")) return grid.max_rank();  // found missing later
   const std::vector<index_t> shape = shape_of(Hdf5Id(HACK_HDF5(H5Dopen2(group.get(), "spectrum", H5P_DEFAULT))));
   return !shape.empty() && shape.back() == 0 ? 0 : grid.max_rank();
+}
+
+/// Reports are JSON: a text that is no UTF-8 cannot stand in one.
+void check_text(const std::string& text, const std::string& what) {
+  try {
+    nlohmann::json(text).dump();
+  } catch (const nlohmann::json::exception&) {
+    fail("{} is not UTF-8", what);
+  }
+}
+
+/// Reads a text that is JSON, if it is any.
+std::string read_json_text(const Hdf5Id& object, const char* name) {
+  std::string text = read_string(object, name);
+  if (!text.empty()) io::parse_json(text, fmt::format("attribute '{}'", name));
+  return text;
+}
+
+/// Reads a text.
+std::string read_text(const Hdf5Id& object, const char* name) {
+  std::string text = read_string(object, name);
+  check_text(text, fmt::format("attribute '{}'", name));
+  return text;
 }
 
 std::string listed(const std::vector<index_t>& shape) { return fmt::format("({})", fmt::join(shape, ", ")); }
@@ -80,13 +116,16 @@ ArchiveInfo FactorArchive::read_info() {
            archive_format_version);
   legends_ = parse_legends(read_string(root, "structures"), read_string(root, "codecs"));
   ArchiveInfo info;
-  info.header.program_version = read_string(root, "program_version");
-  info.header.model_fingerprint = read_string(root, "model_fingerprint");
-  info.header.model = read_string(root, "model");
-  info.header.method = read_string(root, "method");
-  info.header.options = read_string(root, "options");
+  info.header.program_version = read_text(root, "program_version");
+  info.header.model_fingerprint = read_text(root, "model_fingerprint");
+  info.header.model = read_json_text(root, "model");
+  info.header.method = read_text(root, "method");
+  info.header.options = read_json_text(root, "options");
   info.compression.mode = parse_tile_mode(read_string(root, "mode"));
   info.compression.tile = {read_integer(root, "tile"), read_integer(root, "tile_width")};
+  for (const index_t size : {info.compression.tile.height, info.compression.tile.width}) {
+    validate(size >= 1 && size <= std::numeric_limits<std::int64_t>::max() / 2, "its tiles have the size {}", size);
+  }
   info.compression.rule.kind = parse_rank_rule(read_string(root, "rank_rule"));
   info.compression.rule.value = read_double(root, "rank_value");
   info.compression.codec = parse_codec(read_string(root, "codec"));
@@ -105,6 +144,7 @@ FactorArchive::FactorArchive(const std::filesystem::path& path) : path_(path), d
     file_ = open_file(path_);
     info_ = read_info();
     names_ = read_names(file_);
+    for (const std::string& name : names_) check_text(name, "the name of a matrix");
   });
   for (const std::string& name : names_) {
     naming(fmt::format("{}: matrix {}", path_.string(), name), [&] { entries_.emplace(name, read_entry(name)); });
@@ -113,7 +153,7 @@ FactorArchive::FactorArchive(const std::filesystem::path& path) : path_(path), d
 
 Hdf5Id FactorArchive::open_dataset(const Hdf5Id& group, const char* name, hid_t expected_type,
                                    const std::vector<index_t>& expected_shape) const {
-  validate(H5Lexists(group.get(), name, H5P_DEFAULT) > 0, "the dataset '{}' is missing", name);
+  validate(has_object(group, name), "the dataset '{}' is missing", name);
   Hdf5Id dataset(HACK_HDF5(H5Dopen2(group.get(), name, H5P_DEFAULT)));
   const Hdf5Id type(HACK_HDF5(H5Dget_type(dataset.get())));
   validate(H5Tequal(type.get(), expected_type) > 0, "the numbers of '{}' are not of the type expected", name);
@@ -147,6 +187,7 @@ void FactorArchive::set_offsets(MatrixEntry& entry) const {
   entry.term_offsets = {0};
   for (const TermEntry& term : entry.terms) {
     entry.term_offsets.push_back(entry.term_offsets.back() + entry.bytes_of(term));
+    validate(entry.term_offsets.back() <= file_size_, "its terms need more bytes than the file has (dataset 'rank')");
   }
   index_t bytes = 0;
   for (const TermEntry& term : entry.whole_terms()) bytes += entry.bytes_of(term);
@@ -155,16 +196,19 @@ void FactorArchive::set_offsets(MatrixEntry& entry) const {
     const auto at = static_cast<std::size_t>(t);
     validate(std::isfinite(entry.energies[at]) && entry.energies[at] >= 0 && entry.discarded[at] >= 0 &&
                  entry.discarded[at] <= entry.energies[at],
-             "tile ({}, {}) discards {} of the energy {}", tile.i, tile.j, entry.discarded[at], entry.energies[at]);
+             "tile ({}, {}) discards {} of the energy {} (datasets 'discarded' and 'energy')", tile.i, tile.j,
+             entry.discarded[at], entry.energies[at]);
     if (info_.compression.keeps_vectors()) {
       validate(entry.terms_of(t).size() == 1 && entry.structure(t) == Structure::low_rank && entry.spectrum_length > 0,
-               "tile ({}, {}) has no vectors, but the archive is said to keep them", tile.i, tile.j);
+               "tile ({}, {}) has no vectors (dataset 'structure' or 'spectrum'), but the archive is said to keep them",
+               tile.i, tile.j);
     }
     bytes += entry.stored_bytes_of(t);
   }
   const index_t dense = dense_bytes(entry.grid.rows(), entry.grid.cols(), info_.compression.codec);
   validate(entry.bytes_factors == bytes && entry.bytes_dense == dense,
-           "it claims {} and {} bytes (its terms say {} and {})", entry.bytes_factors, entry.bytes_dense, bytes, dense);
+           "it claims {} and {} bytes (attributes 'bytes_factors' and 'bytes_dense'; its terms say {} and {})",
+           entry.bytes_factors, entry.bytes_dense, bytes, dense);
 }
 
 void FactorArchive::read_tile_tables(const Hdf5Id& group, MatrixEntry& entry) const {
@@ -183,7 +227,7 @@ void FactorArchive::read_tile_tables(const Hdf5Id& group, MatrixEntry& entry) co
 }
 
 void FactorArchive::read_term_table(const Hdf5Id& group, MatrixEntry& entry) const {
-  validate(H5Lexists(group.get(), "rank", H5P_DEFAULT) > 0, "the dataset 'rank' is missing");
+  validate(has_object(group, "rank"), "the dataset 'rank' is missing");
   const std::vector<index_t> shape = shape_of(Hdf5Id(HACK_HDF5(H5Dopen2(group.get(), "rank", H5P_DEFAULT))));
   const index_t terms = shape.empty() ? 0 : shape.front();
   TermColumns columns;
@@ -245,7 +289,7 @@ std::vector<StoredTerm> FactorArchive::read_terms(std::string_view name, Range t
       validate(io::digest64(term.bytes) == of.digest,
                "the bytes of tile ({}, {}) in dataset 'bytes' are not those that were written: the file is damaged",
                at.i, at.j);
-      check_term(at, term);
+      naming("dataset 'bytes'", [&] { check_term(at, term); });
       out.push_back(std::move(term));
     }
     return out;
@@ -293,6 +337,8 @@ void FactorArchive::read_values(std::string_view name, index_t tile, MatrixView<
     validate(io::digest64(bytes) == entry.value_digests[at],
              "the bytes of tile {} in dataset 'values' are not those that were written: the file is damaged", tile);
     convert(bytes.data(), type, out.data, DType::f32, out.rows * out.cols);
+    validate(std::all_of(out.data, out.data + size / size_of(type), [](float value) { return std::isfinite(value); }),
+             "a value of tile {} in dataset 'values' is NaN or infinity", tile);
   });
 }
 
@@ -305,6 +351,9 @@ std::vector<float> FactorArchive::spectrum(std::string_view name, Range tiles) c
   return naming(fmt::format("{}: matrix {}", path_.string(), name), [&] {
     std::vector<float> out(static_cast<std::size_t>(tiles.size() * r));
     read_range(open_matrix_dataset(name, "spectrum"), H5T_NATIVE_FLOAT, tiles.begin * r, std::ssize(out), out.data());
+    for (const float sigma : out) {
+      validate(std::isfinite(sigma) && sigma >= 0, "a singular value in dataset 'spectrum' is {}", sigma);
+    }
     return out;
   });
 }

@@ -152,7 +152,10 @@ std::string read_string(const Hdf5Id& object, const char* name) {
   const Hdf5Id attribute = open_attribute(object, name, H5T_STRING);
   const Hdf5Id stored(HACK_HDF5(H5Aget_type(attribute.get())));
   validate(H5Tis_variable_str(stored.get()) == 0, "attribute '{}' is not a text of fixed length", name);
-  std::string text(H5Tget_size(stored.get()), '\0');
+  constexpr std::size_t longest = 1 << 20;  // HDF5 keeps at most 64 KiB beside an object
+  const std::size_t size = H5Tget_size(stored.get());
+  validate(size <= longest, "attribute '{}' is a text of {} bytes", name, size);
+  std::string text(size, '\0');
   HACK_HDF5(H5Aread(attribute.get(), stored.get(), text.data()));
   text.resize(std::min(text.size(), text.find('\0')));
   return text;

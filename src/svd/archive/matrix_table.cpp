@@ -38,12 +38,18 @@ void MatrixTable::index_terms() {
     const index_t first = term;
     while (term < std::ssize(terms) && terms[static_cast<std::size_t>(term)].tile == tile) ++term;
     const Tile at = grid.tile(tile);
-    validate(term > first, "tile ({}, {}) has no term, or its terms stand at another place", at.i, at.j);
+    validate(term > first, "tile ({}, {}) has no term, or its terms stand at another place (dataset 'extent')", at.i,
+             at.j);
+    validate(term - first <= most_terms, "tile ({}, {}) has {} terms (dataset 'extent'; at most {} are possible)", at.i,
+             at.j, term - first, most_terms);
     first_terms.push_back(term);
   }
+  validate(std::ssize(terms) - term <= most_terms,
+           "{} terms stand behind those of all tiles (dataset 'extent'; at most {} are possible)",
+           std::ssize(terms) - term, most_terms);
   for (; term < std::ssize(terms); ++term) {
     validate(terms[static_cast<std::size_t>(term)].tile == TermEntry::whole_matrix,
-             "term {} stands behind those of all tiles, but does not cover the whole matrix", term);
+             "term {} stands behind those of all tiles (dataset 'extent'), but does not cover the whole matrix", term);
   }
 }
 

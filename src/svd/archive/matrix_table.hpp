@@ -9,6 +9,13 @@
 
 namespace hack::svd {
 
+/// No row or column of a file's matrix comes near this; below it no product of two sizes and a number's bytes runs
+/// over.
+inline constexpr index_t largest_matrix_size = index_t{1} << 28;
+
+/// Terms of one tile, or of a whole matrix beside its tiles: more are no archive of this program.
+inline constexpr index_t most_terms = 8;
+
 /// A term as the table of its matrix lists it.
 struct TermEntry {
   /// In place of a tile's number: the term covers the whole matrix.

@@ -9,6 +9,7 @@ namespace hack::svd {
 /// What a journal keeps of a finished matrix: this rank's tiles, as they go into the archive, and the summary of all.
 void put_part(io::ByteWriter& record, const MatrixPart& part);
 void put_part(io::PieceWriter& record, const MatrixPart& part);
+/// An Error where its numbers contradict each other.
 MatrixPart get_part(io::ByteReader& record);
 
 void put_summary(io::ByteWriter& record, const CompressionSummary& summary);

@@ -20,14 +20,15 @@ index_t tile_at(const std::int32_t* extent, const TileGrid& grid, std::size_t te
     const index_t number = extent[0] / grid.tile_height() * grid.tile_cols() + extent[1] / grid.tile_width();
     if (is(grid.tile(number))) return number;
   }
-  validate(is(whole(grid)), "term {} covers rows {} + {} and columns {} + {}: neither a tile nor the whole matrix",
+  validate(is(whole(grid)),
+           "term {} covers rows {} + {} and columns {} + {} (dataset 'extent'): neither a tile nor the whole matrix",
            term, extent[0], extent[2], extent[1], extent[3]);
   return TermEntry::whole_matrix;
 }
 
 template <class T>
 T meaning(const std::vector<T>& legend, std::uint8_t number, const char* what, std::size_t term) {
-  validate(number < legend.size(), "term {} is of the unknown {} {}", term, what, number);
+  validate(number < legend.size(), "term {} is of the unknown {} {} (dataset '{}')", term, what, number, what);
   return legend[number];
 }
 
@@ -95,8 +96,8 @@ std::vector<TermEntry> entries_of(const TermColumns& columns, const TileGrid& gr
     entry.rank = columns.ranks[t];
     entry.digest = columns.digests[t];
     const Tile at = entry.tile == TermEntry::whole_matrix ? whole(grid) : grid.tile(entry.tile);
-    validate(entry.rank >= 0 && entry.rank <= at.full_rank(), "tile ({}, {}) has rank {} (it is {} x {})", at.i, at.j,
-             entry.rank, at.height, at.width);
+    validate(entry.rank >= 0 && entry.rank <= at.full_rank(),
+             "tile ({}, {}) has rank {} (dataset 'rank'; it is {} x {})", at.i, at.j, entry.rank, at.height, at.width);
   }
   return entries;
 }

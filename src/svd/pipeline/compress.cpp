@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "comm/collectives.hpp"
+#include "kernels/error.hpp"
 #include "svd/archive/factor_archive_writer.hpp"
 #include "svd/archive/part_record.hpp"
 #include "svd/choose/rank_policy.hpp"
@@ -41,6 +42,18 @@ struct Flight {
   }
 };
 
+/// Takes something up from a journal; what is impossible about it names the journal.
+template <class F>
+void take_up(const comm::Journal& journal, F take) {
+  try {
+    take();
+  } catch (const comm::ResumeError&) {
+    throw;
+  } catch (const Error& error) {
+    fail("cannot resume from {} ({}); begin anew", journal.folder().string(), error.what());
+  }
+}
+
 template <class T>
 void append(std::vector<T>& to, const std::vector<T>& more) {
   to.insert(to.end(), more.begin(), more.end());
@@ -59,7 +72,8 @@ class Pipeline {
 
   CompressReport run() {
     if (recorded_ > 0) {
-      clock_.measure_together("archive", [&] { fit_.resume(recorded_, to_.journal->state()); });
+      clock_.measure_together("archive",
+                              [&] { take_up(*to_.journal, [&] { fit_.resume(recorded_, to_.journal->state()); }); });
     }
     for (step_ = start_next(); step_; step_ = std::move(next_)) {
       if (step_->number < recorded_) {
@@ -112,7 +126,8 @@ class Pipeline {
   }
 
   void replay(Flight& flight) {
-    clock_.measure_together("archive", [&] { flight.take_from(to_.journal->record(flight.number)); });
+    clock_.measure_together(
+        "archive", [&] { take_up(*to_.journal, [&] { flight.take_from(to_.journal->record(flight.number)); }); });
     clock_.measure("archive", [&] {
       for (const MatrixPart& part : flight.parts) writer_.write(part);
     });

@@ -9,18 +9,44 @@
 namespace hack::svd {
 namespace {
 
-/// Scales of one array, in their type.
-void check_scales(const Tile& at, const EncodedArray& array) {
+/// Whether numbers, which lie anywhere, are finite, and not below 0 where `is_signed` is false. Bits alone decide,
+/// without a branch: the loop is vectorized, so that the check costs little beside the digest.
+template <class Bits>
+bool are_sound(const std::byte* from, index_t n, Bits exponent, bool is_signed) {
+  constexpr Bits sign = Bits{1} << (8 * sizeof(Bits) - 1);
+  Bits bad = 0;
+  for (index_t i = 0; i < n; ++i) {
+    Bits bits;
+    std::memcpy(&bits, from + i * static_cast<index_t>(sizeof(Bits)), sizeof(Bits));
+    const bool is_negative = !is_signed && bits > sign;  // -0 is no less than 0
+    bad |= static_cast<Bits>((bits & exponent) == exponent || is_negative);
+  }
+  return bad == 0;
+}
+
+/// The same of numbers of this type.
+bool are_sound(const std::byte* from, DType type, index_t n, bool is_signed) {
+  if (type == DType::f32) return are_sound<std::uint32_t>(from, n, 0x7f800000u, is_signed);
+  return are_sound<std::uint16_t>(from, n, type == DType::bf16 ? 0x7f80 : 0x7c00, is_signed);
+}
+
+/// Scales of one array, or the numbers of a codec that has none.
+void check_numbers(const Tile& at, const EncodedArray& array) {
   const CodecSpec& spec = spec_of(array.codec);
-  const index_t numbers = array.rows * scale_bytes(array.codec, array.cols) / size_of(spec.scale_type);
+  const bool scaled = has_scales(array.codec);
+  const DType type = scaled ? spec.scale_type : plain_type(array.codec);
+  const index_t of_row = scaled ? scale_bytes(array.codec, array.cols) / hack::size_of(type) : array.cols;
+  const index_t numbers = array.rows * of_row;
+  const std::byte* first = scaled ? array.scales : array.codes;
+  const bool is_signed = !scaled || spec.has_signed_scales;
+  if (are_sound(first, type, numbers, is_signed)) return;
   for (index_t n = 0; n < numbers; ++n) {
-    std::uint32_t aligned = 0;  // scales lie anywhere
-    std::memcpy(&aligned, array.scales + n * size_of(spec.scale_type),
-                static_cast<std::size_t>(size_of(spec.scale_type)));
-    float scale;
-    convert(&aligned, spec.scale_type, &scale, DType::f32, 1);
-    validate(std::isfinite(scale) && (scale >= 0 || spec.has_signed_scales), "a scale of tile ({}, {}) is {}", at.i,
-             at.j, scale);
+    std::uint32_t aligned = 0;
+    std::memcpy(&aligned, first + n * hack::size_of(type), static_cast<std::size_t>(hack::size_of(type)));
+    float number;
+    convert(&aligned, type, &number, DType::f32, 1);
+    validate(std::isfinite(number) && (number >= 0 || is_signed), "a {} of tile ({}, {}) is {}",
+             scaled ? "scale" : "number", at.i, at.j, number);
   }
 }
 
@@ -82,8 +108,8 @@ void check_term(const Tile& at, const StoredTerm& term) {
   for (std::size_t a = 0; a < arrays.size(); ++a) {
     if (!arrays[a].codec) {
       if (arrays[a].rows > 0) check_marks(at, term, next);
-    } else if (has_scales(*arrays[a].codec)) {
-      check_scales(at, term.array(a));
+    } else {
+      check_numbers(at, term.array(a));
     }
     next += arrays[a].bytes();
   }

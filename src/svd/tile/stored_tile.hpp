@@ -51,8 +51,8 @@ struct StoredTile {
   std::vector<StoredTerm> terms;
 };
 
-/// Throws an Error that names the term's tile where its numbers are impossible: scales or singular values that are
-/// negative or not finite, marks that are not as many as its rank.
+/// Throws an Error that names the term's tile where its numbers are impossible: numbers, scales or singular values that
+/// are not finite, scales or singular values below 0 where they may not be, marks that are not as many as its rank.
 void check_term(const Tile& at, const StoredTerm& term);
 
 }  // namespace hack::svd
