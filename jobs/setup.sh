@@ -2,10 +2,11 @@
 # Finds what building and running HACK needs, and installs what is missing with apt-get (Debian 12, Ubuntu 24.04; as root
 # or through sudo). Where it cannot, says what is missing for Debian, for Spack and as cluster modules.
 #
-#   bash jobs/setup.sh [--tests] [--slurm] [--model] [--check]
+#   bash jobs/setup.sh [--tests] [--slurm] [--fuzz] [--model] [--check]
 #
 #   --tests   also what the tests need            --model   also Python with pip, to download the demo's model
 #   --slurm   also a Slurm of this machine's own, for the tests of job scripts
+#   --fuzz    also clang with libFuzzer, for the long run of tests/fuzz
 #   --check   only report; exit status 1 where something is missing
 set -euo pipefail
 
@@ -44,6 +45,10 @@ Slurm node daemon                    |slurmd            |slurm          |Slurm  
 Slurm commands                       |slurm-client      |slurm          |Slurm         |on_path sbatch
 MUNGE                                |munge             |munge          |munge         |on_path munged
 PMIx, by which srun starts ranks     |libpmix2          |pmix           |PMIx          |srun --mpi=list'
+fuzz_requirements='
+clang 16                             |clang-16          |llvm@16       |Clang         |on_path clang++-16
+libFuzzer and sanitizers of clang 16 |libclang-rt-16-dev|llvm@16       |Clang         |links_with_clang -fsanitize=fuzzer
+OpenMP of clang                      |libomp-16-dev     |llvm@16       |Clang         |links_with_clang -fopenmp'
 model_requirements='
 Python 3 with pip                    |python3-pip       |py-pip         |Python        |python_with pip'
 
@@ -76,6 +81,13 @@ has_clang_tidy() {
   local version
   version=$(clang-tidy --version 2>/dev/null | sed -n 's/.*version \([0-9]*\)\..*/\1/p')
   [ "${version:-0}" -ge 16 ] || on_path clang-tidy-16
+}
+
+# links_with_clang OPTION…: whether clang's own library for these options is there.
+links_with_clang() {
+  printf 'extern "C" int LLVMFuzzerTestOneInput(const unsigned char*, unsigned long) { return 0; }\n%s\n' \
+    "$([ "$1" = -fsanitize=fuzzer ] || echo 'int main() {}')" |
+    ${CXX:-clang++-16} "$@" -x c++ - -o /dev/null >/dev/null 2>&1
 }
 
 # has_library PKG_CONFIG_NAME HEADER: known to pkg-config, or its header stands where the compiler or CMake would look.
@@ -166,10 +178,11 @@ while [ $# -gt 0 ]; do
   case $1 in
     --tests) wanted+=$test_requirements ;;
     --slurm) wanted+=$slurm_requirements ;;
+    --fuzz) wanted+=$fuzz_requirements ;;
     --model) wanted+=$model_requirements ;;
     --check) check_only=1 ;;
     -h | --help) help_of "${BASH_SOURCE[0]}"; exit 0 ;;
-    *) die "unknown option $1 (--tests, --slurm, --model, --check)" ;;
+    *) die "unknown option $1 (--tests, --slurm, --fuzz, --model, --check)" ;;
   esac
   shift
 done
