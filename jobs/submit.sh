@@ -28,7 +28,7 @@ while [ $# -gt 0 ]; do
   shift
 done
 [ -n "$job" ] || die "no job named (see --help)"
-[ -f "$root/jobs/$job.sbatch" ] || die "there is no job $job (compress, perplexity, sweep, generate, strong, weak)"
+[ -f "$root/jobs/$job.sbatch" ] || die "there is no job $job (compress, heal, perplexity, sweep, generate, strong, weak)"
 command -v sbatch >/dev/null || die "sbatch is not on PATH (not a login node of a Slurm cluster?)"
 
 # shellcheck source=jobs/profile.sh

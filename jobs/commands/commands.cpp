@@ -5,6 +5,7 @@ namespace hack::jobs {
 std::vector<std::unique_ptr<Command>> make_commands(CLI::App& app) {
   std::vector<std::unique_ptr<Command>> commands;
   commands.push_back(make_compress(app));
+  commands.push_back(make_heal(app));
   commands.push_back(make_sweep(app));
   commands.push_back(make_perplexity(app));
   commands.push_back(make_evaluate(app));

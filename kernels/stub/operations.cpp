@@ -1,6 +1,7 @@
 // Operations on the GPU, in a build that has none: each says why.
 
 #include "kernels/attention.hpp"
+#include "kernels/back_propagation.hpp"
 #include "kernels/copy.hpp"
 #include "kernels/divergence.hpp"
 #include "kernels/elementwise.hpp"
@@ -200,6 +201,26 @@ void multiply_factors<D>(Queue<D>&, std::span<const FactorTile<D>>, Y) {
 
 template <>
 void factor_gradients<D>(Queue<D>&, X, std::span<const FactorTile<D>>) {
+  refuse();
+}
+
+template <>
+void rms_norm_gradient<D>(Queue<D>&, X, X, const float*, float, Y) {
+  refuse();
+}
+
+template <>
+void attention_gradient<D>(Queue<D>&, const AttentionInputs<D>&, X, const AttentionGradients<D>&) {
+  refuse();
+}
+
+template <>
+void exp_sums<D>(Queue<D>&, X, float*, float*) {
+  refuse();
+}
+
+template <>
+void divergence_gradient<D>(Queue<D>&, X, const LogSums&, float, Y, float*) {
   refuse();
 }
 

@@ -5,38 +5,15 @@
 #include <cmath>
 #include <random>
 
-#include "kernels/row_marks.hpp"
 #include "svd/archive/dense_rows.hpp"
 #include "svd/factored_matrix.hpp"
-#include "svd/tile/encode_rows.hpp"
-#include "svd/tile/encoded_term.hpp"
+#include "tests/support/random_term.hpp"
 #include "tests/support/stored_tile.hpp"
 
 namespace hack::svd {
 namespace {
 
-/// Terms of random numbers, whose skeletons are every other row as long as there are enough.
-StoredTerm random_term(Structure structure, Codec codec, index_t h, index_t w, index_t k, unsigned seed) {
-  StoredTerm term{structure, codec, static_cast<std::int32_t>(structure == Structure::dense ? 0 : k), h, w, {}};
-  const TermArrays arrays(structure, codec, h, w, term.rank);
-  EncodedTerm encoded(arrays);
-  std::mt19937 generator(seed);
-  std::uniform_real_distribution<float> uniform(-1, 1);
-  for (std::size_t a = 0; a < arrays.size(); ++a) {
-    const TermArray& array = arrays[a];
-    if (!array.codec) {
-      auto* marks = reinterpret_cast<std::uint8_t*>(encoded.codes(a));
-      for (index_t p = 0; p < k && array.rows > 0; ++p) kernels::mark(marks, p * h / k);
-    } else if (array.rows * array.cols > 0) {
-      std::vector<float> numbers(static_cast<std::size_t>(array.rows * array.cols));
-      for (float& x : numbers) x = array.name == "sigma" ? std::fabs(uniform(generator)) : uniform(generator);
-      const std::vector<double> weights(static_cast<std::size_t>(array.cols), 1.0);
-      encode_rows(*array.codec, {numbers.data(), array.rows, array.cols}, weights, encoded.codes(a), encoded.scales(a));
-    }
-  }
-  encoded.append_to(term.bytes);
-  return term;
-}
+using hack::testing::random_term;
 
 /// A matrix in memory.
 class OneMatrix final : public FactorSource {
@@ -149,7 +126,7 @@ TEST(FactoredPlanes, AddUpTermsOfTilesAndOfTheWholeMatrix) {
     OneMatrix source(rows, cols, 64, [&](const Tile& at) {
       const auto seed = static_cast<unsigned>(10 * at.i + at.j);
       const auto term = [&](Structure structure, Codec of_term, index_t k, unsigned number) {
-        return random_term(structure, of_term, at.height, at.width, std::min({k, at.height, at.width}),
+        return random_term({structure, of_term, at.height, at.width, std::min({k, at.height, at.width})},
                            100 * number + seed);
       };
       std::vector<StoredTerm> terms;
@@ -161,11 +138,11 @@ TEST(FactoredPlanes, AddUpTermsOfTilesAndOfTheWholeMatrix) {
     });
     check(source, {0, rows}, {0, cols});
     check_dense_rows(source);
-    source.add_whole(random_term(Structure::low_rank, codec, rows, cols, 5, 7));
-    source.add_whole(random_term(Structure::low_rank, Codec::f16, rows, cols, 3, 8));
+    source.add_whole(random_term({Structure::low_rank, codec, rows, cols, 5}, 7));
+    source.add_whole(random_term({Structure::low_rank, Codec::f16, rows, cols, 3}, 8));
     check(source, {0, rows}, {0, cols});
-    source.add_whole(random_term(Structure::interpolative, codec, rows, cols, 4, 9));
-    source.add_whole(random_term(Structure::dense, codec, rows, cols, 0, 10));
+    source.add_whole(random_term({Structure::interpolative, codec, rows, cols, 4}, 9));
+    source.add_whole(random_term({Structure::dense, codec, rows, cols, 0}, 10));
     check_dense_rows(source);
     check(source, {10, 141}, {std::max<index_t>(17, spec_of(codec).block), 101});
     check(source, {64, 65}, {0, cols});
@@ -179,7 +156,7 @@ TEST(FactoredPlanes, HoldCodecsWithScalesAsTheyAreStored) {
       SCOPED_TRACE(::testing::Message() << to_string(codec) << " " << to_string(structure));
       const OneMatrix source(300, 260, 128, [&](const Tile& at) {
         return std::vector<StoredTerm>{
-            random_term(structure, codec, at.height, at.width, std::min<index_t>(64, at.full_rank()), 1)};
+            random_term({structure, codec, at.height, at.width, std::min<index_t>(64, at.full_rank())}, 1)};
       });
       const FactoredMatrix<Device::cpu> matrix(source, "w", {0, 300}, {0, 260}, DType::f32);
       EXPECT_EQ(matrix.planes().size(), 1u);
@@ -194,7 +171,7 @@ TEST(FactoredPlanes, HoldCodecsWithScalesAsTheyAreStored) {
 OneMatrix dense_matrix(index_t rows, index_t cols, index_t tile, Codec codec) {
   return {rows, cols, tile, [&](const Tile& at) {
             const auto seed = static_cast<unsigned>(10 * at.i + at.j);
-            return std::vector<StoredTerm>{random_term(Structure::dense, codec, at.height, at.width, 0, seed)};
+            return std::vector<StoredTerm>{random_term({Structure::dense, codec, at.height, at.width, 0}, seed)};
           }};
 }
 
