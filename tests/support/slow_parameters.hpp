@@ -1,6 +1,10 @@
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/support/reference_llama.hpp"
@@ -13,7 +17,10 @@ namespace hack::testing {
 class SlowTerm {
  public:
   SlowTerm(svd::StoredTerm term, index_t row, index_t col) : term_(std::move(term)), row_(row), col_(col) {
-    if (term_.structure == svd::Structure::dense) return read_blocks();
+    if (term_.structure == svd::Structure::dense) {
+      read_blocks();
+      return;
+    }
     const bool is_product = term_.structure == svd::Structure::low_rank;
     const std::vector<float> left = widened(term_.left()), right = widened(term_.right());
     const std::vector<float> sigma = is_product ? term_.sigma() : std::vector<float>();
