@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <filesystem>
 #include <map>
 #include <set>
 
@@ -9,6 +10,7 @@
 #include "jobs/commands/commands.hpp"
 #include "jobs/compression/compression.hpp"
 #include "jobs/compression/evaluation.hpp"
+#include "jobs/compression/healing.hpp"
 #include "jobs/compression/loss_target.hpp"
 #include "jobs/compression/model_files.hpp"
 #include "jobs/compression/selection.hpp"
@@ -72,6 +74,7 @@ class CompressCommand : public Command {
                   "Go on after the layers that a killed run has finished; they are kept in OUTPUT.parts until the "
                   "archive is whole. Without it such a folder is removed and all begins anew");
     options_.add_to(app_);
+    healing_.add_to(app_, 0);
     evaluation_.add_to(app_, "--evaluate");
     common_.add_to(app_);
   }
@@ -102,6 +105,12 @@ class CompressCommand : public Command {
     validate(!resume_ || !options_.target_loss,
              "--resume does not go with --target-loss (every attempt has other ranks); leave it out: the losses "
              "measured before are found again");
+    check_healing();
+    if (is_left_to_heal(checkpoint)) {
+      session.log().info("resume: {} is whole already", unhealed());
+      const Healed healed = heal_compressed(session);
+      return session.world().is_root() ? report_healed(healed, healing_, output_) : nlohmann::json();
+    }
     const DType type = common_.chosen_dtype(checkpoint.exact_type());
     Compressor compressor(session, checkpoint, type);
     // The dense model runs first: a text that is unfit is an error now, not after the compression.
@@ -112,7 +121,9 @@ class CompressCommand : public Command {
       targeted = compress_to_loss(session, compressor, options_, *options_.target_loss, output_);
     }
     const FinishedSteps steps = resume_ ? FinishedSteps::resumed : FinishedSteps::kept;
-    const Compressed compressed = targeted ? targeted->compressed : compressor.run(options_, output_, steps);
+    const Compressed compressed = targeted ? targeted->compressed : compressor.run(options_, first_output(), steps);
+    std::optional<Healed> healed;
+    if (heals()) healed = heal_compressed(session);
     const std::vector<TextScore> scores = evaluation.score(output_);
     if (!session.world().is_root()) return {};
     nlohmann::json results = answer(session, &checkpoint, compressed, scores);
@@ -124,10 +135,44 @@ class CompressCommand : public Command {
                                 {"measured", targeted->measured},
                                 {"attempts", targeted->attempts}};
     }
+    if (healed) results["heal"] = report_healed(*healed, healing_, output_);
     return results;
   }
 
  private:
+  bool heals() const { return healing_.training.steps > 0; }
+  /// Where the archive lies that is to be trained.
+  std::string unhealed() const { return output_ + ".unhealed"; }
+  std::string first_output() const { return heals() ? unhealed() : output_; }
+
+  void check_healing() const {
+    if (!heals()) return;
+    validate(!options_.calibration.texts.empty(), "--heal needs a text to train on: give --calibration FILE");
+    refuse({"--target-loss", "--max-rank"}, "--heal", "what is trained is an archive with its budget");
+  }
+
+  /// Whether a run of these options that was killed while it trained has left what it had compressed.
+  bool is_left_to_heal(const model::Checkpoint& checkpoint) const {
+    if (!heals() || !resume_ || !std::filesystem::exists(unhealed())) return false;
+    const svd::ArchiveHeader made = svd::FactorArchive(unhealed()).info().header;
+    return made.model_fingerprint == checkpoint.fingerprint() && made.options == options_.describe().dump();
+  }
+
+  /// Trains what was compressed, on the calibration text.
+  Healed heal_compressed(Session& session) {
+    healing_.texts = options_.calibration.texts;
+    healing_.text_option = "--calibration";
+    healing_.resume = resume_;
+    Healed healed;
+    {
+      const ModelFiles files(session, model_, unhealed());
+      healed = heal(session, files, healing_, output_);
+    }
+    session.world().barrier();
+    if (session.world().is_root()) std::filesystem::remove(unhealed());
+    return healed;
+  }
+
   ModelFiles open_model(const Session& session) {
     validate(!model_.empty() || !shape_.empty(), "compress needs a model: give MODEL, or --shape for random weights");
     if (shape_.empty()) return {session, model_, ""};
@@ -259,6 +304,7 @@ class CompressCommand : public Command {
   std::string model_, shape_, output_;
   std::optional<long> layers_;
   CompressionOptions options_;
+  HealingOptions healing_;
   EvaluationOptions evaluation_;
   bool resume_ = false;
   CLI::Option* topk_ = nullptr;

@@ -34,22 +34,12 @@ class HealCommand : public Command {
   nlohmann::json run(Session& session) override {
     for_option("--output", [&] { const io::TemporaryFile unwritable_places_are_errors_now(output_); });
     const ModelFiles files(session, model_, archive_);
-    const Healed healed = heal(session, files, options_, described(), output_);
+    const Healed healed = heal(session, files, options_, output_);
     if (!session.world().is_root()) return {};
     return report_healed(healed, options_, output_);
   }
 
  private:
-  /// Every option that the numbers depend on.
-  nlohmann::json described() const {
-    nlohmann::json run = describe_options(app_);
-    for (const char* name :
-         {"MODEL", "archive", "output", "text", "resume", "threads", "deadline", "report", "quiet"}) {
-      run.erase(name);
-    }
-    return run;
-  }
-
   std::string model_, archive_, output_;
   HealingOptions options_;
 };

@@ -22,8 +22,8 @@ model::TokenWindows read_windows(const Session& session, const model::Checkpoint
                                  const HealingOptions& options) {
   model::TokenWindows all{{}, options.training.window};
   for (const std::string& path : options.texts) {
-    const std::string text = session.world().is_root() ? read_text("--text", path) : std::string();
-    const Encoded encoded = encode_on_root(session.world(), checkpoint, "--text " + path, text);
+    const std::string text = session.world().is_root() ? read_text(options.text_option, path) : std::string();
+    const Encoded encoded = encode_on_root(session.world(), checkpoint, options.text_option + " " + path, text);
     const model::TokenWindows windows = model::cut_windows(encoded.ids, all.context, 0, std::ssize(encoded.ids));
     all.ids.insert(all.ids.end(), windows.ids.begin(), windows.ids.end());
   }
@@ -39,6 +39,18 @@ int tensor_size(const Session& session, const HealingOptions& options) {
     if (ranks % n == 0 && n <= options.training.windows_a_step()) copies = n;
   }
   return ranks / copies;
+}
+
+/// What decides over the numbers beside model, archive, text and grid.
+nlohmann::json describe(const Session& session, const HealingOptions& options) {
+  const model::HealOptions& training = options.training;
+  return {{"steps", training.steps},
+          {"rate", training.rate},
+          {"batch", training.batch},
+          {"context", training.window},
+          {"texts", options.texts},
+          {"dtype", session.options().dtype},
+          {"products", session.options().products}};
 }
 
 /// What a journal's state depends on.
@@ -81,9 +93,9 @@ class StepMessages {
 };
 
 template <Device D>
-Healed heal_on(Session& session, const ModelFiles& files, const HealingOptions& options,
-               const nlohmann::json& described, const std::string& output) {
+Healed heal_on(Session& session, const ModelFiles& files, const HealingOptions& options, const std::string& output) {
   const Stopwatch watch;
+  const nlohmann::json described = describe(session, options);
   const model::TokenWindows windows = read_windows(session, files.checkpoint(), options);
   const comm::ProcessGrid grid = for_option(fmt::format("--tensor-parallel {}", options.tensor_parallel), [&] {
     return comm::ProcessGrid(session.world(), tensor_size(session, options));
@@ -145,13 +157,12 @@ void HealingOptions::add_to(CLI::App& app, int steps) {
       ->capture_default_str();
 }
 
-Healed heal(Session& session, const ModelFiles& files, const HealingOptions& options, const nlohmann::json& described,
-            const std::string& output) {
+Healed heal(Session& session, const ModelFiles& files, const HealingOptions& options, const std::string& output) {
   validate(!files.archive()->info().compression.keeps_vectors(),
            "{} keeps vectors for ranks that are chosen later (there is nothing to train yet); make an archive of it "
            "with hack compress {} --keep R",
            files.archive()->path().string(), files.archive()->path().string());
-  return with_device(session, [&]<Device D>() { return heal_on<D>(session, files, options, described, output); });
+  return with_device(session, [&]<Device D>() { return heal_on<D>(session, files, options, output); });
 }
 
 nlohmann::json report_healed(const Healed& healed, const HealingOptions& options, const std::string& output) {

@@ -16,10 +16,11 @@ namespace hack::jobs {
 struct HealingOptions {
   model::HealOptions training;
   std::vector<std::string> texts;
+  std::string text_option = "--text";  ///< that takes them
   int tensor_parallel = 0;
   bool resume = false;
 
-  /// Adds --heal and what goes with it; `heal` without a value on the command line is `steps`.
+  /// Adds --heal, so many steps unless it is given, and what goes with it; the texts are the subcommand's own.
   void add_to(CLI::App& app, int steps);
 };
 
@@ -33,10 +34,9 @@ struct Healed {
   double seconds_a_step = 0;  ///< of the steps of this run, judgements left out
 };
 
-/// Trains the archive of `files` on the texts and writes `output`; `described` is what the run's options are, for
-/// journal and archive. A killed run goes on where its folder OUTPUT.heal ends. Collective.
-Healed heal(Session& session, const ModelFiles& files, const HealingOptions& options, const nlohmann::json& described,
-            const std::string& output);
+/// Trains the archive of `files` on the texts and writes `output`. A killed run goes on where its folder OUTPUT.heal
+/// ends. Collective.
+Healed heal(Session& session, const ModelFiles& files, const HealingOptions& options, const std::string& output);
 
 /// Prints what training has done; as fields of a report.
 nlohmann::json report_healed(const Healed& healed, const HealingOptions& options, const std::string& output);
