@@ -11,6 +11,7 @@ std::vector<std::unique_ptr<Command>> make_commands(CLI::App& app) {
   commands.push_back(make_evaluate(app));
   commands.push_back(make_generate(app));
   commands.push_back(make_export(app));
+  commands.push_back(make_import(app));
   commands.push_back(make_inspect(app));
   commands.push_back(make_tokenize(app));
   commands.push_back(make_bench(app));

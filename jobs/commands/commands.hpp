@@ -18,6 +18,7 @@ std::unique_ptr<Command> make_generate(CLI::App& app);
 std::unique_ptr<Command> make_compress(CLI::App& app);
 std::unique_ptr<Command> make_export(CLI::App& app);
 std::unique_ptr<Command> make_heal(CLI::App& app);
+std::unique_ptr<Command> make_import(CLI::App& app);
 std::unique_ptr<Command> make_sweep(CLI::App& app);
 std::unique_ptr<Command> make_bench(CLI::App& app);
 std::unique_ptr<Command> make_study(CLI::App& app);

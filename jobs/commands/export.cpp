@@ -18,11 +18,16 @@ class ExportCommand : public Command {
   explicit ExportCommand(CLI::App& parent)
       : Command(parent, "export", "Write a model, its compressed matrices included, for other programs") {
     add_model_options(app_, model_, archive_);
-    app_.add_option("--format", format_, "hf: a Hugging Face directory of dense weights; gguf: a file for llama.cpp")
+    app_.add_option(
+            "--format", format_,
+            "hf: a Hugging Face directory of dense weights; hf-factored: one that keeps the archive's terms, with a "
+            "file that runs them in transformers; gguf: a file for llama.cpp")
         ->required()
-        ->check(one_of({"hf", "gguf"}));
+        ->check(one_of({"hf", "hf-factored", "gguf"}));
     app_.add_option("--output", output_, "The directory, or the .gguf file")->required()->type_name(output_type);
-    app_.add_option("--type", type_, "Number type of matrices that are multiplied out; in a directory, of all weights")
+    app_.add_option(
+            "--type", type_,
+            "Number type of matrices that are multiplied out; in a directory, of all weights but an archive's terms")
         ->check(one_of({"bf16", "f16", "f32"}))
         ->capture_default_str();
     selection_.add_to(app_);
@@ -60,7 +65,9 @@ class ExportCommand : public Command {
     const model::ExportSource source{files.checkpoint(), files.factors(), queue};
     return for_option("--output " + output_, [&] {
       const DType type = parse_dtype(type_);
-      return format_ == "hf" ? model::export_hf(source, output_, type) : model::export_gguf(source, output_, type);
+      if (format_ == "gguf") return model::export_gguf(source, output_, type);
+      return format_ == "hf" ? model::export_hf(source, output_, type)
+                             : model::export_factored_hf(source, output_, type);
     });
   }
 

@@ -18,6 +18,11 @@ struct TensorSpec {
   std::string shape_from;      ///< which numbers of the config give the shape
 };
 
+/// Its sizes, outermost first: one of a vector.
+inline std::vector<index_t> shape_of(const TensorSpec& spec) {
+  return spec.is_vector ? std::vector<index_t>{spec.cols} : std::vector<index_t>{spec.rows, spec.cols};
+}
+
 /// Every tensor that `config` implies: embedding, layers in order (`layer_tensors`, each weight followed by its bias),
 /// final norm, head (unless tied).
 std::vector<TensorSpec> llama_tensors(const LlamaConfig& config);

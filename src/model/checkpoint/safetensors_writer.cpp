@@ -12,18 +12,22 @@ const char* name_of(DType type) { return type == DType::f32 ? "F32" : type == DT
 }  // namespace
 
 void SafetensorsWriter::add_tensor(std::string_view name, std::span<const index_t> shape, DType type) {
+  add_tensor(name, shape, name_of(type), size_of(type));
+}
+
+void SafetensorsWriter::add_tensor(std::string_view name, std::span<const index_t> shape, std::string_view type,
+                                   index_t bytes) {
   HACK_EXPECT(data_begin_ == 0);
-  index_t bytes = size_of(type);
   for (const index_t extent : shape) bytes *= extent;
   const std::uint64_t end = data_size_ + static_cast<std::uint64_t>(bytes);
-  tensors_.push_back({std::string(name), {shape.begin(), shape.end()}, type, data_size_, end});
+  tensors_.push_back({std::string(name), {shape.begin(), shape.end()}, std::string(type), data_size_, end});
   data_size_ = end;
 }
 
 void SafetensorsWriter::write_header() {
   nlohmann::ordered_json header = {{"__metadata__", {{"format", "pt"}}}};  // without it transformers refuses the file
   for (const Tensor& tensor : tensors_) {
-    header[tensor.name] = {{"dtype", name_of(tensor.type)},
+    header[tensor.name] = {{"dtype", tensor.type},
                            {"shape", tensor.shape},
                            {"data_offsets", std::vector<std::uint64_t>{tensor.begin, tensor.end}}};
   }

@@ -20,6 +20,8 @@ class SafetensorsWriter {
 
   /// Adds a tensor to the header; shape outermost first. Names are different.
   void add_tensor(std::string_view name, std::span<const index_t> shape, DType type);
+  /// The same of numbers that take `bytes` each, of a type as the format spells it: "I32", "U8", …
+  void add_tensor(std::string_view name, std::span<const index_t> shape, std::string_view type, index_t bytes);
 
   /// Writes the next bytes of the tensors, in the order in which these were added. After the first bytes none is added.
   void write(std::span<const std::byte> bytes);
@@ -31,7 +33,7 @@ class SafetensorsWriter {
   struct Tensor {
     std::string name;
     std::vector<index_t> shape;
-    DType type;
+    std::string type;
     std::uint64_t begin;
     std::uint64_t end;
   };

@@ -77,7 +77,7 @@ class GgufExporter final : public ModelExporter {
     } else {
       writer_.write(tensor.ready);
     }
-    count(tensor.type, tensor.bytes);
+    count(to_string(tensor.type), tensor.bytes);
   }
 
   void finish() override { writer_.finish(); }

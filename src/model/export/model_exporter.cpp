@@ -2,8 +2,8 @@
 
 namespace hack::model {
 
-void ModelExporter::count(GgmlType type, index_t bytes) {
-  ExportedKind& kind = kinds_[std::string(to_string(type))];
+void ModelExporter::count(std::string_view type, index_t bytes) {
+  ExportedKind& kind = kinds_[std::string(type)];
   ++kind.tensors;
   kind.bytes += bytes;
 }

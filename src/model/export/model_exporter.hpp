@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "kernels/queue.hpp"
@@ -40,7 +41,7 @@ class ModelExporter {
   /// Puts everything in its place.
   virtual void finish() = 0;
 
-  /// What has left so far, by GGML's name of the format.
+  /// What has left so far, by the format's name: GGML's, or that of safetensors.
   const std::map<std::string, ExportedKind>& kinds() const { return kinds_; }
   /// Sentences about what did not leave as it is stored.
   const std::vector<std::string>& remarks() const { return remarks_; }
@@ -48,7 +49,7 @@ class ModelExporter {
  protected:
   ModelExporter() = default;
 
-  void count(GgmlType type, index_t bytes);
+  void count(std::string_view type, index_t bytes);
 
   std::map<std::string, ExportedKind> kinds_;
   std::vector<std::string> remarks_;
@@ -60,6 +61,13 @@ class ModelExporter {
 /// killed run leaves is no model. `source` outlives the exporter.
 std::unique_ptr<ModelExporter> export_hf(const ExportSource& source, const std::filesystem::path& directory,
                                          DType type);
+
+/// Makes a Hugging Face directory that keeps the terms of compressed matrices as they are stored, with the same numbers
+/// of parameters: `modeling_hack.py` beside them multiplies with them, tile by tile, and never rebuilds a matrix. In
+/// place of NAME.weight there are flat tensors of all terms of the matrix (FactoredTensors). All other weights leave as
+/// `type`, a compressed embedding table multiplied out among them. Otherwise as export_hf().
+std::unique_ptr<ModelExporter> export_factored_hf(const ExportSource& source, const std::filesystem::path& directory,
+                                                  DType type);
 
 /// Makes a GGUF file. A compressed matrix whose tiles are one dense term each, all in one codec that GGML has too and
 /// whose blocks end with the tiles, leaves with these codes and scales; every other one is multiplied out and rounded
