@@ -1,10 +1,13 @@
-// Installs the build, builds examples/ against what is installed as another project would, and runs the three programs.
+// Installs the build, builds examples/ against what is installed as another project would, and runs the programs.
+
+#include <cmath>
 
 #include <fmt/core.h>
 #include <gtest/gtest.h>
 
 #include "tests/support/paths.hpp"
 #include "tests/support/program.hpp"
+#include "tests/support/stored_tile.hpp"
 #include "tests/support/temporary_directory.hpp"
 #include "tests/support/tiny_model.hpp"
 
@@ -58,6 +61,40 @@ TEST_F(Examples, TheInstalledProgramMakesAnArchiveThatTheyReadAndRun) {
       const std::string ids = out.substr(out.find("ids"));
       if (first.empty()) first = ids;
       EXPECT_EQ(ids, first);
+    }
+  }
+}
+
+/// Norms that a tile's values times ones have, with plain loops.
+double norm_of_sums(const svd::StoredTile& tile, const svd::Tile& at) {
+  const std::vector<double> values = values_of(tile, at);
+  double squares = 0;
+  for (index_t i = 0; i < at.height; ++i) {
+    double sum = 0;
+    for (index_t j = 0; j < at.width; ++j) sum += values[i * at.width + j];
+    squares += sum * sum;
+  }
+  return std::sqrt(squares);
+}
+
+TEST_F(Examples, PythonMultipliesATile) {
+  const char* python = "/usr/bin/python3";
+  const bool has_h5py = run_shell(fmt::format("{} -c 'import h5py, numpy'", python)).status == 0;
+  if (!has_h5py) GTEST_SKIP() << python << " has no h5py, which the example needs";
+  write_hf({}, folder_ / "model");
+  const std::string model = (folder_ / "model").string(), archive = (folder_ / "a.h5").string();
+  for (const char* how :
+       {"--keep 0.8", "--topk 0.4 --storage factors --factor-type f16", "--topk 0.9 --factor-type f32"}) {
+    output_of(fmt::format("\"$HACK\" compress '{}' --output '{}' --tile 32 --method plain {}", model, archive, how));
+    const svd::FactorArchive factors(archive);
+    const std::string& name = factors.matrices().front();
+    for (const index_t t : {index_t{0}, factors.matrix(name).grid.size() - 1}) {
+      const std::string out = output_of(
+          fmt::format("{} '{}/examples/multiply_tile.py' '{}' {} {}", python, HACK_SOURCE_DIR, archive, name, t));
+      const double norm = std::stod(out.substr(out.find("norm ") + 5));
+      const svd::Tile at = factors.matrix(name).grid.tile(t);
+      const double expected = norm_of_sums(factors.read_tiles(name, svd::Range{t, t + 1}).front(), at);
+      EXPECT_NEAR(norm, expected, 1e-5 * expected) << how << "\n" << out;  // f32 sums of at most 32 numbers, six digits
     }
   }
 }

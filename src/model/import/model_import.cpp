@@ -125,39 +125,29 @@ void ModelImport::refuse_unknown() const {
 }
 
 void ModelImport::check_rest() const {
-  for (const auto& [spec, name] : rest_) check_equal(spec, name);
-}
-
-void ModelImport::check_equal(const TensorSpec& spec, const std::string& name) const {
-  const DType type = plain_type(codec_of_type(tensors_.entry(name).type));
-  std::vector<float> own, other;
-  std::vector<std::byte> narrow;
-  for (index_t i = 0; i < spec.rows; i += rows_at_once) {
-    const index_t rows = std::min(rows_at_once, spec.rows - i);
-    own.resize(static_cast<std::size_t>(rows * spec.cols));
-    other.resize(own.size());
-    base_.read(spec.name, i, 0, {own.data(), rows, spec.cols});
-    tensors_.read(name, i, {other.data(), rows, spec.cols});
-    narrow.resize(own.size() * static_cast<std::size_t>(size_of(type)));
-    convert(own.data(), DType::f32, narrow.data(), type, std::ssize(own));
-    convert(narrow.data(), type, own.data(), DType::f32, std::ssize(own));
+  for (const auto& [spec, name] : rest_) {
     validate(
-        own == other,
+        is_of_model({spec.name, spec.rows, spec.cols}, name),
         "cannot import {} (its tensor '{}' is not that of {}, which runs with its own); give the model that it was "
         "made from",
         tensors_.path().string(), name, base_.path().string());
   }
 }
 
-/// Whether a plain matrix is the model's.
-bool ModelImport::is_of_model(const MatrixOf& of) const {
+/// Whether a tensor of plain numbers is the model's, rounded to its type.
+bool ModelImport::is_of_model(const MatrixOf& of, const std::string& name) const {
+  const DType type = plain_type(codec_of_type(tensors_.entry(name).type));
   std::vector<float> own, other;
+  std::vector<std::byte> narrow;
   for (index_t i = 0; i < of.rows; i += rows_at_once) {
     const index_t rows = std::min(rows_at_once, of.rows - i);
     own.resize(static_cast<std::size_t>(rows * of.cols));
     other.resize(own.size());
     base_.read(of.name, i, 0, {own.data(), rows, of.cols});
-    tensors_.read(of.name, i, {other.data(), rows, of.cols});
+    tensors_.read(name, i, {other.data(), rows, of.cols});
+    narrow.resize(own.size() * static_cast<std::size_t>(size_of(type)));
+    convert(own.data(), DType::f32, narrow.data(), type, std::ssize(own));
+    convert(narrow.data(), type, own.data(), DType::f32, std::ssize(own));
     if (own != other) return false;
   }
   return true;
@@ -171,7 +161,7 @@ std::vector<std::string> ModelImport::matrices() const {
 
 std::optional<svd::MatrixPart> ModelImport::part(index_t i, Queue<Device::cpu>& queue) const {
   const Item& item = items_[static_cast<std::size_t>(i)];
-  if (item.is_plain && is_of_model(item.of)) return {};
+  if (item.is_plain && is_of_model(item.of, item.of.name)) return {};
   svd::MatrixPart part = item.matrix->part();
   set_energies(queue, base_, part);
   return part;

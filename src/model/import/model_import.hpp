@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels/queue.hpp"
@@ -51,8 +52,7 @@ class ModelImport {
   void find_matrices();
   void find_vector(const TensorSpec& spec);
   void refuse_unknown() const;
-  void check_equal(const TensorSpec& spec, const std::string& name) const;
-  bool is_of_model(const MatrixOf& of) const;
+  bool is_of_model(const MatrixOf& of, const std::string& name) const;
 
   const Checkpoint& base_;
   ForeignTensors tensors_;
