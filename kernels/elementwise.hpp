@@ -21,6 +21,11 @@ template <Device D>
 void rms_norm(Queue<D>& queue, MatrixView<const float, D> x, const float* weight, float epsilon,
               MatrixView<float, D> y);
 
+/// x += y, the residual connection, and normed = rms_norm(x), in one go; all (tokens, n), weight (n).
+template <Device D>
+void add_and_norm(Queue<D>& queue, MatrixView<const float, D> y, MatrixView<float, D> x, const float* weight,
+                  float epsilon, MatrixView<float, D> normed);
+
 /// gate = silu(gate) * up with silu(a) = a / (1 + exp(-a)); both (tokens, n).
 template <Device D>
 void swiglu(Queue<D>& queue, MatrixView<const float, D> up, MatrixView<float, D> gate);

@@ -4,8 +4,16 @@
 
 namespace hack::kernels::cuda {
 
+/// How many blocks are to fit a multiprocessor, where a kernel says so: what bounds its registers.
 template <class Kernel>
-__global__ void __launch_bounds__(Kernel::max_threads) run(const __grid_constant__ Kernel kernel) {
+constexpr int blocks_of_multiprocessor = 1;
+template <class Kernel>
+requires requires { Kernel::least_blocks; }
+constexpr int blocks_of_multiprocessor<Kernel> = Kernel::least_blocks;
+
+template <class Kernel>
+__global__ void __launch_bounds__(Kernel::max_threads, blocks_of_multiprocessor<Kernel>)
+    run(const __grid_constant__ Kernel kernel) {
   extern __shared__ __align__(16) std::uint32_t shared[];
   CudaExecution exec(shared);
   kernel(exec);

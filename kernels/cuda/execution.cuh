@@ -24,17 +24,21 @@
 //     shuffle_xor(x, mask)                       x, float or int, of lane ^ mask
 //     publish(flag, value)                       shows what this thread has seen written, then the value, to all GPUs
 //     wait_for(flag, value)                      until the flag (modulo 2^32) has come to the value
-//     fresh(address)                             a number that another GPU may have written
+//     fresh(address) fresh_floats(address, to)   a number, or four at 16 bytes, that another GPU may have written
 //     load16(address, words)                     16 bytes from an address divisible by 16
+//     load_floats(address, to) store_floats      four floats at 16 bytes, which this launch may write
+//     read16(shared, i, to) write16(…, from)     floats i to i + 3 of an array in shared memory, at 16 bytes
 //     widen(x) narrow<T>(x)                      number types, to nearest even
 //     mma<T>(a, b, sums)                         sums (16, 8) += a (16, 16) b (16, 8), the fragments of mma.m16n8k16
 
 #if defined(__CUDACC__)
 #define HACK_BODY __device__ __forceinline__
 #define HACK_UNROLL _Pragma("unroll")
+#define HACK_NO_UNROLL _Pragma("unroll 1")
 #else
 #define HACK_BODY inline
 #define HACK_UNROLL
+#define HACK_NO_UNROLL
 #endif
 
 namespace hack::kernels::cuda {
@@ -96,7 +100,7 @@ class CudaExecution {
   }
 
   __device__ void publish(std::uint32_t* flag, std::uint32_t value) const {
-    __threadfence_system();
+    // A release orders what the block's barrier has ordered before it, too.
     asm volatile("st.release.sys.global.u32 [%0], %1;" ::"l"(flag), "r"(value) : "memory");
   }
   __device__ void wait_for(const std::uint32_t* flag, std::uint32_t value) const {
@@ -106,6 +110,13 @@ class CudaExecution {
     } while (static_cast<std::int32_t>(seen - value) < 0);
   }
   __device__ float fresh(const float* address) const { return __ldcv(address); }
+  __device__ void fresh_floats(const float* address, float (&to)[4]) const {
+    const float4 read = __ldcv(reinterpret_cast<const float4*>(address));
+    to[0] = read.x;
+    to[1] = read.y;
+    to[2] = read.z;
+    to[3] = read.w;
+  }
 
   __device__ void load16(const void* address, std::uint32_t (&words)[4]) const {
     const uint4 loaded = __ldg(static_cast<const uint4*>(address));
@@ -114,6 +125,19 @@ class CudaExecution {
     words[2] = loaded.z;
     words[3] = loaded.w;
   }
+
+  __device__ void load_floats(const float* address, float (&to)[4]) const {
+    const float4 read = *reinterpret_cast<const float4*>(address);
+    to[0] = read.x;
+    to[1] = read.y;
+    to[2] = read.z;
+    to[3] = read.w;
+  }
+  __device__ void store_floats(float* address, const float (&from)[4]) const {
+    *reinterpret_cast<float4*>(address) = make_float4(from[0], from[1], from[2], from[3]);
+  }
+  __device__ void read16(const float* shared, int i, float (&to)[4]) const { load_floats(shared + i, to); }
+  __device__ void write16(float* shared, int i, const float (&from)[4]) const { store_floats(shared + i, from); }
 
   __device__ float widen(float x) const { return x; }
   __device__ float widen(bf16 x) const { return __uint_as_float(static_cast<std::uint32_t>(x.bits) << 16); }

@@ -14,6 +14,7 @@
 #include "kernels/cuda/factorize/gram_svd.cuh"
 #include "kernels/cuda/factorize/kept_vectors.cuh"
 #include "kernels/cuda/linear/linear.cuh"
+#include "kernels/cuda/llama/norm.cuh"
 #include "kernels/cuda/llama/peer_reduction.cuh"
 #include "kernels/cuda/factorize/interpolative.cuh"
 #include "kernels/cuda/llama/sampling.cuh"
@@ -30,6 +31,7 @@
   HACK_SAMPLING_KERNELS(X)         \
   HACK_GRADIENT_KERNELS(X)         \
   HACK_INTERPOLATIVE_KERNELS(X)    \
+  HACK_NORM_KERNELS(X)             \
   HACK_PEER_KERNELS(X)             \
   HACK_ATTENTION_KERNELS(X)        \
   HACK_VOCABULARY_KERNELS(X)       \

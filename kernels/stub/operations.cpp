@@ -55,6 +55,11 @@ void rms_norm<D>(Queue<D>&, X, const float*, float, Y) {
 }
 
 template <>
+void add_and_norm<D>(Queue<D>&, X, Y, const float*, float, Y) {
+  refuse();
+}
+
+template <>
 void swiglu<D>(Queue<D>&, X, Y) {
   refuse();
 }

@@ -5,20 +5,12 @@
 #include "kernels/elementwise.hpp"
 
 namespace hack::comm {
-namespace {
-
-template <Device D>
-void in_steps(const Communicator& comm, Queue<D>& queue, const ResidualNorm<D>& work) {
-  add_all_reduced<D>(comm, queue, work.y, work.x);
-  kernels::rms_norm<D>(queue, work.x, work.weight, work.epsilon, work.normed);
-}
-
-}  // namespace
 
 template <>
 void add_reduced_and_norm<Device::cpu>(const Communicator& comm, Queue<Device::cpu>& queue,
                                        const ResidualNorm<Device::cpu>& work) {
-  in_steps(comm, queue, work);
+  add_all_reduced<Device::cpu>(comm, queue, work.y, work.x);
+  kernels::rms_norm<Device::cpu>(queue, work.x, work.weight, work.epsilon, work.normed);
 }
 
 template <>
@@ -30,7 +22,8 @@ void add_reduced_and_norm<Device::cuda>(const Communicator& comm, Queue<Device::
       if (gpu->add_reduced_and_norm(queue.resources().stream(), work)) return;
     }
   }
-  in_steps(comm, queue, work);
+  all_reduce_sum<Device::cuda>(comm, queue, work.y);
+  kernels::add_and_norm<Device::cuda>(queue, work.y, work.x, work.weight, work.epsilon, work.normed);
 }
 
 }  // namespace hack::comm

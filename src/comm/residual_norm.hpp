@@ -17,8 +17,8 @@ struct ResidualNorm {
 };
 
 /// x += Σ y over the ranks; normed = x / sqrt(mean(x²) + epsilon) * weight. All contiguous. On GPUs few short rows go
-/// through memory that ranks of a node map of each other, in one launch; else, and on CPUs, by add_all_reduced() and
-/// the norm after it. Collective.
+/// through memory that ranks of a node map of each other, in one launch; else by a sum, and a launch for the
+/// rest; on CPUs by add_all_reduced() and the norm after it. Collective.
 template <Device D>
 void add_reduced_and_norm(const Communicator& comm, Queue<D>& queue, const ResidualNorm<D>& work);
 

@@ -4,6 +4,7 @@
 
 #include "kernels/elementwise.hpp"
 #include "kernels/gram.hpp"
+#include "kernels/copy.hpp"
 #include "kernels/linear.hpp"
 #include "tests/kernels/random_data.hpp"
 #include "tests/gpu/device_data.hpp"
@@ -77,6 +78,31 @@ TEST(GpuElementwise, NormalizesRows) {
     // Of order 1 to 2; the sum of squares is off by its terms' roundings.
     expect_twins(rows, cols, 64 * eps, [&]<Device D>(Queue<D>& queue, MatrixView<float, D> y) {
       rms_norm<D>(queue, y, placed<D>(weight, on_device), 1e-5f, y);
+    });
+  }
+}
+
+/// Rows of whole fours, as models have them, and rows longer than a block's threads hold.
+TEST(GpuElementwise, AddsAndNormalizesRows) {
+  std::vector<std::pair<index_t, index_t>> sizes(std::begin(odd_sizes), std::end(odd_sizes));
+  sizes.insert(sizes.end(), {{1, 4}, {3, 132}, {2, 4352}, {1, 16 * 1024 + 4}});
+  for (const auto& [rows, cols] : sizes) {
+    const std::vector<float> weight = random_floats(cols, 2), y = random_floats(rows * cols, 3);
+    const DeviceMatrix<> weight_on_device(weight, 1, cols), y_on_device(y, rows, cols);
+    const double bound = (64 + std::sqrt(static_cast<double>(cols))) * eps;
+    for (const bool returns_sum : {false, true}) {
+      expect_twins(rows, cols, returns_sum ? 0 : bound, [&]<Device D>(Queue<D>& queue, MatrixView<float, D> x) {
+        Buffer<float, D> other(rows * cols);
+        const MatrixView<float, D> second(other.data(), x.rows, x.cols);
+        // What is compared is x: the sum, or what its norm wrote over it.
+        add_and_norm<D>(queue, placed<D>(y, y_on_device, x.rows, x.cols), x, placed<D>(weight, weight_on_device), 1e-5f,
+                        second);
+        if (!returns_sum) copy<D, float>(queue, second, x);
+        queue.wait();
+      });
+    }
+    expect_twins(rows, cols, bound, [&]<Device D>(Queue<D>& queue, MatrixView<float, D> x) {
+      rms_norm<D>(queue, x, placed<D>(weight, weight_on_device), 1e-5f, x);
     });
   }
 }
@@ -171,7 +197,7 @@ TEST(GpuElementwise, ClearsRows) {
 
 TEST(GpuLinear, MultipliesAsTheCpuDoes) {
   for (Codec codec : tests::all_codecs()) {
-    for (const auto& [rows, cols] : std::vector<std::pair<index_t, index_t>>{{1, 1}, {19, 70}, {33, 1100}, {9, 4099}}) {
+    for (const auto& [rows, cols] : std::vector<std::pair<index_t, index_t>>{{1, 1}, {19, 70}, {33, 1104}, {9, 4112}}) {
       const RandomWeights w(rows, cols, codec, 1);
       const DeviceWeights on_device(w.view);
       for (index_t tokens : {1, 3, 8, 9}) {

@@ -267,11 +267,46 @@ int Execution::shuffle_xor(int x, int mask) {
   return x;
 }
 
-void Execution::load16(const void* address, std::uint32_t (&words)[4]) const {
+void Execution::expect_aligned(const void* address) const {
   if (reinterpret_cast<std::uintptr_t>(address) % 16 != 0) {
     throw Fault(fmt::format("thread {}: a load of 16 bytes from an address not divisible by 16", thread_));
   }
+}
+
+void Execution::load16(const void* address, std::uint32_t (&words)[4]) const {
+  expect_aligned(address);
   std::memcpy(words, address, 16);
+}
+
+void Execution::load_floats(const float* address, float (&to)[4]) const {
+  expect_aligned(address);
+  std::memcpy(to, address, 16);
+}
+
+void Execution::store_floats(float* address, const float (&from)[4]) const {
+  expect_aligned(address);
+  std::memcpy(address, from, 16);
+}
+
+namespace {
+
+void expect_16_bytes(int thread, int word) {
+  if (word % 4 != 0) {
+    throw Fault(
+        fmt::format("thread {}: 16 bytes from word {} of shared memory, which is not divisible by 4", thread, word));
+  }
+}
+
+}  // namespace
+
+void Execution::read16(const Shared<float>& shared, int i, float (&to)[4]) const {
+  expect_16_bytes(thread_, shared.word(i));
+  for (int q = 0; q < 4; ++q) to[q] = shared[i + q];
+}
+
+void Execution::write16(const Shared<float>& shared, int i, const float (&from)[4]) const {
+  expect_16_bytes(thread_, shared.word(i));
+  for (int q = 0; q < 4; ++q) shared[i + q] = from[q];
 }
 
 namespace {

@@ -148,6 +148,8 @@ class Shared {
   Shared(Block& block, int thread, int word) : block_(&block), thread_(thread), word_(word) {}
   Reference operator[](index_t i) const { return {*block_, thread_, word_ + static_cast<int>(i)}; }
   Shared operator+(index_t i) const { return {*block_, thread_, word_ + static_cast<int>(i)}; }
+  /// Number i's word in the block's shared memory.
+  int word(int i) const { return word_ + i; }
 
  private:
   Block* block_;
@@ -181,6 +183,10 @@ class Execution {
   float shuffle_xor(float x, int mask);
   int shuffle_xor(int x, int mask);
   void load16(const void* address, std::uint32_t (&words)[4]) const;
+  void load_floats(const float* address, float (&to)[4]) const;
+  void store_floats(float* address, const float (&from)[4]) const;
+  void read16(const Shared<float>& shared, int i, float (&to)[4]) const;
+  void write16(const Shared<float>& shared, int i, const float (&from)[4]) const;
 
   // Atomic, because the other GPU may be one of another process.
   void publish(std::uint32_t* flag, std::uint32_t value) {
@@ -188,6 +194,7 @@ class Execution {
   }
   void wait_for(const std::uint32_t* flag, std::uint32_t value) { block_.wait_for(thread_, flag, value); }
   float fresh(const float* address) const { return *address; }
+  void fresh_floats(const float* address, float (&to)[4]) const { load_floats(address, to); }
 
   float widen(float x) const { return x; }
   float widen(bf16 x) const { return to_float(x); }
@@ -207,6 +214,7 @@ class Execution {
   }
 
  private:
+  void expect_aligned(const void* address) const;
   void multiply(const std::uint32_t (&a)[4], const std::uint32_t (&b)[2], float (&sums)[4], bool is_bf16);
 
   Block& block_;
@@ -215,6 +223,9 @@ class Execution {
 
 /// The names of the kernels that ran so far.
 std::set<std::string>& kernels_run();
+
+/// Shared memory that a block can ask for; tests take some away.
+inline index_t shared_bytes = kernels::cuda::most_shared_bytes;
 
 /// The most bytes of the device's memory that were in use at once; tests begin it anew.
 inline std::size_t peak_bytes = 0;
@@ -227,7 +238,7 @@ template <class Kernel>
 kernels::cuda::Geometry checked_geometry(const Kernel& kernel) {
   const kernels::cuda::Geometry geometry = kernel.geometry();
   static_assert(sizeof(Kernel) <= kernels::cuda::most_argument_bytes || !std::is_trivially_copyable_v<Kernel>);
-  if (geometry.shared_words * 4 > kernels::cuda::most_shared_bytes) {
+  if (geometry.shared_words * 4 > shared_bytes) {
     throw Fault(std::string(Kernel::name) + ": more shared memory than a block can have");
   }
   if (geometry.threads % 32 != 0 || geometry.threads > Kernel::max_threads) {

@@ -52,7 +52,7 @@ struct Rank {
 
 void check(int ranks, index_t rows, index_t cols) {
   SCOPED_TRACE(testing::Message() << ranks << " ranks, " << rows << " x " << cols << ", order " << order_seed);
-  const index_t most_cols = cols + 7;
+  const index_t most_cols = cols % 4 == 0 ? cols + 8 : cols + 7;
   std::vector<Rank> all;
   for (int r = 0; r < ranks; ++r) all.emplace_back(r, rows, cols, most_cols);
   const std::vector<float> weight = tests::random_floats(cols, 5);
@@ -106,6 +106,8 @@ TEST(Peers, AddUpAndNormalize) {
     check(2, 3, 70);
     check(3, 1, 1030);
     check(8, 2, 33);
+    check(8, 2, 68);
+    check(2, 1, 4 * 1024 + 12);  // more than a thread's first four
   }
 }
 

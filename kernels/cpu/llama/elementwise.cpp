@@ -48,6 +48,13 @@ void rms_norm<Device::cpu>(Queue<Device::cpu>& queue, MatrixView<const float> x,
 }
 
 template <>
+void add_and_norm<Device::cpu>(Queue<Device::cpu>& queue, MatrixView<const float> y, MatrixView<float> x,
+                               const float* weight, float epsilon, MatrixView<float> normed) {
+  add<Device::cpu>(queue, y, x);
+  rms_norm<Device::cpu>(queue, x, weight, epsilon, normed);
+}
+
+template <>
 void swiglu<Device::cpu>(Queue<Device::cpu>& queue, MatrixView<const float> up, MatrixView<float> gate) {
   HACK_EXPECT(up.rows == gate.rows && up.cols == gate.cols);
 #pragma omp parallel for schedule(static) num_threads(team_size(queue, 2 * bytes_of(gate)))

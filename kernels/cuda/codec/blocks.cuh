@@ -63,7 +63,7 @@ struct AffineCodec : BlockCodec<W, which> {
 
   template <class Exec>
   HACK_BODY static float number(Exec& /*exec*/, const Run& run, int q) {
-    return fmaf(run.d, static_cast<float>(code_of<std::uint8_t>(run.words, q)), run.minimum);
+    return fmaf(run.d, float_of_byte(run.words, q), run.minimum);
   }
 };
 

@@ -50,4 +50,26 @@ HACK_BODY W code_of(const std::uint32_t (&words)[4], int q) {
   }
 }
 
+/// Byte q of a load as a float: the last bits of 2^23 plus it, from which 2^23 + `zero` is taken away, which is exact.
+/// Two instructions of full rate; conversions of integers take a quarter of it.
+HACK_BODY float float_of_byte(const std::uint32_t (&words)[4], int q, float zero = 0) {
+  constexpr std::uint32_t two_to_23 = 0x4b000000u;
+#if defined(__CUDACC__)
+  return __uint_as_float(__byte_perm(words[q / 4], two_to_23, 0x7650u | static_cast<unsigned>(q % 4))) -
+         (8388608.0f + zero);
+#else
+  const std::uint32_t bits = two_to_23 | (words[q / 4] >> (8 * (q % 4)) & 0xffu);
+  float sum;
+  memcpy(&sum, &bits, 4);
+  return sum - (8388608.0f + zero);
+#endif
+}
+
+/// Byte q as a float, of four numbers with signs in a word: their top bits count 128 the other way.
+HACK_BODY float float_of_signed_byte(const std::uint32_t (&words)[4], int q) {
+  const std::uint32_t turned[4] = {words[0] ^ 0x80808080u, words[1] ^ 0x80808080u, words[2] ^ 0x80808080u,
+                                   words[3] ^ 0x80808080u};
+  return float_of_byte(turned, q, 128);
+}
+
 }  // namespace hack::kernels::cuda

@@ -26,7 +26,7 @@ struct CodecOf<Q8_0Codes> : BlockCodec<Q8_0Codes, Codec::q8_0> {
 
   template <class Exec>
   HACK_BODY static float number(Exec& /*exec*/, const Run& run, int q) {
-    return run.scale * static_cast<float>(code_of<std::int8_t>(run.words, q));
+    return run.scale * float_of_signed_byte(run.words, q);
   }
 };
 

@@ -89,8 +89,20 @@ void for_tokens(index_t tokens, const Multiply& multiply) {
   }
 }
 
+/// By one launch for both dense matrices; false, and nothing done, where these cannot be streamed.
+template <class W>
+bool multiply_dense(Queue<D>& queue, X x, const View& gate, const View& up, Y out) {
+  const auto of_gate = cuda::weights_of<W>(gate.dense), of_up = cuda::weights_of<W>(up.dense);
+  using Stream = typename cuda::MatVecGated<W, 1>::Stream;
+  if (!Stream::takes(array_of(x), of_gate) || !Stream::takes(array_of(x), of_up)) return false;
+  for_tokens(x.rows, [&]<int T>() {
+    cuda::launch(queue, cuda::MatVecGated<W, T>{array_of(x), of_gate, of_up, gate.bias, up.bias, array_of(out)});
+  });
+  return true;
+}
+
 /// By one launch for both matrices; false, and nothing done, where these are of different kinds, or sums of planes, or
-/// there are many tokens.
+/// odd in shape, or there are many tokens.
 bool multiply_both(Queue<D>& queue, X x, const View& gate, const View& up, Y out) {
   if (x.rows > cuda::few_tokens) return false;
   if (gate.planes.size() == 1 && up.planes.size() == 1) {
@@ -103,13 +115,9 @@ bool multiply_both(Queue<D>& queue, X x, const View& gate, const View& up, Y out
   }
   if (gate.is_factored() || up.is_factored() || gate.dense.codec != up.dense.codec) return false;
   HACK_EXPECT(x.cols == gate.dense.cols && x.cols == up.dense.cols);
-  cuda::with_codec(gate.dense.codec, [&]<class W>() {
-    for_tokens(x.rows, [&]<int T>() {
-      cuda::launch(queue, cuda::MatVecGated<W, T>{array_of(x), cuda::weights_of<W>(gate.dense),
-                                                  cuda::weights_of<W>(up.dense), gate.bias, up.bias, array_of(out)});
-    });
-  });
-  return true;
+  bool is_done = false;
+  cuda::with_codec(gate.dense.codec, [&]<class W>() { is_done = multiply_dense<W>(queue, x, gate, up, out); });
+  return is_done;
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels/cuda/linear/factored_linear.cuh"
+#include "kernels/cuda/linear/row_stream.cuh"
 
 namespace hack::kernels::cuda {
 
@@ -127,14 +128,15 @@ struct AddGated {
   }
 };
 
-/// The same of two dense matrices: a warp for a row of each.
+/// The same of two dense matrices, where RowStream takes both: a warp for some rows of each.
 template <class W, int T>
 struct MatVecGated {
   static constexpr const char* name = "MatVecGated";
   static constexpr int max_threads = 256;
+  static constexpr int least_blocks = T > 1 ? 1 : per_load<W> == 16 ? 3 : 4;
   static constexpr int warps = max_threads / 32;
-  static constexpr int panel = T == 1 ? 4096 : 1024;
-  static constexpr int stride = spread_size(panel);
+  static constexpr int rows_of_warp = T == 1 ? 1 : 2;  // of each matrix
+  using Stream = RowStream<W, T, 2 * rows_of_warp>;
   Array<const float> x;
   Weights<W> gate;
   Weights<W> up;
@@ -142,33 +144,33 @@ struct MatVecGated {
   const float* up_bias = nullptr;
   Array<float> out;
 
-  Geometry geometry() const { return {divide_up(gate.rows, warps), max_threads, T * stride}; }
+  Geometry geometry() const { return {divide_up(gate.rows, warps * rows_of_warp), max_threads, Stream::Planes::words}; }
 
   template <class Exec>
   HACK_BODY void operator()(Exec& exec) const {
-    const auto z = exec.template shared<float>(0);
-    const index_t row = exec.block() * warps + exec.warp();
-    const int tokens = static_cast<int>(x.rows);
-    float a[T] = {}, b[T] = {};
-    for (index_t first = 0; first < gate.cols; first += panel) {
-      const int count = static_cast<int>(gate.cols - first < panel ? gate.cols - first : panel);
-      if (first > 0) exec.sync();  // the last panel has been read
-      load_vectors<W>(exec, x, first, count, stride, z);
-      exec.sync();
-      if (row < gate.rows) {
-        add_row_dot<W, T>(exec, gate.row(row, first), count, z, 0, stride, tokens, exec.lane(), 32, a);
-        add_row_dot<W, T>(exec, up.row(row, first), count, z, 0, stride, tokens, exec.lane(), 32, b);
-      }
-    }
+    const index_t first = (exec.block() * warps + exec.warp()) * rows_of_warp;
+    Stream stream;
     HACK_UNROLL
-    for (int t = 0; t < T; ++t) {
-      float of_gate = exec.group_sum(a[t], 32), of_up = exec.group_sum(b[t], 32);
-      if (t < tokens && exec.lane() == 0 && row < gate.rows) {
-        if constexpr (CodecOf<W>::scales_rows) {
-          of_gate *= gate.scale(exec, row);
-          of_up *= up.scale(exec, row);
+    for (int r = 0; r < rows_of_warp; ++r) {
+      const index_t row = first + r < gate.rows ? first + r : gate.rows - 1;
+      stream.rows[r] = {gate.row(row), exec.lane()};
+      stream.rows[rows_of_warp + r] = {up.row(row), exec.lane()};
+    }
+    stream.run(exec, x, first < gate.rows);
+    HACK_UNROLL
+    for (int r = 0; r < rows_of_warp; ++r) {
+      HACK_UNROLL
+      for (int t = 0; t < T; ++t) {
+        float of_gate = exec.group_sum(stream.sums[r][t], 32);
+        float of_up = exec.group_sum(stream.sums[rows_of_warp + r][t], 32);
+        const index_t row = first + r;
+        if (t < x.rows && exec.lane() == 0 && row < gate.rows) {
+          if constexpr (CodecOf<W>::scales_rows) {
+            of_gate *= gate.scale(exec, row);
+            of_up *= up.scale(exec, row);
+          }
+          out.row(t)[row] = gated(of_gate, gate_bias, of_up, up_bias, row);
         }
-        out.row(t)[row] = gated(of_gate, gate_bias, of_up, up_bias, row);
       }
     }
   }

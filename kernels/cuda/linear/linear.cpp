@@ -15,7 +15,9 @@ using cuda::array_of;
 
 template <class W>
 void multiply_few(Queue<D>& queue, X x, cuda::Weights<W> w, Y y, bool adds) {
-  if (x.rows == 1) {
+  if (!cuda::MatVec<W, 1>::Stream::takes(array_of(x), w)) {
+    cuda::launch(queue, cuda::MatVecOfAny<W>{array_of(x), w, array_of(y), adds});
+  } else if (x.rows == 1) {
     cuda::launch(queue, cuda::MatVec<W, 1>{array_of(x), w, array_of(y), adds});
   } else {
     cuda::launch(queue, cuda::MatVec<W, 8>{array_of(x), w, array_of(y), adds});

@@ -31,10 +31,31 @@ HACK_BODY void add_numbers(int begin, int end, const Z& z, int first, int stride
     const float weight = weight_of(q);
     HACK_UNROLL
     for (int t = 0; t < T; ++t) {
-      if (t < tokens) sums[t] = fmaf(weight, z[t * stride + spread<W>(first + q)], sums[t]);
+      // Of one token it is known when this is compiled that it is there.
+      if (T == 1 || t < tokens) sums[t] = fmaf(weight, z[t * stride + spread<W>(first + q)], sums[t]);
     }
   }
 }
+
+/// All numbers of one load or run. Where its vector's numbers begin with a load, too, as they do in tiles whose rank is
+/// a multiple of one, these stand side by side, and the address of one is that of all.
+template <class W, int T, class Z, class Weight>
+HACK_BODY void add_load(const Z& z, int first, int stride, int tokens, float (&sums)[T], const Weight& weight_of) {
+  if (first % per_load<W> != 0) {
+    add_numbers<W, T>(0, per_load<W>, z, first, stride, tokens, sums, weight_of);
+    return;
+  }
+  const auto numbers = z + spread<W>(first);
+  HACK_UNROLL
+  for (int q = 0; q < per_load<W>; ++q) {
+    const float weight = weight_of(q);
+    HACK_UNROLL
+    for (int t = 0; t < T; ++t) {
+      if (T == 1 || t < tokens) sums[t] = fmaf(weight, numbers[t * stride + q], sums[t]);
+    }
+  }
+}
+
 /// add_row_dot of a codec with blocks: a run for a lane.
 template <class W, int T, class Exec, class Z>
 HACK_BODY void add_runs(Exec& exec, const RowCodes<W>& w, int length, const Z& z, int first, int stride, int tokens,
@@ -54,7 +75,7 @@ HACK_BODY void add_runs(Exec& exec, const RowCodes<W>& w, int length, const Z& z
       const int start = (c + u * lanes) * n;
       const auto weight = [&](int q) { return Codec::number(exec, loaded[u], q); };
       if (start + n <= length) {
-        add_numbers<W, T>(0, n, z, first + start, stride, tokens, sums, weight);
+        add_load<W, T>(z, first + start, stride, tokens, sums, weight);
       } else if (start < length) {
         add_numbers<W, T>(0, length - start, z, first + start, stride, tokens, sums, weight);
       }
@@ -88,7 +109,7 @@ HACK_BODY void add_row_dot(Exec& exec, const RowCodes<W>& w, int length, const Z
         const int start = (c + u * lanes) * n - before;
         const auto weight = [&](int q) { return CodecOf<W>::widen(exec, code_of<W>(words[u], q)); };
         if (start >= 0 && start + n <= length) {
-          add_numbers<W, T>(0, n, z, first + start, stride, tokens, sums, weight);
+          add_load<W, T>(z, first + start, stride, tokens, sums, weight);
         } else if (start < length) {
           const int begin = start < 0 ? -start : 0;
           add_numbers<W, T>(begin, length - start, z, first + start, stride, tokens, sums, weight);
@@ -98,12 +119,27 @@ HACK_BODY void add_row_dot(Exec& exec, const RowCodes<W>& w, int length, const Z
   }
 }
 
-/// Copies columns [first, first + count) of x (tokens, …) to shared memory, as add_row_dot reads them.
+/// Copies columns [first, first + count) of x (tokens, …) to shared memory, as add_row_dot reads them. Several loads of
+/// a thread are on their way before the first of them is waited for.
 template <class W, class Exec, class Z>
 HACK_BODY void load_vectors(Exec& exec, const Array<const float>& x, index_t first, int count, int stride, const Z& z) {
-  for (index_t t = 0; t < x.rows; ++t) {
-    for (int l = exec.thread(); l < count; l += exec.threads()) {
-      z[static_cast<int>(t) * stride + spread<W>(l)] = x.row(t)[first + l];
+  constexpr int in_flight = 4;
+  HACK_NO_UNROLL
+  for (int t = 0; t < static_cast<int>(x.rows); ++t) {
+    const float* from = x.row(t) + first;
+    HACK_NO_UNROLL
+    for (int base = exec.thread(); base < count; base += in_flight * exec.threads()) {
+      float loaded[in_flight];
+      HACK_UNROLL
+      for (int u = 0; u < in_flight; ++u) {
+        const int l = base + u * exec.threads();
+        loaded[u] = l < count ? from[l] : 0.0f;
+      }
+      HACK_UNROLL
+      for (int u = 0; u < in_flight; ++u) {
+        const int l = base + u * exec.threads();
+        if (l < count) z[t * stride + spread<W>(l)] = loaded[u];
+      }
     }
   }
 }

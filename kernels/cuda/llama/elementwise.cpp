@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/llama/elementwise.cuh"
+#include "kernels/cuda/llama/norm.cuh"
 #include "kernels/cuda/memory/resources.hpp"
 #include "kernels/linear.hpp"
 
@@ -37,6 +38,13 @@ void rms_norm<D>(Queue<D>& queue, MatrixView<const float, D> x, const float* wei
                  MatrixView<float, D> y) {
   HACK_EXPECT(x.rows == y.rows && x.cols == y.cols);
   cuda::launch(queue, cuda::RmsNorm{array_of(x), weight, epsilon, array_of(y)});
+}
+
+template <>
+void add_and_norm<D>(Queue<D>& queue, MatrixView<const float, D> y, MatrixView<float, D> x, const float* weight,
+                     float epsilon, MatrixView<float, D> normed) {
+  HACK_EXPECT(x.rows == y.rows && x.cols == y.cols && x.rows == normed.rows && x.cols == normed.cols);
+  cuda::launch(queue, cuda::AddNorm{array_of(y), array_of(x), weight, epsilon, array_of(normed)});
 }
 
 template <>

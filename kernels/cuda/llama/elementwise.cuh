@@ -70,29 +70,6 @@ struct SwiGlu {
   }
 };
 
-/// A block per row; y may be x.
-struct RmsNorm {
-  static constexpr const char* name = "RmsNorm";
-  static constexpr int max_threads = 256;
-  Array<const float> x;
-  const float* weight = nullptr;
-  float epsilon = 0;
-  Array<float> y;
-
-  Geometry geometry() const { return {x.rows, max_threads, 32}; }
-  template <class Exec>
-  HACK_BODY void operator()(Exec& exec) const {
-    const float* from = x.row(exec.block());
-    float* to = y.row(exec.block());
-    float sum = 0;
-    for (index_t j = exec.thread(); j < x.cols; j += exec.threads()) sum += from[j] * from[j];
-    const float mean = block_sum(exec, sum, 0) / static_cast<float>(x.cols);
-    const float factor = 1 / sqrtf(mean + epsilon);
-    // The product with the factor is rounded first, as on the CPU.
-    for (index_t j = exec.thread(); j < x.cols; j += exec.threads()) to[j] = from[j] * factor * weight[j];
-  }
-};
-
 /// Each number of the first halves and its partner.
 struct Rope {
   static constexpr const char* name = "Rope";
@@ -221,7 +198,6 @@ struct SplitParts {
   X(Add)                                        \
   X(AddBias)                                    \
   X(SwiGlu)                                     \
-  X(RmsNorm)                                    \
   X(Rope)                                       \
   HACK_FOR_EACH_CODEC(HACK_EMBED_KERNELS_OF, X) \
   X(SplitParts<bf16>)                           \

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kernels/cuda/execution.cuh"
+#include "kernels/cuda/llama/norm.cuh"
 
 namespace hack::kernels::cuda {
 
@@ -34,14 +34,26 @@ struct ReduceAddNorm {
   float epsilon = 0;
   Array<float> normed;
 
-  Geometry geometry() const { return {x.rows, max_threads, 32}; }
+  Geometry geometry() const { return NormedRow::geometry(x.rows, x.cols, max_threads); }
 
   template <class Exec>
   HACK_BODY void operator()(Exec& exec) const {
     const index_t row = exec.block();
+    const int cols = static_cast<int>(x.cols);
     const std::uint32_t round = peers.rounds[row] + 1;
+    const float* from = y.row(row);
+    float* stream = x.row(row);
     float* mine = peers.slot(peers.rank, round, row);
-    for (index_t j = exec.thread(); j < x.cols; j += max_threads) mine[j] = y.row(row)[j];
+    const bool fours = at_16_bytes(from, stream, normed.row(row), weight, mine);
+    if (fours && cols % 4 == 0) {
+      for (int j = 4 * exec.thread(); j < cols; j += 4 * exec.threads()) {
+        float part[4];
+        exec.load_floats(from + j, part);
+        exec.store_floats(mine + j, part);
+      }
+    } else {
+      for (int j = exec.thread(); j < cols; j += exec.threads()) mine[j] = from[j];
+    }
     exec.sync();  // all of the part is written, and all threads know the round
     const int peer = exec.thread();
     if (peer == 0) peers.rounds[row] = round;
@@ -50,19 +62,42 @@ struct ReduceAddNorm {
       exec.wait_for(peers.flags[peers.rank] + row * Peers::most + peer, round);
     }
     exec.sync();
-    float squares = 0;
-    for (index_t j = exec.thread(); j < x.cols; j += max_threads) {
-      float sum = 0;
-      for (int p = 0; p < peers.count; ++p) sum += exec.fresh(peers.slot(p, round, row) + j);
-      const float next = x.row(row)[j] + sum;
-      x.row(row)[j] = next;
-      squares += next * next;
+    NormedRow::run(
+        exec, cols, weight, epsilon, normed.row(row), fours,
+        [&](int j) {
+          float sum = 0;
+          for (int p = 0; p < peers.count; ++p) sum += exec.fresh(peers.slot(p, round, row) + j);
+          return stream[j] += sum;
+        },
+        [&](float(&held)[NormedRow::held][4]) {
+          for_held_fours(exec, cols, [&](int u, int j) { take_sum(exec, round, row, j, stream + j, held[u]); });
+        });
+  }
+
+ private:
+  /// Four numbers of x plus the sum over the ranks, to x, too. Parts of as many ranks as registers hold are requested
+  /// at once.
+  template <class Exec>
+  HACK_BODY void take_sum(Exec& exec, std::uint32_t round, index_t row, int j, float* stream, float (&to)[4]) const {
+    constexpr int at_once = 4;
+    float sum[4] = {};
+    exec.load_floats(stream, to);
+    HACK_NO_UNROLL
+    for (int first = 0; first < peers.count; first += at_once) {
+      float parts[at_once][4];
+      HACK_UNROLL
+      for (int p = 0; p < at_once; ++p) {
+        if (first + p < peers.count) exec.fresh_floats(peers.slot(first + p, round, row) + j, parts[p]);
+      }
+      HACK_UNROLL
+      for (int p = 0; p < at_once; ++p) {
+        HACK_UNROLL
+        for (int q = 0; q < 4; ++q) sum[q] += first + p < peers.count ? parts[p][q] : 0.0f;
+      }
     }
-    const float mean = block_sum(exec, squares, 0) / static_cast<float>(x.cols);
-    const float factor = 1 / sqrtf(mean + epsilon);
-    for (index_t j = exec.thread(); j < x.cols; j += max_threads) {
-      normed.row(row)[j] = x.row(row)[j] * factor * weight[j];
-    }
+    HACK_UNROLL
+    for (int q = 0; q < 4; ++q) to[q] += sum[q];
+    exec.store_floats(stream, to);
   }
 };
 
