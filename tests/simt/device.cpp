@@ -124,6 +124,8 @@ namespace cuda {
 /// So few that small matrices fill it, and that smaller ones do not.
 int multiprocessors() { return 20; }
 
+index_t shared_bytes_of_block() { return simt::shared_bytes; }
+
 void upload(Queue<Device::cuda>&, void* to, const void* host, std::size_t bytes) {
   expect_no_capture("a copy from the host");
   std::memcpy(to, host, bytes);

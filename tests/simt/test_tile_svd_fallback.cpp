@@ -5,6 +5,7 @@
 #include "kernels/cuda/memory/resources.hpp"
 #include "tests/gpu/device_tiles.hpp"
 #include "tests/simt/dense_library.hpp"
+#include "tests/simt/emulator.hpp"
 
 namespace hack::kernels {
 namespace {
@@ -63,6 +64,20 @@ TEST_P(TileSvdFallback, OfTheLibrariesAloneIsStated) {
 
 INSTANTIATE_TEST_SUITE_P(Faults, TileSvdFallback,
                          testing::Values(LibraryFault::not_converged, LibraryFault::wrong_vectors));
+
+TEST(TileSvdOnSmallGpus, LeavesToTheLibrariesWhatDoesNotFitABlock) {
+  // 99 KiB of shared memory, as GPUs for workstations have: 132,736 bytes of a tile of 128 x 128 are too many.
+  simt::shared_bytes = 99 * 1024;
+  std::vector<TileCase> cases = {TileCase(128, 128, tests::gaussian(1)), TileCase(128, 64, tests::gaussian(2))};
+  std::vector<TileCase*> pointers = {&cases[0], &cases[1]};
+  DeviceTiles tiles(pointers);
+  Queue<G> queue(2);
+  tile_svd<G>(queue, tiles.in, tiles.out);
+  simt::shared_bytes = cuda::most_shared_bytes;
+  for (const SvdStatus status : tiles.take(pointers)) EXPECT_EQ(status, SvdStatus::ok);
+  for (const TileCase& c : cases) tests::expect_gates(c, tests::reference_spectrum(c));
+  EXPECT_EQ(queue.resources().tiles_left_to_library(), 1);
+}
 
 }  // namespace
 }  // namespace hack::kernels

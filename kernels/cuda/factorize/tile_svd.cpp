@@ -36,7 +36,13 @@ void check_shapes(std::span<const Tile> tiles, std::span<const TileSvd<D>> out) 
   }
 }
 
-bool fits(const Tile& tile) { return std::max(tile.rows, tile.cols) <= JacobiSvd::side; }
+/// Whether a tile fits a block of threads of this GPU.
+bool fits(index_t h, index_t w) {
+  if (std::max(h, w) > JacobiSvd::side) return false;
+  const JacobiSvd one{nullptr, 1, static_cast<int>(std::min(h, w)), nullptr};
+  return 4 * one.geometry().shared_words <= cuda::shared_bytes_of_block();
+}
+bool fits(const Tile& tile) { return fits(tile.rows, tile.cols); }
 
 template <class T>
 T* listed(Queue<D>& queue, const std::vector<T>& list) {
@@ -108,7 +114,7 @@ void find_vectors_anew(Queue<D>& queue, std::span<const Tile> tiles, std::span<T
 template <>
 TileSvdBytes tile_svd_bytes<D>(index_t h, index_t w, index_t k) {
   const index_t r = std::min(h, w);
-  if (std::max(h, w) <= JacobiSvd::side) return {4 * r * (h + w), 0};
+  if (fits(h, w)) return {4 * r * (h + w), 0};
   return {8 * r * (r + 1), cuda::gram_scratch_bytes(h, w, k)};
 }
 

@@ -37,4 +37,11 @@ int cuda::multiprocessors() {
   return count;
 }
 
+index_t cuda::shared_bytes_of_block() {
+  int device = 0, bytes = 0;
+  HACK_CUDA(cudaGetDevice(&device));
+  HACK_CUDA(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
+  return bytes;
+}
+
 }  // namespace hack::kernels

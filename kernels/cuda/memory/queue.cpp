@@ -25,6 +25,7 @@ Queue<Device::cuda>::Queue(int threads, Products /*products*/) : threads_(thread
 }
 
 Queue<Device::cuda>::~Queue() {
+  resources_->dense_library().reset();  // its handles are bound to the stream
   cublasLtDestroy(static_cast<cublasLtHandle_t>(resources_->blas()));
   cudaStreamDestroy(stream_of(*this));
 }
@@ -40,6 +41,7 @@ void Queue<Device::cuda>::wait() {
     const cudaError_t state = cudaStreamQuery(stream_of(*this));
     if (state == cudaSuccess) break;
     if (state != cudaErrorNotReady) kernels::check_cuda(state, "cudaStreamQuery");
+    cudaGetLastError();  // that work is not done is an answer; the next launch would be blamed for it
     observer->on_waiting();
     std::this_thread::yield();
   }

@@ -38,6 +38,9 @@ enum class Workspace {
 /// Of the current GPU: how many blocks run at once at least.
 int multiprocessors();
 
+/// Of the current GPU: shared memory that a block can ask for.
+index_t shared_bytes_of_block();
+
 /// Hears of whoever waits for a queue: collectives in it may never end.
 class WaitObserver {
  public:
