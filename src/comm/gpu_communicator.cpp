@@ -3,18 +3,14 @@
 #include <cuda_runtime_api.h>
 #include <nccl.h>
 
-#include <chrono>
-#include <thread>
-
 #include "comm/collectives.hpp"
+#include "comm/environment.hpp"
 #include "kernels/error.hpp"
 
 namespace hack::comm {
 namespace {
 
 ncclComm_t native(void* comm) { return static_cast<ncclComm_t>(comm); }
-
-void pause() { std::this_thread::sleep_for(std::chrono::microseconds(50)); }
 
 }  // namespace
 
@@ -24,18 +20,14 @@ GpuCommunicator::GpuCommunicator(const Communicator& comm) : peers_(comm, 16 * 1
   if (comm.is_root()) check(ncclGetUniqueId(&id), "ncclGetUniqueId");
   broadcast(comm, std::as_writable_bytes(std::span(&id, 1)));
   const Deadline::Wait wait(last_);
+  // Calls that return at once would each take a thread of NCCL's, which it leaves behind. Those that wait for the other
+  // ranks end by the deadline, whose thread looks on.
   ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
-  config.blocking = 0;
+  config.blocking = 1;
   ncclComm_t made = nullptr;
   const ncclResult_t code = ncclCommInitRankConfig(&made, comm.size(), id, comm.rank(), &config);
   comm_ = made;
-  if (code != ncclInProgress) check(code, last_);
-  ncclResult_t state = ncclInProgress;
-  while (state == ncclInProgress) {
-    check(ncclCommGetAsyncError(made, &state), "ncclCommGetAsyncError");
-    if (state == ncclInProgress) pause();
-  }
-  check(state, last_);
+  check(code, last_);
 }
 
 GpuCommunicator::~GpuCommunicator() {
@@ -43,36 +35,39 @@ GpuCommunicator::~GpuCommunicator() {
 }
 
 void GpuCommunicator::check(int code, const char* call) {
-  if (code == ncclSuccess || code == ncclInProgress) return;
+  if (code == ncclSuccess) return;
   give_up(fmt::format("{}: {}", call, ncclGetErrorString(static_cast<ncclResult_t>(code))));
 }
 
-// A call that is still in progress may not have reached its stream: what follows there, or the end of a capture, must
-// come after it.
-void GpuCommunicator::issue(int code) {
-  check(code, last_);
-  if (code == ncclSuccess) return;
-  const Deadline::Wait wait(last_);
-  for (ncclResult_t state = ncclInProgress; state == ncclInProgress;) {
-    check(ncclCommGetAsyncError(native(comm_), &state), "ncclCommGetAsyncError");
-    check(state, last_);
-  }
+// What is captured is replayed without a word: from then on any wait may be for it.
+void GpuCommunicator::note_collective(void* stream) {
+  is_pending_ = true;
+  cudaStreamCaptureStatus state = cudaStreamCaptureStatusNone;
+  cudaStreamIsCapturing(static_cast<cudaStream_t>(stream), &state);
+  is_replayed_ = is_replayed_ || state != cudaStreamCaptureStatusNone;
 }
 
 void GpuCommunicator::give_up(const std::string& reason) {
   wait_.reset();
   const char* detail = comm_ != nullptr ? ncclGetLastError(native(comm_)) : nullptr;
   const std::string more = detail != nullptr && *detail != '\0' ? fmt::format("; {}", detail) : std::string();
+  const std::string message =
+      fmt::format("rank {} of its group: {} failed ({}{}); look at the other ranks, or set NCCL_DEBUG=WARN", rank_,
+                  last_, reason, more);
+  // A kernel of our own may wait for a rank that is gone, for ever, and whoever frees memory for that kernel: the
+  // process ends here.
+  if (peers_.peers() != nullptr) Environment::abort(message);
   if (comm_ != nullptr) ncclCommAbort(native(comm_));
   comm_ = nullptr;
-  fail("rank {} of its group: {} failed ({}{}); look at the other ranks, or set NCCL_DEBUG=WARN", rank_, last_, reason,
-       more);
+  throw Error(message);
 }
 
 void GpuCommunicator::all_reduce_sum(void* stream, float* x, std::int64_t n) {
   last_ = "ncclAllReduce";
-  issue(ncclAllReduce(x, x, static_cast<std::size_t>(n), ncclFloat32, ncclSum, native(comm_),
-                      static_cast<cudaStream_t>(stream)));
+  note_collective(stream);
+  check(ncclAllReduce(x, x, static_cast<std::size_t>(n), ncclFloat32, ncclSum, native(comm_),
+                      static_cast<cudaStream_t>(stream)),
+        last_);
 }
 
 // The one place that chooses by size.
@@ -82,6 +77,7 @@ bool GpuCommunicator::add_reduced_and_norm(void* stream, const ResidualNorm<Devi
   const Peers* peers = peers_.peers();
   if (peers == nullptr || work.x.rows > Peers::most_rows || work.x.cols > peers->most_cols) return false;
   last_ = "a sum through memory of other GPUs";
+  note_collective(stream);
   kernels::cuda::enqueue(
       kernels::cuda::ReduceAddNorm{*peers, array_of(MatrixView<const float, Device::cuda>(work.y)), array_of(work.x),
                                    work.weight, work.epsilon, array_of(work.normed)},
@@ -91,13 +87,16 @@ bool GpuCommunicator::add_reduced_and_norm(void* stream, const ResidualNorm<Devi
 
 void GpuCommunicator::on_waiting() {
   if (comm_ == nullptr) return;
-  if (!wait_) wait_.emplace(last_);
+  if (!wait_ && (is_pending_ || is_replayed_)) wait_.emplace(last_);
   ncclResult_t state = ncclSuccess;
   check(ncclCommGetAsyncError(native(comm_), &state), "ncclCommGetAsyncError");
   check(state, last_);
 }
 
-void GpuCommunicator::on_done() { wait_.reset(); }
+void GpuCommunicator::on_done() {
+  wait_.reset();
+  is_pending_ = false;
+}
 
 std::string GpuCommunicator::version() {
   int version = 0;

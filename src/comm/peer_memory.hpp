@@ -13,6 +13,7 @@ class PeerMemory {
   /// Takes memory for rows of up to `cols` numbers. Collective. It stays empty, on all ranks alike, where the group is
   /// larger than a node or Peers::most, or where a GPU cannot reach another GPU's memory.
   PeerMemory(const Communicator& comm, std::int64_t cols);
+  /// Collective where there is memory: nobody frees what others still have open.
   ~PeerMemory();
   PeerMemory(const PeerMemory&) = delete;
   PeerMemory& operator=(const PeerMemory&) = delete;
@@ -23,6 +24,7 @@ class PeerMemory {
  private:
   void open(const Communicator& comm);
 
+  Communicator group_;
   bool is_mapped_ = false;
   std::byte* mine_ = nullptr;
   std::byte* opened_[kernels::cuda::Peers::most] = {};  // (ranks) the memory of other ranks

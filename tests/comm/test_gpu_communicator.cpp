@@ -28,17 +28,6 @@ TEST(GpuCommunicator, SumsAndGathersOverItsRanks) {
   EXPECT_EQ(fake_nccl().open, 0);
 }
 
-TEST(GpuCommunicator, WaitsUntilSumsAreIssued) {
-  const Communicator world = Communicator::world();
-  GpuCommunicator gpu(world);
-  float x[] = {1, 2};
-  fake_nccl().polls_until_issued = 5;
-  gpu.all_reduce_sum(nullptr, x, 2);
-  fake_nccl().polls_until_issued = 0;
-  for (int i = 0; i < 2; ++i) EXPECT_EQ(x[i], static_cast<float>(world.size() * (i + 1)));
-  EXPECT_EQ(fake_nccl().polls_while_issuing, 6);
-}
-
 TEST(GpuCommunicator, LeavesNormsToOthersWhereNoMemoryIsMapped) {
   GpuCommunicator gpu(Communicator::world());
   EXPECT_FALSE(gpu.add_reduced_and_norm(nullptr, {}));
@@ -84,6 +73,22 @@ TEST(GpuCommunicator, AbortsWhereACallIsRefused) {
   EXPECT_EQ(fake_nccl().open, 0);
 }
 
+TEST(GpuCommunicator, EndsTheProcessWhereAKernelMayWaitForOthers) {
+  if (Communicator::world().size() > 1) GTEST_SKIP() << "looked at with one rank";
+  // Not by an exception, on whose way memory would be freed, for which CUDA waits for that kernel.
+  const auto see_the_error = [] {
+    fake_nccl().maps_memory = true;
+    GpuCommunicator gpu(Communicator::self());
+    fake_nccl().async_state = ncclRemoteError;
+    try {
+      gpu.on_waiting();
+    } catch (const Error&) {
+      std::_Exit(7);
+    }
+  };
+  EXPECT_EXIT(see_the_error(), testing::ExitedWithCode(1), "rank 0 of its group: .* failed");
+}
+
 TEST(GpuCommunicator, EndsTheRunWhereAWaitOutlastsTheDeadline) {
   if (Communicator::world().size() > 1) GTEST_SKIP() << "looked at with one rank";
   // The first poll starts the deadline's wait; the stream never ends.
@@ -99,6 +104,33 @@ TEST(GpuCommunicator, EndsTheRunWhereAWaitOutlastsTheDeadline) {
   };
   Deadline::stop();
   EXPECT_EXIT(wait_forever(), testing::ExitedWithCode(1), "waited 0.3 s in ncclAllReduce");
+  Deadline::start(120);
+}
+
+TEST(GpuCommunicator, CountsNoLocalWorkAgainstTheDeadline) {
+  if (Communicator::world().size() > 1) GTEST_SKIP() << "looked at with one rank";
+  // Waits for half a second: before any collective, after one is done, and after one that a graph replays.
+  const auto wait = [](GpuCommunicator& gpu) {
+    for (int i = 0; i < 50; ++i) {
+      gpu.on_waiting();
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+  };
+  const auto run = [&](bool captures) {
+    GpuCommunicator gpu(Communicator::self());
+    Deadline::start(0.3);
+    wait(gpu);
+    float one = 1;
+    fake_nccl().is_capturing = captures;
+    gpu.all_reduce_sum(nullptr, &one, 1);
+    gpu.on_waiting();
+    gpu.on_done();
+    wait(gpu);
+    std::_Exit(0);
+  };
+  Deadline::stop();
+  EXPECT_EXIT(run(false), testing::ExitedWithCode(0), "");
+  EXPECT_EXIT(run(true), testing::ExitedWithCode(1), "waited 0.3 s in ncclAllReduce");
   Deadline::start(120);
 }
 

@@ -8,7 +8,6 @@
 /// The ranks that came with the same id.
 struct ncclComm {
   MPI_Comm ranks;
-  int polls_left;
 };
 
 namespace hack::tests {
@@ -22,6 +21,11 @@ FakeNccl& fake_nccl() {
 
 using hack::tests::fake_nccl;
 
+cudaError_t cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus* status) {
+  *status = fake_nccl().is_capturing ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
+  return cudaSuccess;
+}
+
 ncclResult_t ncclGetUniqueId(ncclUniqueId* id) {
   static int count = 0;
   int rank = 0;
@@ -32,23 +36,21 @@ ncclResult_t ncclGetUniqueId(ncclUniqueId* id) {
 }
 
 ncclResult_t ncclCommInitRankConfig(ncclComm_t* comm, int size, ncclUniqueId id, int rank, ncclConfig_t* config) {
-  if (config->blocking != 0) return ncclSystemError;
+  if (config->blocking != 1) return ncclSystemError;  // it would start a thread a call
   int color = 0;
   std::memcpy(&color, id.internal, sizeof(color));
-  auto* made = new ncclComm{MPI_COMM_NULL, fake_nccl().polls_until_connected};
+  auto* made = new ncclComm{MPI_COMM_NULL};
   MPI_Comm_split(MPI_COMM_WORLD, color, rank, &made->ranks);
   int found = 0;
   MPI_Comm_size(made->ranks, &found);
   if (found != size) return ncclRemoteError;
   ++fake_nccl().open;
   *comm = made;
-  return ncclInProgress;
+  return ncclSuccess;
 }
 
-ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t* state) {
-  ++fake_nccl().polls_while_issuing;
-  *state = comm->polls_left > 0 ? ncclInProgress : fake_nccl().async_state;
-  if (comm->polls_left > 0) --comm->polls_left;
+ncclResult_t ncclCommGetAsyncError(ncclComm_t, ncclResult_t* state) {
+  *state = fake_nccl().async_state;
   return ncclSuccess;
 }
 
@@ -81,7 +83,5 @@ ncclResult_t ncclAllReduce(const void* send, void* receive, std::size_t n, ncclD
   if (code != ncclSuccess) return code;
   if (send != receive) std::memcpy(receive, send, n * sizeof(float));
   MPI_Allreduce(MPI_IN_PLACE, receive, static_cast<int>(n), MPI_FLOAT, MPI_SUM, comm->ranks);
-  comm->polls_left = fake_nccl().polls_until_issued;
-  fake_nccl().polls_while_issuing = 0;
-  return comm->polls_left > 0 ? ncclInProgress : ncclSuccess;
+  return ncclSuccess;
 }
