@@ -1,8 +1,4 @@
 # How device code is compiled; for this project alone.
-# A100, H100 and H200, B200; what comes after them compiles the last one's PTX.
-if(NOT CMAKE_CUDA_ARCHITECTURES)
-  set(CMAKE_CUDA_ARCHITECTURES 80-real 90-real 100)
-endif()
 set(CMAKE_CUDA_COMPILER ${CUDAToolkit_NVCC_EXECUTABLE})
 enable_language(CUDA)
 # CMake 3.25 does not know how nvcc is asked for C++20.

@@ -6,6 +6,7 @@
 #include <cublas_v2.h>
 #include <cusolverDn.h>
 
+#include <algorithm>
 #include <memory>
 #include <vector>
 
@@ -62,7 +63,12 @@ cublasOperation_t operation(bool turns) { return turns ? CUBLAS_OP_T : CUBLAS_OP
 
 constexpr cudaDataType number_type = CUDA_R_64F;
 
-/// Eigenvalues, and vectors where the mode says so, of matrices one behind another.
+#if CUSOLVER_VERSION >= 11701  // CUDA 12.6 Update 2
+
+/// Batches of more have been reported to fail.
+constexpr index_t most_members = 16 * 1024;
+
+/// Eigenvalues, and vectors where the mode says so, of at most most_members matrices one behind another.
 void solve_batch(Queue<Device::cuda>& queue, cusolverEigMode_t mode, index_t n, index_t count, double* matrices,
                  double* lambda, int* info) {
   const Handles& handles = handles_of(queue);
@@ -78,19 +84,36 @@ void solve_batch(Queue<Device::cuda>& queue, cusolverEigMode_t mode, index_t n, 
   queue.wait();  // the library may read the host's memory until it is done
 }
 
-/// Eigenvalues and vectors of one matrix, by divide and conquer.
-void solve_large(Queue<Device::cuda>& queue, index_t n, double* matrix, double* lambda, int* info) {
+#endif
+
+/// Eigenvalues, and vectors where the mode says so, of one matrix, by divide and conquer.
+void solve_one(Queue<Device::cuda>& queue, cusolverEigMode_t mode, index_t n, double* matrix, double* lambda,
+               int* info) {
   const Handles& handles = handles_of(queue);
   std::size_t bytes = 0, host_bytes = 0;
-  HACK_SOLVER(cusolverDnXsyevd_bufferSize(handles.solver, handles.parameters, CUSOLVER_EIG_MODE_VECTOR,
-                                          CUBLAS_FILL_MODE_UPPER, n, number_type, matrix, n, number_type, lambda,
-                                          number_type, &bytes, &host_bytes));
+  HACK_SOLVER(cusolverDnXsyevd_bufferSize(handles.solver, handles.parameters, mode, CUBLAS_FILL_MODE_UPPER, n,
+                                          number_type, matrix, n, number_type, lambda, number_type, &bytes,
+                                          &host_bytes));
   auto* space = queue.resources().workspace<std::byte>(Workspace::library, static_cast<index_t>(bytes));
   std::vector<std::byte> host_space(host_bytes);
-  HACK_SOLVER(cusolverDnXsyevd(handles.solver, handles.parameters, CUSOLVER_EIG_MODE_VECTOR, CUBLAS_FILL_MODE_UPPER, n,
-                               number_type, matrix, n, number_type, lambda, number_type, space, bytes,
-                               host_space.data(), host_bytes, info));
+  HACK_SOLVER(cusolverDnXsyevd(handles.solver, handles.parameters, mode, CUBLAS_FILL_MODE_UPPER, n, number_type, matrix,
+                               n, number_type, lambda, number_type, space, bytes, host_space.data(), host_bytes, info));
   queue.wait();  // the library may read the host's memory until it is done
+}
+
+/// The same of matrices one behind another: small ones in batches where the library has such a call.
+void solve_all(Queue<Device::cuda>& queue, cusolverEigMode_t mode, index_t n, index_t count, double* matrices,
+               double* lambda, int* info) {
+#if CUSOLVER_VERSION >= 11701
+  if (n < large_side || mode == CUSOLVER_EIG_MODE_NOVECTOR) {
+    for (index_t t = 0; t < count; t += most_members) {
+      const index_t members = std::min(most_members, count - t);
+      solve_batch(queue, mode, n, members, matrices + t * n * n, lambda + t * n, info + t);
+    }
+    return;
+  }
+#endif
+  for (index_t t = 0; t < count; ++t) solve_one(queue, mode, n, matrices + t * n * n, lambda + t * n, info + t);
 }
 
 }  // namespace
@@ -149,16 +172,12 @@ void library_solve(Queue<Device::cuda>& queue, const SquareArrays& l, const Righ
 
 void library_eigenvalues(Queue<Device::cuda>& queue, index_t n, index_t count, double* matrices, double* lambda,
                          int* info) {
-  solve_batch(queue, CUSOLVER_EIG_MODE_NOVECTOR, n, count, matrices, lambda, info);
+  solve_all(queue, CUSOLVER_EIG_MODE_NOVECTOR, n, count, matrices, lambda, info);
 }
 
 void library_eigenvectors(Queue<Device::cuda>& queue, index_t n, index_t count, double* matrices, double* lambda,
                           int* info) {
-  if (n < large_side) {
-    solve_batch(queue, CUSOLVER_EIG_MODE_VECTOR, n, count, matrices, lambda, info);
-    return;
-  }
-  for (index_t t = 0; t < count; ++t) solve_large(queue, n, matrices + t * n * n, lambda + t * n, info + t);
+  solve_all(queue, CUSOLVER_EIG_MODE_VECTOR, n, count, matrices, lambda, info);
 }
 
 }  // namespace hack::kernels::cuda
