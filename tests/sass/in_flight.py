@@ -1,0 +1,58 @@
+"""Bytes of weights in flight on each multiprocessor, at the shapes of an 8B model, and what the memory needs.
+
+Little's law: a memory of bandwidth B and latency L is busy with B · L bytes on their way. Bandwidths are the vendor's; the
+latency is that of a loaded memory, an assumption, not measured here.
+"""
+
+# name, multiprocessors, bytes a second, seconds
+MACHINES = {
+    80: ("A100 80 GB", 108, 2.04e12, 0.6e-6),
+    90: ("H200", 132, 4.8e12, 0.8e-6),
+    100: ("B200", 148, 8.0e12, 0.8e-6),
+}
+
+# Matrices of Llama-3.1-8B that a kernel is launched for: name, rows.
+PLAIN = [("o, down", 4096), ("head", 128256)]
+PAIRS = [("gate and up", 14336)]
+
+# Rows of the table that may stay below what is needed, as the page says why.
+MAY_BE_SHORT = {
+    ("MatVec<Q4_0Codes, 1>", 90, "o, down"),
+    ("MatVec<Q4_0Codes, 1>", 90, "head"),
+    ("MatVecGated<Q4_0Codes, 1>", 90, "gate and up"),
+}
+
+
+def needed(architecture):
+    _, multiprocessors, bandwidth, latency = MACHINES[architecture]
+    return bandwidth * latency / multiprocessors
+
+
+def in_flight(kernel, registers, architecture, rows, blocks_of):
+    """Bytes on their way to a multiprocessor, of the blocks that run on it at once: as many as fit, or as there are."""
+    launched = -(-rows // kernel["rows_of_block"]) / MACHINES[architecture][1]
+    blocks = min(blocks_of(kernel, registers, architecture), launched)
+    return blocks * (kernel["threads"] // 32) * kernel["bytes_of_warp"]
+
+
+def table(kernels, registers_of, blocks_of):
+    """Rows of the page's table, and which of them are too low without being known to be."""
+    rows, short = [], []
+    for kernel in kernels:
+        if not kernel["bytes_of_warp"]:
+            continue
+        for name, count in PAIRS if "Gated" in kernel["kernel"] else PLAIN:
+            cells = []
+            for architecture in sorted(MACHINES):
+                registers = registers_of.get((kernel["kernel"], architecture))
+                if registers is None:
+                    cells.append("–")
+                    continue
+                bytes_there = in_flight(kernel, registers, architecture, count, blocks_of)
+                is_short = bytes_there < needed(architecture)
+                cells.append(f"{bytes_there / 1000:.0f}{' (short)' if is_short else ''}")
+                if is_short and architecture < 100 and (kernel["kernel"], architecture, name) not in MAY_BE_SHORT:
+                    short.append(f"{kernel['kernel']}, sm_{architecture}, {name}: {bytes_there / 1000:.0f} kB in flight, "
+                                 f"{needed(architecture) / 1000:.0f} are needed")
+            rows.append(f"| `{kernel['kernel']}` | {name} | " + " | ".join(cells) + " |")
+    return rows, short
