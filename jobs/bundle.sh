@@ -31,6 +31,10 @@ if [ -z "$build" ]; then
   [ -x "$build/bin/hack" ] || build=$root/build
 fi
 [ -x "$build/bin/hack" ] || die "no program in $build; build it first: cmake --preset cuda && cmake --build --preset cuda"
+# Found by their programs alone: in a global LD_LIBRARY_PATH this C++ library would come first for the machine's own
+# programs, too. RPATH, which RUNPATH is not, holds for what libraries need themselves.
+objdump -p "$build/bin/hack" | grep -q 'RPATH .*ORIGIN/\.\./lib' ||
+  die "$build/bin/hack does not look for libraries beside it; build it by the preset cuda, which sets its RPATH"
 
 mkdir -p "$(dirname "$output")"
 work=$(mktemp -d "$(dirname "$output")/.bundle.XXXXXX")
@@ -51,7 +55,7 @@ libraries_of() {
 }
 
 cp "$build/bin/hack" "$top/bin/"
-for test in test_gpu test_gpu_model; do
+for test in test_gpu test_gpu_model gpu_ceilings; do
   [ ! -x "$build/tests/$test" ] || cp "$build/tests/$test" "$top/tests/gpu/"
 done
 cp "$root/tests/gpu/run.sh" "$top/tests/gpu/"
@@ -59,7 +63,15 @@ cp "$root/jobs/steps.sh" "$root/jobs/environment.sh" "$top/jobs/"
 cp "$root/tests/data/lighthouse.txt" "$top/tests/data/"
 
 for tool in orterun orted; do cp "$(readlink -f "$(command -v $tool)")" "$top/bin/"; done
-ln -s orterun "$top/bin/mpirun"
+# These are the system's, without an RPATH; so are the plugins that they load.
+for tool in mpirun orted; do
+  real=$tool
+  [ "$tool" = orted ] || real=orterun
+  mv "$top/bin/$real" "$top/bin/$real.bin"
+  printf '#!/bin/sh\nexport LD_LIBRARY_PATH=$HACK_BUNDLE/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}\nexec "$HACK_BUNDLE/bin/%s.bin" "$@"\n' \
+    "$real" >"$top/bin/$tool"
+  chmod +x "$top/bin/$tool"
+done
 # Plugins for networks that this machine may not have bring large libraries: left out, TCP and shared memory stay.
 for plugin in "$(path_of pkglibdir)"/mca_*.so; do
   ldd "$plugin" 2>/dev/null | grep -qE 'lib(fabric|ucp|uct|ibverbs|psm|psm2|rdmacm|flux|open-trace)' ||
@@ -87,7 +99,8 @@ cat >"$top/environment.sh" <<'END'
 HACK_BUNDLE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 export HACK_BUNDLE
 export PATH=$HACK_BUNDLE/bin:$PATH
-export LD_LIBRARY_PATH=$HACK_BUNDLE/lib:${CUDA_HOME:-/usr/local/cuda}/lib64${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+# NVIDIA's libraries alone, behind what is there already.
+export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}${CUDA_HOME:-/usr/local/cuda}/lib64
 export OPAL_PREFIX=$HACK_BUNDLE
 export OPAL_BINDIR=$HACK_BUNDLE/bin OPAL_LIBDIR=$HACK_BUNDLE/lib OPAL_PKGLIBDIR=$HACK_BUNDLE/lib/openmpi
 export OPAL_DATADIR=$HACK_BUNDLE/share OPAL_PKGDATADIR=$HACK_BUNDLE/share/openmpi OPAL_SYSCONFDIR=$HACK_BUNDLE/etc/openmpi
