@@ -59,19 +59,21 @@ int run(int argc, char** argv) {
     if (speaks) hack::io::print_message(fmt::format("hack: {}\n", explain(app, error)));
     return usage_error;
   }
+  bool is_done = true;
   for (const std::unique_ptr<Command>& command : commands) {
     if (!command->app().parsed()) continue;
     check_files(command->app());
     Session session(command->common());
     try {
       session.finish(command->app(), command->run(session));
+      is_done = is_done && command->is_done();
     } catch (const std::system_error&) {
       check_output();  // says what the failure means, where it is the printing that failed
       throw;
     }
   }
   check_output();
-  return 0;
+  return is_done ? 0 : 1;
 }
 
 }  // namespace

@@ -57,6 +57,9 @@ class Command {
   const CommonOptions& common() const { return common_; }
   /// Does the work on all ranks, prints the answer on rank 0, returns the report's `results`.
   virtual nlohmann::json run(Session& session) = 0;
+  /// Whether what was asked for is done, after run(); asked of rank 0. Else the exit status is 1: the command has said
+  /// why.
+  virtual bool is_done() const { return true; }
 
  protected:
   CLI::App& app_;

@@ -37,7 +37,14 @@ int cores_in_mask() {
   return CPU_COUNT(&mask);
 }
 
-/// The value of the first line of /proc/cpuinfo that starts with `key`.
+/// A rank's cores, and the start of its kernel, which tells machines apart where host names do not.
+struct RankCores {
+  char boot[40] = {};
+  cpu_set_t mask;
+};
+
+}  // namespace
+
 std::string cpu_info(const std::string& key) {
   std::ifstream file("/proc/cpuinfo");
   for (std::string line; std::getline(file, line);) {
@@ -51,14 +58,6 @@ std::string host_name() {
   gethostname(name, sizeof(name) - 1);
   return name;
 }
-
-/// A rank's cores, and the start of its kernel, which tells machines apart where host names do not.
-struct RankCores {
-  char boot[40] = {};
-  cpu_set_t mask;
-};
-
-}  // namespace
 
 int cores_together(const comm::Communicator& group) {
   RankCores mine;

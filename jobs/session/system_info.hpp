@@ -1,5 +1,7 @@
 #pragma once
 
+#include <string>
+
 #include <nlohmann/json_fwd.hpp>
 
 #include "comm/communicator.hpp"
@@ -20,6 +22,11 @@ void check_launcher(const comm::Communicator& world);
 
 /// Host, CPU, cores, and names and versions of the libraries at work. Collective; the same on every rank.
 nlohmann::json describe_environment(const comm::Communicator& world, int threads, const char* device);
+
+/// The value of the first line of /proc/cpuinfo that starts with `key`; empty where there is none.
+std::string cpu_info(const std::string& key);
+
+std::string host_name();
 
 /// Largest resident memory of this process so far, or since forget_peak_memory(), in bytes.
 double peak_memory_bytes();
