@@ -17,6 +17,7 @@ std::vector<std::unique_ptr<Command>> make_commands(CLI::App& app) {
   commands.push_back(make_bench(app));
   commands.push_back(make_study(app));
   commands.push_back(make_plan(app));
+  commands.push_back(make_report(app));
   commands.push_back(make_doctor(app));
   return commands;
 }

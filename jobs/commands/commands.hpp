@@ -24,6 +24,7 @@ std::unique_ptr<Command> make_bench(CLI::App& app);
 std::unique_ptr<Command> make_study(CLI::App& app);
 std::unique_ptr<Command> make_plan(CLI::App& app);
 std::unique_ptr<Command> make_doctor(CLI::App& app);
+std::unique_ptr<Command> make_report(CLI::App& app);
 
 /// All subcommands, in the order of the help text.
 std::vector<std::unique_ptr<Command>> make_commands(CLI::App& app);
