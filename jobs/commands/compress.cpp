@@ -17,6 +17,7 @@
 #include "jobs/compression/storage_words.hpp"
 #include "jobs/session/file_options.hpp"
 #include "jobs/session/option_checks.hpp"
+#include "jobs/session/output_claim.hpp"
 #include "kernels/error.hpp"
 #include "model/checkpoint/random_checkpoint.hpp"
 #include "svd/tile/storage.hpp"
@@ -87,7 +88,8 @@ class CompressCommand : public Command {
                          : topk_->count() > 0 || has_codec ? Kind::topk
                          : max_rank_->count() > 0          ? Kind::max_rank
                                                            : Kind::tolerance;
-    for_option("--output", [&] { const io::TemporaryFile unwritable_places_are_errors_now(output_); });
+    for_option("--output", [&] { io::place_of(output_); });
+    const comm::OutputClaim claim = claim_output(session, "--output", output_);
     if (is_archive(model_)) return run_on_archive(session);
     const ModelFiles files = open_model(session);
     const model::Checkpoint& checkpoint = files.checkpoint();

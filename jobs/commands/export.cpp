@@ -1,11 +1,13 @@
 #include <nlohmann/json.hpp>
 
 #include "comm/collectives.hpp"
+#include "io/temporary_file.hpp"
 #include "jobs/commands/commands.hpp"
 #include "jobs/compression/model_files.hpp"
 #include "jobs/compression/selection.hpp"
 #include "jobs/session/file_options.hpp"
 #include "jobs/session/option_checks.hpp"
+#include "jobs/session/output_claim.hpp"
 #include "kernels/error.hpp"
 #include "model/export/model_exporter.hpp"
 #include "svd/pipeline/collective_try.hpp"
@@ -37,6 +39,8 @@ class ExportCommand : public Command {
   nlohmann::json run(Session& session) override {
     // Rank 0 writes. The others take part in what every step ends with, so that all learn of a failure.
     const comm::Communicator& world = session.world();
+    check_place();
+    const comm::OutputClaim claim = claim_output(session, "--output", output_);
     const ModelFiles files(session, model_, archive_, selection_);
     Queue<Device::cpu> queue(session.threads());
     std::unique_ptr<model::ModelExporter> exporter;
@@ -61,6 +65,17 @@ class ExportCommand : public Command {
   }
 
  private:
+  /// An Error where the output cannot be made.
+  void check_place() const {
+    if (format_ == "gguf") {
+      for_option("--output " + output_, [&] { io::place_of(output_); });
+      return;
+    }
+    const std::filesystem::path above = absolute(std::filesystem::path(output_) / "..").lexically_normal();
+    validate(is_directory(above), "--output {}: cannot make the directory (there is no folder {}); make it first",
+             output_, above.string());
+  }
+
   std::unique_ptr<model::ModelExporter> open(const ModelFiles& files, Queue<Device::cpu>& queue) const {
     const model::ExportSource source{files.checkpoint(), files.factors(), queue};
     return for_option("--output " + output_, [&] {

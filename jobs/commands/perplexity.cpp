@@ -8,10 +8,12 @@
 #include "io/replace_file.hpp"
 #include "jobs/commands/commands.hpp"
 #include "jobs/compression/divergence_report.hpp"
+#include "jobs/compression/evaluation.hpp"
 #include "jobs/compression/model_files.hpp"
 #include "jobs/compression/perplexity_options.hpp"
 #include "jobs/compression/window_scoring.hpp"
 #include "jobs/session/file_options.hpp"
+#include "jobs/session/output_claim.hpp"
 #include "kernels/error.hpp"
 #include "model/evaluate/base_comparison.hpp"
 #include "model/evaluate/model_comparison.hpp"
@@ -79,6 +81,9 @@ class PerplexityCommand : public Command {
 
   nlohmann::json run(Session& session) override {
     options_.check();
+    std::optional<comm::OutputClaim> claim;
+    const std::vector<std::string>& records = options_.scoring.records;
+    if (!records.empty()) claim.emplace(claim_output(session, "--records", records.front()));
     return with_device(session, [&]<Device D>() { return run_on<D>(session); });
   }
 
@@ -126,6 +131,7 @@ class PerplexityCommand : public Command {
     const ModelFiles files(session, options_.model, options_.archive, options_.selection);
     const std::optional<model::BaseLogitsFile> base = open_base(files);
     const ScoredText text = read_scored_text(session, files, base ? &*base : nullptr);
+    const double overlap = files.archive() ? calibration_overlap(session, *files.archive(), "the text", text.encoded.ids) : 0;
     const model::WindowPlan plan = windows_of(session, files.checkpoint(), text.encoded, base ? base->context() : 0);
     const comm::ProcessGrid grid = options_.scoring.grid(session);
     const ScoringTask task{files, text.encoded.ids, plan, grid, held_type(session, files)};
@@ -152,6 +158,7 @@ class PerplexityCommand : public Command {
     results["seconds"] = scored.seconds;
     results["tokens_per_second"] = static_cast<double>(tokens_of(plan)) / scored.seconds;
     results["windows_from_records"] = scored.known_windows;
+    if (files.archive() != nullptr) results["calibration_overlap"] = overlap;
     return results;
   }
 

@@ -13,6 +13,7 @@
 #include "jobs/study/study_table.hpp"
 #include "jobs/session/file_options.hpp"
 #include "jobs/session/option_checks.hpp"
+#include "jobs/session/output_claim.hpp"
 #include "jobs/session/system_info.hpp"
 #include "kernels/error.hpp"
 #include "model/checkpoint/random_checkpoint.hpp"
@@ -80,6 +81,7 @@ class StudyCommand : public Command {
     const ModelFiles files = open_model(session);
     files.checkpoint().share_fingerprint(world, session.threads());
     const model::HeldType type = common_.held_type();
+    const comm::OutputClaim claim = claim_output(session, "--output", output_ + ".records");
     std::optional<StudyTable> table;
     if (world.is_root()) table.emplace(output_, key(files, type));
     const double memory = memory_per_rank(world);

@@ -19,6 +19,7 @@
 #include "jobs/session/file_options.hpp"
 #include "jobs/session/near_miss.hpp"
 #include "jobs/session/option_checks.hpp"
+#include "jobs/session/output_claim.hpp"
 #include "jobs/session/parse_number.hpp"
 #include "kernels/error.hpp"
 #include "kernels/stopwatch.hpp"
@@ -150,7 +151,8 @@ class SweepCommand : public Command {
     const model::HeldType type = common_.held_type();
     validate(archives_.empty() || std::filesystem::is_directory(archives_),
              "--keep-archives {}: there is no such folder; make it first", archives_);
-    for_option("--output", [&] { const io::TemporaryFile unwritable_places_are_errors_now(output_); });
+    for_option("--output", [&] { io::place_of(output_); });
+    const comm::OutputClaim claim = claim_output(session, "--output", output_);
     const std::vector<Run> runs = plan(files, type);
     SweepTable table(session.world(), output_, std::string(to_string(kind_)), evaluation_.texts);
     std::vector<std::string> ids;
@@ -258,6 +260,8 @@ class SweepCommand : public Command {
         continue;
       }
       session.log().info("{} at {}", run.method, run.value);
+      std::optional<comm::OutputClaim> kept;
+      if (!archives_.empty()) kept.emplace(claim_output(session, "--keep-archives", kept_archive(run)));
       if (run.is_sliced()) {
         table.append(sliced(session, vectors.of(*run.options, rank_of(compressor, runs)), run, evaluation));
         continue;

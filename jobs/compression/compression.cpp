@@ -4,10 +4,12 @@
 #include <cmath>
 
 #include "io/temporary_file.hpp"
+#include "jobs/compression/evaluation.hpp"
 #include "kernels/config.hpp"
 #include "kernels/error.hpp"
 #include "kernels/stopwatch.hpp"
 #include "model/calibration/layerwise_fit.hpp"
+#include "model/calibration/text_sketch.hpp"
 #include "model/llama/names.hpp"
 #include "svd/choose/codec_choice.hpp"
 #include "svd/pipeline/compress.hpp"
@@ -85,13 +87,15 @@ Compressor::Compressor(Session& session, const model::Checkpoint& checkpoint, DT
 Compressed Compressor::run(const CompressionOptions& options, const std::filesystem::path& output,
                            FinishedSteps steps) {
   options.check();
-  { const io::TemporaryFile unwritable_places_are_errors_now(output); }
+  io::place_of(output);  // where it cannot be written, that is an error now
   const Stopwatch watch;
   Plan plan =
       options.calibration.is_plain() ? plan_plain(options) : plan_layerwise(options, absolute(output).parent_path());
   Progress progress(session_.log(), "compress", plan.unit);
+  nlohmann::json how = options.describe();
+  if (!plan.sketch.empty()) how[sketch_key] = plan.sketch;
   svd::Destination to{{HACK_VERSION, checkpoint_.fingerprint(), nlohmann::json(checkpoint_.config()).dump(),
-                       options.calibration.method, options.describe().dump()},
+                       options.calibration.method, how.dump()},
                       output,
                       [&](index_t done, index_t total) { progress.update(done, total); }};
   std::unique_ptr<comm::Journal> journal;
@@ -142,6 +146,7 @@ Compressor::Plan Compressor::plan_layerwise(const CompressionOptions& options, c
       model::cut_windows(tokens(calibration), calibration.context, 0, calibration.windows);
   warn_of_few_tokens(std::ssize(windows.ids));
   Plan plan{.unit = "layers"};
+  if (!calibration.texts.empty()) plan.sketch = model::TextSketch(windows.ids, windows.context).digits();
   const Ranks ranks = allocate_ranks(options, folder, plan.predicted_loss);
   model::LayerwiseOptions layerwise = options.layerwise(checkpoint_.config(), type_);
   layerwise.codecs = allocate_codecs(options, folder, plan.predicted_loss);

@@ -69,6 +69,7 @@ class Compressor {
     const char* unit;           // that its size is counted in
     io::Hash contents;          // what decides over its steps and numbers, beside the header
     double predicted_loss = 0;  // of ranks chosen by measured loss
+    std::string sketch = {};    // of the calibration text, if there is one
   };
 
   Plan plan_plain(const CompressionOptions& options);

@@ -10,6 +10,7 @@
 #include "jobs/session/file_options.hpp"
 #include "jobs/session/option_checks.hpp"
 #include "kernels/error.hpp"
+#include "model/calibration/text_sketch.hpp"
 #include "svd/archive/factor_archive.hpp"
 
 namespace hack::jobs {
@@ -110,6 +111,21 @@ long shared_long_lines(const std::string& text, const std::string& other) {
   long shared = 0;
   for_each_long_line(text, [&](std::string_view line) { shared += lines.count(line) > 0; });
   return shared;
+}
+
+double calibration_overlap(const Session& session, const svd::FactorArchive& archive, const std::string& origin,
+                           std::span<const int> ids) {
+  constexpr double chance = 0.01;
+  const nlohmann::json how = nlohmann::json::parse(archive.info().header.options, nullptr, false);
+  if (!how.is_object() || !how.contains(sketch_key) || !how[sketch_key].is_string()) return 0;
+  const double share = model::TextSketch::from_digits(how[sketch_key].get<std::string>()).share_of(ids);
+  if (share > chance) {
+    session.log().info(
+        "warning: {}: about {:.0f} % of it is in the text that the archive was calibrated on: its figures flatter the "
+        "compressed model; evaluate on another text",
+        origin, 100 * share);
+  }
+  return share;
 }
 
 nlohmann::json describe(const std::vector<TextScore>& scores) {

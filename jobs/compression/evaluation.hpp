@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,10 @@
 #include "model/checkpoint/checkpoint.hpp"
 #include "model/evaluate/model_comparison.hpp"
 #include "svd/archive/factor_source.hpp"
+
+namespace hack::svd {
+class FactorArchive;
+}
 
 namespace hack::jobs {
 
@@ -62,6 +67,13 @@ class Evaluation {
 
 /// Counts the lines of at least 60 bytes of `text` that stand in `other`, too; shorter ones agree by chance.
 long shared_long_lines(const std::string& text, const std::string& other);
+
+/// The key of the calibration text's sketch among the options that an archive keeps.
+inline constexpr const char* sketch_key = "calibration-sketch";
+/// The share of a text's tokens that an archive was calibrated on, estimated from runs of them; 0 where the archive
+/// does not say. Warns where figures on such a text flatter the archive. `origin`: the option and its value.
+double calibration_overlap(const Session& session, const svd::FactorArchive& archive, const std::string& origin,
+                           std::span<const int> ids);
 
 nlohmann::json describe(const std::vector<TextScore>& scores);
 

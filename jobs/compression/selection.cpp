@@ -98,7 +98,7 @@ void refuse_ranks(const svd::RankError& error) {
 
 Compressed compress_archive(const Session& session, const svd::FactorArchive& vectors,
                             const CompressionOptions& options, const std::filesystem::path& output) {
-  { const io::TemporaryFile unwritable_places_are_errors_now(output); }
+  io::place_of(output);  // where it cannot be written, that is an error now
   const Stopwatch watch;
   const svd::CompressOptions stored = options.stored();
   const svd::SelectedFactors factors =

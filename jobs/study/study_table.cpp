@@ -192,7 +192,7 @@ std::string model_table(const json& model) {
 StudyTable::StudyTable(const std::filesystem::path& prefix, json key)
     : prefix_(prefix), key_(std::move(key)), records_(file(".records"), "study", key_) {
   using Owner = io::RecordFile::Owner;
-  const io::TemporaryFile probe(file(".json"));  // an unwritable place is an error now, not after the first hour
+  io::place_of(file(".json"));  // where it cannot be written, that is an error now, not after the first hour
   validate(records_.owner() != Owner::other_program, "--output {}: holds no records of a study; name another prefix",
            records_.path().string());
   validate(records_.owner() != Owner::other_work,

@@ -11,8 +11,9 @@
 
 #include "comm/deadline.hpp"
 #include "comm/error.hpp"
+#include "io/guarded_path.hpp"
+#include "io/mapping_guard.hpp"
 #include "io/messages.hpp"
-#include "io/temporary_file.hpp"
 #include "kernels/error.hpp"
 
 namespace hack::comm {
@@ -33,6 +34,7 @@ Environment::Environment(int& argc, char**& argv) {
            "MPI offers thread level {} (MPI_THREAD_FUNNELED is needed); use another MPI", provided);
   HACK_MPI(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
   HACK_MPI(MPI_Comm_set_errhandler(MPI_COMM_SELF, MPI_ERRORS_RETURN));
+  io::MappingGuard::on_loss([](std::string_view message) { abort(message); });
 }
 
 Environment::~Environment() {
@@ -50,7 +52,7 @@ void Environment::abort(std::string_view message) {
   if (rank > 0) std::this_thread::sleep_for(std::chrono::milliseconds(400));
   const std::string who = size > 1 ? fmt::format("hack: rank {}: ", rank) : std::string("hack: ");
   io::print_message(fmt::format("{}{}\n", who, message));
-  io::TemporaryFile::remove_all();
+  io::GuardedPath::remove_all();
   if (size == 1) std::_Exit(1);  // alone there is nobody to end, and MPI_Abort would bury the message
   MPI_Abort(MPI_COMM_WORLD, 1);
   std::_Exit(1);

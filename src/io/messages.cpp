@@ -16,6 +16,7 @@ void prepare_standard_streams() {
     if (open("/dev/null", stream == STDERR_FILENO ? O_WRONLY : O_RDONLY) != stream) return;
   }
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);
 }
 
 void print_message(std::string_view text) noexcept {

@@ -6,7 +6,7 @@ namespace hack::io {
 
 /// Opens standard streams that are closed, so that no file of the program takes their numbers: standard error takes
 /// what it is given and shows it nobody, writing to standard output fails. A reader that has gone makes writing fail,
-/// too, in place of ending the program. To be called first of all.
+/// too, in place of ending the program, and so does a limit on the size of files. To be called first of all.
 void prepare_standard_streams();
 
 /// Writes to standard error. Where that cannot be done (its disk is full, its reader or terminal gone) the message is

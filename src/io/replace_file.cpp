@@ -30,7 +30,7 @@ void replace_file(const std::filesystem::path& path, const std::string& text) {
 
 void check_replaceable(const std::filesystem::path& path) {
   if (!is_stream(path)) {
-    const TemporaryFile probe(path);
+    place_of(path);
     return;
   }
   validate(access(path.c_str(), W_OK) == 0, "cannot write {} ({})", path.string(), std::strerror(errno));

@@ -3,6 +3,8 @@
 #include <filesystem>
 #include <string_view>
 
+#include "io/guarded_path.hpp"
+
 namespace hack::io {
 
 /// Behind the name of a file while it is being written. The program's own: a user's files are not named so.
@@ -12,13 +14,20 @@ inline constexpr std::string_view temporary_ending = ".hack-tmp";
 /// /dev/shm are files.
 bool is_stream(const std::filesystem::path& path);
 
+/// Where the links of a path end, which need not exist: the links are to stay.
+std::filesystem::path target_of(std::filesystem::path path);
+
+/// Where a file of this name would be put: the end of its links. An Error if the folder there does not exist or cannot
+/// be written, or if the name is a folder's or a stream's. Changes nothing.
+std::filesystem::path place_of(const std::filesystem::path& path);
+
 /// A result in the making: written under `final_path` + `temporary_ending`, renamed when whole. Whatever ends the run
 /// before that (an exception, an abort, SIGTERM from mpirun after another rank died, Ctrl-C) removes it. A link stays a
 /// link: the file that it leads to is written.
 class TemporaryFile {
  public:
-  /// An Error if the folder of `final_path` does not exist or cannot be written, or if it is a stream.
-  explicit TemporaryFile(std::filesystem::path final_path);
+  /// An Error as of place_of().
+  explicit TemporaryFile(const std::filesystem::path& final_path);
   ~TemporaryFile();
   TemporaryFile(const TemporaryFile&) = delete;
   TemporaryFile& operator=(const TemporaryFile&) = delete;
@@ -30,13 +39,11 @@ class TemporaryFile {
   /// Stops guarding it: another rank has renamed it.
   void release();
 
-  /// Removes every guarded file of this process; safe in a signal handler.
-  static void remove_all() noexcept;
-
  private:
   std::filesystem::path final_path_;
   std::filesystem::path path_;
-  int slot_ = -1;
+  GuardedPath guard_;
+  bool is_ours_ = true;
 };
 
 }  // namespace hack::io

@@ -123,6 +123,74 @@ TEST_F(Streams, LockedArchivesAreNamedWithWhatHelps) {
   EXPECT_EQ(run.err.find("H5Fopen"), std::string::npos) << run.err;
 }
 
+/// Each line runs in a folder whose output another run is writing; that run stands still, at a random place of it.
+TEST_F(Streams, OutputsOfAnotherRunAreNotTouched) {
+  const std::string compress = "\"$HACK\" compress model --method plain --topk 0.5 --quiet --output a.h5";
+  const ProgramResult run = shell(fmt::format(
+      // The first stops as soon as it has begun its archive; the second and third come meanwhile.
+      "{0} >/dev/null & first=$!\n"
+      "until [ -e a.h5.hack-lock ]; do :; done; kill -STOP $first\n"
+      "{0}; echo second $?; {0} --resume; echo third $?\n"
+      "cd .. && \"$MPIRUN\" -n 2 ${{HACK}} compress $OLDPWD/model --method plain --topk 0.5 --output $OLDPWD/a.h5\n"
+      "echo fourth $?; cd $OLDPWD; kill -CONT $first; wait $first && [ -e a.h5 ] && ls",
+      compress));
+  EXPECT_EQ(run.status, 0) << run.err;
+  for (const char* word : {"second 1", "third 1", "fourth 1"}) EXPECT_NE(run.out.find(word), std::string::npos) << word;
+  EXPECT_NE(run.err.find("--output a.h5: another run is writing it (process "), std::string::npos) << run.err;
+  EXPECT_NE(run.err.find("wait for its end, or name another file"), std::string::npos) << run.err;
+  EXPECT_EQ(run.out.find("hack-"), std::string::npos) << "left behind: " << run.out;
+}
+
+TEST_F(Streams, LocksOfDeadRunsStopNobody) {
+  const std::string compress = "\"$HACK\" compress model --method plain --topk 0.5 --quiet --output a.h5 >/dev/null";
+  const ProgramResult run = shell(fmt::format(
+      "{0} & first=$!\nuntil [ -e a.h5.hack-lock ]; do :; done; kill -KILL $first; wait $first\n"
+      "[ -e a.h5.hack-lock ] && {0} && [ ! -e a.h5.hack-lock ] && [ -e a.h5 ] || exit 3\n"
+      // A file system without locks looks like this.
+      "HDF5_USE_FILE_LOCKING=FALSE \"$HACK\" compress model --method plain --topk 0.5 --output a.h5",
+      compress));
+  EXPECT_EQ(run.status, 0) << run.err;
+  EXPECT_NE(run.err.find("--output a.h5: no locks here"), std::string::npos) << run.err;
+}
+
+TEST_F(Streams, RecordsAndExportsAreWrittenByOneRunAtATime) {
+  for (const char* line :
+       {"EVALUATE --records r", "\"$HACK\" export model --format gguf --output r",
+        "\"$HACK\" export model --format hf --output r/", "\"$HACK\" sweep model --text text --keep 0.5 --output r",
+        "\"$HACK\" study strong model --output r"}) {
+    const std::string lock = std::string(line).find("study") == std::string::npos ? "r" : "r.records";
+    const ProgramResult run =
+        shell(fmt::format("python3 - {}.hack-lock <<'END' & p=$!\n"
+                          "import fcntl, os, struct, sys, time\n"
+                          "file = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)\n"
+                          "fcntl.fcntl(file, 37, struct.pack('hhqqi4x', fcntl.F_WRLCK, 0, 0, 0, 0))\n"
+                          "os.rename(sys.argv[1], sys.argv[1] + '.held'), os.rename(sys.argv[1] + '.held', sys.argv[1])\n"
+                          "open('held', 'w').close(), time.sleep(60)\n"
+                          "END\nuntil [ -e held ]; do sleep 0.01; done\n{}\nstatus=$?\nkill $p; rm -f held r*\nexit $status",
+                          lock, line));
+    EXPECT_EQ(run.status, 1) << line << run.err;
+    EXPECT_NE(run.err.find("another run is writing it (another process)"), std::string::npos) << line << run.err;
+  }
+}
+
+TEST_F(Streams, AModelThatIsCutShortWhileItIsReadIsNamed) {
+  // The text comes through a pipe, so that the model is open and its weights are not read when it is cut.
+  const ProgramResult run = shell(
+      "mkfifo slow\n\"$MPIRUN\" -n 2 \"$HACK\" perplexity model --text slow --context 32 --report report &\nrun=$!\n"
+      "exec 3>slow\nsleep 0.3\ntruncate -s 20000 model/model.safetensors\ncat text >&3\nexec 3>&-\nwait $run");
+  EXPECT_EQ(run.status, 1) << run.err;
+  EXPECT_NE(run.err.find("hack: rank "), std::string::npos) << run.err;
+  EXPECT_NE(run.err.find("model/model.safetensors cannot be read at byte "), std::string::npos) << run.err;
+  EXPECT_FALSE(fs::exists(folder_ / "report"));
+  // Cut within its last page, it reads as zeros.
+  write_hf({}, folder_ / "model");
+  const ProgramResult zeros = shell(
+      "rm slow; mkfifo slow\n\"$HACK\" perplexity model --text slow --context 32 &\nrun=$!\n"
+      "exec 3>slow\nsleep 0.3\ntruncate -s -8 model/model.safetensors\ncat text >&3\nexec 3>&-\nwait $run");
+  EXPECT_EQ(zeros.status, 1) << zeros.out;
+  EXPECT_NE(zeros.err.find("model/model.safetensors was changed while it was read"), std::string::npos) << zeros.err;
+}
+
 TEST_F(Streams, MessagesNameOptionAndFile) {
   write_file(file("ids"), "1\n99999\n");
   write_file(file("empty"), "");

@@ -49,6 +49,7 @@ template <Device D>
 void LayerwisePass<D>::load(index_t layer) {
   dense_layer_.reset();
   compressed_layer_.reset();
+  number_ = layer;
   dense_layer_ = read_layer(layer);
   if (compressed_) compressed_layer_ = read_layer(layer);
   is_dense_ahead_ = false;
@@ -110,6 +111,14 @@ index_t LayerwisePass<D>::input_size(LinearInput input) const {
 }
 
 template <Device D>
+std::string LayerwisePass<D>::taker_of(LinearInput input) const {
+  for (const Linear linear : all_linears) {
+    if (linear_input(linear) == input) return weight_name(number_, linear);
+  }
+  return head_weights(checkpoint_.config());
+}
+
+template <Device D>
 svd::InputStatistics LayerwisePass<D>::statistics(LinearInput input, bool with_cross) {
   const bool is_inner = input == LinearInput::inner;
   const auto input_from = [&](Runner& runner, const std::optional<Layer>& layer, Input x) {
@@ -135,7 +144,14 @@ svd::InputStatistics LayerwisePass<D>::statistics(LinearInput input, bool with_c
   }
   if (takes_dense_along) is_dense_ahead_ = true;
   if (compressed_ && is_inner) has_compressed_inner_ = true;
-  return sums.finish(comm_);
+  svd::InputStatistics statistics = sums.finish(comm_);
+  for (index_t i = 0; i < statistics.h().rows; ++i) {  // NaN and infinity of a row reach the diagonal
+    validate(std::isfinite(statistics.h()(i, i)),
+             "number {} of the input of {} is NaN or infinite for a token of the calibration text; the weights in "
+             "front of it are too large: look at the model",
+             i, taker_of(input));
+  }
+  return statistics;
 }
 
 template <Device D>

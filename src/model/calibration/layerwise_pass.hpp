@@ -117,6 +117,8 @@ class LayerwisePass {
   Stream compressed_inner(index_t w);                       // (context, intermediate)
   void advance_attention(Runner& runner, const Layer& layer, ActivationStream<D>& stream);
   void advance_mlp(Runner& runner, const Layer& layer, ActivationStream<D>& stream);
+  /// The weights that are first to multiply an input of the layer that is loaded.
+  std::string taker_of(LinearInput input) const;
 
   const Checkpoint& checkpoint_;
   DType type_;
@@ -130,6 +132,7 @@ class LayerwisePass {
   Runner compressed_runner_;
   ActivationStream<D> dense_;
   std::optional<ActivationStream<D>> compressed_;
+  index_t number_ = 0;  // of the layer that is loaded
   std::optional<Layer> dense_layer_;
   std::optional<Layer> compressed_layer_;
   Buffer<float, D> final_norm_;        // (hidden), after load_head()

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "io/byte_stream.hpp"
+#include "io/output_lock.hpp"
 #include "io/record_file.hpp"
 #include "io/temporary_file.hpp"
 #include "kernels/error.hpp"
@@ -50,18 +51,25 @@ MatrixSensitivity matrix_of(const std::string& name, const std::string& record) 
   return out;
 }
 
+/// Where another run is writing the same, that one's will do.
+void write_file(const std::filesystem::path& path, const std::string& key,
+                const std::vector<MatrixSensitivity>& matrices) {
+  io::place_of(path);
+  const std::unique_ptr<io::OutputLock> lock = io::OutputLock::take(path);
+  if (!lock) return;
+  io::TemporaryFile temporary(path);
+  io::RecordFile file(temporary.path(), sensitivity_kind, key);
+  file.clear();
+  for (const MatrixSensitivity& matrix : matrices)
+    file.append(matrix.name, record_of(matrix), io::RecordFile::Durable::within_a_second);
+  temporary.rename_to_final();
+}
+
 }  // namespace
 
 void write_sensitivities(const comm::Communicator& comm, const std::filesystem::path& path, const std::string& key,
                          const std::vector<MatrixSensitivity>& matrices) {
-  if (comm.is_root() && !matrices.empty()) {
-    io::TemporaryFile temporary(path);
-    io::RecordFile file(temporary.path(), sensitivity_kind, key);
-    file.clear();
-    for (const MatrixSensitivity& matrix : matrices)
-      file.append(matrix.name, record_of(matrix), io::RecordFile::Durable::within_a_second);
-    temporary.rename_to_final();
-  }
+  if (comm.is_root() && !matrices.empty()) write_file(path, key, matrices);
   comm.barrier();
 }
 

@@ -28,8 +28,11 @@ StatisticsFile::StatisticsFile(const comm::Communicator& comm, const std::filesy
   // All ranks read, or all write: where there is no such file, or it is of another key or cut short.
   const std::optional<index_t> end = file_.find(last_record);
   const bool is_whole_here = end && file_.read(*end);
-  const bool is_missing = comm::all_reduce_max(comm_, is_whole_here ? 0.0 : 1.0) > 0;
-  if (!is_missing) return;
+  is_whole_ = comm::all_reduce_max(comm_, is_whole_here ? 0.0 : 1.0) == 0;
+  if (is_whole_) return;
+  io::place_of(path_);
+  claim_.emplace(comm_, path_);
+  if (!claim_->is_ours()) return;
   temporary_.emplace(path_);
   file_ = io::RecordFile(temporary_->path(), statistics_kind, key);
   file_.clear();
@@ -52,12 +55,12 @@ svd::InputStatistics StatisticsFile::read(const std::string& input, index_t n) c
 
 void StatisticsFile::write(const std::string& input, svd::InputStatistics& statistics) {
   const std::vector<float> lower = statistics.packed();
-  if (comm_.is_root()) file_.append(input, {std::as_bytes(std::span(lower))}, io::RecordFile::Durable::within_a_second);
+  if (temporary_ && comm_.is_root()) file_.append(input, {std::as_bytes(std::span(lower))}, io::RecordFile::Durable::within_a_second);
   statistics = svd::InputStatistics::from_packed(statistics.h().rows, lower);
 }
 
 void StatisticsFile::finish() {
-  if (is_whole()) return;
+  if (!temporary_) return;
   if (comm_.is_root()) {
     file_.append(last_record, std::string_view());
     temporary_->rename_to_final();

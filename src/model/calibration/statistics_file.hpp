@@ -5,6 +5,7 @@
 #include <string>
 
 #include "comm/communicator.hpp"
+#include "comm/output_claim.hpp"
 #include "io/record_file.hpp"
 #include "io/temporary_file.hpp"
 #include "svd/fit/input_statistics.hpp"
@@ -19,11 +20,12 @@ namespace hack::model {
 /// n (n + 1) / 2 numbers an input: 160 MB for the MLP of SmolLM2-135M, 14 GB for that of an 8B model.
 class StatisticsFile {
  public:
-  /// Opens the whole file of this key in the folder, or begins one. Collective.
+  /// Opens the whole file of this key in the folder, or begins one. Where another run is about to write it, this one
+  /// keeps nothing. Collective.
   StatisticsFile(const comm::Communicator& comm, const std::filesystem::path& folder, const std::string& key);
 
   /// Whether statistics are there to be read; otherwise they are to be written.
-  bool is_whole() const { return !temporary_.has_value(); }
+  bool is_whole() const { return is_whole_; }
 
   /// Returns one input's statistics. An Error names the file where they are damaged.
   svd::InputStatistics read(const std::string& input, index_t n) const;
@@ -38,6 +40,8 @@ class StatisticsFile {
  private:
   const comm::Communicator& comm_;
   std::filesystem::path path_;
+  bool is_whole_;
+  std::optional<comm::OutputClaim> claim_;
   std::optional<io::TemporaryFile> temporary_;  // of a file that is being written
   io::RecordFile file_;
 };

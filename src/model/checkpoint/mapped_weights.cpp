@@ -157,6 +157,7 @@ void MappedWeights::read(const std::string& name, index_t row, index_t col, Matr
     touched.add(from + col / block * block_bytes(w.type),
                 from + row_bytes(w.type, (col + out.cols + block - 1) / block * block));
   }
+  w.file->check_size();
 }
 
 std::optional<Codec> MappedWeights::codec(const std::string& name) const {
@@ -185,6 +186,7 @@ void MappedWeights::read_encoded(const std::string& name, svd::Range rows, svd::
              rows.begin + i);
     touched.add(row + first * block_bytes(w.type), row + (first + count) * block_bytes(w.type));
   }
+  w.file->check_size();
 }
 
 DType MappedWeights::exact_type() const {

@@ -1,11 +1,13 @@
 #include "model/evaluate/perplexity.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <deque>
 
 #include "comm/collectives.hpp"
 #include "comm/task_dealer.hpp"
+#include "kernels/error.hpp"
 #include "model/llama/chunk.hpp"
 
 namespace hack::model {
@@ -59,8 +61,10 @@ std::vector<float> one_window(Llama<D>& llama, KvCache<D>& cache, const WindowTa
     // State t predicts token t + 1.
     const index_t skip = std::clamp<index_t>(before - begin, 0, n);
     if (skip == n) continue;
-    const index_t first = begin + skip - before;
+    const index_t first = begin + skip - before, known = std::ssize(kept);
     score(llama, {states.rows_from(skip, n - skip), ids.subspan(begin + skip + 1, n - skip), task.number, first}, kept);
+    const bool is_finite = std::all_of(kept.begin() + known, kept.end(), [](float x) { return std::isfinite(x); });
+    validate(is_finite, "{}", is_finite ? "" : llama.explain_overflow(ids.first(begin + n)));
   }
   return kept;
 }

@@ -1,9 +1,12 @@
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <span>
 #include <vector>
 
 #include "comm/collectives.hpp"
+#include "kernels/error.hpp"
 #include "model/llama/llama.hpp"
 #include "model/llama/sampler.hpp"
 
@@ -22,9 +25,11 @@ class HostDecoder {
 
   int first(MatrixView<const float, D> state) {
     std::vector<float> logits = llama_.logits(state);
-    std::vector<int> id(1, -1);
-    if (llama_.tensor().is_root()) id[0] = sampler_.choose(logits, seen_);
+    std::vector<int> id(1, not_finite);
+    const bool is_finite = std::all_of(logits.begin(), logits.end(), [](float logit) { return std::isfinite(logit); });
+    if (llama_.tensor().is_root() && is_finite) id[0] = sampler_.choose(logits, seen_);
     comm::broadcast(llama_.tensor(), id);
+    validate(id[0] != not_finite, "{}", id[0] == not_finite ? llama_.explain_overflow(seen_) : "");
     seen_.push_back(id[0]);
     return id[0];
   }
@@ -33,6 +38,8 @@ class HostDecoder {
   bool is_replayed() const { return false; }
 
  private:
+  static constexpr int not_finite = -1;
+
   Llama<D>& llama_;
   KvCache<D>& cache_;
   Sampler& sampler_;

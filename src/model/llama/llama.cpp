@@ -6,7 +6,6 @@
 #include "kernels/elementwise.hpp"
 #include "kernels/vocabulary.hpp"
 #include "model/llama/embedding_table.hpp"
-#include "model/llama/names.hpp"
 #include "model/llama/phase_timer.hpp"
 
 namespace hack::model {
@@ -76,6 +75,7 @@ template <Device D>
 MatrixView<const float, D> Llama<D>::run_layers(MatrixView<float, D> x, Position<D> position, KvCache<D>& cache,
                                                 index_t outputs) {
   comm::all_reduce_sum<D>(tensor_, queue_, x);
+  if (probe_) probe_(std::string("output of ") + embedding_name, x);
   const MatrixView<float, D> states(states_.data(), outputs, config_.hidden_size);
   MatrixView<const float, D> normed = runner_.attention_input(layers_.front(), x);
   for (std::size_t i = 0; i < layers_.size(); ++i) {
@@ -84,16 +84,21 @@ MatrixView<const float, D> Llama<D>::run_layers(MatrixView<float, D> x, Position
     const bool is_last = i + 1 == layers_.size();
     MatrixView<const float, D> mixed =
         runner_.attention_mix(layer, normed, plan_.kv_of_head, position, cache.keys(number), cache.values(number));
+    probe(Side::input, number, Linear::o, mixed);
     if (is_last) {  // keys and values of all ids are in the cache
       mixed = mixed.rows_from(x.rows - outputs, outputs);
       x = x.rows_from(x.rows - outputs, outputs);
     }
-    const auto inner = runner_.mlp_inner(layer, runner_.add_attention_and_norm(layer, mixed, x));
+    const auto input = runner_.add_attention_and_norm(layer, mixed, x);
+    probe(Side::output, number, Linear::o, x);
+    const auto inner = runner_.mlp_inner(layer, input);
+    probe(Side::input, number, Linear::down, inner);
     if (is_last) {
       runner_.add_mlp_and_norm(layer, inner, x, final_norm_.data(), states);
     } else {
       normed = runner_.add_mlp_and_norm(layer, inner, x, layers_[i + 1][Norm::input].data());
     }
+    probe(Side::output, number, Linear::down, x);
   }
   return states;
 }

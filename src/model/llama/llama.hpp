@@ -1,13 +1,16 @@
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "comm/communicator.hpp"
 #include "kernels/divergence.hpp"
 #include "model/llama/kv_cache.hpp"
 #include "model/llama/layer_runner.hpp"
+#include "model/llama/names.hpp"
 
 namespace hack::model {
 
@@ -68,6 +71,10 @@ class Llama {
   /// The same in memory of D and on every rank; out (1, vocabulary).
   void logits(MatrixView<const float, D> state, MatrixView<float, D> out);
 
+  /// Says in a sentence which tensor's output first holds NaN or infinity when these ids are run from the start: for
+  /// the Error where losses or logits are not finite. Looks at every layer's numbers, which takes its time. All ranks.
+  std::string explain_overflow(std::span<const int> ids);
+
   /// Bytes of weights this rank reads for one decoded token.
   index_t bytes_per_token() const;
   /// Numbers of the matrices that these are: each is multiplied once for every token.
@@ -88,6 +95,12 @@ class Llama {
   MatrixView<const float, D> run_layers(MatrixView<float, D> x, Position<D> position, KvCache<D>& cache,
                                         index_t outputs);
 
+  /// Where a layer's numbers are looked at by explain_overflow().
+  enum class Side { input, output };
+  void probe(Side side, index_t layer, Linear linear, MatrixView<const float, D> x) const {
+    if (probe_) probe_((side == Side::input ? "input of " : "output of ") + weight_name(layer, linear), x);
+  }
+
   LlamaConfig config_;
   const comm::Communicator& tensor_;
   Queue<D>& queue_;
@@ -100,6 +113,7 @@ class Llama {
   LayerRunner<D> runner_;
   Buffer<float, D> stream_;  // (tokens, hidden) residual stream
   Buffer<float, D> states_;  // (tokens, hidden) final, normed
+  std::function<void(const std::string& what, MatrixView<const float, D> x)> probe_;
 };
 
 }  // namespace hack::model
