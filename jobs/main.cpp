@@ -89,6 +89,13 @@ int main(int argc, char** argv) {
   } catch (const hack::svd::UnreadableArchive& error) {
     hack::comm::Environment::abort(fmt::format(
         "{}; make it anew: hack compress MODEL --output FILE, with the options that it was made with", error.what()));
+  } catch (const std::system_error& error) {
+    const bool is_thread = error.code() == std::errc::resource_unavailable_try_again;
+    hack::comm::Environment::abort(
+        is_thread ? fmt::format("cannot start a thread ({}); allow more memory or processes (ulimit -v, -u), or use "
+                                "fewer --threads",
+                                error.what())
+                  : error.what());
   } catch (const std::exception& error) {
     hack::comm::Environment::abort(error.what());
   }

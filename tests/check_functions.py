@@ -6,14 +6,15 @@
 A function's lines are counted from the first line of its declaration to its closing brace. Nothing is compiled: the
 program reads tokens, follows the braces of namespaces and classes, and takes as a function what stands there with
 parentheses in front of its brace or semicolon. A kernel's launch wants its arguments one by one, so kernels/, the tests
-of kernels and what stands in for NCCL may have longer signatures. Prints one line for each finding; exit status 1 if there is any.
+of kernels and what stands in for NCCL and MPI may have longer signatures. Prints one line for each finding; exit status 1 if there is any.
 """
 import re
 import sys
 
 MAX_LINES = 60
 MAX_PARAMETERS = 6
-LONG_SIGNATURES = ("kernels/", "tests/kernels/", "tests/simt/", "tests/gpu/", "tests/comm/fake_gpu/")
+LONG_SIGNATURES = ("kernels/", "tests/kernels/", "tests/simt/", "tests/gpu/", "tests/comm/fake_gpu/",
+                   "tests/support/mpi_checker.cpp")
 
 TOKEN = re.compile(
     r"""(?P<skip>//(?:\\\n|[^\n])*|/\*.*?\*/|\s+)

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "comm/collectives.hpp"
+#include "io/last_words.hpp"
 #include "comm/process_grid.hpp"
 #include "io/file_digest.hpp"
 #include "io/replace_file.hpp"
@@ -82,8 +83,15 @@ class PerplexityCommand : public Command {
   nlohmann::json run(Session& session) override {
     options_.check();
     std::optional<comm::OutputClaim> claim;
-    const std::vector<std::string>& records = options_.scoring.records;
-    if (!records.empty()) claim.emplace(claim_output(session, "--records", records.front()));
+    std::optional<io::LastWords> last_words;
+    if (!options_.scoring.records.empty()) {
+      const std::string& records = options_.scoring.records.front();
+      claim.emplace(claim_output(session, "--records", records));
+      if (session.world().is_root()) {
+        last_words.emplace(fmt::format(
+            "ended by a signal; finished windows stand in {}, the same command goes on after them", records));
+      }
+    }
     return with_device(session, [&]<Device D>() { return run_on<D>(session); });
   }
 

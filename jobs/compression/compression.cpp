@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "io/last_words.hpp"
 #include "io/temporary_file.hpp"
 #include "jobs/compression/evaluation.hpp"
 #include "kernels/config.hpp"
@@ -101,7 +102,16 @@ Compressed Compressor::run(const CompressionOptions& options, const std::filesys
   std::unique_ptr<comm::Journal> journal;
   Compressed result;
   try {
-    if (steps != FinishedSteps::forgotten) journal = open_journal(to, plan, steps == FinishedSteps::resumed);
+    std::optional<io::LastWords> last_words;
+    if (steps != FinishedSteps::forgotten) {
+      journal = open_journal(to, plan, steps == FinishedSteps::resumed);
+      if (session_.world().is_root()) {
+        last_words.emplace(
+            fmt::format("ended by a signal; what is finished of {0} stands in {0}.parts, the same command with "
+                        "--resume goes on after it",
+                        output.string()));
+      }
+    }
     to.journal = journal.get();
     static_cast<svd::CompressReport&>(result) = svd::compress(session_.world(), *plan.fit, to);
   } catch (const svd::MemoryError& error) {

@@ -5,6 +5,8 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
+#include <new>
 #include <thread>
 
 #include <fmt/core.h>
@@ -26,6 +28,23 @@ void check_mpi(int code, const char* call, std::source_location at) {
   fail("{} failed: {} ({}:{})", call, text, at.file_name(), at.line());
 }
 
+namespace {
+
+/// An exception that leaves a thread, of a team that shares a loop for instance, ends the run as one that reaches main.
+[[noreturn]] void end_of_thread() {
+  try {
+    if (const std::exception_ptr error = std::current_exception()) std::rethrow_exception(error);
+  } catch (const std::bad_alloc&) {
+    Environment::abort("out of memory; use more ranks");
+  } catch (const std::exception& error) {
+    Environment::abort(error.what());
+  } catch (...) {
+  }
+  Environment::abort("ended by an exception of no known kind");
+}
+
+}  // namespace
+
 Environment::Environment(int& argc, char**& argv) {
   int provided = 0;
   // The main thread alone calls MPI; only the deadline's thread may call MPI_Abort beside it.
@@ -34,6 +53,8 @@ Environment::Environment(int& argc, char**& argv) {
            "MPI offers thread level {} (MPI_THREAD_FUNNELED is needed); use another MPI", provided);
   HACK_MPI(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
   HACK_MPI(MPI_Comm_set_errhandler(MPI_COMM_SELF, MPI_ERRORS_RETURN));
+  segments_.take_away();
+  std::set_terminate(end_of_thread);
   io::MappingGuard::on_loss([](std::string_view message) { abort(message); });
 }
 
@@ -41,7 +62,9 @@ Environment::~Environment() {
   Deadline::stop();
   int finalized = 0;
   MPI_Finalized(&finalized);
-  if (!finalized) MPI_Finalize();
+  if (finalized) return;
+  segments_.put_back();
+  MPI_Finalize();
 }
 
 void Environment::abort(std::string_view message) {

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "io/last_words.hpp"
 #include "kernels/error.hpp"
 
 namespace hack::io {
@@ -21,6 +22,7 @@ std::atomic<bool> in_use[slots];
 
 extern "C" void remove_and_exit(int signal) {
   GuardedPath::remove_all();
+  LastWords::say();
   std::_Exit(128 + signal);
 }
 

@@ -35,7 +35,8 @@ Attempt lock(int file, const std::filesystem::path& path) {
   if (fcntl(file, F_OFD_SETLK, &whole) != 0) {
     return errno == EAGAIN || errno == EACCES ? Attempt::taken : Attempt::no_locks;
   }
-  struct stat named {}, locked {};
+  struct stat named {
+  }, locked{};
   const bool is_same = stat(path.c_str(), &named) == 0 && fstat(file, &locked) == 0 && named.st_ino == locked.st_ino &&
                        named.st_dev == locked.st_dev;
   return is_same ? Attempt::locked : Attempt::vanished;
@@ -72,12 +73,15 @@ std::unique_ptr<OutputLock> OutputLock::take(const std::filesystem::path& output
         result->exceptions_ = std::uncaught_exceptions();
         result->guard_.emplace(result->path_);
         return result;
-      case Attempt::taken: close(file); return nullptr;
+      case Attempt::taken:
+        close(file);
+        return nullptr;
       case Attempt::no_locks:
         unlink(result->path_.c_str());
         close(file);
         return result;
-      case Attempt::vanished: close(file);  // and once more, with the next one's
+      case Attempt::vanished:
+        close(file);  // and once more, with the next one's
     }
   }
 }

@@ -61,9 +61,10 @@ class Driver:
         self.archive = self.reference("compress iq4_nl", 1)["folder"] / "a.h5"
 
     def command(self, job, ranks, folder, model=None, more=()):
-        line = job.line.format(model=model or self.inputs / "model", text=self.inputs / "text", archive=self.archive,
-                               out=folder)
-        command = [str(self.program), *shlex.split(line), "--threads", "1", "--deadline", str(DEADLINE), *more]
+        names = {"model": model or self.inputs / "model", "text": self.inputs / "text", "archive": self.archive,
+                 "out": folder}
+        words = [word.format(**names) for word in shlex.split(job.line)]
+        command = [str(self.program), *words, "--threads", "1", "--deadline", str(DEADLINE), *more]
         if ranks == 0:
             return command
         if self.options.slurm:

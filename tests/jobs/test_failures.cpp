@@ -81,7 +81,7 @@ class Failures : public ::testing::TestWithParam<Broken> {
   static void write_models(const fs::path& at) {
     const TinyModel tiny;
     for (const char* name : {"model", "cut", "hidden", "intermediate", "heads", "no-weights", "no-config",
-                             "no-tokenizer", "bad-json", "nan", "inf"}) {
+                             "no-tokenizer", "bad-json", "nan", "inf", "huge", "huge-inner"}) {
       write_hf(tiny, at / name);
     }
     cut_in_half(at / "cut/model.safetensors");
@@ -95,6 +95,11 @@ class Failures : public ::testing::TestWithParam<Broken> {
     set_last_number(at / "nan/model.safetensors", "model.layers.1.mlp.down_proj.weight", std::nanf(""));
     set_last_number(at / "inf/model.safetensors", "model.layers.0.self_attn.o_proj.weight",
                     std::numeric_limits<float>::infinity());
+    set_last_number(at / "huge/model.safetensors", "model.layers.0.self_attn.o_proj.weight", 3e38f);
+    for (const char* name : {"gate", "up"}) {
+      set_last_number(at / "huge-inner/model.safetensors", fmt::format("model.layers.1.mlp.{}_proj.weight", name),
+                      3e38f);
+    }
     TinyModel sharded = tiny;
     sharded.shards = 2;
     write_hf(sharded, at / "no-shard");
@@ -197,21 +202,27 @@ Broken fitting(const std::string& name, const std::vector<std::string>& more, st
 
 INSTANTIATE_TEST_SUITE_P(
     Models, Failures,
-    ::testing::Values(evaluation("TruncatedSafetensors", "cut", {"cut/model.safetensors"}),
-                      evaluation("TruncatedGguf", "cut.gguf", {"cut.gguf"}),
-                      evaluation("OtherHiddenSize", "hidden", {"hidden", "weight", "70", "72"}),
-                      evaluation("OtherIntermediateSize", "intermediate", {"intermediate", "mlp.", "150", "151"}),
-                      evaluation("OtherHeads", "heads", {"heads/config.json", "10", "4"}),
-                      evaluation("BrokenConfig", "bad-json", {"bad-json/config.json"}),
-                      evaluation("NoModel", "nowhere", {"nowhere"}),
-                      evaluation("NoConfig", "no-config", {"config.json"}),
-                      evaluation("NoWeights", "no-weights", {"model.safetensors"}),
-                      evaluation("NoShard", "no-shard", {"model-00002-of-00002.safetensors"}),
-                      evaluation("NoTokenizer", "no-tokenizer", {"tokenizer.json"}),
-                      evaluation("NanWeight", "nan", {"model.layers.1.mlp.down_proj.weight"}),
-                      evaluation("InfiniteWeight", "inf", {"model.layers.0.self_attn.o_proj.weight"}),
-                      Broken{"NoModelToInspect", {"inspect", "%nowhere"}, failed, {"nowhere"}},
-                      Broken{"NoModelToGenerate", {"generate", "%nowhere", "--prompt", "A"}, failed, {"nowhere"}}),
+    ::testing::Values(
+        evaluation("TruncatedSafetensors", "cut", {"cut/model.safetensors"}),
+        evaluation("TruncatedGguf", "cut.gguf", {"cut.gguf"}),
+        evaluation("OtherHiddenSize", "hidden", {"hidden", "weight", "70", "72"}),
+        evaluation("OtherIntermediateSize", "intermediate", {"intermediate", "mlp.", "150", "151"}),
+        evaluation("OtherHeads", "heads", {"heads/config.json", "10", "4"}),
+        evaluation("BrokenConfig", "bad-json", {"bad-json/config.json"}), evaluation("NoModel", "nowhere", {"nowhere"}),
+        evaluation("NoConfig", "no-config", {"config.json"}),
+        evaluation("NoWeights", "no-weights", {"model.safetensors"}),
+        evaluation("NoShard", "no-shard", {"model-00002-of-00002.safetensors"}),
+        evaluation("NoTokenizer", "no-tokenizer", {"tokenizer.json"}),
+        evaluation("NanWeight", "nan", {"model.layers.1.mlp.down_proj.weight"}),
+        evaluation("InfiniteWeight", "inf", {"model.layers.0.self_attn.o_proj.weight"}),
+        evaluation("OverflowingStream", "huge", {"overflow", "output of model.layers.0.self_attn.o_proj"}),
+        evaluation("OverflowingInput", "huge-inner", {"overflow", "input of model.layers.1.mlp.down_proj"}),
+        Broken{"OverflowToGenerate",
+               {"generate", "%huge", "--prompt", "A"},
+               failed,
+               {"overflow", "output of model.layers.0.self_attn.o_proj"}},
+        Broken{"NoModelToInspect", {"inspect", "%nowhere"}, failed, {"nowhere"}},
+        Broken{"NoModelToGenerate", {"generate", "%nowhere", "--prompt", "A"}, failed, {"nowhere"}}),
     test_name);
 
 INSTANTIATE_TEST_SUITE_P(
@@ -323,7 +334,9 @@ INSTANTIATE_TEST_SUITE_P(
                 {"--evaluate", "nowhere"}),
         fitting("ShortTextToEvaluate", {"--calibration", "%text", "--evaluate", "%short"},
                 {"--evaluate", "short", "256"}),
-        fitting("NanWeight", {"--calibration", "%text"}, {"model.layers.1.mlp.down_proj.weight"}, "nan")),
+        fitting("NanWeight", {"--calibration", "%text"}, {"model.layers.1.mlp.down_proj.weight"}, "nan"),
+        fitting("OverflowingInput", {"--calibration", "%text"},
+                {"input of model.layers.1.mlp.down_proj", "NaN or infinite"}, "huge-inner")),
 
     test_name);
 

@@ -23,8 +23,9 @@ TEST(MpiChecker, FindsEachMisuse) {
     const char* says;
   };
   for (const Misuse& misuse : {Misuse{"none", 0, ""},
-                               {"other-call", 97, "rank 1 calls MPI_Bcast, root 0, 4 bytes where rank 0 of the "
-                                                  "communicator calls MPI_Barrier"},
+                               {"other-call", 97,
+                                "rank 1 calls MPI_Bcast, root 0, 4 bytes where rank 0 of the "
+                                "communicator calls MPI_Barrier"},
                                {"other-root", 97, "rank 1 calls MPI_Bcast, root 1"},
                                {"other-size", 97, "rank 1 calls MPI_Allreduce, 8 bytes where rank 0"},
                                {"communicator", 98, "leaves 1 communicators of MPI_Comm_dup"},

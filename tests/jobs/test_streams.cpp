@@ -129,7 +129,7 @@ TEST_F(Streams, OutputsOfAnotherRunAreNotTouched) {
   const ProgramResult run = shell(fmt::format(
       // The first stops as soon as it has begun its archive; the second and third come meanwhile.
       "{0} >/dev/null & first=$!\n"
-      "until [ -e a.h5.hack-lock ]; do :; done; kill -STOP $first\n"
+      "until [ -s a.h5.hack-lock ]; do :; done; kill -STOP $first\n"
       "{0}; echo second $?; {0} --resume; echo third $?\n"
       "cd .. && \"$MPIRUN\" -n 2 ${{HACK}} compress $OLDPWD/model --method plain --topk 0.5 --output $OLDPWD/a.h5\n"
       "echo fourth $?; cd $OLDPWD; kill -CONT $first; wait $first && [ -e a.h5 ] && ls",
@@ -143,12 +143,12 @@ TEST_F(Streams, OutputsOfAnotherRunAreNotTouched) {
 
 TEST_F(Streams, LocksOfDeadRunsStopNobody) {
   const std::string compress = "\"$HACK\" compress model --method plain --topk 0.5 --quiet --output a.h5 >/dev/null";
-  const ProgramResult run = shell(fmt::format(
-      "{0} & first=$!\nuntil [ -e a.h5.hack-lock ]; do :; done; kill -KILL $first; wait $first\n"
-      "[ -e a.h5.hack-lock ] && {0} && [ ! -e a.h5.hack-lock ] && [ -e a.h5 ] || exit 3\n"
-      // A file system without locks looks like this.
-      "HDF5_USE_FILE_LOCKING=FALSE \"$HACK\" compress model --method plain --topk 0.5 --output a.h5",
-      compress));
+  const ProgramResult run =
+      shell(fmt::format("{0} & first=$!\nuntil [ -s a.h5.hack-lock ]; do :; done; kill -KILL $first; wait $first\n"
+                        "[ -e a.h5.hack-lock ] && {0} && [ ! -e a.h5.hack-lock ] && [ -e a.h5 ] || exit 3\n"
+                        // A file system without locks looks like this.
+                        "HDF5_USE_FILE_LOCKING=FALSE \"$HACK\" compress model --method plain --topk 0.5 --output a.h5",
+                        compress));
   EXPECT_EQ(run.status, 0) << run.err;
   EXPECT_NE(run.err.find("--output a.h5: no locks here"), std::string::npos) << run.err;
 }
@@ -159,15 +159,14 @@ TEST_F(Streams, RecordsAndExportsAreWrittenByOneRunAtATime) {
         "\"$HACK\" export model --format hf --output r/", "\"$HACK\" sweep model --text text --keep 0.5 --output r",
         "\"$HACK\" study strong model --output r"}) {
     const std::string lock = std::string(line).find("study") == std::string::npos ? "r" : "r.records";
-    const ProgramResult run =
-        shell(fmt::format("python3 - {}.hack-lock <<'END' & p=$!\n"
-                          "import fcntl, os, struct, sys, time\n"
-                          "file = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)\n"
-                          "fcntl.fcntl(file, 37, struct.pack('hhqqi4x', fcntl.F_WRLCK, 0, 0, 0, 0))\n"
-                          "os.rename(sys.argv[1], sys.argv[1] + '.held'), os.rename(sys.argv[1] + '.held', sys.argv[1])\n"
-                          "open('held', 'w').close(), time.sleep(60)\n"
-                          "END\nuntil [ -e held ]; do sleep 0.01; done\n{}\nstatus=$?\nkill $p; rm -f held r*\nexit $status",
-                          lock, line));
+    const ProgramResult run = shell(
+        fmt::format("python3 - {}.hack-lock <<'END' & p=$!\n"
+                    "import fcntl, os, struct, sys, time\n"
+                    "file = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)\n"
+                    "fcntl.fcntl(file, 37, struct.pack('hhqqi4x', fcntl.F_WRLCK, 0, 0, 0, 0))\n"
+                    "open('held', 'w').close(), time.sleep(60)\n"
+                    "END\nuntil [ -e held ]; do sleep 0.01; done\n{}\nstatus=$?\nkill $p; rm -f held r*\nexit $status",
+                    lock, line));
     EXPECT_EQ(run.status, 1) << line << run.err;
     EXPECT_NE(run.err.find("another run is writing it (another process)"), std::string::npos) << line << run.err;
   }

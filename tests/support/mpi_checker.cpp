@@ -51,8 +51,7 @@ int free_duplicate(MPI_Comm, int, void* value, void*) {
 
 /// The communicator's twin; the first call for a communicator is collective, as what is checked is.
 MPI_Comm twin_of(MPI_Comm comm) {
-  if (watched == MPI_KEYVAL_INVALID)
-    PMPI_Comm_create_keyval(MPI_COMM_NULL_COPY_FN, free_duplicate, &watched, nullptr);
+  if (watched == MPI_KEYVAL_INVALID) PMPI_Comm_create_keyval(MPI_COMM_NULL_COPY_FN, free_duplicate, &watched, nullptr);
   MPI_Comm* twin = nullptr;
   int found = 0;
   PMPI_Comm_get_attr(comm, watched, &twin, &found);

@@ -55,7 +55,8 @@ svd::InputStatistics StatisticsFile::read(const std::string& input, index_t n) c
 
 void StatisticsFile::write(const std::string& input, svd::InputStatistics& statistics) {
   const std::vector<float> lower = statistics.packed();
-  if (temporary_ && comm_.is_root()) file_.append(input, {std::as_bytes(std::span(lower))}, io::RecordFile::Durable::within_a_second);
+  if (temporary_ && comm_.is_root())
+    file_.append(input, {std::as_bytes(std::span(lower))}, io::RecordFile::Durable::within_a_second);
   statistics = svd::InputStatistics::from_packed(statistics.h().rows, lower);
 }
 

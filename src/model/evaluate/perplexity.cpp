@@ -63,8 +63,11 @@ std::vector<float> one_window(Llama<D>& llama, KvCache<D>& cache, const WindowTa
     if (skip == n) continue;
     const index_t first = begin + skip - before, known = std::ssize(kept);
     score(llama, {states.rows_from(skip, n - skip), ids.subspan(begin + skip + 1, n - skip), task.number, first}, kept);
-    const bool is_finite = std::all_of(kept.begin() + known, kept.end(), [](float x) { return std::isfinite(x); });
-    validate(is_finite, "{}", is_finite ? "" : llama.explain_overflow(ids.first(begin + n)));
+    const bool are_losses = std::ssize(kept) == known + n - skip;  // else there is more, in forms that are no numbers
+    const bool is_sound =
+        llama.stream_is_sound() &&
+        (!are_losses || std::all_of(kept.begin() + known, kept.end(), [](float loss) { return std::isfinite(loss); }));
+    if (!is_sound) fail("{}", llama.explain_overflow(ids.first(begin + n)));
   }
   return kept;
 }

@@ -25,11 +25,12 @@ class HostDecoder {
 
   int first(MatrixView<const float, D> state) {
     std::vector<float> logits = llama_.logits(state);
-    std::vector<int> id(1, not_finite);
-    const bool is_finite = std::all_of(logits.begin(), logits.end(), [](float logit) { return std::isfinite(logit); });
-    if (llama_.tensor().is_root() && is_finite) id[0] = sampler_.choose(logits, seen_);
+    std::vector<int> id(1, unsound);
+    const bool is_sound = llama_.stream_is_sound() &&
+                          std::all_of(logits.begin(), logits.end(), [](float logit) { return std::isfinite(logit); });
+    if (llama_.tensor().is_root() && is_sound) id[0] = sampler_.choose(logits, seen_);
     comm::broadcast(llama_.tensor(), id);
-    validate(id[0] != not_finite, "{}", id[0] == not_finite ? llama_.explain_overflow(seen_) : "");
+    if (id[0] == unsound) fail("{}", llama_.explain_overflow(seen_));
     seen_.push_back(id[0]);
     return id[0];
   }
@@ -38,7 +39,7 @@ class HostDecoder {
   bool is_replayed() const { return false; }
 
  private:
-  static constexpr int not_finite = -1;
+  static constexpr int unsound = -1;
 
   Llama<D>& llama_;
   KvCache<D>& cache_;

@@ -14,6 +14,9 @@
 
 namespace hack::model {
 
+/// Numbers beyond it are taken for an overflow: norms sum the squares of what may be 16384 of them.
+inline constexpr float largest_sound = 1e17f;
+
 /// A Llama whose layers are shared out to the ranks of one communicator. All ranks call every function together, with
 /// the same ids. Per layer two all-reduces of (tokens, hidden): after the attention's output projection and after down.
 ///
@@ -71,8 +74,12 @@ class Llama {
   /// The same in memory of D and on every rank; out (1, vocabulary).
   void logits(MatrixView<const float, D> state, MatrixView<float, D> out);
 
-  /// Says in a sentence which tensor's output first holds NaN or infinity when these ids are run from the start: for
-  /// the Error where losses or logits are not finite. Looks at every layer's numbers, which takes its time. All ranks.
+  /// Whether the residual stream of the last forward pass held no NaN, no infinity and nothing so large that its
+  /// square is none: what a layer adds never takes that away again, so that the end shows it of all layers. Looked at
+  /// on CPUs alone. The same on every rank.
+  bool stream_is_sound() const { return stream_is_sound_; }
+  /// Says in a sentence behind which tensor such a number first comes up when these ids are run from the start: for the
+  /// Error that is due then. Looks at every layer's numbers, which takes its time. All ranks.
   std::string explain_overflow(std::span<const int> ids);
 
   /// Bytes of weights this rank reads for one decoded token.
@@ -113,6 +120,7 @@ class Llama {
   LayerRunner<D> runner_;
   Buffer<float, D> stream_;  // (tokens, hidden) residual stream
   Buffer<float, D> states_;  // (tokens, hidden) final, normed
+  bool stream_is_sound_ = true;
   std::function<void(const std::string& what, MatrixView<const float, D> x)> probe_;
 };
 

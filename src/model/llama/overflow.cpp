@@ -14,7 +14,7 @@
 namespace hack::model {
 namespace {
 
-/// The first row that holds NaN or infinity; none: a number behind all tokens.
+/// The first row that holds NaN, infinity or what overflows next; none: a number behind all tokens.
 template <Device D>
 index_t first_bad_row(Queue<D>& queue, MatrixView<const float, D> x) {
   queue.wait();
@@ -22,7 +22,7 @@ index_t first_bad_row(Queue<D>& queue, MatrixView<const float, D> x) {
   for (index_t t = 0; t < x.rows; ++t) {
     kernels::copy_to_host<D>(row.data(), x.row(t), static_cast<std::size_t>(x.cols) * sizeof(float));
     for (const float value : row) {
-      if (!std::isfinite(value)) return t;
+      if (!(std::abs(value) <= largest_sound)) return t;
     }
   }
   return std::numeric_limits<int>::max();
@@ -48,7 +48,7 @@ std::string Llama<D>::explain_overflow(std::span<const int> ids) {
   probe_ = nullptr;
   if (found.empty()) found = fmt::format("output of {}", head_weights(config_));
   return fmt::format(
-      "the model gives NaN or infinity ({}); its weights or those of its archive are damaged or too large: look at "
+      "the model's numbers overflow ({}); its weights or those of its archive are damaged or too large: look at "
       "them, or compress it again",
       found);
 }

@@ -1,0 +1,109 @@
+#!/usr/bin/env python3
+"""Looks at memory and descriptors over long runs: an evaluation of many windows, a text of many tokens, of a tiny model.
+
+  long_runs.py --program build/bin/hack [--mpirun mpirun] [--windows 2000] [--tokens 20000] [--ranks 1,2] [--json FILE]
+
+A run's first fifth is its warm-up. From there to its end the resident memory of each rank may grow by 1 % (beside the
+keys and values of generated tokens, which have their place from the start and are touched one by one), and the number
+of open files not at all. Exit status 1 where it did.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+import tiny_files
+from processes import Processes
+
+HIDDEN, LAYERS = 32, 1
+CACHE_BYTES = LAYERS * 2 * 2 * (HIDDEN // 4) * 4   # of a token: keys and values of two heads, f32
+
+
+def sample(process):
+    """Resident bytes and open files of a process; None where it has ended."""
+    try:
+        pages = int(pathlib.Path(f"/proc/{process}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGESIZE"), len(os.listdir(f"/proc/{process}/fd"))
+    except (OSError, IndexError):
+        return None
+
+
+def watch(command, program, work):
+    """Runs a command; returns its status and, for each rank, times and samples."""
+    mark = f"{os.getpid()}-long"
+    processes = Processes(mark, program)
+    series = {}
+    with open(work / "out", "wb") as out, open(work / "err", "wb") as err:
+        run = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+                               env=dict(os.environ, HACK_FAULT_MARK=mark))
+        while run.poll() is None:
+            for rank, process in processes.ranks().items():
+                found = sample(process)
+                if found and found[0] > 0:
+                    series.setdefault(rank, []).append((time.monotonic(), *found))
+            time.sleep(0.1)
+    return run.returncode, series
+
+
+def judge(name, series, allowance):
+    """A row for each rank: memory and files after the warm-up and at the end."""
+    rows = []
+    for rank, samples in sorted(series.items()):
+        begin, end = samples[0][0], samples[-1][0]
+        warm = next(s for s in samples if s[0] >= begin + 0.2 * (end - begin))
+        # The very last samples may fall into the end of the run, when memory is given back.
+        last = max(samples[-10:], key=lambda s: s[1])
+        grown = last[1] - warm[1] - allowance
+        rows.append({"run": name, "rank": rank, "seconds": round(end - begin, 1), "samples": len(samples),
+                     "resident_after_warm_up": warm[1], "resident_at_end": last[1], "touched_cache": allowance,
+                     "growth": round(grown / warm[1], 5), "files_after_warm_up": warm[2],
+                     "files_at_end": max(s[2] for s in samples[-10:]),
+                     "flat": grown <= 0.01 * warm[1] and max(s[2] for s in samples[-10:]) <= warm[2]})
+    return rows
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--program", required=True)
+    parser.add_argument("--mpirun", default="mpirun")
+    parser.add_argument("--windows", type=int, default=2000)
+    parser.add_argument("--tokens", type=int, default=20000)
+    parser.add_argument("--ranks", default="1,2")
+    parser.add_argument("--json")
+    options = parser.parse_args()
+    program = pathlib.Path(options.program).resolve()
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="hack-long-") as folder:
+        work = pathlib.Path(folder)
+        tiny_files.write_model(work / "model", hidden=HIDDEN, intermediate=64, layers=LAYERS,
+                               context=options.tokens + 64)
+        tiny_files.write_text(work / "text", options.windows * 48 // 60 + 100)
+        for ranks in [int(word) for word in options.ranks.split(",")]:
+            launcher = [options.mpirun, "-n", str(ranks)] if ranks > 1 else []
+            runs = {f"{options.windows} windows": (
+                        ["perplexity", str(work / "model"), "--text", str(work / "text"), "--context", "48",
+                         "--windows", str(options.windows), "--quiet"], 0),
+                    f"{options.tokens} tokens": (
+                        ["generate", str(work / "model"), "--prompt", "the lamp", "--max-tokens", str(options.tokens),
+                         "--quiet"], int(0.8 * options.tokens) * CACHE_BYTES // ranks)}
+            for name, (arguments, allowance) in runs.items():
+                status, series = watch([*launcher, str(program), *arguments, "--threads", "1"], program, work)
+                if status != 0 or len(series) != ranks:
+                    sys.exit(f"{name} on {ranks} ranks ends with {status}: " + (work / "err").read_text())
+                for row in judge(name, series, allowance):
+                    rows.append({"ranks": ranks, **row})
+                    print("{run} on {ranks} ranks, rank {rank}: {resident_after_warm_up} bytes, at the end "
+                          "{resident_at_end} ({growth:+.2%}); {files_after_warm_up} files, at the end {files_at_end}"
+                          .format(**rows[-1]), "" if rows[-1]["flat"] else " NOT FLAT", flush=True)
+    if options.json:
+        pathlib.Path(options.json).write_text(json.dumps({"rows": rows}, indent=1) + "\n")
+    return 0 if all(row["flat"] for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
