@@ -30,6 +30,7 @@ CLI11                                |libcli11-dev      |cli11          |CLI11  
 nlohmann-json 3.11 or later          |nlohmann-json3-dev|nlohmann-json@3.11:|nlohmann_json|has_library nlohmann_json nlohmann/json.hpp
 fmt                                  |libfmt-dev        |fmt            |fmt           |has_library fmt fmt/format.h
 PCRE2                                |libpcre2-dev      |pcre2          |PCRE2         |has_library libpcre2-8 pcre2.h
+utf8proc                             |libutf8proc-dev   |utf8proc       |utf8proc      |has_library libutf8proc utf8proc.h
 Highway                              |libhwy-dev        |highway        |Highway       |has_library libhwy hwy/highway.h
 xxHash 0.8.1 or later                |libxxhash-dev     |xxhash@0.8.1:  |xxHash        |has_library libxxhash xxhash.h'
 test_requirements='

@@ -11,6 +11,7 @@
 #include "kernels/error.hpp"
 #include "model/checkpoint/json_object.hpp"
 #include "model/checkpoint/layer_tensors.hpp"
+#include "model/tokenizer/open_tokenizer.hpp"
 
 namespace hack::model {
 
@@ -144,11 +145,6 @@ void HfCheckpoint::add_weights(const SafetensorsFile& file, const std::string& s
   }
 }
 
-Tokenizer HfCheckpoint::tokenizer() const {
-  const fs::path file = path_ / "tokenizer.json";
-  validate(fs::exists(file), "cannot use the tokenizer of {} (it has no tokenizer.json) save it with the model",
-           path_.string());
-  return Tokenizer::from_json(file);
-}
+Tokenizer HfCheckpoint::tokenizer() const { return open_tokenizer(path_); }
 
 }  // namespace hack::model

@@ -46,4 +46,18 @@ std::optional<std::string> bytes_of(std::string_view entry) {
   return bytes;
 }
 
+std::optional<unsigned char> byte_of_fallback(std::string_view entry) {
+  constexpr std::string_view digits = "0123456789ABCDEF";
+  if (entry.size() != 6 || !entry.starts_with("<0x") || entry.back() != '>') return {};
+  const std::size_t high = digits.find(entry[3]), low = digits.find(entry[4]);
+  if (high == std::string_view::npos || low == std::string_view::npos) return {};
+  return static_cast<unsigned char>(high << 4 | low);
+}
+
+std::string bytes_of(std::string_view entry, Alphabet alphabet) {
+  if (alphabet == Alphabet::bytes) return bytes_of(entry).value_or(std::string(entry));
+  if (const auto byte = byte_of_fallback(entry)) return {static_cast<char>(*byte)};
+  return without_space_marks(entry);
+}
+
 }  // namespace hack::model

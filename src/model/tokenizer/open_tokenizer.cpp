@@ -7,10 +7,24 @@ namespace hack::model {
 
 Tokenizer open_tokenizer(const std::filesystem::path& path) {
   validate(std::filesystem::exists(path),
-           "{}: no such file or directory; give a Hugging Face directory, a tokenizer.json or a .gguf file",
+           "{}: no such file or directory; give a Hugging Face directory, a tokenizer.json, a tokenizer.model or a .gguf file",
            path.string());
   if (path.extension() == ".gguf") return Tokenizer::from_gguf(GgufFile(path));
-  return Tokenizer::from_json(std::filesystem::is_directory(path) ? path / "tokenizer.json" : path);
+  return Tokenizer(read_tokenizer(std::filesystem::is_directory(path) ? tokenizer_file(path) : path));
+}
+
+std::filesystem::path tokenizer_file(const std::filesystem::path& directory) {
+  for (const char* name : {"tokenizer.json", "tokenizer.model"}) {
+    if (std::filesystem::exists(directory / name)) return directory / name;
+  }
+  fail(
+      "cannot use the tokenizer of {} (it has neither tokenizer.json nor tokenizer.model) save the tokenizer with the "
+      "model",
+      directory.string());
+}
+
+TokenizerDescription read_tokenizer(const std::filesystem::path& file) {
+  return file.extension() == ".model" ? read_tokenizer_model(file) : read_tokenizer_json(file);
 }
 
 }  // namespace hack::model

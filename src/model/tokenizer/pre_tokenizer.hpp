@@ -14,6 +14,12 @@ namespace hack::model {
 extern const char* const byte_level_pattern;
 /// Llama-3's pattern: contractions in either case, words, up to three digits, signs, line ends, white space.
 extern const char* const llama3_pattern;
+/// Qwen's: Llama-3's with single digits.
+extern const char* const qwen2_pattern;
+/// Mistral's of 2024 (Tekken): words end where small letters are followed by large ones.
+extern const char* const tekken_pattern;
+/// A word with the marks of spaces that stand in front of it (Metaspace with split).
+extern const char* const marked_word_pattern;
 /// One number of any script, as the pre-tokenizer Digits sees it.
 extern const char* const digit_pattern;
 

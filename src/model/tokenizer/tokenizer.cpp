@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <deque>
 #include <unordered_map>
 #include <utility>
 
@@ -23,7 +24,7 @@ class ByteTable {
       validate(ids_.emplace(text, id).second, "{}: token '{}' is in the vocabulary twice; repair the file", source_,
                text);
       claim(text, id);
-      bytes_[id] = bytes_of(text).value_or(text);
+      bytes_[id] = bytes_of(text, description.alphabet);
     }
     std::unordered_map<std::string_view, std::int64_t> added;
     for (const AddedToken& token : description.added_tokens) {
@@ -38,7 +39,7 @@ class ByteTable {
                  "{}: token '{}' has two ids ({} in the vocabulary, {} among the added tokens); repair the file",
                  source_, token.text, known->second, token.id);
       }
-      bytes_[token.id] = token.text;
+      bytes_[token.id] = token.normal_form.empty() ? token.text : without_space_marks(token.normal_form);
     }
     validate(!bytes_.empty(), "{}: the vocabulary is empty (no tokens); repair the file", source_);
   }
@@ -79,8 +80,11 @@ std::vector<int> checked_ids(const TokenizerDescription& description, const std:
 
 std::vector<AddedToken> tokens_where(const TokenizerDescription& description, bool normalized) {
   std::vector<AddedToken> tokens;
-  std::copy_if(description.added_tokens.begin(), description.added_tokens.end(), std::back_inserter(tokens),
-               [&](const AddedToken& token) { return token.normalized == normalized; });
+  for (const AddedToken& token : description.added_tokens) {
+    if (token.normalized != normalized) continue;
+    tokens.push_back(token);
+    if (normalized && !token.normal_form.empty()) tokens.back().text = token.normal_form;
+  }
   return tokens;
 }
 
@@ -105,6 +109,9 @@ class Tokenizer::Encoding {
     for (std::size_t i = seen->second.begin; i < seen->second.end; ++i) ids_.push_back(ids_[i]);
   }
 
+  /// A text made of the one that is encoded; it stays.
+  std::string_view keep(std::string text) { return texts_.emplace_back(std::move(text)); }
+
   std::vector<int> take() { return std::move(ids_); }
 
  private:
@@ -117,6 +124,7 @@ class Tokenizer::Encoding {
 
   const BytePairEncoder& encoder_;
   std::vector<int> ids_;
+  std::deque<std::string> texts_;
   std::unordered_map<std::string_view, Range> seen_;
 };
 
@@ -126,6 +134,8 @@ Tokenizer::Tokenizer(const TokenizerDescription& description)
       suffix_(checked_ids(description, description.suffix, bytes_.size())),
       raw_tokens_(tokens_where(description, false)),
       normalized_tokens_(tokens_where(description, true)),
+      composes_(description.composes),
+      spaces_(description.spaces),
       pre_tokenizer_(description.patterns, description.source),
       encoder_(description) {
   if (description.bos) named_bos_ = checked_id(description, *description.bos, bytes_.size());
@@ -137,19 +147,11 @@ std::vector<int> Tokenizer::encode(std::string_view utf8, AddSpecial add_special
   Encoding encoding(encoder_, utf8.size());
   if (add_special == AddSpecial::yes) encoding.add(prefix_);
 
-  const auto add_word = [&](std::string_view word) { encoding.add_word(word); };
-  const auto add_ordinary = [&](std::string_view piece, std::optional<int> id) {
-    if (id) {
-      encoding.add(*id);
-    } else {
-      pre_tokenizer_.split(piece, add_word);
-    }
-  };
   raw_tokens_.split(utf8, [&](std::string_view piece, std::optional<int> id) {
     if (id) {
       encoding.add(*id);
     } else {
-      normalized_tokens_.split(piece, add_ordinary);
+      add_piece(piece, piece.data() == utf8.data(), encoding);
     }
   });
 
@@ -157,9 +159,27 @@ std::vector<int> Tokenizer::encode(std::string_view utf8, AddSpecial add_special
   return encoding.take();
 }
 
+void Tokenizer::add_piece(std::string_view piece, bool at_start, Encoding& encoding) const {
+  if (composes_) piece = encoding.keep(composed(piece));
+  if (spaces_.marks && spaces_.is_normalizer) {
+    piece = encoding.keep(with_marked_spaces(piece, spaces_, at_start));
+  }
+  normalized_tokens_.split(piece, [&](std::string_view rest, std::optional<int> id) {
+    if (id) {
+      encoding.add(*id);
+      return;
+    }
+    if (spaces_.marks && !spaces_.is_normalizer) {
+      rest = encoding.keep(with_marked_spaces(rest, spaces_, at_start && rest.data() == piece.data()));
+    }
+    pre_tokenizer_.split(rest, [&](std::string_view word) { encoding.add_word(word); });
+  });
+}
+
 std::string Tokenizer::decode(std::span<const int> ids) const {
   std::string bytes;
   for (const int id : ids) bytes += text(id);
+  if (spaces_.strips_first && bytes.starts_with(' ')) bytes.erase(0, 1);
   return bytes;
 }
 
@@ -169,7 +189,9 @@ std::vector<int> Tokenizer::ends() const {
                                         "<|end_of_turn|>", "<end_of_turn>", "<|endoftext|>",   "<EOT>",      "</s>"};
   std::vector<int> ids;
   for (int id = 0; id < static_cast<int>(size()); ++id) {
-    const bool is_end = std::find(std::begin(texts), std::end(texts), text(id)) != std::end(texts);
+    std::string_view shown = text(id);
+    if (shown.starts_with(' ')) shown.remove_prefix(1);  // of a token that is looked for with the mark of a space
+    const bool is_end = std::find(std::begin(texts), std::end(texts), shown) != std::end(texts);
     if (is_end || id == eos_) ids.push_back(id);
   }
   return ids;

@@ -20,13 +20,17 @@ class GgufFile;
 /// Whether the ids that the tokenizer's template puts around a text (BOS, in some files EOS too) are put.
 enum class AddSpecial { no, yes };
 
-/// Byte-level BPE as Hugging Face tokenizers does it, for the tokenizers of Llama-3, SmolLM2 and GPT-2. Added tokens
-/// written out in the text are tokens, whatever AddSpecial says. Immutable: threads may share one.
+/// BPE as Hugging Face tokenizers does it: of bytes, for the tokenizers of Llama-3, Qwen, SmolLM2 and GPT-2, and of
+/// characters as SentencePiece does it, for those of Llama-2 and Mistral. Added tokens written out in the text are
+/// tokens, whatever AddSpecial says. Immutable: threads may share one.
 class Tokenizer {
  public:
   /// Reads a Hugging Face tokenizer.json, and eos_token from the tokenizer_config.json beside it if there is one. An
   /// Error names the file and what in it is damaged or of a kind that is not known.
   static Tokenizer from_json(const std::filesystem::path& tokenizer_json);
+
+  /// Reads a tokenizer.model of SentencePiece, and what stands beside it.
+  static Tokenizer from_model(const std::filesystem::path& tokenizer_model);
 
   /// Reads the metadata tokenizer.ggml.*. Words are cut as llama.cpp does for the tokenizer.ggml.pre smollm, llama-bpe
   /// (llama3, llama-v3), gpt-2 and default; a file without that key counts as default. BOS is put where add_bos_token
@@ -39,8 +43,8 @@ class Tokenizer {
   /// The ids of a text. An Error with the byte offset if it is not UTF-8.
   std::vector<int> encode(std::string_view utf8, AddSpecial add_special) const;
 
-  /// The bytes that ids stand for, one after another, special tokens written out; cut anywhere, they need not be UTF-8.
-  /// An Error if an id is not in [0, size()).
+  /// The bytes that ids stand for, one after another, special tokens written out, without the space that encode() put
+  /// in front; cut anywhere, they need not be UTF-8. An Error if an id is not in [0, size()).
   std::string decode(std::span<const int> ids) const;
 
   /// The bytes one id stands for; empty for an id below size() that no token has.
@@ -66,6 +70,9 @@ class Tokenizer {
  private:
   class Encoding;
 
+  /// Adds the ids of a piece that lies between added tokens.
+  void add_piece(std::string_view piece, bool at_start, Encoding& encoding) const;
+
   std::vector<std::string> bytes_;  // id → bytes
   std::vector<int> prefix_;
   std::vector<int> suffix_;
@@ -73,6 +80,8 @@ class Tokenizer {
   std::optional<int> eos_;
   AddedTokens raw_tokens_;
   AddedTokens normalized_tokens_;
+  bool composes_;
+  SpaceRule spaces_;
   PreTokenizer pre_tokenizer_;
   BytePairEncoder encoder_;
 };

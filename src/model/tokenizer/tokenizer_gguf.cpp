@@ -19,11 +19,23 @@ void read_tokens(const GgufFile& file, TokenizerDescription& description) {
              "{}: tokenizer.ggml.token_type has {} entries for {} tokens; repair the file", description.source,
              types.size(), texts.size());
   }
+  std::vector<double> scores;
+  if (description.alphabet == Alphabet::characters) {
+    scores = file.numbers("tokenizer.ggml.scores");
+    validate(scores.size() == texts.size(), "{}: tokenizer.ggml.scores has {} entries for {} tokens; repair the file",
+             description.source, scores.size(), texts.size());
+  }
   for (std::size_t i = 0; i < texts.size(); ++i) {
     const auto id = static_cast<std::int64_t>(i);
-    const bool is_control = !types.empty() && types[i] == TokenType::control;
-    if (is_control || (!types.empty() && types[i] == TokenType::user_defined)) {
-      description.added_tokens.push_back({.text = texts[i], .id = id, .special = is_control});
+    const std::int64_t type = types.empty() ? std::int64_t{TokenType::normal} : types[i];
+    const bool is_special =
+        type == TokenType::control || (type == TokenType::unknown && description.alphabet == Alphabet::characters);
+    if (is_special || type == TokenType::user_defined) {
+      description.added_tokens.push_back({.text = texts[i], .id = id, .special = is_special});
+    }
+    if (!scores.empty()) {
+      const bool is_text = type == TokenType::normal || type == TokenType::user_defined || type == TokenType::unused;
+      description.scores.push_back(is_text ? static_cast<float>(scores[i]) : TokenizerDescription::never_merged);
     }
     description.vocabulary.emplace_back(std::move(texts[i]), id);
   }
@@ -47,23 +59,50 @@ std::vector<std::int64_t> surrounding(const GgufFile& file, const char* flag, bo
   return {*id};
 }
 
+/// BPE of bytes: merges, and a name for how words are cut. Returns whether BOS is usual.
+bool read_byte_level(const GgufFile& file, TokenizerDescription& description) {
+  const TokenizerScheme scheme = scheme_named(file.find_string("tokenizer.ggml.pre").value_or("default"), file.path());
+  description.ignore_merges = scheme.ignore_merges;
+  description.patterns = scheme.patterns;
+  description.composes = scheme.composes;
+  read_tokens(file, description);
+  read_merges(file, description);
+  return scheme.adds_bos;
+}
+
+/// BPE of SentencePiece: scores; llama.cpp puts the mark of a space in front of every piece between special tokens.
+void read_sentence_pieces(const GgufFile& file, TokenizerDescription& description) {
+  description.alphabet = Alphabet::characters;
+  description.byte_fallback = true;
+  const bool has_prefix = file.find_bool("tokenizer.ggml.add_space_prefix").value_or(true);
+  description.spaces = {.marks = true,
+                        .prefix = has_prefix ? SpaceRule::Prefix::always : SpaceRule::Prefix::never,
+                        .is_normalizer = true,
+                        .strips_first = has_prefix};
+  read_tokens(file, description);
+  const auto unknown = file.find_integer("tokenizer.ggml.unknown_token_id");
+  if (unknown && *unknown >= 0 && *unknown < std::ssize(description.vocabulary)) {
+    description.unknown_token = description.vocabulary[static_cast<std::size_t>(*unknown)].first;
+  }
+}
+
 }  // namespace
 
 TokenizerDescription read_tokenizer_gguf(const GgufFile& file) {
   const auto model = file.find_string("tokenizer.ggml.model");
-  validate(model == "gpt2",
-           "{}: tokenizer.ggml.model {} is not supported (only gpt2, byte-level BPE, is); use another model",
+  validate(model == "gpt2" || model == "llama",
+           "{}: tokenizer.ggml.model {} is not supported (gpt2, BPE of bytes, and llama, BPE of SentencePiece, are); "
+           "use another model",
            file.path(), model ? "'" + *model + "'" : "is missing and");
-  const TokenizerScheme scheme = scheme_named(file.find_string("tokenizer.ggml.pre").value_or("default"), file.path());
-
   TokenizerDescription description;
   description.source = file.path();
-  description.ignore_merges = scheme.ignore_merges;
-  description.patterns = scheme.patterns;
-  read_tokens(file, description);
-  read_merges(file, description);
-  description.prefix =
-      surrounding(file, "tokenizer.ggml.add_bos_token", scheme.adds_bos, "tokenizer.ggml.bos_token_id");
+  bool adds_bos = true;
+  if (model == "gpt2") {
+    adds_bos = read_byte_level(file, description);
+  } else {
+    read_sentence_pieces(file, description);
+  }
+  description.prefix = surrounding(file, "tokenizer.ggml.add_bos_token", adds_bos, "tokenizer.ggml.bos_token_id");
   description.suffix = surrounding(file, "tokenizer.ggml.add_eos_token", false, "tokenizer.ggml.eos_token_id");
   description.bos = file.find_integer("tokenizer.ggml.bos_token_id");
   description.eos = file.find_integer("tokenizer.ggml.eos_token_id");

@@ -15,6 +15,7 @@ struct TokenizerScheme {
   std::vector<std::string> patterns;
   bool ignore_merges = false;
   bool adds_bos = false;
+  bool composes = false;
 };
 
 /// The scheme of a GGUF file's tokenizer.ggml.pre; an Error that names `source` where it is not known.
@@ -23,10 +24,10 @@ TokenizerScheme scheme_named(const std::string& name, const std::string& source)
 /// The name of the scheme by which a tokenizer cuts words; nothing where there is none.
 std::optional<std::string_view> scheme_name_of(const TokenizerDescription& description);
 
-/// The kinds of tokens, as tokenizer.ggml.token_type numbers them. Control and user-defined tokens are recognised in
+/// The kinds of tokens, as SentencePiece and tokenizer.ggml.token_type number them. Control and user-defined tokens are recognised in
 /// text.
 struct TokenType {
-  enum Number : std::int32_t { normal = 1, unknown = 2, control = 3, user_defined = 4, unused = 5 };
+  enum Number : std::int32_t { normal = 1, unknown = 2, control = 3, user_defined = 4, unused = 5, byte = 6 };
 };
 
 }  // namespace hack::model

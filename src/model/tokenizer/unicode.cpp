@@ -2,6 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
+#include <memory>
+
+#include <utf8proc.h>
 
 #include "kernels/error.hpp"
 #include "model/tokenizer/regular_expression.hpp"
@@ -88,6 +92,24 @@ std::size_t trailing_white_space(std::string_view text) {
     start = previous;
   }
   return text.size() - start;
+}
+
+std::size_t character_bytes(std::string_view text, std::size_t at) {
+  const auto first = static_cast<unsigned char>(text[at]);
+  const std::size_t bytes = first < 0xC0 ? 1 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
+  return std::min(bytes, text.size() - at);
+}
+
+std::string composed(std::string_view text) {
+  const auto is_ascii = [](char byte) { return static_cast<unsigned char>(byte) < 0x80; };
+  if (std::all_of(text.begin(), text.end(), is_ascii)) return std::string(text);
+  utf8proc_uint8_t* out = nullptr;
+  const utf8proc_ssize_t size =
+      utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()), static_cast<utf8proc_ssize_t>(text.size()),
+                   &out, static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
+  const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(out, &std::free);
+  validate(size >= 0, "cannot bring a text into normal form C ({})", utf8proc_errmsg(size));
+  return {reinterpret_cast<const char*>(out), static_cast<std::size_t>(size)};
 }
 
 std::optional<std::string> with_stand_ins(std::string_view text) {
