@@ -13,6 +13,9 @@ using nlohmann::json;
 
 json parse_json(std::string_view text, const std::string& where) {
   constexpr int deepest = 256;
+  // The library takes a zero byte for the end, whatever stands behind it.
+  const std::size_t zero = text.find('\0');
+  validate(zero == text.npos, "{} is not valid JSON (byte {} is zero)", where, zero);
   std::vector<std::set<std::string>> keys;  // of the objects now open
   const auto watch = [&](int depth, json::parse_event_t event, json& parsed) {
     validate(depth <= deepest, "{} is damaged (it nests deeper than {} levels)", where, deepest);

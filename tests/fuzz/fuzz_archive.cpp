@@ -175,7 +175,7 @@ class Edits {
   void edit_root(Numbers& numbers) {
     constexpr const char* names[] = {"format_version", "tile", "tile_width"};
     const std::size_t which = numbers.below(std::size(names) + 1);
-    if (which == std::size(names)) return editor_.set("/", "rank_value", hostile_number(numbers));
+    if (which == std::size(names)) return editor_.set_real("/", "rank_value", hostile_number(numbers));
     editor_.set("/", names[which], hostile_integer(numbers));
   }
   void edit_texts(Numbers& numbers) {

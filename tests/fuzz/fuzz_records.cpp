@@ -89,16 +89,16 @@ void read_losses(const fs::path& path, std::string_view content) {
 
 void read_statistics(std::string_view content) {
   static const std::string own_key = "statistics of a test";
+  static const Communicator self = Communicator::self();
   static const fs::path folder = [] {
     const fs::path made = scratch_folder() / "statistics";
     fs::create_directory(made);
-    model::StatisticsFile file(Communicator::self(), made, own_key);
+    model::StatisticsFile file(self, made, own_key);
     auto statistics = svd::InputStatistics::from_packed(1, std::vector<float>{1});
     file.write("input", statistics);
     file.finish();
     return made;
   }();
-  static const Communicator self = Communicator::self();
   const fs::path path = fs::directory_iterator(folder)->path();
   write_records(path, "statistics", own_key, "input", content);
   RecordFile(path, "statistics", own_key).append("end", std::string_view(), RecordFile::Durable::within_a_second);

@@ -63,7 +63,7 @@ void ArchiveEditor::set(const char* object, const char* attribute, std::int64_t 
   HACK_HDF5(H5Awrite(id.get(), H5T_NATIVE_INT64, &value));
 }
 
-void ArchiveEditor::set(const char* object, const char* attribute, double value) {
+void ArchiveEditor::set_real(const char* object, const char* attribute, double value) {
   const Hdf5Id owner(HACK_HDF5(H5Oopen(file_.get(), object, H5P_DEFAULT)));
   const Hdf5Id id(HACK_HDF5(H5Aopen(owner.get(), attribute, H5P_DEFAULT)));
   HACK_HDF5(H5Awrite(id.get(), H5T_NATIVE_DOUBLE, &value));

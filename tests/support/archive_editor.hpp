@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/error.hpp"
 #include "svd/archive/hdf5.hpp"
 
 namespace hack::testing {
@@ -23,12 +24,14 @@ class ArchiveEditor {
   ~ArchiveEditor();
 
   void set(const char* object, const char* attribute, std::int64_t value);
-  void set(const char* object, const char* attribute, double value);
+  void set_real(const char* object, const char* attribute, double value);
   void set_text(const char* attribute, const std::string& value);
   /// Sets one number of a dataset, counted row by row.
   template <class T>
   void set_number(const std::string& dataset, hid_t type, index_t at, T value) {
-    svd::write_range(open(dataset), type, at, 1, &value);
+    const svd::Hdf5Id of = open(dataset);
+    if (svd::shape_of(of).empty()) fail("{} is a single number", dataset);
+    svd::write_range(of, type, at, 1, &value);
   }
   template <class T>
   void set_first(const char* dataset, hid_t type, T value) {

@@ -42,7 +42,7 @@ std::vector<index_t> skeleton_of(const Tile& tile, const TileChoice& choice) {
   return rows;
 }
 
-float sigma_of(const Tile& tile, index_t k) { return 50.0f - static_cast<float>(tile.i + tile.j + 2 * k); }
+float sigma_of(const Tile& tile, index_t k) { return 200.0f - static_cast<float>(tile.i + tile.j + 2 * k); }
 
 StoredTerm example_term(const Tile& tile, const TileChoice& choice, Codec codec) {
   StoredTerm term{choice.kind, codec, choice.rank, tile.height, tile.width, {}};

@@ -281,22 +281,95 @@ TEST_F(FactorArchiveTest, RefusesHostileTables) {
   });
   expect_refusal("'extent' has the shape (12, 4) (expected (0, 4))",
                  [&] { ArchiveEditor(path).replace(rank.c_str(), H5T_STD_I32LE, {0}); });
-  expect_refusal(matrix + "'energy' of shape (1000000000, 2000000000) is larger than the file", [&] {
+  expect_refusal(matrix + "'energy' of shape (100000000, 200000000) is larger than the file", [&] {
     ArchiveEditor vandal(path);
-    vandal.set(b.c_str(), "rows", 1000000000);
-    vandal.set(b.c_str(), "cols", 2000000000);
+    vandal.set(b.c_str(), "rows", 100000000);
+    vandal.set(b.c_str(), "cols", 200000000);
     vandal.set(b.c_str(), "tile_rows", 1);
     vandal.set(b.c_str(), "tile_cols", 1);
     // Allocated late, so that the claim costs nothing.
     vandal.remove(energy.c_str());
     const Hdf5Id creation(H5Pcreate(H5P_DATASET_CREATE));
     H5Pset_alloc_time(creation.get(), H5D_ALLOC_TIME_LATE);
-    const hsize_t shape[] = {1000000000, 2000000000};
+    const hsize_t shape[] = {100000000, 200000000};
     const Hdf5Id space(H5Screate_simple(2, shape, nullptr));
     const Hdf5Id id(H5Dcreate2(vandal.file().get(), energy.c_str(), H5T_IEEE_F64LE, space.get(), H5P_DEFAULT,
                                creation.get(), H5P_DEFAULT));
     ASSERT_GE(id.get(), 0);
   });
+}
+
+TEST_F(FactorArchiveTest, RefusesHostileTextsAndLinks) {
+  const std::filesystem::path path = mine("hostile");
+  const auto expect_refusal = [&](const std::string& expected, auto damage) {
+    const std::string message = refusal(path, damage);
+    EXPECT_NE(message.find(expected), std::string::npos) << "expected: " << expected << "\n     got: " << message;
+    EXPECT_NE(message.find(path.string()), std::string::npos) << message;
+  };
+  const std::string deep = std::string(30000, '[') + std::string(30000, ']');
+  expect_refusal("'options' is damaged (it nests deeper", [&] { ArchiveEditor(path).set_text("options", deep); });
+  expect_refusal("'model' is not valid JSON", [&] { ArchiveEditor(path).set_text("model", "{"); });
+  expect_refusal("'method' is not UTF-8", [&] { ArchiveEditor(path).set_text("method", "\xff"); });
+  expect_refusal("its tiles have the size 0", [&] { ArchiveEditor(path).set("/", "tile", 0); });
+  expect_refusal("its tiles have the size -4", [&] { ArchiveEditor(path).set("/", "tile_width", -4); });
+  expect_refusal("tolerance nan is impossible", [&] { ArchiveEditor(path).set_real("/", "rank_value", std::nan("")); });
+  expect_refusal("'matrices/b.up' is a link to something else", [&] {
+    ArchiveEditor editor(path);
+    editor.remove("matrices/b.up");
+    H5Lcreate_external("/dev/zero", "/", editor.file().get(), "matrices/b.up", H5P_DEFAULT, H5P_DEFAULT);
+  });
+  expect_refusal("'energy' is a link to something else", [&] {
+    ArchiveEditor editor(path);
+    editor.remove("matrices/b.up/energy");
+    H5Lcreate_soft("/matrices/a.down/energy", editor.file().get(), "matrices/b.up/energy", H5P_DEFAULT, H5P_DEFAULT);
+  });
+  expect_refusal("matrix b.up: rows is 536870912", [&] { ArchiveEditor(path).set("matrices/b.up", "rows", 1 << 29); });
+  EXPECT_EQ(refusal(path, [] {}), "(accepted)");
+}
+
+TEST_F(FactorArchiveTest, RefusesNumbersThatAreNone) {
+  const std::filesystem::path path = mine("numbers");
+  const Communicator self = Communicator::self();
+  const auto read = [&] {
+    try {
+      const FactorArchive archive(path);
+      archive.spectrum("m");
+      archive.read_tiles("m", {0, 1});
+      return std::string("(accepted)");
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+  };
+  const auto write = [&](const MatrixPart& part) {
+    FactorArchiveWriter writer(self, path, example_info(Codec::bf16));
+    writer.write(part);
+    writer.finish();
+  };
+  const TileGrid grid(4, 4, 4, 4);
+  const Tile tile = grid.tile(0);
+  const auto part_of = [&](const StoredTerm& term, std::size_t terms = 1) {
+    MatrixPart part{.name = "m", .grid = grid, .has_spectra = false, .tiles = {{Structure::dense, 4, 1, 0}}};
+    for (std::size_t n = 0; n < terms; ++n) part.append(term, 0);
+    return part;
+  };
+  // Digests are right: the numbers alone are not.
+  StoredTerm term = example_term(tile, {Structure::dense, 4, 1, 0}, Codec::bf16);
+  write(part_of(term));
+  EXPECT_EQ(read(), "(accepted)");
+  for (const float bad : {std::nanf(""), std::numeric_limits<float>::infinity()}) {
+    const bf16 number = to_bf16(bad);
+    std::memcpy(&term.bytes[6], &number, sizeof(number));
+    write(part_of(term));
+    EXPECT_NE(read().find(path.string() + ": matrix m: dataset 'bytes': a number of tile (0, 0) is"), std::string::npos)
+        << read();
+  }
+  write(part_of(example_term(tile, {Structure::low_rank, 0, 1, 0}, Codec::bf16), 9));
+  EXPECT_NE(read().find("tile (0, 0) has 9 terms (dataset 'extent'"), std::string::npos) << read();
+  MatrixPart part = part_of(example_term(tile, {Structure::low_rank, 0, 1, 0}, Codec::bf16));
+  part.has_spectra = true;
+  part.spectra = {1, std::nanf(""), 0, 0};
+  write(part);
+  EXPECT_NE(read().find("a singular value in dataset 'spectrum' is"), std::string::npos) << read();
 }
 
 /// The message with which a term of tile (0, 1) is refused after a change of its bytes.

@@ -113,7 +113,13 @@ MatrixPart SelectedFactors::part(std::string_view name, Range tiles) const {
   MatrixPart part{.name = std::string(name), .grid = selection(name).table.grid, .first_tile = tiles.begin};
   const index_t step = tiles_a_thread * queue_.threads();
   for (index_t first = tiles.begin; first < tiles.end; first += step) {
-    append_slices(part, {first, std::min(first + step, tiles.end)});
+    try {
+      append_slices(part, {first, std::min(first + step, tiles.end)});
+    } catch (const Error& error) {  // of the tiles' numbers, which came from the file
+      const std::string path = vectors_.path().string();
+      if (std::string_view(error.what()).starts_with(path)) throw;
+      fail("{}: {}", path, error.what());
+    }
   }
   return part;
 }

@@ -104,6 +104,7 @@ std::vector<index_t> StoredTerm::skeleton() const {
 void check_term(const Tile& at, const StoredTerm& term) {
   const TermArrays arrays(term.structure, term.codec, term.height, term.width, term.rank);
   HACK_EXPECT(std::ssize(term.bytes) == arrays.bytes());
+  if (term.structure == Structure::low_rank) check_sigma(at, term);
   const std::byte* next = term.bytes.data();
   for (std::size_t a = 0; a < arrays.size(); ++a) {
     if (!arrays[a].codec) {
@@ -113,7 +114,6 @@ void check_term(const Tile& at, const StoredTerm& term) {
     }
     next += arrays[a].bytes();
   }
-  if (term.structure == Structure::low_rank) check_sigma(at, term);
 }
 
 }  // namespace hack::svd
