@@ -81,6 +81,10 @@ void check_parts(const JsonObject& json) {
 LlamaConfig llama_config_from_hf(const JsonObject& json) {
   const Architecture& architecture = architecture_of(json);
   refuse_quantised(json);
+  validate(json.find("hack_matrices") == nullptr,
+           "cannot use {} (its compressed matrices are there as terms, for transformers); give the model and the "
+           "archive that it was exported from",
+           json.where());
   check_parts(json);
   LlamaConfig out;
   for (const SizeField& field : size_fields()) {
