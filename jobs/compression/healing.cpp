@@ -114,6 +114,9 @@ Healed heal_on(Session& session, const ModelFiles& files, const HealingOptions& 
     step_seconds += step.seconds;
     ++steps;
   };
+  training.on_judged = [&](int step, double divergence) {
+    session.log().info("heal: {:.5f} nats a token on held-out windows after {} steps", divergence, step);
+  };
   model::Healer<D> healer(grid, gradient, host, windows, training);
   files.checkpoint().share_fingerprint(session.world(), session.threads());
   comm::Journal journal(session.world(), output + ".heal", key_of(files, windows, described, grid), options.resume);

@@ -5,6 +5,8 @@
 #include "kernels/cuda/llama/attention.cuh"
 #include "kernels/cuda/factorize/batched_algebra.cuh"
 #include "kernels/cuda/llama/elementwise.cuh"
+#include "kernels/cuda/train/attention_gradient.cuh"
+#include "kernels/cuda/train/back_propagation.cuh"
 #include "kernels/cuda/train/batched_products.cuh"
 #include "kernels/cuda/linear/factored_linear.cuh"
 #include "kernels/cuda/linear/factored_product.cuh"
@@ -21,22 +23,24 @@
 #include "kernels/cuda/factorize/tile_svd.cuh"
 #include "kernels/cuda/llama/vocabulary.cuh"
 
-#define HACK_ALL_KERNELS(X)        \
-  HACK_ELEMENTWISE_KERNELS(X)      \
-  HACK_LINEAR_KERNELS(X)           \
-  HACK_BATCHED_PRODUCTS_KERNELS(X) \
-  HACK_FACTORED_KERNELS(X)         \
-  HACK_FACTORED_PRODUCT_KERNELS(X) \
-  HACK_GATED_KERNELS(X)            \
-  HACK_SAMPLING_KERNELS(X)         \
-  HACK_GRADIENT_KERNELS(X)         \
-  HACK_INTERPOLATIVE_KERNELS(X)    \
-  HACK_NORM_KERNELS(X)             \
-  HACK_PEER_KERNELS(X)             \
-  HACK_ATTENTION_KERNELS(X)        \
-  HACK_VOCABULARY_KERNELS(X)       \
-  HACK_BATCHED_ALGEBRA_KERNELS(X)  \
-  HACK_GRAM_KERNELS(X)             \
-  HACK_GRAM_SVD_KERNELS(X)         \
-  HACK_TILE_SVD_KERNELS(X)         \
+#define HACK_ALL_KERNELS(X)          \
+  HACK_ELEMENTWISE_KERNELS(X)        \
+  HACK_LINEAR_KERNELS(X)             \
+  HACK_BATCHED_PRODUCTS_KERNELS(X)   \
+  HACK_FACTORED_KERNELS(X)           \
+  HACK_FACTORED_PRODUCT_KERNELS(X)   \
+  HACK_GATED_KERNELS(X)              \
+  HACK_SAMPLING_KERNELS(X)           \
+  HACK_GRADIENT_KERNELS(X)           \
+  HACK_BACK_PROPAGATION_KERNELS(X)   \
+  HACK_ATTENTION_GRADIENT_KERNELS(X) \
+  HACK_INTERPOLATIVE_KERNELS(X)      \
+  HACK_NORM_KERNELS(X)               \
+  HACK_PEER_KERNELS(X)               \
+  HACK_ATTENTION_KERNELS(X)          \
+  HACK_VOCABULARY_KERNELS(X)         \
+  HACK_BATCHED_ALGEBRA_KERNELS(X)    \
+  HACK_GRAM_KERNELS(X)               \
+  HACK_GRAM_SVD_KERNELS(X)           \
+  HACK_TILE_SVD_KERNELS(X)           \
   HACK_KEPT_VECTORS_KERNELS(X)

@@ -24,6 +24,8 @@ struct HealOptions {
   index_t held_out = 4;   ///< windows at the end of the text that judge and are not trained on
   int judge_every = 20;   ///< steps from one judgement, and state on disk, to the next
   std::function<void(const HealProgress&)> on_step = nullptr;
+  /// After so many steps the held-out windows have this divergence.
+  std::function<void(int step, double divergence)> on_judged = nullptr;
 
   index_t windows_a_step() const { return batch > window ? batch / window : 1; }
 };

@@ -131,6 +131,7 @@ HealReport Healer<D>::run(comm::Journal* journal) {
     validate(std::isfinite(report_.before),
              "the compressed model's divergence from the dense one is not finite; check both");
     keep(report_.before, 0);
+    if (options_.on_judged) options_.on_judged(0, report_.before);
   }
   while (step < options_.steps) {
     const Stopwatch watch;
@@ -139,6 +140,7 @@ HealReport Healer<D>::run(comm::Journal* journal) {
     if (options_.on_step) options_.on_step({step, divergence, rate, watch.seconds()});
     if (step % options_.judge_every != 0 && step != options_.steps) continue;
     const double judged = judge();
+    if (options_.on_judged) options_.on_judged(step, judged);
     if (!std::isfinite(judged)) break;
     if (judged < report_.after) keep(judged, step);
     if (journal != nullptr) save(*journal, step);
