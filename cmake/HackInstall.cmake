@@ -8,6 +8,18 @@ foreach(library kernels io comm svd model)
   install(TARGETS hack_${library} EXPORT hackTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 endforeach()
 install(TARGETS hack RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+# Shells look for completions there; the program writes them itself. Without them it works all the same.
+install(CODE [[
+  foreach(shell_and_file IN ITEMS "bash:bash-completion/completions/hack" "zsh:zsh/site-functions/_hack")
+    string(REGEX REPLACE ":.*" "" shell "${shell_and_file}")
+    string(REGEX REPLACE ".*:" "" file "${shell_and_file}")
+    execute_process(COMMAND "$<TARGET_FILE:hack>" --completion ${shell} OUTPUT_VARIABLE script RESULT_VARIABLE failed ERROR_QUIET)
+    if(NOT failed)
+      file(WRITE "$ENV{DESTDIR}${CMAKE_INSTALL_PREFIX}/share/${file}" "${script}")
+      message(STATUS "Installing: $ENV{DESTDIR}${CMAKE_INSTALL_PREFIX}/share/${file}")
+    endif()
+  endforeach()
+]])
 install(EXPORT hackTargets NAMESPACE hack:: DESTINATION ${package})
 
 install(DIRECTORY kernels src/io src/comm src/svd src/model DESTINATION ${HACK_INSTALL_INCLUDE}

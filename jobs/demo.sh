@@ -107,6 +107,8 @@ for name in dense low_rank 4_bits 8_bits; do
 done
 
 step "Result"
+logged "$logs/report.log" "$root/build-quick/bin/hack" report "$output"/*.json --output "$output/report.html" \
+  --title "Demo of hack: SmolLM2-135M"
 # From the checkout, so that the table's paths are short.
 "$(python_with json)" "$root/jobs/demo_table.py" runs/demo || die "cannot make the table (see above). The reports are in $output"
 end_step

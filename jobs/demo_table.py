@@ -75,7 +75,7 @@ def main(folder):
     print(f"perplexity: protocol {scored['results.protocol']}, context {scored['results.context']}, "
           f"{scored['results.windows']} windows, {scored['results.tokens_scored']:,} tokens scored")
     print("the model came in blocks of 5 bits a number: 4.5 bits are below that, 8 bits say little")
-    print(f"archives and reports: {folder}/*.h5, {folder}/*.json")
+    print(f"archives and reports: {folder}/*.h5, {folder}/*.json; as a page: {folder}/report.html")
     print(f"logs: {folder / 'logs'}/*.log")
 
 

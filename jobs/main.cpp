@@ -17,6 +17,7 @@
 #include "comm/environment.hpp"
 #include "io/messages.hpp"
 #include "jobs/commands/commands.hpp"
+#include "jobs/session/completion.hpp"
 #include "jobs/session/file_options.hpp"
 #include "jobs/session/library_settings.hpp"
 #include "jobs/session/markdown_help.hpp"
@@ -43,12 +44,23 @@ int run(int argc, char** argv) {
   using namespace hack::jobs;
   CLI::App app("Compresses Llama models tile by tile and runs them on the factors.", "hack");
   app.set_version_flag("--version", "hack " HACK_VERSION);
+  app.footer("hack COMMAND --help says more. hack --completion bash (or zsh) writes what completes command lines.");
   app.require_subcommand(1);
   const std::vector<std::unique_ptr<Command>> commands = make_commands(app);
   if (argc == 2 && std::string_view(argv[1]) == "--help-markdown") {
     if (hack::comm::Communicator::world().is_root()) fmt::print("{}", markdown_help(app));
     check_output();
     return 0;
+  }
+  if (argc == 3 && std::string_view(argv[1]) == "--completion") {
+    const std::string script = completion(app, argv[2]);
+    const bool speaks = hack::comm::Communicator::world().is_root();
+    if (speaks && script.empty()) {
+      hack::io::print_message(fmt::format("hack: --completion {}: it is {}\n", argv[2], completion_shells));
+    }
+    if (speaks) fmt::print("{}", script);
+    check_output();
+    return script.empty() ? usage_error : 0;
   }
   try {
     app.parse(argc, argv);

@@ -2,9 +2,10 @@
 # Finds what building and running HACK needs, and installs what is missing with apt-get (Debian 12, Ubuntu 24.04; as root
 # or through sudo). Where it cannot, says what is missing for Debian, for Spack and as cluster modules.
 #
-#   bash jobs/setup.sh [--tests] [--slurm] [--fuzz] [--model] [--check]
+#   bash jobs/setup.sh [--tests] [--slurm] [--fuzz] [--model] [--plots] [--check]
 #
 #   --tests   also what the tests need            --model   also Python with pip, to download the demo's model
+#   --plots   also what draws pictures (jobs/plot): matplotlib and h5py
 #   --slurm   also a Slurm of this machine's own, for the tests of job scripts
 #   --fuzz    also clang with libFuzzer, for the long run of tests/fuzz
 #   --check   only report; exit status 1 where something is missing
@@ -52,6 +53,9 @@ libFuzzer and sanitizers of clang 16 |libclang-rt-16-dev|llvm@16       |Clang   
 OpenMP of clang                      |libomp-16-dev     |llvm@16       |Clang         |links_with_clang -fopenmp'
 model_requirements='
 Python 3 with pip                    |python3-pip       |py-pip         |Python        |python_with pip'
+plot_requirements='
+h5py                                 |python3-h5py      |py-h5py        |h5py          |python_with h5py
+matplotlib                           |python3-matplotlib|py-matplotlib  |matplotlib    |python_with matplotlib'
 
 on_path() { command -v "$1" >/dev/null 2>&1; }
 
@@ -181,9 +185,10 @@ while [ $# -gt 0 ]; do
     --slurm) wanted+=$slurm_requirements ;;
     --fuzz) wanted+=$fuzz_requirements ;;
     --model) wanted+=$model_requirements ;;
+    --plots) wanted+=$plot_requirements ;;
     --check) check_only=1 ;;
     -h | --help) help_of "${BASH_SOURCE[0]}"; exit 0 ;;
-    *) die "unknown option $1 (--tests, --slurm, --fuzz, --model, --check)" ;;
+    *) die "unknown option $1 (--tests, --slurm, --fuzz, --model, --plots, --check)" ;;
   esac
   shift
 done

@@ -1,5 +1,7 @@
 #include "jobs/commands/commands.hpp"
 
+#include "jobs/commands/examples.hpp"
+
 namespace hack::jobs {
 
 std::vector<std::unique_ptr<Command>> make_commands(CLI::App& app) {
@@ -19,6 +21,7 @@ std::vector<std::unique_ptr<Command>> make_commands(CLI::App& app) {
   commands.push_back(make_plan(app));
   commands.push_back(make_report(app));
   commands.push_back(make_doctor(app));
+  add_examples(app);
   return commands;
 }
 

@@ -194,7 +194,7 @@ class CompressCommand : public Command {
     std::vector<std::string> others = {"--target-loss", "--max-rank", "--codec"};
     for (const CLI::Option* option : app_.get_options()) {
       const std::string name = "--" + option->get_single_name();
-      if (option->get_group() != common_group && heeded.count(name) == 0) others.push_back(name);
+      if (!is_common(*option) && heeded.count(name) == 0) others.push_back(name);
     }
     refuse(others, "an archive in place of MODEL", "that was decided when it was made");
     options_ = selection_options(vectors, options_);
@@ -233,7 +233,8 @@ class CompressCommand : public Command {
     fmt::print("  {}{}{}\n", format_seconds(compressed.seconds), phases.empty() ? "" : ": ", phases);
     if (!compressed.idle_shares.empty()) {
       const auto [least, most] = std::minmax_element(compressed.idle_shares.begin(), compressed.idle_shares.end());
-      fmt::print("  ranks waited for others {:.0f} to {:.0f} % of their time\n", 100 * *least, 100 * *most);
+      fmt::print("  ranks waited for others {:.0f} to {:.0f} % of their time; the slowest is rank {}\n", 100 * *least,
+                 100 * *most, least - compressed.idle_shares.begin());
     }
     if (compressed.memory > 0) {
       fmt::print("  at most {} of memory each by the formula", format_bytes(static_cast<double>(compressed.memory)));

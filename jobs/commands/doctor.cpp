@@ -55,7 +55,7 @@ class DoctorCommand : public Command {
  public:
   explicit DoctorCommand(CLI::App& parent)
       : Command(parent, "doctor", "Say what a run finds here (MPI, GPU, HDF5, BLAS, cores, memory) and what is wrong") {
-    common_.add_to(app_);
+    common_.add_to(app_, {"--threads"});
   }
 
   json run(Session& session) override {

@@ -33,7 +33,7 @@ class ExportCommand : public Command {
         ->check(one_of({"bf16", "f16", "f32"}))
         ->capture_default_str();
     selection_.add_to(app_);
-    common_.add_to(app_);
+    common_.add_to(app_, {"--threads"});
   }
 
   nlohmann::json run(Session& session) override {

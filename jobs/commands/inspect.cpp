@@ -1,15 +1,14 @@
 #include <algorithm>
-#include <charconv>
 #include <limits>
 #include <map>
 #include <set>
 #include <string>
-#include <string_view>
 
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include "jobs/commands/commands.hpp"
+#include "jobs/compression/archive_glance.hpp"
 #include "jobs/compression/model_files.hpp"
 #include "jobs/compression/selection.hpp"
 #include "jobs/session/file_options.hpp"
@@ -30,6 +29,44 @@ std::string print_fingerprint(const model::Checkpoint& checkpoint) {
   } catch (const Error& error) {
     fmt::print("  does not run: {}\n", error.what());
     return {};
+  }
+}
+
+/// Tensors of a layer (or outside all) by stored type.
+struct LayerTypes {
+  std::map<std::string, std::pair<long, double>> types;  ///< tensors, bytes
+  double bytes = 0;
+
+  bool operator==(const LayerTypes& other) const = default;
+};
+
+/// A line for each run of layers that are stored alike, with a bar of its share of the file.
+void print_layers(const model::Checkpoint& checkpoint) {
+  std::map<int, LayerTypes> layers;
+  double all = 0;
+  for (const std::string& name : checkpoint.names()) {
+    const model::TensorInfo info = checkpoint.info(name);
+    LayerTypes& layer = layers[layer_of(name)];
+    auto& [tensors, bytes] = layer.types[info.type];
+    ++tensors;
+    bytes += static_cast<double>(info.bytes);
+    layer.bytes += static_cast<double>(info.bytes);
+    all += static_cast<double>(info.bytes);
+  }
+  for (auto at = layers.begin(); at != layers.end();) {
+    auto last = at;
+    while (at->first >= 0 && std::next(last) != layers.end() && std::next(last)->second == at->second) ++last;
+    const double count = last->first - at->first + 1, bytes = at->second.bytes;
+    const std::string name = at->first < 0 ? "rest"
+                             : last == at  ? fmt::format("layer {}", at->first)
+                                           : fmt::format("layers {}-{}", at->first, last->first);
+    std::string types;
+    for (const auto& [type, kind] : at->second.types) {
+      types += fmt::format("{}{} {} ({})", types.empty() ? "" : ", ", kind.first, type, format_bytes(kind.second));
+    }
+    fmt::print("  {:<13} {} {:>5.1f}%  {}{}\n", name, bar(count * bytes / all, 20), 100 * count * bytes / all,
+               last == at ? "" : "each ", types);
+    at = std::next(last);
   }
 }
 
@@ -67,6 +104,7 @@ nlohmann::json inspect_model(const std::string& path) {
     fmt::print("  {:<6} {:>5} tensors {:>10.1f} M parameters {:>12}\n", type, kind.tensors, kind.parameters * 1e-6,
                format_bytes(kind.bytes));
   }
+  print_layers(*checkpoint);
   const std::string fingerprint = print_fingerprint(*checkpoint);
   return {{"kind", "model"},
           {"config", nlohmann::json(config)},
@@ -77,10 +115,6 @@ nlohmann::json inspect_model(const std::string& path) {
           {"fingerprint", fingerprint},
           {"warnings", checkpoint->warnings()},
           {"tensors", tensors}};
-}
-
-std::string words_of(const svd::TermEntry& term) {
-  return fmt::format("{} {}", svd::to_string(term.structure), to_string(term.codec));
 }
 
 nlohmann::json describe_matrix(const std::string& name, const svd::MatrixTable& entry) {
@@ -116,27 +150,41 @@ nlohmann::json describe_matrix(const std::string& name, const svd::MatrixTable& 
           {"keep", static_cast<double>(entry.bytes_factors) / static_cast<double>(entry.bytes_dense)}};
 }
 
-/// Compares runs of digits by the numbers that they are: layer 2 before layer 10.
-bool is_before(std::string_view a, std::string_view b) {
-  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
-  while (!a.empty() && !b.empty()) {
-    if (is_digit(a.front()) && is_digit(b.front())) {
-      long x = 0, y = 0;
-      a.remove_prefix(static_cast<std::size_t>(std::from_chars(a.data(), a.data() + a.size(), x).ptr - a.data()));
-      b.remove_prefix(static_cast<std::size_t>(std::from_chars(b.data(), b.data() + b.size(), y).ptr - b.data()));
-      if (x != y) return x < y;
-      continue;
+/// A line a layer: what it keeps of its dense bytes, as a bar too.
+nlohmann::json print_layers(const svd::FactorArchive& archive) {
+  nlohmann::json layers = nlohmann::json::array();
+  fmt::print("  {:>5}  {:<20} {:>7} {:>10} {:>7}  {}\n", "layer", "bytes of dense", "", "mean rank", "error", "terms");
+  for (const LayerGlance& layer : glance_at_layers(archive)) {
+    std::string terms;
+    for (const auto& [words, count] : layer.terms) {
+      terms += fmt::format("{}{} {}", terms.empty() ? "" : ", ", count, words);
     }
-    if (a.front() != b.front()) return a.front() < b.front();
-    a.remove_prefix(1);
-    b.remove_prefix(1);
+    const std::string number = layer.layer < 0 ? "–" : std::to_string(layer.layer);
+    fmt::print("  {:>5}  {} {:>6.1f}% {:>10.1f} {:>7.4f}  {}\n", number, bar(layer.keep(), 20), 100 * layer.keep(),
+               layer.mean_rank(), layer.relative_error(), terms);
+    layers.push_back({{"layer", layer.layer},
+                      {"keep", layer.keep()},
+                      {"rank_mean", layer.mean_rank()},
+                      {"relative_error", layer.relative_error()},
+                      {"terms", layer.terms}});
   }
-  return a.size() < b.size();
+  return layers;
 }
 
-std::vector<std::string> in_natural_order(std::vector<std::string> names) {
-  std::stable_sort(names.begin(), names.end(), is_before);
-  return names;
+nlohmann::json print_worst_tiles(const svd::FactorArchive& archive) {
+  nlohmann::json tiles = nlohmann::json::array();
+  fmt::print("  tiles with the largest errors\n");
+  for (const TileGlance& tile : worst_tiles(archive, 5)) {
+    fmt::print("    {} tile ({}, {}): rank {}, relative error {:.4f}, {:.2f} % of the squared error of all\n",
+               tile.matrix, tile.row, tile.column, tile.rank, tile.relative_error, 100 * tile.share);
+    tiles.push_back({{"name", tile.matrix},
+                     {"row", tile.row},
+                     {"column", tile.column},
+                     {"rank", tile.rank},
+                     {"relative_error", tile.relative_error},
+                     {"share", tile.share}});
+  }
+  return tiles;
 }
 
 nlohmann::json inspect_archive(const std::string& path) {
@@ -154,6 +202,8 @@ nlohmann::json inspect_archive(const std::string& path) {
              to_string(how.rule.kind), how.rule.value, fmt::join(all_terms, ", "));
   fmt::print("  made by hack {} from the model with fingerprint {}\n", info.header.program_version,
              info.header.model_fingerprint);
+  const nlohmann::json layers = print_layers(archive);
+  const nlohmann::json worst = print_worst_tiles(archive);
   fmt::print("  {:<44} {:>13} {:>6} {:>13} {:>6} {:>15} {:>8} {:>7}\n", "matrix", "shape", "tiles", "interpolative",
              "dense", "rank min-mean-max", "error", "bytes");
   double stored = 0, dense = 0;
@@ -186,6 +236,8 @@ nlohmann::json inspect_archive(const std::string& path) {
           {"options", nlohmann::json::parse(info.header.options, nullptr, false)},
           {"bytes_factors", stored},
           {"bytes_dense", dense},
+          {"layers", layers},
+          {"worst_tiles", worst},
           {"matrices", matrices}};
 }
 
@@ -196,7 +248,7 @@ class InspectCommand : public Command {
     app_.add_option("PATH", path_, "Hugging Face directory, .gguf file or factor archive")
         ->required()
         ->type_name(input_type);
-    common_.add_to(app_);
+    common_.add_to(app_, {});
   }
 
   nlohmann::json run(Session& session) override {

@@ -58,7 +58,7 @@ class PlanCommand : public Command {
     app_.add_option("--context", context_, "Tokens of a window, and in the cache")
         ->check(whole(2, 1L << 24))
         ->capture_default_str();
-    common_.add_to(app_);
+    common_.add_to(app_, {"--dtype", "--threads"});
   }
 
   json run(Session& session) override {

@@ -25,7 +25,7 @@ class ReportCommand : public Command {
         ->required()
         ->type_name(output_type);
     app_.add_option("--title", title_, "Heading of the page")->capture_default_str();
-    common_.add_to(app_);
+    common_.add_to(app_, {});
   }
 
   nlohmann::json run(Session& session) override {

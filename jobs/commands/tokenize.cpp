@@ -21,7 +21,7 @@ class TokenizeCommand : public Command {
         ->type_name(input_type);
     app_.add_option("--text", text_, "UTF-8 text, or ids with --decode")->required()->type_name(input_type);
     app_.add_flag("--decode", decode_, "The other way: ids in, text out");
-    common_.add_to(app_);
+    common_.add_to(app_, {});
   }
 
   nlohmann::json run(Session& session) override {

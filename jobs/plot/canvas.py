@@ -21,6 +21,7 @@ COLORS = [BLUE, ORANGE, GREEN, PINK, "#8a6d00", GREY]
 
 matplotlib.rcParams.update({
     "axes.axisbelow": True,
+    "axes.formatter.useoffset": False,
     "axes.grid": True,
     "axes.prop_cycle": matplotlib.cycler(color=COLORS),
     "axes.spines.right": False,

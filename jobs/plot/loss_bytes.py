@@ -13,7 +13,7 @@ from pathlib import Path
 
 from canvas import BLUE, GREEN, GREY, ORANGE, PINK, figure, plain_ticks, read_json, save
 
-MARKS = {"low rank": (BLUE, "o"), "quantised": (ORANGE, "s"), "llama.cpp": (GREEN, "D"), "sweep": (PINK, "^")}
+MARKS = {"low rank": (BLUE, "o"), "quantized": (ORANGE, "s"), "llama.cpp": (GREEN, "D"), "sweep": (PINK, "^")}
 
 
 def reports_in(paths):
@@ -27,12 +27,12 @@ def reports_in(paths):
 def kind_of(report):
     """What a compression stores."""
     config = report["config"]
-    return "quantised" if config.get("codec") or config.get("terms") == "quantized" else "low rank"
+    return "quantized" if config.get("codec") or config.get("terms") == "quantized" else "low rank"
 
 
 def label_of(report, kind):
     bits = report["results"].get("bits_per_weight")
-    if kind == "quantised" and bits:
+    if kind == "quantized" and bits:
         codec = report["config"].get("codec")
         return f"{codec if isinstance(codec, str) else 'mix'}, {bits:.1f} bits"
     return f"low rank, {report['results']['keep']:.2f}"
@@ -68,7 +68,7 @@ def draw_points(axes, points, value):
     """Points of one setting; the dense model's loss as a line across."""
     named = set()
     for kind, text, share, results in points:
-        loss = results.get(value)
+        loss = results.get(value, results.get(value + "_after"))  # sweeps say both models' perplexity
         if loss is None:
             continue
         if kind == "dense":
@@ -92,7 +92,7 @@ def draw_reports(paths, output):
                          "perplexity --archive (jobs/demo.sh leaves them in runs/demo), or of a sweep")
     settings = list(dict.fromkeys(point[0] for point in points))
     values = [("perplexity", "perplexity"), ("divergence", "KL from the dense model, nats a token")]
-    values = [value for value in values if any(point[4].get(value[0]) is not None for point in points)]
+    values = [value for value in values if any({value[0], value[0] + "_after"} & point[4].keys() for point in points)]
     drawn, axes = figure(len(values), len(settings))
     for row, setting in enumerate(settings):
         for column, (key, title) in enumerate(values):
@@ -133,7 +133,7 @@ def draw_mlp(axes, records):
             continue
         share = round(row["bits_per_weight"] / 16, 3)
         best[share] = min(best.get(share, 1e9), row["perplexity"])
-    line(axes, list(best.items()), "quantised", "quantised")
+    line(axes, list(best.items()), "quantized", "quantized")
     peers = [row for row in methods["bytes_and_perplexity"]["rows"] if row["options"].startswith("Q8_0")]
     line(axes, [(row["share_of_bf16"], row["perplexity"]) for row in peers], "llama.cpp", "llama.cpp, Q8_0")
     dense = bits["dense"]["perplexity"]
@@ -152,7 +152,7 @@ def draw_whole_model(axes, records):
     rows = read_json(records / "smollm2-135m-few-bits.json")["whole_model"]["rows"]
     ours = [row for row in rows if "llama.cpp" not in row]
     peers = [row for row in rows if "llama.cpp" in row]
-    for kind, name, some in (("quantised", "hack, one budget for all matrices", ours), ("llama.cpp", "llama.cpp", peers)):
+    for kind, name, some in (("quantized", "hack, one budget for all matrices", ours), ("llama.cpp", "llama.cpp", peers)):
         color, mark = MARKS[kind]
         axes.plot([row["bytes"] / 1e6 for row in some], [row["kl_of_the_first_window"] for row in some], mark,
                   color=color, label=name)

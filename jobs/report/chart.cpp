@@ -42,14 +42,16 @@ class Scale {
     return marks;
   }
 
-  /// 1, 2 and 5 of each decade; of many decades the powers of ten, every second or third where they are too many.
+  /// 1, 2 and 5 of each decade, more of less than one; of many decades the powers of ten, every second or third where
+  /// they are too many.
   std::vector<double> log_marks() const {
     const double decades = high_ - low_;
     const double stride = std::max(1.0, std::ceil(decades / 6));
     std::vector<double> marks;
     for (double n = std::floor(low_); n <= high_; n += stride) {
-      for (const double digit : {1.0, 2.0, 5.0}) {
+      for (const double digit : {1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0}) {
         if (decades > 2 && digit > 1) continue;
+        if (decades > 0.8 && digit != 1 && digit != 2 && digit != 5) continue;
         const double mark = digit * std::pow(10, n);
         if (std::log10(mark) >= low_ && std::log10(mark) <= high_) marks.push_back(mark);
       }
@@ -181,12 +183,13 @@ std::string draw_bars(const std::string& title, const std::string& unit, const s
   double y = 0;
   for (const Bar& bar : bars) {
     if (!std::isfinite(bar.value)) continue;
-    const std::string limit = bar.limit ? fmt::format(", limit {}", short_number(*bar.limit)) : "";
+    const bool has_limit = bar.limit && std::isfinite(*bar.limit);
+    const std::string limit = has_limit ? fmt::format(", limit {}", short_number(*bar.limit)) : "";
     svg += fmt::format("<text x=\"0\" y=\"{:.1f}\">{}: {} {}{}</text>", y + 14, escaped(bar.name),
                        short_number(bar.value), escaped(unit), limit);
     svg += fmt::format("<rect x=\"0\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"16\" fill=\"var(--s0)\" />", y + text,
                        std::max(0.0, bar.value * scale));
-    if (bar.limit && std::isfinite(*bar.limit)) {
+    if (has_limit) {
       svg += fmt::format("<path class=\"limit\" d=\"M{:.1f} {:.1f}v20\" />", *bar.limit * scale, y + text - 2);
     }
     svg += "\n";

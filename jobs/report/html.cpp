@@ -26,7 +26,7 @@ pre { background: var(--panel); border: 1px solid var(--line); padding: .6rem; w
   max-width: 100%; }
 table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
 th, td { padding: .25rem .6rem; text-align: left; border-bottom: 1px solid var(--line); vertical-align: top; }
-td { max-width: 34rem; overflow-wrap: anywhere; min-width: 3rem; }
+td { max-width: 34rem; overflow-wrap: break-word; min-width: 3rem; }
 th { position: sticky; top: 0; background: var(--panel); padding: 0; }
 th button { all: unset; cursor: pointer; padding: .3rem .6rem; font-weight: 600; white-space: nowrap; }
 th button:focus-visible { outline: 2px solid var(--s0); }

@@ -41,10 +41,17 @@ class SeriesList {
 struct LossPoints {
   SeriesList perplexity, divergence;
 
-  void add(const std::string& setting, const std::string& label, double share, const json& scores) {
+  void add(const std::string& setting, const std::string& label, double share, const json& scores,
+           bool is_line = false) {
     const double divergence_of_it = number_at(scores, "divergence");
-    perplexity.of(setting).points.push_back({share, number_at(scores, "perplexity"), label});
-    if (divergence_of_it == divergence_of_it) divergence.of(setting).points.push_back({share, divergence_of_it, label});
+    // Sweeps and compressions measure both models and say which is which.
+    const bool has_both = scores.is_object() && scores.contains("perplexity_after");
+    perplexity.of(setting).points.push_back(
+        {share, number_at(scores, has_both ? "perplexity_after" : "perplexity"), label});
+    perplexity.of(setting).line = is_line;
+    if (divergence_of_it != divergence_of_it) return;
+    divergence.of(setting).points.push_back({share, divergence_of_it, label});
+    divergence.of(setting).line = is_line;
   }
 };
 
@@ -70,7 +77,7 @@ void add_rows(const RunFile& run, LossPoints& points) {
     for (const json& scores : rows_of(row, "evaluation")) {
       const std::string method = text_at(row, "method");
       points.add(fmt::format("{}, {}", method, file_name(text_at(scores, "text"))), method == "dense" ? "dense" : "",
-                 method == "dense" ? 1 : share, scores);
+                 method == "dense" ? 1 : share, scores, true);
     }
   }
 }

@@ -28,6 +28,14 @@ Cell cell_of(const json& value) {
   if (value.is_number()) return {format_number(value.get<double>()), value.get<double>()};
   if (value.is_boolean()) return {value.get<bool>() ? "yes" : "no", std::nullopt};
   if (value.is_null()) return {};
+  if (value.is_array() && std::all_of(value.begin(), value.end(), [](const json& one) { return one.is_number(); })) {
+    std::string numbers;
+    for (const json& one : value) {
+      if (numbers.size() > longest_text) return {numbers + ", …", std::nullopt};
+      numbers += (numbers.empty() ? "" : ", ") + format_number(one.get<double>());
+    }
+    return {numbers, std::nullopt};
+  }
   std::string text =
       value.is_string() ? value.get<std::string>() : value.dump(-1, ' ', false, json::error_handler_t::replace);
   if (text.size() > longest_text) {
@@ -119,8 +127,13 @@ std::string machine_of(const RunFile& run) {
   };
   add(run.version.empty() ? "" : "hack " + run.version);
   const std::string ranks = text_at(run.environment, "ranks"), nodes = text_at(run.environment, "nodes");
-  if (!ranks.empty()) add(ranks + " ranks on " + nodes + " nodes");
-  if (const std::string threads = text_at(run.environment, "threads"); !threads.empty()) add(threads + " threads each");
+  const auto counted = [](const std::string& number, const char* what) {
+    return fmt::format("{} {}{}", number, what, number == "1" ? "" : "s");
+  };
+  if (!ranks.empty()) add(counted(ranks, "rank") + " on " + counted(nodes, "node"));
+  if (const std::string threads = text_at(run.environment, "threads"); !threads.empty()) {
+    add(counted(threads, "thread") + " each");
+  }
   for (const char* key : {"cpu", "gpu", "gpu_libraries", "mpi"}) add(text_at(run.environment, key));
   if (const std::string core = text_at(run.environment, "blas_core"); !core.empty()) add("OpenBLAS kernels " + core);
   return text;

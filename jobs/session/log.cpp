@@ -18,7 +18,7 @@ void Progress::update(long done, long total) {
   if (!log_.speaks()) return;
   const double seconds = watch_.seconds();
   const bool finished = done >= total;
-  const double pause = terminal_ ? 0.2 : 10;
+  const double pause = terminal_ ? 0.2 : drawn_ ? 10 : 2;
   if (!finished && seconds - last_ < pause) return;
   last_ = seconds;
   const double rate = seconds > 0 ? static_cast<double>(done) / seconds : 0;

@@ -24,8 +24,8 @@ class Log {
   bool speaks_;
 };
 
-/// How far a loop is, its rate and the time left: a line that redraws itself on a terminal, a plain line every ten
-/// seconds in a log.
+/// How far a loop is, its rate and the time left: a line that redraws itself on a terminal, in a log a plain line after
+/// two seconds and then every ten.
 class Progress {
  public:
   Progress(const Log& log, std::string what, std::string unit);

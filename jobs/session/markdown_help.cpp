@@ -11,6 +11,8 @@
 namespace hack::jobs {
 namespace {
 
+constexpr int all_computing = 4;
+
 /// Options under one heading.
 struct Section {
   std::string title;  ///< empty: the subcommand's own
@@ -28,15 +30,11 @@ std::string cell(const std::string& text) {
   return escaped;
 }
 
-/// "a, b or c" of the words that CLI11 writes as {a,b,c} behind an option's type; empty where any value goes.
+/// The words that an option takes, as code; empty where any value goes.
 std::string choices(const CLI::Option& option) {
-  const std::string type = option.get_type_name();
-  const std::size_t begin = type.find('{');
-  const std::size_t end = type.find('}', begin);
-  if (begin == std::string::npos || end == std::string::npos) return "";
-  std::string words = "`";
-  for (const char c : type.substr(begin + 1, end - begin - 1)) words += c == ',' ? "`, `" : std::string(1, c);
-  return words + "`";
+  std::string words;
+  for (const std::string& word : choices_of(option)) words += (words.empty() ? "`" : ", `") + word + "`";
+  return words;
 }
 
 /// What stands for an option's value in its usage.
@@ -99,6 +97,18 @@ std::string table(const Section& section) {
   return text;
 }
 
+/// The options of computing that a subcommand has, where it has not all.
+std::string computing_names(const CLI::App& command) {
+  std::string names;
+  int count = 0;
+  for (const CLI::Option* option : command.get_options()) {
+    if (option->get_group() != computing_group) continue;
+    names += fmt::format("{}`--{}`", names.empty() ? "" : ", ", option->get_single_name());
+    ++count;
+  }
+  return count == all_computing ? "" : count == 0 ? "none" : names;
+}
+
 std::string describe(const CLI::App& command) {
   std::string usage = "hack " + command.get_name();
   for (const CLI::Option* option : command.get_options()) {
@@ -108,11 +118,14 @@ std::string describe(const CLI::App& command) {
   std::string text = fmt::format("\n## hack {}\n\n{}.\n\n```text\n{} [OPTION]…\n```\n", command.get_name(),
                                  command.get_description(), usage);
   for (const Section& section : sections_of(command)) {
-    if (section.title == common_group) continue;
+    if (section.title == common_group || section.title == computing_group) continue;
     text += section.title.empty() ? "\n" : fmt::format("\n**{}**\n\n", section.title);
     text += table(section);
   }
-  return text;
+  if (const std::string names = computing_names(command); !names.empty()) {
+    text += fmt::format("\nOf the [options of computing](#options-of-subcommands-that-compute): {}.\n", names);
+  }
+  return text + fmt::format("\n```text\n{}\n```\n", command.get_footer());
 }
 
 }  // namespace
@@ -134,7 +147,8 @@ std::string markdown_help(const CLI::App& app) {
   for (const CLI::App* command : commands) text += describe(*command);
   if (commands.empty()) return text;
   for (const Section& section : sections_of(*commands.front())) {
-    if (section.title == common_group) text += fmt::format("\n## {}\n\n{}", section.title, table(section));
+    if (section.title != common_group && section.title != computing_group) continue;
+    text += fmt::format("\n## {}\n\n{}", section.title, table(section));
   }
   return text;
 }

@@ -1,6 +1,8 @@
 #include "jobs/session/options.hpp"
 
+#include <algorithm>
 #include <cstdint>
+#include <sstream>
 
 #include <nlohmann/json.hpp>
 
@@ -40,38 +42,64 @@ nlohmann::json value_of(const CLI::Option& option) {
 
 }  // namespace
 
-void CommonOptions::add_to(CLI::App& app) {
-  const std::string group = common_group;
-  app.add_option("--device", device, "cpu, cuda, or auto: cuda where it is there")
-      ->check(one_of({"cpu", "cuda", "auto"}))
-      ->capture_default_str()
-      ->group(group);
-  app.add_option("--dtype", dtype,
-                 "Type weights are held in while running; stored: each in the type or quantized format that it has in "
-                 "its file")
-      ->check(one_of({"stored", "f32", "bf16", "f16"}))
-      ->capture_default_str()
-      ->group(group);
-  app.add_option(
-         "--products", products,
-         "exact: f32 activations; fast: where tokens meet weights in 8 bits or less, int8 activations for few of them "
-         "and, where the CPU gains by it, int16 or bf16 for many. Many tokens meet weights in bf16 in bf16, where the "
-         "CPU multiplies that, either way")
-      ->check(one_of({"fast", "exact"}))
-      ->capture_default_str()
-      ->group(group);
-  app.add_option("--threads", threads, "Threads of each rank; 0: its share of the cores")
-      ->check(whole(0, 4096))
-      ->capture_default_str()
-      ->group(group);
+void CommonOptions::add_to(CLI::App& app, const std::vector<std::string>& computing) {
+  const auto takes = [&](const char* name) {
+    return std::find(computing.begin(), computing.end(), name) != computing.end();
+  };
+  if (takes("--device")) {
+    app.add_option("--device", device, "cpu, cuda, or auto: cuda where it is there")
+        ->check(one_of({"cpu", "cuda", "auto"}))
+        ->capture_default_str()
+        ->group(computing_group);
+  }
+  if (takes("--dtype")) {
+    app.add_option("--dtype", dtype,
+                   "Type weights are held in while running; stored: each in the type or quantized format that it has "
+                   "in its file")
+        ->check(one_of({"stored", "f32", "bf16", "f16"}))
+        ->capture_default_str()
+        ->group(computing_group);
+  }
+  if (takes("--products")) {
+    app.add_option(
+           "--products", products,
+           "exact: f32 activations; fast: where tokens meet weights in 8 bits or less, int8 activations for few of "
+           "them and, where the CPU gains by it, int16 or bf16 for many. Many tokens meet weights in bf16 in bf16, "
+           "where the CPU multiplies that, either way")
+        ->check(one_of({"fast", "exact"}))
+        ->capture_default_str()
+        ->group(computing_group);
+  }
+  if (takes("--threads")) {
+    app.add_option("--threads", threads, "Threads of each rank; 0: its share of the cores")
+        ->check(whole(0, 4096))
+        ->capture_default_str()
+        ->group(computing_group);
+  }
   app.add_option("--deadline", deadline, "Seconds a rank waits for the others before it ends the run; 0: forever")
       ->check(number(0, longest_deadline))
       ->capture_default_str()
-      ->group(group);
+      ->group(common_group);
   app.add_option("--report", report, "Write one JSON object: command, version, config, environment, results")
       ->type_name(output_type)
-      ->group(group);
-  app.add_flag("--quiet", quiet, "No progress and no messages but errors")->group(group);
+      ->group(common_group);
+  app.add_flag("--quiet", quiet, "No progress and no messages but errors")->group(common_group);
+}
+
+bool is_common(const CLI::Option& option) {
+  return option.get_group() == common_group || option.get_group() == computing_group;
+}
+
+std::vector<std::string> choices_of(const CLI::Option& option) {
+  // CLI11 writes them as {a,b,c} behind the option's type.
+  const std::string type = option.get_type_name();
+  const std::size_t begin = type.find('{');
+  const std::size_t end = type.find('}', begin);
+  std::vector<std::string> words;
+  if (begin == std::string::npos || end == std::string::npos) return words;
+  std::istringstream list(type.substr(begin + 1, end - begin - 1));
+  for (std::string word; std::getline(list, word, ',');) words.push_back(word);
+  return words;
 }
 
 Device CommonOptions::chosen_device() const {

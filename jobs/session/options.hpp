@@ -14,10 +14,11 @@
 
 namespace hack::jobs {
 
-/// Heading of these options in the help.
+/// Headings of these options in the help.
 inline const char* const common_group = "Options of every subcommand";
+inline const char* const computing_group = "Options of subcommands that compute";
 
-/// What every subcommand takes.
+/// What every subcommand takes, and what those take that compute.
 struct CommonOptions {
   std::string device = "auto";
   std::string dtype = "stored";
@@ -27,7 +28,10 @@ struct CommonOptions {
   std::string report;
   bool quiet = false;
 
-  void add_to(CLI::App& app);
+  /// Adds --deadline, --report and --quiet, and of the options of computing those that mean something to the
+  /// subcommand.
+  void add_to(CLI::App& app,
+              const std::vector<std::string>& computing = {"--device", "--dtype", "--products", "--threads"});
   /// The device to use. Throws where it was asked for by name and is not there.
   Device chosen_device() const;
   Products chosen_products() const { return products == "exact" ? Products::exact : Products::fast; }
@@ -52,6 +56,12 @@ auto for_option(const std::string& option, const Work& work) {
 
 /// All options of a subcommand, those of its groups too.
 std::vector<const CLI::Option*> options_of(const CLI::App& app);
+
+/// Whether an option is one of CommonOptions.
+bool is_common(const CLI::Option& option);
+
+/// The words that an option takes; empty where any value goes.
+std::vector<std::string> choices_of(const CLI::Option& option);
 
 /// Every option of a subcommand with its value after defaults, numbers and flags as such, however they were typed.
 nlohmann::json describe_options(const CLI::App& app);

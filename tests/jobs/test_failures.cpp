@@ -310,7 +310,7 @@ INSTANTIATE_TEST_SUITE_P(
                {"perplexity", "%model", "--text", "%text", "--protocol", "4096"},
                misused,
                {"--protocol", "4096"}},
-        Broken{"UnknownDevice", {"inspect", "%model", "--device", "tpu"}, misused, {"--device", "tpu"}}),
+        Broken{"UnknownDevice", {"perplexity", "%model", "--device", "tpu"}, misused, {"--device", "tpu"}}),
     test_name);
 
 INSTANTIATE_TEST_SUITE_P(

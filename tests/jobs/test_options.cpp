@@ -101,8 +101,8 @@ TEST(Options, WordsThatWereMistypedComeWithTheNearest) {
   expect({"compress", "model", "--kep", "0.5"}, "did you mean --keep?");
   expect({"compress", "model", "--codec", "q4-0"}, "did you mean q4_0?");
   expect({"compress", "model", "--method", "feedbck"}, "did you mean feedback?");
-  expect({"inspect", "model", "--device", "CUDA"}, "did you mean cuda?");
-  expect({"inspect", "model", "--device", "tpu"}, "one of cpu, cuda, auto");
+  expect({"perplexity", "model", "--device", "CUDA"}, "did you mean cuda?");
+  expect({"perplexity", "model", "--device", "tpu"}, "one of cpu, cuda, auto");
 }
 
 TEST(Options, NearestWordIsMeantOrNoneIs) {

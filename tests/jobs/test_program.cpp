@@ -424,7 +424,7 @@ TEST_F(Program, AnswersOnStdoutAndKeepsQuietWhenAsked) {
 TEST_F(Program, SaysWhatIsMissingForCuda) {
   if (kernels::is_available(Device::cuda)) GTEST_SKIP() << "this build has CUDA, and there is a GPU";
   for (int ranks : {1, 3}) {
-    const ProgramResult refused = run_hack(ranks, {"inspect", file("hf"), "--device", "cuda"}, 20);
+    const ProgramResult refused = run_hack(ranks, {"generate", file("hf"), "--prompt", "a", "--device", "cuda"}, 20);
     EXPECT_NE(refused.status, 0);
     EXPECT_NE(refused.err.find("--device cuda: "), std::string::npos) << refused.err;
     EXPECT_NE(refused.err.find(kernels::why_unavailable(Device::cuda)), std::string::npos) << refused.err;
