@@ -139,7 +139,8 @@ class PerplexityCommand : public Command {
     const ModelFiles files(session, options_.model, options_.archive, options_.selection);
     const std::optional<model::BaseLogitsFile> base = open_base(files);
     const ScoredText text = read_scored_text(session, files, base ? &*base : nullptr);
-    const double overlap = files.archive() ? calibration_overlap(session, *files.archive(), "the text", text.encoded.ids) : 0;
+    const double overlap =
+        files.archive() ? calibration_overlap(session, *files.archive(), "the text", text.encoded.ids) : 0;
     const model::WindowPlan plan = windows_of(session, files.checkpoint(), text.encoded, base ? base->context() : 0);
     const comm::ProcessGrid grid = options_.scoring.grid(session);
     const ScoringTask task{files, text.encoded.ids, plan, grid, held_type(session, files)};
