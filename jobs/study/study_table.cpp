@@ -66,7 +66,6 @@ void check_row(const json& row) {
     needs("seconds");
   }
   if (row.contains("cores")) needs("threads");
-  if (row.contains("compute_seconds")) needs("peak_memory_bytes");
   constexpr std::array texts = {"kind", "phase", "unit", "slice", "collectives"};
   constexpr std::array counts = {"ranks", "nodes", "threads", "cores", "repeats", "tensor_parallel", "base_ranks"};
   constexpr std::array sizes = {"rate", "work", "seconds", "peak_memory_bytes"};
@@ -121,7 +120,7 @@ std::string measured_table(const std::vector<json>& rows) {
                         number(row, "seconds_min"), number(row, "seconds_max"), number(row, "speedup"),
                         number(row, "efficiency"), number(row, "compute_seconds"), number(row, "communication_seconds"),
                         number(row, "wait_seconds"), number(row, "input_seconds"), number(row, "imbalance"),
-                        format_bytes(row["peak_memory_bytes"].get<double>()));
+                        format_bytes(row.value("peak_memory_bytes", 0.0)));
     text += tells_energy ? fmt::format(" {} |\n", number(row, "joules_per_token")) : "\n";
   }
   std::string others;

@@ -142,6 +142,12 @@ TEST_F(Records, BelongToTheirKey) {
   }
 }
 
+TEST_F(Records, AKeyThatNestsWithoutEndIsNone) {
+  const std::string deep = R"({"model":)" + std::string(100000, '[') + std::string(100000, ']') + "}";
+  write_file(path(), "hack-records 1 parts " + deep + "\n");
+  EXPECT_EQ(open().owner(), Owner::other_program);
+}
+
 TEST_F(Records, CanBeCutAndBegunAnew) {
   write();
   RecordFile file = open();

@@ -8,12 +8,14 @@
 #include <nlohmann/json.hpp>
 
 #include "jobs/bench/random_factor_source.hpp"
+#include "jobs/compression/apply_times.hpp"
 #include "jobs/study/scaling_fit.hpp"
 #include "kernels/error.hpp"
 #include "model/checkpoint/random_checkpoint.hpp"
 #include "model/llama/memory_need.hpp"
 #include "svd/factored_matrix.hpp"
 #include "svd/tile/storage.hpp"
+#include "tests/support/temporary_directory.hpp"
 
 namespace hack::jobs {
 namespace {
@@ -144,6 +146,58 @@ TEST(CostModel, ReadsBackTheMachineItWrote) {
   EXPECT_EQ(to_json(again), to_json(machine));
   EXPECT_THROW(machine_from_json({{"name", "x"}}), Error);
   EXPECT_THROW(published_machine("z80"), Error);
+}
+
+TEST(CostModel, RefusesHostileMachines) {
+  const hack::testing::TemporaryDirectory folder;
+  const std::string path = folder / "study.json";
+  const auto refusal = [&](const std::string& text) -> std::string {
+    hack::testing::write_file(path, text);
+    try {
+      open_machine(path);
+      return "(accepted)";
+    } catch (const Error& error) {
+      return error.what();
+    }
+  };
+  const nlohmann::json whole = {{"machine", to_json(published_machine("h100"))}};
+  EXPECT_EQ(refusal(whole.dump()), "(accepted)");
+  const auto changed = [&](const char* place, const nlohmann::json& value) {
+    nlohmann::json other = whole;
+    other[nlohmann::json::json_pointer(place)] = value;
+    return other.dump();
+  };
+  for (const std::string& text :
+       {std::string(), std::string("[]"), std::string("{}"), std::string(5000, '['), changed("/machine", 5),
+        changed("/machine/flops", -1), changed("/machine/flops", "many"), changed("/machine/ranks_per_node", 1e300),
+        changed("/machine/ranks_per_node", 4294967296), changed("/machine/within_nodes", {{"kind", "ring"}}),
+        changed("/machine/between_nodes/0/kind", "tree"), changed("/machine/between_nodes/0/hop_seconds", -1)}) {
+    EXPECT_NE(refusal(text).find(path), std::string::npos) << refusal(text);
+  }
+}
+
+TEST(ApplyTimes, RefusesHostileReports) {
+  const hack::testing::TemporaryDirectory folder;
+  const std::string path = folder / "times.json";
+  const std::string row = R"({"kind":"interpolative","type":"bf16","codec":"bf16","tokens":1,"faster_up_to_rank":64})";
+  const auto share = [&](const std::string& text) -> std::string {
+    hack::testing::write_file(path, text);
+    try {
+      const double found = ApplyTimes(path).fast_share(svd::Structure::interpolative, Codec::bf16, 1);
+      return std::to_string(found);
+    } catch (const Error& error) {
+      return error.what();
+    }
+  };
+  const auto report = [](const std::string& rows) { return R"({"results":{"break_even":)" + rows + "}}"; };
+  EXPECT_EQ(share(report("[" + row + "]")), "0.500000");
+  for (const std::string& text :
+       {std::string("{"), std::string("[]"), std::string(R"({"results":5})"), report("5"), report("[5]"),
+        report("[[]]"), report(R"([{"type":5}])"), report(R"([{"tokens":"1"}])"), report(R"([{"tokens":1e300}])"),
+        report(R"([{"faster_up_to_rank":-1}])"), report(std::string(5000, '[')),
+        std::string(R"({"results":{"break_even":[],"rows":[{"seconds":"x"}]}})")}) {
+    EXPECT_NE(share(text).find(path), std::string::npos) << share(text);
+  }
 }
 
 TEST(MemoryNeed, HoldsEveryWeightOnce) {

@@ -1,5 +1,6 @@
 // The model of a study on rows whose times are made by a law that is known.
 
+#include "io/record_file.hpp"
 #include "jobs/study/study_model.hpp"
 
 #include <algorithm>
@@ -167,6 +168,36 @@ TEST(StudyTable, TakesRecordedRowsThatWereNotChanged) {
   EXPECT_THROW(StudyTable(prefix, {{"model", "other"}}), Error);
   std::filesystem::remove(records);
   EXPECT_THROW(StudyTable(prefix, key), Error);  // a table that it would write over
+}
+
+TEST(StudyTable, RefusesRecordsOfHostileRows) {
+  const hack::testing::TemporaryDirectory folder;
+  const std::filesystem::path prefix = folder / "study", records = folder / "study.records";
+  const auto refusal = [&](const std::string& content) -> std::string {
+    std::filesystem::remove(records);
+    io::RecordFile(records, "study", "key").append("prefill", content);
+    try {
+      const StudyTable table(prefix, "key");
+      return "(accepted)";
+    } catch (const Error& error) {
+      return error.what();
+    }
+  };
+  const json row = Law().prefill(2);
+  EXPECT_EQ(refusal(json({row}).dump()), "(accepted)");
+  const auto changed = [&](const char* name, const json& value) {
+    json other = row;
+    other[name] = value;
+    return json({other}).dump();
+  };
+  json rateless = row;
+  rateless.erase("rate");
+  for (const std::string& content :
+       {std::string("not JSON"), std::string("{}"), std::string("[5]"), std::string(5000, '['), json({rateless}).dump(),
+        changed("ranks", 0), changed("ranks", 1e300), changed("ranks", "2"), changed("nodes", -1), changed("phase", 3),
+        changed("rate", 0), changed("seconds", -1), changed("unit", nullptr), changed("more", json::array())}) {
+    EXPECT_NE(refusal(content).find(records.string()), std::string::npos) << content.substr(0, 200);
+  }
 }
 
 TEST(StudyTable, HasTheColumnsThatRowsHave) {

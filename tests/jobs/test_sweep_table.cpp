@@ -2,11 +2,14 @@
 #include "jobs/compression/sweep_table.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <filesystem>
 #include <limits>
 
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
+#include "io/record_file.hpp"
 #include "kernels/error.hpp"
 #include "tests/support/temporary_directory.hpp"
 
@@ -82,6 +85,33 @@ TEST_F(SweepTables, NeverUseAFlippedByte) {
       for (const int number : {0, 1}) {
         if (table.find(std::to_string(number)) != nullptr) expect_row(table, number);
       }
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find(records().string()), std::string::npos) << error.what();
+    }
+  }
+}
+
+TEST_F(SweepTables, RefuseRecordsOfHostileNumbers) {
+  {
+    SweepTable table = open();
+    table.append(row(0));
+  }
+  const std::string head = read_file(records()).substr(0, read_file(records()).find('\n'));
+  const nlohmann::json key = nlohmann::json::parse(head.substr(head.find('{')));
+  const std::string whole = *io::RecordFile(records(), "sweep", key).read(0);
+  const double nan = std::numeric_limits<double>::quiet_NaN(), below = -1;
+  const auto with = [&](std::size_t from_end, double value) {
+    std::string content = whole;
+    std::memcpy(content.data() + content.size() - from_end, &value, sizeof(value));
+    return content;
+  };
+  for (const std::string& content : {whole + "x", whole.substr(0, 20), std::string(), with(8, nan), with(8, 2.0),
+                                     with(16, nan), with(24, below), with(32, nan), with(56, below)}) {
+    std::filesystem::remove(records());
+    io::RecordFile(records(), "sweep", key).append("0", content);
+    try {
+      open();
+      ADD_FAILURE() << "accepted";
     } catch (const Error& error) {
       EXPECT_NE(std::string(error.what()).find(records().string()), std::string::npos) << error.what();
     }

@@ -4,7 +4,10 @@
 #include <string>
 
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
+#include "io/byte_stream.hpp"
+#include "io/record_file.hpp"
 #include "kernels/error.hpp"
 #include "model/calibration/sensitivity_file.hpp"
 #include "model/calibration/statistics_file.hpp"
@@ -61,6 +64,28 @@ TEST_F(Kept, SensitivitiesAreThoseWrittenOrNone) {
   EXPECT_EQ(found->at(0).divergence, 0.25);
   EXPECT_EQ(found->at(0).discarded, 1.5);
   damage(path, [&] { EXPECT_EQ(read_sensitivities(path, "key", names), std::nullopt); });
+}
+
+// With digests that are right.
+TEST_F(Kept, HostileNumbersAreNone) {
+  const fs::path path = folder_ / "sensitivities";
+  for (const index_t rows : {index_t{-3}, index_t{0}, index_t{1} << 28, index_t{1} << 62}) {
+    io::ByteWriter record;
+    for (const index_t size : {rows, index_t{1} << 28, index_t{1}, index_t{1}}) record.put(size);
+    for (const double number : {0.25, 1.5}) record.put(number);
+    record.put(std::vector<float>{1, 2});
+    record.put(std::vector<double>());
+    fs::remove(path);
+    io::RecordFile(path, "sensitivities", "key").append("m", record.bytes());
+    EXPECT_EQ(read_sensitivities(path, "key", {"m"}), std::nullopt) << rows;
+  }
+  auto statistics = svd::InputStatistics::from_packed(2, std::vector<float>{1, 2, -3});
+  {
+    StatisticsFile file(world_, folder_.path(), "key");
+    file.write("a", statistics);
+    file.finish();
+  }
+  EXPECT_THROW(StatisticsFile(world_, folder_.path(), "key").read("a", 2), Error);
 }
 
 TEST_F(Kept, StatisticsAreThoseWrittenOrAnErrorOrNone) {

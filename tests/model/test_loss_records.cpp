@@ -1,5 +1,6 @@
 #include "model/evaluate/loss_records.hpp"
 
+#include <cmath>
 #include <filesystem>
 
 #include <gtest/gtest.h>
@@ -91,6 +92,16 @@ TEST_F(Records, ThatWereChangedDoNotCount) {
     for (const std::size_t window : {0u, 1u}) {
       EXPECT_TRUE(losses[window].empty() || losses[window] == losses_of(static_cast<index_t>(window)));
     }
+  }
+}
+
+TEST_F(Records, OfLossesThatAreNoneAreAnError) {
+  open().append(four_windows(), 0, {{1.0f, std::nanf(""), 1.0f, 1.0f}});
+  try {
+    read();
+    FAIL() << "accepted";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find(path().string() + ": a loss of window 0 is NaN"), std::string::npos);
   }
 }
 

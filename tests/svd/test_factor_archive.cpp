@@ -19,6 +19,7 @@
 #include "kernels/row_marks.hpp"
 #include "svd/archive/archive_seal.hpp"
 #include "svd/archive/factor_archive_writer.hpp"
+#include "svd/archive/part_record.hpp"
 #include "svd/tile/storage.hpp"
 #include "tests/support/archive_editor.hpp"
 #include "tests/support/example_archive.hpp"
@@ -370,6 +371,38 @@ TEST_F(FactorArchiveTest, RefusesNumbersThatAreNone) {
   part.spectra = {1, std::nanf(""), 0, 0};
   write(part);
   EXPECT_NE(read().find("a singular value in dataset 'spectrum' is"), std::string::npos) << read();
+}
+
+// What a journal keeps of a matrix, with digests that are right.
+TEST(PartRecord, RefusesHostileNumbers) {
+  const MatrixPart whole_part = example_part(Communicator::self(), "m", TileGrid(9, 14, 4, 4), Codec::int8);
+  const auto refusal = [](const MatrixPart& part) -> std::string {
+    io::ByteWriter record;
+    put_part(record, part);
+    try {
+      io::ByteReader reader(record.bytes());
+      get_part(reader);
+      return "(accepted)";
+    } catch (const Error& error) {
+      return error.what();
+    }
+  };
+  EXPECT_EQ(refusal(whole_part), "(accepted)");
+  const auto expect_refusal = [&](const std::string& expected, const std::function<void(MatrixPart&)>& change) {
+    MatrixPart part = whole_part;
+    change(part);
+    EXPECT_NE(refusal(part).find(expected), std::string::npos) << refusal(part);
+  };
+  expect_refusal("has no name", [](MatrixPart& part) { part.name = ""; });
+  expect_refusal("tiles from tile -1", [](MatrixPart& part) { part.first_tile = -1; });
+  expect_refusal("tiles from tile 1 ", [](MatrixPart& part) { part.first_tile = 1; });
+  expect_refusal("singular values", [](MatrixPart& part) { part.spectra.pop_back(); });
+  expect_refusal("a term of tile 99", [](MatrixPart& part) { part.terms[3].tile = 99; });
+  expect_refusal("the rank 5", [](MatrixPart& part) { part.terms[3].rank = 5; });
+  expect_refusal("the codec 77", [](MatrixPart& part) { part.terms[3].codec = static_cast<Codec>(77); });
+  expect_refusal("the structure 9", [](MatrixPart& part) { part.terms[3].structure = static_cast<Structure>(9); });
+  expect_refusal("need more than", [](MatrixPart& part) { part.bytes.pop_back(); });
+  expect_refusal("leave 1 of its bytes", [](MatrixPart& part) { part.bytes.push_back({}); });
 }
 
 /// The message with which a term of tile (0, 1) is refused after a change of its bytes.
