@@ -1,7 +1,10 @@
 // The program `hack`: parses the command line on every rank, runs one subcommand, ends all ranks together.
 
+#include <algorithm>
 #include <cerrno>
+#include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <memory>
@@ -14,6 +17,7 @@
 #include <nlohmann/json.hpp>
 #include <fmt/core.h>
 
+#include "comm/deadline.hpp"
 #include "comm/environment.hpp"
 #include "io/messages.hpp"
 #include "jobs/commands/commands.hpp"
@@ -30,6 +34,20 @@
 namespace {
 
 constexpr int usage_error = 2;
+
+/// The value of --deadline for the time before options are parsed, which takes MPI: all ranks see the same ones.
+double deadline_of(int argc, char** argv) {
+  const double otherwise = hack::jobs::CommonOptions().deadline;
+  constexpr std::string_view name = "--deadline";
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view word = argv[i];
+    if (!word.starts_with(name)) continue;
+    const char* const value = word == name ? argv[i + 1] : argv[i] + name.size() + 1;
+    const double seconds = value != nullptr ? std::strtod(value, nullptr) : 0;
+    return std::isfinite(seconds) ? seconds : otherwise;
+  }
+  return otherwise;
+}
 
 /// An Error where something that was printed got lost: on a full disk, or in a pipe that nobody reads any more.
 void check_output() {
@@ -93,6 +111,10 @@ int run(int argc, char** argv) {
 int main(int argc, char** argv) {
   hack::io::prepare_standard_streams();
   hack::jobs::apply_library_settings(argv);
+  // Ranks come as their launcher gets to them: that may take a minute.
+  constexpr double least = 60;
+  const double deadline = deadline_of(argc, argv);
+  hack::comm::Deadline::start(deadline > 0 ? std::max(least, deadline) : deadline, "raise --deadline");
   hack::comm::Environment environment(argc, argv);
   try {
     return run(argc, argv);

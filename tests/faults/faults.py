@@ -30,13 +30,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import jobs
 from processes import Processes, limit_files, limit_memory, send
 
 DEADLINE = 4
-GRACE = 40   # the launcher's patience with processes that do not answer, and a machine that does other things
+GRACE = 80   # the launcher's patience with processes that do not answer, and a machine that does other things
 
 
 def fault_kinds(ranks):
@@ -48,6 +49,20 @@ def fault_kinds(ranks):
     if os.geteuid() == 0:
         kinds.append("disk full")
     return kinds
+
+
+def keep(pipe, path):
+    """Appends what comes through a pipe to a file."""
+    with pipe, open(path, "ab") as file:
+        while piece := os.read(pipe.fileno(), 1 << 16):
+            file.write(piece)
+            file.flush()
+
+
+def join(process):
+    """Waits for the last of what a process has said; a process of its own that stays behind may hold the pipe."""
+    for reader in process.readers:
+        reader.join(timeout=5)
 
 
 class Driver:
@@ -76,10 +91,13 @@ class Driver:
         if self.options.slurm:
             environment["SLURM_CONF"] = str(pathlib.Path(self.options.slurm) / "slurm.conf")
         os.makedirs(environment["TMPDIR"], exist_ok=True)
-        out, err = open(folder / ".." / "out", "ab"), open(folder / ".." / "err", "ab")
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment,
-                                   start_new_session=True)
-        out.close(), err.close()
+        # Through pipes: a limit on the size of files is not to meet the messages.
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                   env=environment, start_new_session=True)
+        process.readers = [threading.Thread(target=keep, args=(pipe, folder.parent / name), daemon=True)
+                           for pipe, name in ((process.stdout, "out"), (process.stderr, "err"))]
+        for reader in process.readers:
+            reader.start()
         return process
 
     def run(self, command, mark, folder):
@@ -87,7 +105,9 @@ class Driver:
         place = folder.parent
         for name in ("out", "err"):
             (place / name).write_bytes(b"")
-        status = self.start(command, mark, folder).wait(timeout=600)
+        process = self.start(command, mark, folder)
+        status = process.wait(timeout=600)
+        join(process)
         return status, (place / "out").read_bytes()
 
     def reference(self, name, ranks):
@@ -173,6 +193,7 @@ class Trial:
         all_ended = self.processes.wait_for_none(DEADLINE + GRACE)
         self.expect(all_ended, f"processes are left: {len(self.processes.all())}")
         self.processes.kill_all()
+        join(self.launcher)
         self.result["status"] = status
         self.result["seconds_to_end"] = round(time.monotonic() - self.moment, 1)
 

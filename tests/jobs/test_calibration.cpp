@@ -360,6 +360,18 @@ TEST_F(Calibration, WarnsOfTextsThatWereFittedTo) {
   const ProgramResult other = run_hack(2, command + Arguments{file("other")});
   EXPECT_EQ(other.status, 0);
   EXPECT_EQ(other.err.find("long lines"), std::string::npos) << other.err;
+  // The archive keeps a sample of the text for those who evaluate it later.
+  const auto overlap = [&](const char* text) {
+    const Arguments evaluate = {"perplexity", file("hf"), "--archive", file("warned.h5"), "--context", "64", "--text"};
+    const ProgramResult run = run_hack(2, evaluate + Arguments{file(text), "--report", file("report.json")});
+    EXPECT_EQ(run.status, 0) << run.err;
+    const bool is_said = run.err.find("is in the text that the archive was calibrated on") != std::string::npos;
+    const double share = json::parse(read_file(file("report.json")))["results"]["calibration_overlap"];
+    EXPECT_EQ(is_said, share > 0.01) << run.err;
+    return share;
+  };
+  EXPECT_GT(overlap("text"), 0.5);
+  EXPECT_EQ(overlap("other"), 0);
 }
 
 TEST_F(Calibration, FindsTheSmallestArchiveForALoss) {
