@@ -14,6 +14,7 @@
 #include "jobs/session/file_options.hpp"
 #include "jobs/session/option_checks.hpp"
 #include "kernels/error.hpp"
+#include "model/chat/chat_template.hpp"
 #include "model/tokenizer/text_stream.hpp"
 #include "model/tokenizer/tokenizer.hpp"
 
@@ -29,6 +30,11 @@ class GenerateCommand : public Command {
     prompt->add_option("--prompt", prompt_, "Text to continue");
     prompt->add_option("--prompt-file", prompt_file_, "The same from a file in UTF-8; -: from standard input")
         ->type_name(input_type);
+    prompt
+        ->add_option("--chat", chat_file_,
+                     "Turns of a conversation to answer, a JSON list of {\"role\", \"content\"} or one a line, written "
+                     "out by the model's chat template; -: from standard input. Ends where the turn ends")
+        ->type_name(input_type);
     prompt->require_option(1);
     app_.add_option("--max-tokens", max_tokens_, "New tokens")->check(whole(1, 1L << 24))->capture_default_str();
     app_.add_option("--temperature", sampler_.temperature, "0: always the likeliest token")
@@ -36,6 +42,13 @@ class GenerateCommand : public Command {
         ->capture_default_str();
     app_.add_option("--top-p", sampler_.top_p, "Draw from the likeliest tokens that together hold this probability")
         ->check(number_above(0, 1))
+        ->capture_default_str();
+    app_.add_option("--top-k", sampler_.top_k, "Draw from so many of the likeliest tokens; 0: from all")
+        ->check(whole(0, 1L << 30))
+        ->capture_default_str();
+    app_.add_option("--min-p", sampler_.min_p,
+                    "Leave out tokens less probable than this share of the likeliest one's probability")
+        ->check(number(0, 1))
         ->capture_default_str();
     app_.add_option("--repetition-penalty", sampler_.repetition_penalty,
                     "Above 1: tokens already seen become less likely")
@@ -61,7 +74,9 @@ class GenerateCommand : public Command {
     validate(std::count(stops_.begin(), stops_.end(), "") == 0, "--stop: is empty; give a text, or leave it out");
     const Encoded prompt = read_prompt(session, files.checkpoint());
     validate(!prompt.ids.empty(), "{}: is empty, and the model puts no token of its own before a text; give some",
-             prompt_file_.empty() ? "--prompt" : "--prompt-file " + prompt_file_);
+             !chat_file_.empty()    ? "--chat " + chat_file_
+             : prompt_file_.empty() ? "--prompt"
+                                    : "--prompt-file " + prompt_file_);
     warn_of_length(session, files.checkpoint(), std::ssize(prompt.ids) + max_tokens_);
     Queue<D> queue(session.threads(), session.products());
     const model::HeldType type = held_type(session, files);
@@ -83,8 +98,8 @@ class GenerateCommand : public Command {
       if (tokenizer) show(stream.add(tokenizer->text(id)));
       return !stream.is_stopped();
     };
-    const model::GenerateOptions options{max_tokens_, stop_at_eos_ ? ends(session, files) : std::vector<int>{},
-                                         !stops_.empty()};
+    const model::GenerateOptions options{
+        max_tokens_, stop_at_eos_ || !chat_file_.empty() ? ends(session, files) : std::vector<int>{}, !stops_.empty()};
     nlohmann::json draft;
     const model::Generated generated =
         draft_.is_given() ? generate_drafted<D>(session, files, {llama, prompt.ids, options, sampler, print}, draft)
@@ -138,14 +153,29 @@ class GenerateCommand : public Command {
   }
 
   Encoded read_prompt(const Session& session, const model::Checkpoint& checkpoint) const {
-    if (prompt_file_.empty()) return encode_on_root(session.world(), checkpoint, "--prompt", prompt_);
-    std::string text;
-    if (prompt_file_ != "-") {
-      text = read_text("--prompt-file", prompt_file_);
-    } else if (session.world().is_root()) {  // mpirun gives rank 0 its standard input
-      text.assign(std::istreambuf_iterator<char>(std::cin), {});
+    if (!chat_file_.empty()) {
+      const std::string turns = read_input(session, "--chat", chat_file_);
+      return encode_on_root(
+          session.world(), checkpoint, "--chat " + chat_file_, [&](const model::Tokenizer& tokenizer) {
+            validate(!tokenizer.chat_template().empty(),
+                     "the model has no chat template; write the turns out in a --prompt-file");
+            const std::vector<model::ChatMessage> messages = model::read_chat(turns, "the list of turns");
+            const std::string text = model::ChatTemplate(tokenizer.chat_template())
+                                         .write(messages, tokenizer.bos_text(), tokenizer.eos_text());
+            return Encoded{tokenizer.encode(text, model::AddSpecial::no), std::nullopt};
+          });
     }
-    return encode_on_root(session.world(), checkpoint, "--prompt-file " + prompt_file_, text);
+    if (prompt_file_.empty()) return encode_on_root(session.world(), checkpoint, "--prompt", prompt_);
+    return encode_on_root(session.world(), checkpoint, "--prompt-file " + prompt_file_,
+                          read_input(session, "--prompt-file", prompt_file_));
+  }
+
+  /// A file's text, or what comes in on rank 0's standard input, to which mpirun connects it.
+  static std::string read_input(const Session& session, const std::string& option, const std::string& file) {
+    if (file != "-") return read_text(option, file);
+    std::string text;
+    if (session.world().is_root()) text.assign(std::istreambuf_iterator<char>(std::cin), {});
+    return text;
   }
 
   static void warn_of_length(const Session& session, const model::Checkpoint& checkpoint, index_t tokens) {
@@ -168,7 +198,7 @@ class GenerateCommand : public Command {
     return ids;
   }
 
-  std::string model_, archive_, prompt_, prompt_file_;
+  std::string model_, archive_, prompt_, prompt_file_, chat_file_;
   std::vector<std::string> stops_;
   SelectionOptions selection_;
   DraftOptions draft_;

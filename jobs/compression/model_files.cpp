@@ -106,10 +106,16 @@ Encoded encode_text(const model::Tokenizer& tokenizer, const std::string& text, 
 
 Encoded encode_on_root(const comm::Communicator& world, const model::Checkpoint& checkpoint, const std::string& origin,
                        const std::string& text, model::BosRule bos) {
+  return encode_on_root(world, checkpoint, origin,
+                        [&](const model::Tokenizer& tokenizer) { return encode_text(tokenizer, text, bos); });
+}
+
+Encoded encode_on_root(const comm::Communicator& world, const model::Checkpoint& checkpoint, const std::string& origin,
+                       const std::function<Encoded(const model::Tokenizer&)>& encode) {
   Encoded encoded;
   std::vector<int> start;
   if (world.is_root()) {
-    encoded = for_option(origin, [&] { return encode_text(checkpoint.tokenizer(), text, bos); });
+    encoded = for_option(origin, [&] { return encode(checkpoint.tokenizer()); });
     if (encoded.bos) start.push_back(*encoded.bos);
   }
   comm::broadcast(world, encoded.ids);

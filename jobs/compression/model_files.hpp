@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -66,5 +67,8 @@ struct Encoded {
 /// UTF-8, or where `bos` asks for a token in front that the tokenizer does not have.
 Encoded encode_on_root(const comm::Communicator& world, const model::Checkpoint& checkpoint, const std::string& origin,
                        const std::string& text, model::BosRule bos = model::BosRule::once);
+/// The same with ids that `encode` makes with the model's tokenizer, on rank 0.
+Encoded encode_on_root(const comm::Communicator& world, const model::Checkpoint& checkpoint, const std::string& origin,
+                       const std::function<Encoded(const model::Tokenizer&)>& encode);
 
 }  // namespace hack::jobs

@@ -23,6 +23,8 @@ constexpr Device G = Device::cuda;
 struct AttentionCase {
   index_t tokens, first_position, head_dim;
   std::vector<int> kv_of_head;
+  index_t window = 0;
+  float score_factor = 1;
 };
 
 /// Appends keys and values of all positions and attends; the cache's rest holds no numbers.
@@ -31,7 +33,7 @@ std::vector<float> attend_on_cpu(const AttentionCase& c, index_t kv_heads, const
   const index_t positions = c.first_position + c.tokens, width = kv_heads * c.head_dim;
   const index_t capacity = positions + 3, heads = std::ssize(c.kv_of_head);
   std::vector<float> k(kv_heads * capacity * c.head_dim), v(k.size()), out(c.tokens * heads * c.head_dim);
-  const CacheView<Device::cpu> key_cache{k.data(), kv_heads, capacity, c.head_dim};
+  const CacheView<Device::cpu> key_cache{k.data(), kv_heads, capacity, c.head_dim, c.window, c.score_factor};
   const CacheView<Device::cpu> value_cache{v.data(), kv_heads, capacity, c.head_dim};
   Queue<Device::cpu> queue(2);
   append_to_cache<Device::cpu>(queue, view_of(keys, positions, width), 0, key_cache);
@@ -51,7 +53,7 @@ std::vector<float> attend_on_device(const AttentionCase& c, index_t kv_heads, co
   DeviceMatrix<> out(c.tokens, heads * c.head_dim);
   const DeviceMatrix<> on_device(q, c.tokens, heads * c.head_dim);
   const DeviceMatrix<> new_keys(keys, positions, width), new_values(values, positions, width);
-  const CacheView<G> key_cache{k.view().data, kv_heads, capacity, c.head_dim};
+  const CacheView<G> key_cache{k.view().data, kv_heads, capacity, c.head_dim, c.window, c.score_factor};
   const CacheView<G> value_cache{v.view().data, kv_heads, capacity, c.head_dim};
   Queue<G> queue(2);
   const DecodeState host_state{.position = c.first_position};
@@ -67,8 +69,10 @@ std::vector<float> attend_on_device(const AttentionCase& c, index_t kv_heads, co
 
 TEST(GpuAttention, AttendsAsTheCpuDoes) {
   const std::vector<AttentionCase> cases = {
-      {1, 0, 6, {0, 0, 1}},   {1, 300, 10, {0, 1, 1}}, {1, 600, 64, {1}},  {2, 0, 6, {0, 1}},
-      {35, 0, 10, {0, 0, 1}}, {70, 5, 64, {1, 0}},     {33, 40, 100, {0}}, {3, 2, 256, {0, 1}},
+      {1, 0, 6, {0, 0, 1}},     {1, 300, 10, {0, 1, 1}},      {1, 600, 64, {1}},      {2, 0, 6, {0, 1}},
+      {35, 0, 10, {0, 0, 1}},   {70, 5, 64, {1, 0}},          {33, 40, 100, {0}},     {3, 2, 256, {0, 1}},
+      {1, 600, 10, {1, 0}, 90}, {1, 600, 10, {0}, 256, 1.2f}, {1, 600, 10, {0}, 345}, {1, 3, 10, {0}, 90},
+      {70, 5, 10, {1, 0}, 1},   {70, 50, 10, {0}, 33, 1.2f},  {70, 0, 64, {1}, 40},
   };
   for (const AttentionCase& c : cases) {
     SCOPED_TRACE(testing::Message() << c.tokens << " tokens after " << c.first_position << ", " << c.head_dim);

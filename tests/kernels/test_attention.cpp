@@ -14,6 +14,8 @@ struct Problem {
   index_t tokens, first_position, dim;
   std::vector<int> kv_of_head;
   index_t kv_heads;
+  index_t window = 0;
+  float score_factor = 1;
   index_t capacity = first_position + tokens + 3;
   std::vector<float> q = random_floats(tokens * heads() * dim, 1);
   std::vector<float> keys = random_floats(kv_heads * capacity * dim, 2);
@@ -24,9 +26,9 @@ struct Problem {
   std::vector<float> run(int threads) {
     std::vector<float> out(q.size(), 5.0f);
     Queue<Device::cpu> queue(threads);
-    attention<Device::cpu>(queue, view_of(q, tokens, heads() * dim), {keys.data(), kv_heads, capacity, dim},
-                           {values.data(), kv_heads, capacity, dim}, kv_of_head, first_position,
-                           view_of(out, tokens, heads() * dim));
+    attention<Device::cpu>(
+        queue, view_of(q, tokens, heads() * dim), {keys.data(), kv_heads, capacity, dim, window, score_factor},
+        {values.data(), kv_heads, capacity, dim}, kv_of_head, first_position, view_of(out, tokens, heads() * dim));
     return out;
   }
 
@@ -36,15 +38,16 @@ struct Problem {
     const float* value = values.data() + kv_of_head[h] * capacity * dim;
     std::vector<double> weights, out(static_cast<std::size_t>(dim));
     double largest = -1e300, sum = 0;
-    for (index_t p = 0; p <= first_position + t; ++p) {
+    const index_t position = first_position + t, begin = window > 0 ? std::max<index_t>(0, position + 1 - window) : 0;
+    for (index_t p = begin; p <= position; ++p) {
       double score = 0;
       for (index_t i = 0; i < dim; ++i) score += double{q[(t * heads() + h) * dim + i]} * key[p * dim + i];
-      weights.push_back(score / std::sqrt(static_cast<double>(dim)));
+      weights.push_back(score_factor * score / std::sqrt(static_cast<double>(dim)));
       largest = std::max(largest, weights.back());
     }
     for (double& weight : weights) sum += weight = std::exp(weight - largest);
     for (std::size_t p = 0; p < weights.size(); ++p) {
-      for (index_t i = 0; i < dim; ++i) out[i] += weights[p] / sum * value[p * dim + i];
+      for (index_t i = 0; i < dim; ++i) out[i] += weights[p] / sum * value[(begin + p) * dim + i];
     }
     return out;
   }
@@ -83,6 +86,14 @@ TEST(Attention, MatchesNaiveSoftmaxAtOddHeadSizes) {
   for (index_t dim : {2, 6, 18, 80, 128}) {
     Problem{33, 5, dim, {0}, 1}.check();
     Problem{1, 37, dim, {0}, 1}.check();
+  }
+}
+
+TEST(Attention, SeesTheLastPositionsAlone) {
+  for (index_t window : {1, 2, 100, 512, 513, 700, 5000}) {
+    Problem{1, 1400, 24, {0, 1}, 2, window}.check();
+    Problem{300, 0, 24, {0, 1}, 2, window}.check();
+    Problem{131, 1100, 24, {1, 0}, 2, window, 1.25f}.check();
   }
 }
 

@@ -2,13 +2,17 @@
 // formats that are not read.
 
 #include <cstring>
+#include <span>
 
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
 #include "kernels/error.hpp"
 #include "model/checkpoint/checkpoint.hpp"
+#include "model/checkpoint/gguf_file.hpp"
 #include "model/tokenizer/open_tokenizer.hpp"
+#include "tests/support/gguf_writer.hpp"
 #include "tests/support/temporary_directory.hpp"
 #include "tests/support/tiny_model.hpp"
 
@@ -121,6 +125,82 @@ TEST(CheckpointVariants, FormatsThatAreNotReadAreNamedByWhoReadsThem) {
       EXPECT_NE(text.find("in IQ2_XXS; formats that are read: F32"), std::string::npos) << text;
     }
   }
+}
+
+std::string as_text(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+/// A GGUF file again, cut into parts as llama-gguf-split does it.
+void write_parts(const GgufFile& whole, const fs::path& directory, std::uint32_t parts) {
+  for (std::uint32_t part = 0; part < parts; ++part) {
+    hack::testing::GgufWriter writer;
+    if (part == 0) {
+      for (const std::string& key : whole.keys()) writer.add_value(key, as_text(whole.value_bytes(key)));
+    }
+    writer.add_integer("split.no", part);
+    writer.add_integer("split.count", parts);
+    writer.add_integer("split.tensors.count", static_cast<std::uint32_t>(whole.tensors().size()));
+    std::uint32_t number = 0;
+    for (const auto& [name, tensor] : whole.tensors()) {
+      if (number++ % parts == part) {
+        writer.add_tensor(name, tensor.dims, tensor.type, as_text(whole.tensor_bytes(tensor)));
+      }
+    }
+    write_file(directory / fmt::format("m-{:05}-of-{:05}.gguf", part + 1, parts), writer.bytes());
+  }
+}
+
+std::string error_of_opening(const fs::path& path) {
+  try {
+    Checkpoint::open(path);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(CheckpointVariants, PartsOfASplitGgufAreOneModel) {
+  const TemporaryDirectory directory;
+  write_gguf({}, directory / "whole.gguf", GgmlType::f16);
+  write_parts(GgufFile(directory / "whole.gguf"), directory.path(), 3);
+  const std::string expected = Checkpoint::open(directory / "whole.gguf")->fingerprint();
+  for (const char* part : {"m-00001-of-00003.gguf", "m-00002-of-00003.gguf"}) {
+    const auto checkpoint = Checkpoint::open(directory / part);
+    EXPECT_EQ(checkpoint->fingerprint(), expected) << part;
+    EXPECT_GT(checkpoint->tokenizer().size(), 0);
+  }
+  fs::rename(directory / "m-00001-of-00003.gguf", directory / "other.gguf");
+  EXPECT_NE(error_of_opening(directory / "other.gguf").find("one part of a model split into 3"), std::string::npos);
+  fs::rename(directory / "other.gguf", directory / "m-00001-of-00003.gguf");
+  fs::copy_file(directory / "m-00002-of-00003.gguf", directory / "m-00003-of-00003.gguf",
+                fs::copy_options::overwrite_existing);
+  EXPECT_NE(error_of_opening(directory / "m-00001-of-00003.gguf").find("not its part 3"), std::string::npos);
+  fs::remove(directory / "m-00003-of-00003.gguf");
+  EXPECT_NE(error_of_opening(directory / "m-00001-of-00003.gguf").find("m-00003-of-00003.gguf is missing"),
+            std::string::npos);
+}
+
+TEST(CheckpointVariants, FoldersOfTheDownloadCacheAreModels) {
+  const TemporaryDirectory directory;
+  write_hf({}, directory / "usual");
+  const fs::path folder = directory / "models--a--b", snapshot = folder / "snapshots" / "0123abc";
+  fs::create_directories(snapshot);
+  fs::create_directories(folder / "blobs");
+  fs::create_directories(folder / "refs");
+  for (const fs::directory_entry& entry : fs::directory_iterator(directory / "usual")) {
+    const std::string name = entry.path().filename().string();
+    fs::copy_file(entry.path(), folder / "blobs" / ("blob-of-" + name));
+    fs::create_symlink(fs::path("../../blobs") / ("blob-of-" + name), snapshot / name);
+  }
+  const std::string expected = Checkpoint::open(directory / "usual")->fingerprint();
+  EXPECT_EQ(Checkpoint::open(snapshot)->fingerprint(), expected);
+  EXPECT_EQ(Checkpoint::open(folder)->fingerprint(), expected) << "the only snapshot";
+  fs::create_directories(folder / "snapshots" / "4567def");
+  EXPECT_NE(error_of_opening(folder).find("2 snapshots"), std::string::npos);
+  write_file(folder / "refs" / "main", "0123abc");
+  EXPECT_EQ(Checkpoint::open(folder)->fingerprint(), expected);
+  EXPECT_GT(open_tokenizer(folder).size(), 0);
 }
 
 TEST(CheckpointVariants, EndsOfTurnsAreFoundInTheVocabulary) {

@@ -81,15 +81,18 @@ TEST_P(LlamaTest, MakesTheLastStateAlone) {
 
 INSTANTIATE_TEST_SUITE_P(
     Shapes, LlamaTest,
-    ::testing::Values(NamedTiny{"Default", {}}, NamedTiny{"Tied", {.tied = true}},
-                      NamedTiny{"Biases", {.attention_bias = true, .mlp_bias = true}},
-                      NamedTiny{"HeadNorms", {.qk_norm = true}},
-                      NamedTiny{"OneKeyValueHead", {.heads = 3, .kv_heads = 1, .head_dim = 8}},
-                      NamedTiny{"FewerHeadsThanRanks", {.heads = 1, .kv_heads = 1, .head_dim = 4}},
-                      NamedTiny{
-                          "Llama3Rope",
-                          {.rope = {.type = RopeType::llama3, .theta = 500, .factor = 8, .original_context = 16}}},
-                      NamedTiny{"NarrowIntermediate", {.intermediate = 3}}),
+    ::testing::Values(
+        NamedTiny{"Default", {}}, NamedTiny{"Tied", {.tied = true}},
+        NamedTiny{"Biases", {.attention_bias = true, .mlp_bias = true}}, NamedTiny{"HeadNorms", {.qk_norm = true}},
+        NamedTiny{"Qwen2", {.qkv_bias = true}}, NamedTiny{"Window", {.sliding_window = 9}},
+        NamedTiny{"WindowFromALayerOn", {.layers = 3, .qk_norm = true, .sliding_window = 5, .first_window_layer = 1}},
+        NamedTiny{"Yarn",
+                  {.rope = {.type = RopeType::yarn, .factor = 4, .original_context = 16, .attention_factor = 1.2}}},
+        NamedTiny{"OneKeyValueHead", {.heads = 3, .kv_heads = 1, .head_dim = 8}},
+        NamedTiny{"FewerHeadsThanRanks", {.heads = 1, .kv_heads = 1, .head_dim = 4}},
+        NamedTiny{"Llama3Rope",
+                  {.rope = {.type = RopeType::llama3, .theta = 500, .factor = 8, .original_context = 16}}},
+        NamedTiny{"NarrowIntermediate", {.intermediate = 3}}),
     [](const auto& shape) { return std::string(shape.param.name); });
 
 /// Compresses every linear layer of the checkpoint. Collective.

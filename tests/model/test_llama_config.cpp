@@ -132,13 +132,13 @@ TEST(LlamaConfig, ReadsBothSpellingsOfTheRotaryEmbedding) {
 }
 
 TEST(LlamaConfig, RefusesWhatIsNotSupported) {
-  expect_refused("model_type", "mistral", "llama and qwen3 are supported");
-  expect_refused("model_type", nullptr, "llama and qwen3 are supported");
+  expect_refused("model_type", "gemma", "llama, mistral, qwen2 and qwen3 are supported");
+  expect_refused("model_type", nullptr, "qwen3 are supported");
   expect_refused("use_sliding_window", true, "use_sliding_window");
   expect_refused("quantization_config", json({{"quant_method", "gptq"}, {"bits", 4}}), "quantised by gptq, 4 bits");
   expect_refused("quantization_config", json({{"quant_method", "fp8"}}), "quantised by fp8");
   expect_refused("hidden_act", "gelu", "silu is supported");
-  expect_refused("rope_scaling", {{"type", "yarn"}, {"factor", 2}}, "'yarn'");
+  expect_refused("rope_scaling", {{"type", "longrope"}, {"factor", 2}}, "'longrope'");
   expect_refused("partial_rotary_factor", 0.5, "partial_rotary_factor");
 }
 
@@ -199,6 +199,71 @@ TEST(LlamaConfig, InverseFrequenciesAreThoseOfTransformers) {
   expect_values(c, {{0, 0x1.555556p-2f}, {1, 0x1.27951ep-2f}, {32, 0x1.b4e81ap-9f}, {63, 0x1.42e682p-15f}});
 }
 
+TEST(LlamaConfig, SlowsFrequenciesDownAsYarnDoes) {
+  LlamaConfig c = from_hf(llama_json());
+  c.rope = {.type = RopeType::yarn, .theta = 10000.0, .factor = 8.0, .original_context = 32};
+  const std::vector<float> plain = [&] {
+    LlamaConfig other = c;
+    other.rope.type = RopeType::none;
+    return inverse_frequencies(other);
+  }();
+  const std::vector<float> f = inverse_frequencies(c);
+  EXPECT_EQ(f[0], plain[0]) << "below the ramp";
+  EXPECT_FLOAT_EQ(f[31], plain[31] / 8) << "above it";
+  for (std::size_t i = 1; i < f.size(); ++i) EXPECT_LT(f[i], f[i - 1]);
+}
+
+TEST(LlamaConfig, ReadsWhatFamiliesSayOfWindowsAndBiases) {
+  json j = llama_json();
+  j["rope_scaling"] = nullptr;
+  j["model_type"] = "mistral";
+  EXPECT_EQ(from_hf(j).sliding_window, 4096) << "transformers' default";
+  j["sliding_window"] = nullptr;
+  EXPECT_EQ(from_hf(j).sliding_window, 0);
+  j["sliding_window"] = 77;
+  EXPECT_EQ(from_hf(j).sliding_window, 77);
+  EXPECT_EQ(window_of(from_hf(j), 0), 77);
+
+  j["model_type"] = "qwen2";
+  LlamaConfig c = from_hf(j);
+  EXPECT_TRUE(c.qkv_bias && !c.attention_bias);
+  EXPECT_EQ(c.sliding_window, 0) << "use_sliding_window is not set";
+  j["use_sliding_window"] = true;
+  j["max_window_layers"] = 3;
+  c = from_hf(j);
+  EXPECT_EQ(window_of(c, 2), 0);
+  EXPECT_EQ(window_of(c, 3), 77);
+  j["layer_types"] = json::array();
+  for (int i = 0; i < 16; ++i) j["layer_types"].push_back(i < 5 ? "full_attention" : "sliding_attention");
+  EXPECT_EQ(from_hf(j).first_window_layer, 5);
+  j["layer_types"][9] = "full_attention";
+  EXPECT_THROW(from_hf(j), Error);
+  j.erase("layer_types");
+  j.erase("num_key_value_heads");
+  EXPECT_THROW(from_hf(j), Error) << "which have another default there";
+}
+
+TEST(LlamaConfig, ReadsYarnAndDynamicScaling) {
+  json j = llama_json();
+  j["rope_scaling"] = {{"type", "yarn"}, {"factor", 4.0}, {"original_max_position_embeddings", 64}};
+  LlamaConfig c = from_hf(j);
+  EXPECT_EQ(c.rope.type, RopeType::yarn);
+  EXPECT_EQ(c.rope.original_context, 64);
+  EXPECT_NEAR(c.rope.attention_factor, 0.1 * std::log(4.0) + 1, 1e-12);
+  j["rope_scaling"]["mscale"] = 0.7;
+  j["rope_scaling"]["mscale_all_dim"] = 1.2;
+  EXPECT_NEAR(from_hf(j).rope.attention_factor, (0.07 * std::log(4.0) + 1) / (0.12 * std::log(4.0) + 1), 1e-12);
+  j["rope_scaling"]["attention_factor"] = 1.5;
+  EXPECT_EQ(from_hf(j).rope.attention_factor, 1.5);
+  EXPECT_FLOAT_EQ(score_factor(from_hf(j)), 2.25f);
+
+  j["rope_scaling"] = {{"type", "dynamic"}, {"factor", 2.0}};
+  c = from_hf(j);
+  EXPECT_EQ(c.rope.original_context, c.context_length);
+  check_length(c, c.context_length);
+  EXPECT_THROW(check_length(c, c.context_length + 1), Error);
+}
+
 TEST(LlamaConfig, FactorsOfAFileDivideThePlainFrequencies) {
   LlamaConfig c = from_hf(llama_json());
   c.rope = {};
@@ -217,7 +282,7 @@ TEST(LlamaConfig, IsStoredFieldByField) {
   c.rope_factors = {0.5f, 2.0f};
   EXPECT_EQ(json(c), json::parse(R"({"hidden_size": 2048, "intermediate_size": 8192, "layers": 16, "heads": 32,
     "kv_heads": 8, "head_dim": 64, "vocab_size": 128256, "context_length": 131072, "rms_norm_eps": 9.999999747378752e-06,
-    "tied_embeddings": true, "attention_bias": false, "mlp_bias": true, "qk_norm": false,
+    "tied_embeddings": true, "attention_bias": false, "qkv_bias": false, "mlp_bias": true, "qk_norm": false,
     "rope": {"type": "llama3", "theta": 500000.0, "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
              "original_context": 8192},
     "rope_factors": [0.5, 2.0], "eos_ids": [128001, 128008, 128009]})"));
@@ -298,7 +363,7 @@ TEST(LlamaConfig, RefusesGgufFilesItCannotRun) {
   };
   expect_gguf_refused([](GgufWriter& w) { w.add_integer("llama.expert_count", 8); }, "mixture of experts");
   expect_gguf_refused([](GgufWriter& w) { w.add_integer("split.count", 3); }, "split");
-  expect_gguf_refused([](GgufWriter& w) { w.add_text("llama.rope.scaling.type", "yarn"); }, "'yarn'");
+  expect_gguf_refused([](GgufWriter& w) { w.add_text("llama.rope.scaling.type", "longrope"); }, "'longrope'");
   expect_gguf_refused([](GgufWriter& w) { w.add_text("llama.rope.scaling.type", "linear"); }, "scaling.factor");
   expect_gguf_refused([](GgufWriter& w) { w.add_integer("llama.rope.dimension_count", 2); }, "dimension_count");
   expect_gguf_refused([](GgufWriter& w) { w.add_integer("llama.attention.head_count_kv", 2); }, "not a multiple");
@@ -313,7 +378,7 @@ TEST(LlamaConfig, RefusesGgufFilesItCannotRun) {
       "rope_freqs.weight");
 
   GgufWriter other;
-  other.add_text("general.architecture", "qwen2");
+  other.add_text("general.architecture", "phi3");
   EXPECT_THROW(from_gguf(other), Error);
   EXPECT_THROW(from_gguf(GgufWriter()), Error);
   EXPECT_THROW(from_gguf(llama_gguf()), Error) << "neither embedding nor tokens";

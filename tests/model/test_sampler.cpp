@@ -52,9 +52,26 @@ TEST(Sampler, TopPLeavesTheUnlikelyOut) {
   EXPECT_EQ(choose({.temperature = 1, .top_p = 1e-9}, {0, 1, 0}), 1);
 }
 
+TEST(Sampler, TopKAndMinPLeaveTheUnlikelyOut) {
+  Sampler first_two({.temperature = 1, .top_k = 2, .seed = 4}), close({.temperature = 0.5, .min_p = 0.3, .seed = 4});
+  for (int i = 0; i < 200; ++i) {
+    std::vector<float> logits = {0.0f, 2.0f, 1.9f, 1.8f};
+    const int id = first_two.choose(logits, {});
+    EXPECT_TRUE(id == 1 || id == 2);
+    // Shares of the likeliest: exp(-0.5 / 0.5) = 0.37 stays, exp(-0.7 / 0.5) = 0.25 goes.
+    logits = {1.5f, 2.0f, 1.3f, -1.0f};
+    EXPECT_LT(close.choose(logits, {}), 2);
+  }
+  // Top-p counts within the first k: of 0.5 and 0.25 the first holds two thirds.
+  EXPECT_EQ(choose({.temperature = 1, .top_p = 0.6, .top_k = 2}, {0.6931472f, 0, 0}), 0);
+  EXPECT_EQ(choose({.temperature = 1, .min_p = 1}, {0, 1, 0}), 1);
+}
+
 TEST(Sampler, RefusesOptionsWithoutAMeaning) {
   EXPECT_THROW(Sampler({.temperature = -1}), Error);
   EXPECT_THROW(Sampler({.top_p = 0}), Error);
+  EXPECT_THROW(Sampler({.top_k = -1}), Error);
+  EXPECT_THROW(Sampler({.min_p = 1.5}), Error);
   EXPECT_THROW(Sampler({.repetition_penalty = 0}), Error);
 }
 

@@ -40,6 +40,11 @@ void GgufWriter::add_texts(const std::string& key, const std::vector<std::string
   for (const std::string& value : values) metadata_.add_text(value);
 }
 
+void GgufWriter::add_value(const std::string& key, const std::string& bytes) {
+  ++values_;
+  metadata_.add_text(key).add_bytes(bytes);
+}
+
 void GgufWriter::add_tensor(const std::string& name, const std::vector<index_t>& dims, GgmlType type,
                             std::string bytes) {
   tensors_.push_back({name, dims, type, std::move(bytes)});

@@ -45,6 +45,9 @@ class GgufWriter {
   void add_numbers(const std::string& key, const std::vector<float>& values);
   void add_texts(const std::string& key, const std::vector<std::string>& values);
 
+  /// A value as GgufFile::value_bytes() has it.
+  void add_value(const std::string& key, const std::string& bytes);
+
   /// dims innermost first; `bytes` as `encode` makes them.
   void add_tensor(const std::string& name, const std::vector<index_t>& dims, model::GgmlType type, std::string bytes);
 

@@ -61,6 +61,7 @@ void ReferenceLlama::rotate(Vector& x, index_t position) const {
 ReferenceLlama::Vector ReferenceLlama::attend(index_t layer, const Vector& x, std::vector<Vector>& keys,
                                               std::vector<Vector>& values) const {
   const std::string prefix = model::layer_prefix(layer) + "self_attn.";
+  const std::size_t window = static_cast<std::size_t>(model::window_of(config_, layer));
   Vector q = linear(prefix + "q_proj", x);
   keys.push_back(linear(prefix + "k_proj", x));
   values.push_back(linear(prefix + "v_proj", x));
@@ -74,10 +75,11 @@ ReferenceLlama::Vector ReferenceLlama::attend(index_t layer, const Vector& x, st
     const index_t kv = head / (config_.heads / config_.kv_heads);
     Vector p(keys.size());
     double total = 0;
-    for (std::size_t s = 0; s < keys.size(); ++s) {
+    const std::size_t begin = window > 0 && keys.size() > window ? keys.size() - window : 0;
+    for (std::size_t s = begin; s < keys.size(); ++s) {
       double dot = 0;
       for (index_t i = 0; i < d; ++i) dot += q[head * d + i] * keys[s][kv * d + i];
-      total += p[s] = std::exp(dot / std::sqrt(static_cast<double>(d)));
+      total += p[s] = std::exp(model::score_factor(config_) * dot / std::sqrt(static_cast<double>(d)));
     }
     for (std::size_t s = 0; s < keys.size(); ++s) {
       for (index_t i = 0; i < d; ++i) mixed[head * d + i] += p[s] / total * values[s][kv * d + i];

@@ -112,13 +112,13 @@ json tokenizer_json(const TinyModel& tiny) {
   return out;
 }
 
-/// The architecture's name, the same in both formats.
-std::string family(const TinyModel& tiny) { return tiny.qk_norm ? "qwen3" : "llama"; }
+/// The architecture's row; its tensors and keys.
+const model::Architecture& family(const TinyModel& tiny) { return model::architecture_of(tiny_config(tiny)); }
 
 json config_json(const TinyModel& tiny) {
   const char* type = tiny.dtype == DType::f32 ? "float32" : tiny.dtype == DType::f16 ? "float16" : "bfloat16";
-  json out = {{"architectures", json::array({tiny.qk_norm ? "Qwen3ForCausalLM" : "LlamaForCausalLM"})},
-              {"model_type", family(tiny)},
+  json out = {{"architectures", json::array({family(tiny).hf_class})},
+              {"model_type", family(tiny).hf},
               {"hidden_act", "silu"},
               {"rope_theta", tiny.rope.theta},
               {"bos_token_id", tiny_end_id},
@@ -130,14 +130,25 @@ json config_json(const TinyModel& tiny) {
   for (const model::FlagField& field : model::flag_fields()) {
     if (!field.hf.empty()) out[field.hf] = config.*field.member;
   }
+  if (tiny.sliding_window > 0) {
+    out["sliding_window"] = tiny.sliding_window;
+    out["use_sliding_window"] = true;
+    out["max_window_layers"] = tiny.first_window_layer;
+  }
   if (tiny.rope.type == RopeType::none) return out;
-  const bool is_llama3 = tiny.rope.type == RopeType::llama3;
+  const char* const names[] = {"default", "linear", "dynamic", "yarn", "llama3"};
   json& rope = out["rope_scaling"];
-  rope["rope_type"] = is_llama3 ? "llama3" : "linear";
+  rope["rope_type"] = names[static_cast<std::size_t>(tiny.rope.type)];
   for (const model::RopeField& field : model::rope_fields()) {
     if (field.from != RopeType::none && field.from <= tiny.rope.type) rope[field.hf] = tiny.rope.*field.member;
   }
-  if (is_llama3) rope["original_max_position_embeddings"] = tiny.rope.original_context;
+  if (tiny.rope.type >= RopeType::yarn) rope["original_max_position_embeddings"] = tiny.rope.original_context;
+  if (tiny.rope.type == RopeType::yarn) {
+    rope["beta_fast"] = tiny.rope.beta_fast;
+    rope["beta_slow"] = tiny.rope.beta_slow;
+    rope["attention_factor"] = tiny.rope.attention_factor;
+    rope["truncate"] = tiny.rope.truncates;
+  }
   return out;
 }
 
@@ -178,8 +189,8 @@ std::vector<float> interleave(const std::vector<float>& x, index_t rows, index_t
 }
 
 void add_metadata(const TinyModel& tiny, GgufWriter& out) {
-  const std::string keys = family(tiny) + ".";
-  out.add_text("general.architecture", family(tiny));
+  const std::string name(family(tiny).gguf), keys = name + ".";
+  out.add_text("general.architecture", name);
   out.add_text("general.name", "tiny");
   const model::LlamaConfig config = tiny_config(tiny);
   for (const model::SizeField& field : model::size_fields()) {
@@ -196,6 +207,19 @@ void add_metadata(const TinyModel& tiny, GgufWriter& out) {
   if (tiny.rope.type == RopeType::linear) {
     out.add_text(keys + "rope.scaling.type", "linear");
     out.add_number(keys + "rope.scaling.factor", static_cast<float>(tiny.rope.factor));
+  }
+  if (tiny.rope.type == RopeType::yarn) {
+    out.add_text(keys + "rope.scaling.type", "yarn");
+    out.add_number(keys + "rope.scaling.factor", static_cast<float>(tiny.rope.factor));
+    out.add_integer(keys + "rope.scaling.original_context_length",
+                    static_cast<std::uint32_t>(tiny.rope.original_context));
+    out.add_number(keys + "rope.scaling.yarn_beta_fast", static_cast<float>(tiny.rope.beta_fast));
+    out.add_number(keys + "rope.scaling.yarn_beta_slow", static_cast<float>(tiny.rope.beta_slow));
+    const double usual = 0.1 * std::log(tiny.rope.factor) + 1;
+    out.add_number(keys + "rope.scaling.attn_factor", static_cast<float>(tiny.rope.attention_factor / usual));
+  }
+  if (tiny.sliding_window > 0) {
+    out.add_integer(keys + "attention.sliding_window", static_cast<std::uint32_t>(tiny.sliding_window));
   }
   const std::vector<std::string> all = tokens(tiny);
   std::vector<std::int32_t> types(all.size(), 1);
@@ -243,7 +267,10 @@ model::LlamaConfig tiny_config(const TinyModel& tiny) {
   out.tied_embeddings = tiny.tied;
   out.attention_bias = tiny.attention_bias;
   out.mlp_bias = tiny.mlp_bias;
+  out.qkv_bias = tiny.qkv_bias || tiny.attention_bias;
   out.qk_norm = tiny.qk_norm;
+  out.sliding_window = tiny.sliding_window;
+  out.first_window_layer = tiny.first_window_layer;
   out.rope = tiny.rope;
   out.eos_ids = {tiny_end_id};
   return out;
@@ -302,7 +329,7 @@ void write_gguf(const TinyModel& tiny, const std::filesystem::path& file, GgmlTy
   }
   for (const TensorSpec& spec : model::llama_tensors(tiny_config(tiny))) {
     std::vector<float> values = tiny_weight(tiny, spec.name);
-    if (spec.turns_in_gguf && !tiny.qk_norm)
+    if (spec.turns_in_gguf && family(tiny).pairs_rows)
       values = interleave(values, spec.is_vector ? spec.cols : spec.rows, tiny.head_dim);
     const bool fits = !spec.is_vector && spec.cols % model::block_size(type) == 0;
     const GgmlType stored = fits ? type : GgmlType::f32;

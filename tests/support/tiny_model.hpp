@@ -27,7 +27,10 @@ struct TinyModel {
   bool tied = false;
   bool attention_bias = false;
   bool mlp_bias = false;
-  bool qk_norm = false;   ///< makes it a Qwen3
+  bool qkv_bias = false;       ///< makes it a Qwen2
+  bool qk_norm = false;        ///< makes it a Qwen3
+  index_t sliding_window = 0;  ///< makes it a Mistral if it is neither
+  index_t first_window_layer = 0;
   bool adds_bos = false;  ///< the tokenizer puts "<|end|>" before a text
   model::RopeScaling rope;
   DType dtype = DType::f32;  ///< every weight is exact in this type; the type of the safetensors

@@ -25,7 +25,11 @@ struct Head {
   MatrixView<const float> values;  // (positions, head_dim)
   MatrixView<float> out;           // (tokens, head_dim)
   index_t first_position;
+  index_t window;  // 0: none
   float scale;
+
+  /// The first position that a query at `position` sees.
+  index_t begin_of(index_t position) const { return window > 0 ? std::max<index_t>(0, position + 1 - window) : 0; }
 };
 
 /// One attention call.
@@ -39,9 +43,12 @@ struct Call {
 
   index_t heads() const { return std::ssize(kv_of_head); }
   index_t positions() const { return first_position + q.rows; }
+  /// One of the queries, and where its context begins and into how many parts it falls.
   Call query(index_t t) const {
     return {q.rows_from(t, 1), keys, values, kv_of_head, first_position + t, out.rows_from(t, 1)};
   }
+  index_t begin() const { return keys.window > 0 ? std::max<index_t>(0, first_position + 1 - keys.window) : 0; }
+  index_t parts() const { return (positions() - begin() + key_block - 1) / key_block; }
   Head head(index_t h) const {
     const index_t dim = keys.head_dim;
     return {q.block(0, h * dim, q.rows, dim),
@@ -49,25 +56,34 @@ struct Call {
             {values.head(kv_of_head[h]), positions(), dim},
             out.block(0, h * dim, q.rows, dim),
             first_position,
-            1 / std::sqrt(static_cast<float>(dim))};
+            keys.window,
+            keys.score_factor / std::sqrt(static_cast<float>(dim))};
   }
 };
 
 thread_local Scratch score_panel;  // (query_block, key_block), then maxima and sums (2, query_block)
 thread_local Scratch part_panel;   // of the thread that calls: (tokens, heads, parts, head_dim + 2), see attend_few
 
-/// Turns row's scores into exp(scale * score - maximum) over the `seen` first of them and zeros after, and folds them
-/// into the running maximum and sum of the query. Returns by what earlier exps are to be multiplied.
-float fold_scores(float* row, index_t seen, index_t count, float scale, float& running_maximum, float& running_sum) {
-  if (seen <= 0) {
+/// The part of a block of keys that a query sees.
+struct Seen {
+  index_t begin;
+  index_t end;
+};
+
+/// Turns row's scores into exp(scale * score - maximum) where they are seen and zeros elsewhere, and folds them into
+/// the running maximum and sum of the query. Returns by what earlier exps are to be multiplied.
+float fold_scores(float* row, Seen seen, index_t count, float scale, float& running_maximum, float& running_sum) {
+  if (seen.end <= seen.begin) {
     std::fill_n(row, count, 0.0f);
     return 1;
   }
+  const index_t length = seen.end - seen.begin;
   const float before = running_maximum;
-  running_maximum = std::max(before, scale * maximum(row, seen));
+  running_maximum = std::max(before, scale * maximum(row + seen.begin, length));
   const float rescale = std::exp(before - running_maximum);  // exp(-inf) = 0 at the first block
-  running_sum = running_sum * rescale + exp_and_sum(row, seen, scale, running_maximum);
-  std::fill_n(row + seen, count - seen, 0.0f);
+  running_sum = running_sum * rescale + exp_and_sum(row + seen.begin, length, scale, running_maximum);
+  std::fill_n(row, seen.begin, 0.0f);
+  std::fill_n(row + seen.end, count - seen.end, 0.0f);
   return rescale;
 }
 
@@ -81,19 +97,22 @@ void attend_block(const Head& head, index_t first, index_t rows) {
   const MatrixView<const float> q = head.q.rows_from(first, rows);
   const MatrixView<float> out = head.out.rows_from(first, rows);
   const index_t end = head.first_position + first + rows;
-  for (index_t key = 0; key < end; key += key_block) {
+  const index_t begin = head.begin_of(head.first_position + first);
+  for (index_t key = begin; key < end; key += key_block) {
     const index_t count = std::min(key_block, end - key);
     const MatrixView<float> scores{panel, rows, count};
     const MatrixView<const float> keys = head.keys.rows_from(key, count);
     multiply_transposed(q, {keys.data, Codec::f32, count, keys.cols, keys.ld}, scores, Write::replace);
     for (index_t t = 0; t < rows; ++t) {
-      const index_t seen = std::min(count, head.first_position + first + t + 1 - key);
+      const index_t position = head.first_position + first + t;
+      const Seen seen{std::clamp<index_t>(head.begin_of(position) - key, 0, count),
+                      std::min(count, position + 1 - key)};
       const float rescale = fold_scores(scores.row(t), seen, count, head.scale, maxima[t], sums[t]);
-      if (key > 0 && rescale != 1) {
+      if (key > begin && rescale != 1) {
         for (index_t i = 0; i < out.cols; ++i) out(t, i) *= rescale;
       }
     }
-    multiply(scores, head.values.rows_from(key, count), out, key == 0 ? Write::replace : Write::add);
+    multiply(scores, head.values.rows_from(key, count), out, key == begin ? Write::replace : Write::add);
   }
   for (index_t t = 0; t < rows; ++t) {
     for (index_t i = 0; i < out.cols; ++i) out(t, i) /= sums[t];
@@ -141,20 +160,20 @@ void merge_parts(const float* parts, index_t count, index_t dim, float* out) {
 /// so that its bits do not depend on how many stand beside it.
 void attend_few(Queue<Device::cpu>& queue, const Call& call) {
   const index_t dim = call.keys.head_dim, tokens = call.q.rows;
-  const index_t count = (call.positions() + key_block - 1) / key_block;  // of the last query: others may need fewer
+  const index_t count = call.query(tokens - 1).parts();  // of the last query: others may need fewer
   const index_t stride = count * (dim + 2);
+  const index_t bytes = tokens * call.heads() * count * key_block * dim * 8;
   float* parts = part_panel.get(tokens * call.heads() * stride);
-#pragma omp parallel for schedule(static) \
-    num_threads(team_size(queue, tokens* call.heads() * call.positions() * dim * 8))
+#pragma omp parallel for schedule(static) num_threads(team_size(queue, bytes))
   for (index_t task = 0; task < tokens * call.heads() * count; ++task) {
     const Call query = call.query(task / (call.heads() * count));
-    const index_t first = task % count * key_block;
+    const index_t first = query.begin() + task % count * key_block;
     if (first >= query.positions()) continue;
     attend_part(query.head(task / count % call.heads()), first, std::min(key_block, query.positions() - first),
                 parts + task * (dim + 2));
   }
   for (index_t t = 0; t < tokens; ++t) {
-    const index_t own = (call.query(t).positions() + key_block - 1) / key_block;
+    const index_t own = call.query(t).parts();
     for (index_t h = 0; h < call.heads(); ++h) {
       merge_parts(parts + (t * call.heads() + h) * stride, own, dim, call.out.row(t) + h * dim);
     }

@@ -16,6 +16,7 @@ int choose(const SamplingRule& rule, const float* logits, index_t vocabulary, do
   std::vector<int> order(static_cast<std::size_t>(vocabulary));
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return logits[a] > logits[b]; });
+  if (rule.top_k > 0) order.resize(static_cast<std::size_t>(std::min(rule.top_k, vocabulary)));
   std::vector<double> weights(order.size());
   double total = 0;
   for (std::size_t i = 0; i < order.size(); ++i) {
@@ -26,6 +27,7 @@ int choose(const SamplingRule& rule, const float* logits, index_t vocabulary, do
   double kept = 0;
   std::size_t count = 0;
   while (count < order.size() && (count == 0 || kept < rule.top_p * total)) kept += weights[count++];
+  while (count > 1 && weights[count - 1] < rule.min_p) kept -= weights[--count];
   double left = draw * kept;
   for (std::size_t i = 0; i + 1 < count; ++i) {
     if (left < weights[i]) return order[i];

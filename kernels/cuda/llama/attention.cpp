@@ -1,6 +1,7 @@
 #include "kernels/attention.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include "kernels/cuda/llama/attention.cuh"
 #include "kernels/cuda/memory/resources.hpp"
@@ -22,6 +23,8 @@ struct Call {
   cuda::Cache keys, values;
   Position<D> position;
   cuda::Array<float> out;
+  index_t window;
+  float scale;
 };
 
 void attend_one(Queue<D>& queue, const Call& call) {
@@ -32,18 +35,21 @@ void attend_one(Queue<D>& queue, const Call& call) {
                           call.keys,
                           call.values,
                           call.position,
-                          is_known ? call.position.first + 1 : call.keys.capacity};
+                          is_known ? call.position.first + 1 : call.keys.capacity,
+                          call.window,
+                          call.scale};
   const index_t dim = call.keys.head_dim, parts = kernel.part_count();
   kernel.parts =
       queue.resources().workspace<float>(cuda::Workspace::attention_parts, call.head_count * parts * (dim + 2));
   cuda::launch(queue, kernel);
-  cuda::launch(queue, cuda::MergeParts{kernel.parts, call.head_count, parts, call.position, dim, call.out.data});
+  cuda::launch(queue,
+               cuda::MergeParts{kernel.parts, call.head_count, parts, call.position, call.window, dim, call.out.data});
 }
 
 template <int MaxDim>
 void attend_many(Queue<D>& queue, const Call& call) {
   cuda::launch(queue, cuda::AttendBlock<MaxDim>{call.heads, call.head_count, call.q, call.keys, call.values,
-                                                call.position.first, call.out});
+                                                call.position.first, call.window, call.scale, call.out});
 }
 
 }  // namespace
@@ -66,7 +72,15 @@ void attention<D>(Queue<D>& queue, MatrixView<const float, D> q, CacheView<D> ke
            "{} heads of {} numbers on one GPU (at most {} of 256); use more ranks or compute on CPUs",
            std::ssize(kv_of_head), dim, cuda::HeadMap::most);
   if (q.rows == 0 || q.cols == 0) return;
-  Call call{{}, std::ssize(kv_of_head), array_of(q), cache_of(keys), cache_of(values), position, array_of(out)};
+  Call call{{},
+            std::ssize(kv_of_head),
+            array_of(q),
+            cache_of(keys),
+            cache_of(values),
+            position,
+            array_of(out),
+            keys.window,
+            keys.score_factor / std::sqrt(static_cast<float>(dim))};
   std::copy(kv_of_head.begin(), kv_of_head.end(), call.heads.kv);
   if (q.rows == 1) {
     attend_one(queue, call);

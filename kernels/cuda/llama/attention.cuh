@@ -10,6 +10,11 @@ struct HeadMap {
   std::uint16_t kv[most];
 };
 
+/// The first position that a query at `position` sees; a window of 0 is none.
+HACK_BODY index_t begin_of(index_t position, index_t window) {
+  return window > 0 && position + 1 > window ? position + 1 - window : 0;
+}
+
 /// One query: the softmax of a head over one part of the context, parts (heads, parts, head_dim + 2): weighted sums,
 /// maximum, sum of exps. Eight lanes a key. Launched for all there can be where the device alone knows how many.
 struct AttendPart {
@@ -24,6 +29,8 @@ struct AttendPart {
   Cache values;
   Position<Device::cuda> position = 0;  // of the query
   index_t most_positions = 0;
+  index_t window = 0;
+  float scale = 1;
   float* parts = nullptr;
 
   index_t part_count() const { return divide_up(most_positions, positions_of_part); }
@@ -37,16 +44,18 @@ struct AttendPart {
     const index_t positions = value_of(position) + 1;
     const index_t count_of_parts = (most_positions + positions_of_part - 1) / positions_of_part;
     const index_t head = exec.block() / count_of_parts, kv = heads.kv[head];
-    const index_t first = exec.block() % count_of_parts * positions_of_part;
-    if (first >= positions) return;
-    const int count = static_cast<int>(positions - first < positions_of_part ? positions - first : positions_of_part);
+    const index_t part_begin = exec.block() % count_of_parts * positions_of_part,
+                  begin = begin_of(positions - 1, window);
+    const index_t first = part_begin < begin ? begin : part_begin;
+    const index_t part_end = part_begin + positions_of_part < positions ? part_begin + positions_of_part : positions;
+    if (first >= part_end) return;
+    const int count = static_cast<int>(part_end - first);
     const auto scores = exec.template shared<float>(0);
     const auto query = exec.template shared<float>(positions_of_part);
     const int scratch = static_cast<int>(positions_of_part) + dim;
     for (int i = exec.thread(); i < dim; i += max_threads) query[i] = q.data[head * dim + i];
     exec.sync();
 
-    const float scale = 1 / sqrtf(static_cast<float>(dim));
     const int group = exec.thread() / lanes, lane = exec.thread() % lanes;
     float largest = -INFINITY;
     for (int base = 0; base < count; base += max_threads / lanes) {
@@ -91,6 +100,7 @@ struct MergeParts {
   index_t head_count = 0;
   index_t part_count = 0;  // that there can be
   Position<Device::cuda> position = 0;
+  index_t window = 0;
   index_t head_dim = 0;
   float* out = nullptr;
 
@@ -100,11 +110,12 @@ struct MergeParts {
     const index_t stride = head_dim + 2;
     const float* mine = parts + exec.block() * part_count * stride;
     const index_t filled = value_of(position) / AttendPart::positions_of_part + 1;
+    const index_t begin = begin_of(value_of(position), window) / AttendPart::positions_of_part;
     float largest = -INFINITY;
-    for (index_t p = 0; p < filled; ++p) largest = fmaxf(largest, mine[p * stride + head_dim]);
+    for (index_t p = begin; p < filled; ++p) largest = fmaxf(largest, mine[p * stride + head_dim]);
     for (index_t i = exec.thread(); i < head_dim; i += max_threads) {
       float total = 0, sum = 0;
-      for (index_t p = 0; p < filled; ++p) {
+      for (index_t p = begin; p < filled; ++p) {
         const float rescale = expf(mine[p * stride + head_dim] - largest);
         total += rescale * mine[p * stride + head_dim + 1];
         sum += rescale * mine[p * stride + i];
@@ -129,6 +140,8 @@ struct AttendBlock {
   Cache keys;
   Cache values;
   index_t first_position = 0;
+  index_t window = 0;
+  float scale = 1;
   Array<float> out;
 
   Geometry geometry() const {
@@ -150,12 +163,12 @@ struct AttendBlock {
     for (int n = exec.thread(); n < block * dim; n += max_threads) {
       queries[n / dim * stride + n % dim] = n / dim < count ? q.row(first + n / dim)[head * dim + n % dim] : 0.0f;
     }
-    const float scale = 1 / sqrtf(static_cast<float>(dim));
-    const index_t seen = first_position + first + query + 1;  // keys of this lane's query
+    const index_t seen = first_position + first + query + 1;  // keys of this lane's query end here
+    const index_t unseen = begin_of(seen - 1, window);        // and begin here
     const index_t end = first_position + first + count;
     float largest = -INFINITY, total = 0;
     float sums[MaxDim / lanes] = {};
-    for (index_t key = 0; key < end; key += block) {
+    for (index_t key = begin_of(first_position + first, window); key < end; key += block) {
       const int keys_here = static_cast<int>(end - key < block ? end - key : block);
       exec.sync();  // the values before have been read
       load(exec, keys, kv, key, keys_here, panel);
@@ -167,17 +180,18 @@ struct AttendBlock {
         const int p = lane + m * lanes;
         float sum = 0;
         for (int i = 0; i < dim; ++i) sum += queries[query * stride + i] * panel[p * stride + i];
-        score[m] = key + p < seen ? scale * sum : -INFINITY;
+        score[m] = key + p < seen && key + p >= unseen ? scale * sum : -INFINITY;
         maximum = fmaxf(maximum, score[m]);
       }
       for (int mask = 1; mask < lanes; mask *= 2) maximum = fmaxf(maximum, exec.shuffle_xor(maximum, mask));
-      // A query sees the first key, so the maximum is a number from the first block on.
-      const float rescale = expf(largest - maximum);
+      // A window can begin behind the first blocks: there is no maximum so far, and all weights are 0.
+      const float base = maximum == -INFINITY ? 0.0f : maximum;
+      const float rescale = expf(largest - base);
       largest = maximum;
       float part = 0;
       HACK_UNROLL
       for (int m = 0; m < block / lanes; ++m) {
-        const float weight = expf(score[m] - maximum);
+        const float weight = expf(score[m] - base);
         scores[query * score_stride + lane + m * lanes] = weight;
         part += weight;
       }

@@ -38,7 +38,7 @@ struct Rooms {
 template <>
 void choose_token<D>(Queue<D>& queue, const SamplingRule& rule, MatrixView<float, D> logits, std::uint8_t* seen,
                      DecodeState* state) {
-  HACK_EXPECT(logits.rows == 1 && logits.cols > 0);
+  HACK_EXPECT(logits.rows == 1 && logits.cols > 0 && rule.top_k == 0 && rule.min_p == 0);
   const index_t vocabulary = logits.cols, chunks = cuda::LogitChunk::count(vocabulary);
   const Rooms rooms(queue, chunks);
   cuda::launch(queue, cuda::PenalizeLogits{logits.data, vocabulary, seen, static_cast<float>(rule.repetition_penalty),

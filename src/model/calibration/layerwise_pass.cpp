@@ -42,6 +42,7 @@ LayerwisePass<D>::LayerwisePass(const comm::Communicator& comm, Queue<D>& queue,
       dense_runner_(checkpoint_.config(), self_, queue),
       compressed_runner_(checkpoint_.config(), self_, queue),
       dense_(checkpoint_, options.type, queue, text.windows, comm) {
+  check_length(checkpoint_.config(), text.windows.context);
   if (options.has_compressed) compressed_ = dense_.copy(queue);
 }
 

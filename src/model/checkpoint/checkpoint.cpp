@@ -7,6 +7,7 @@
 #include "kernels/error.hpp"
 #include "model/checkpoint/fingerprint.hpp"
 #include "model/checkpoint/gguf_checkpoint.hpp"
+#include "model/checkpoint/hf_cache.hpp"
 #include "model/checkpoint/hf_checkpoint.hpp"
 #include "model/checkpoint/llama_tensors.hpp"
 
@@ -18,7 +19,7 @@ std::unique_ptr<Checkpoint> Checkpoint::open(const fs::path& model) {
   std::error_code error;
   const fs::file_status status = fs::status(model, error);
   validate(fs::exists(status), "cannot open model {} (there is no such file or directory)", model.string());
-  if (fs::is_directory(status)) return std::make_unique<HfCheckpoint>(model);
+  if (fs::is_directory(status)) return std::make_unique<HfCheckpoint>(model_directory(model));
   validate(model.extension() == ".gguf",
            "cannot open model {} (neither a directory nor a .gguf file); give the directory with config.json, or a "
            ".gguf file",

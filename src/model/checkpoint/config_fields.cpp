@@ -45,7 +45,8 @@ constexpr std::array sizes = {
 
 constexpr std::array flags = {
     FlagField{"tied_embeddings", &LlamaConfig::tied_embeddings, "tie_word_embeddings", "output.weight", true},
-    FlagField{"attention_bias", &LlamaConfig::attention_bias, "attention_bias", "blk.0.attn_q.bias", false},
+    FlagField{"attention_bias", &LlamaConfig::attention_bias, "attention_bias", "blk.0.attn_output.bias", false},
+    FlagField{"qkv_bias", &LlamaConfig::qkv_bias, "", "blk.0.attn_q.bias", false, false},
     FlagField{"mlp_bias", &LlamaConfig::mlp_bias, "mlp_bias", "blk.0.ffn_gate.bias", false},
     FlagField{"qk_norm", &LlamaConfig::qk_norm, "", "blk.0.attn_q_norm.weight", false},
 };
@@ -64,8 +65,14 @@ constexpr std::array rope_numbers = {
 // clang-format on
 
 constexpr std::array families = {
-    Architecture{"llama", "LlamaForCausalLM", "llama", true, nullptr},
-    Architecture{"qwen3", "Qwen3ForCausalLM", "qwen3", false, &LlamaConfig::qk_norm},
+    Architecture{"llama", "LlamaForCausalLM", "llama", true, nullptr, true, true, WindowRule::none,
+                 [](const LlamaConfig&) { return true; }},
+    Architecture{"mistral", "MistralForCausalLM", "llama", true, nullptr, false, false, WindowRule::always,
+                 [](const LlamaConfig& config) { return config.sliding_window > 0; }},
+    Architecture{"qwen2", "Qwen2ForCausalLM", "qwen2", false, &LlamaConfig::qkv_bias, false, false, WindowRule::flagged,
+                 [](const LlamaConfig& config) { return config.qkv_bias && !config.attention_bias; }},
+    Architecture{"qwen3", "Qwen3ForCausalLM", "qwen3", false, &LlamaConfig::qk_norm, true, false, WindowRule::flagged,
+                 [](const LlamaConfig& config) { return config.qk_norm; }},
 };
 
 }  // namespace

@@ -36,6 +36,7 @@ struct FlagField {
   std::string_view hf;           ///< false where the file leaves it out; empty: the architecture says it
   std::string_view gguf_tensor;  ///< whose presence says it
   bool if_absent;                ///< the flag is set where the tensor is absent
+  bool is_hashed = true;         ///< a part of fingerprints; the others' tensors are
 };
 
 /// The numbers that are neither.
@@ -62,6 +63,10 @@ std::span<const FlagField> flag_fields();
 std::span<const NumberField> number_fields();
 std::span<const RopeField> rope_fields();
 
+/// What a family's config.json says of sliding windows: nothing, always (absent: 4096 tokens), or where
+/// use_sliding_window is set.
+enum class WindowRule { none, always, flagged };
+
 /// A family of models that is supported, by its names in both formats.
 struct Architecture {
   std::string_view hf;        ///< model_type of config.json
@@ -70,6 +75,11 @@ struct Architecture {
   /// Its GGUF files keep the pairs of rows that the rotary embedding turns side by side (LayerTensor::turns_in_gguf).
   bool pairs_rows;
   bool LlamaConfig::*implies;  ///< a flag that is set in all of its models; null: none
+  bool reads_attention_bias;   ///< the flags of config.json that count
+  bool reads_mlp_bias;
+  WindowRule window;
+  /// Whether a description can be of this family; of several the last one.
+  bool (*fits)(const LlamaConfig& config);
 };
 
 std::span<const Architecture> architectures();

@@ -59,8 +59,15 @@ std::vector<std::uint64_t> digests_of(const Checkpoint& checkpoint, const std::v
 
 void add_config(io::Hash& hash, const LlamaConfig& config) {
   for (const SizeField& field : size_fields()) hash.add(config.*field.member);
-  for (const FlagField& field : flag_fields()) hash.add(index_t{config.*field.member});
+  for (const FlagField& field : flag_fields()) {
+    if (field.is_hashed) hash.add(index_t{config.*field.member});
+  }
   for (const NumberField& field : number_fields()) hash.add(config.*field.member);
+  if (config.sliding_window > 0) {
+    hash.add(config.sliding_window);
+    hash.add(config.first_window_layer);
+  }
+  if (score_factor(config) != 1) hash.add(score_factor(config));
   hash.add(static_cast<float>(config.rope.theta));
   for (const float frequency : inverse_frequencies(config)) {
     constexpr std::uint32_t dropped = 11;  // of the 23 bits behind the first

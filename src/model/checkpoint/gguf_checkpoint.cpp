@@ -13,7 +13,8 @@ namespace hack::model {
 namespace {
 
 StoredWeight stored(const GgufFile& file, const GgufTensor& tensor, index_t interleaved_head) {
-  return {&file.file(), tensor.type, tensor.offset, {tensor.dims.rbegin(), tensor.dims.rend()}, interleaved_head};
+  return {
+      &file.file_of(tensor), tensor.type, tensor.offset, {tensor.dims.rbegin(), tensor.dims.rend()}, interleaved_head};
 }
 
 }  // namespace

@@ -5,7 +5,10 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <regex>
 #include <utility>
+
+#include <fmt/core.h>
 
 #include "kernels/error.hpp"
 #include "model/checkpoint/gguf_kind.hpp"
@@ -111,7 +114,67 @@ class GgufFile::Reader {
   std::uint64_t offset_;
 };
 
-GgufFile::GgufFile(const std::filesystem::path& path) : file_(path) {
+namespace {
+
+/// Of the parts of a split file: NAME-00001-of-00003.gguf.
+std::filesystem::path part_path(const std::filesystem::path& path, std::size_t number, std::size_t count) {
+  std::string name = path.filename().string();
+  constexpr std::size_t tail = std::string_view("-00001-of-00003.gguf").size();
+  name.replace(name.size() - tail, tail, fmt::format("-{:05}-of-{:05}.gguf", number, count));
+  return path.parent_path() / name;
+}
+
+/// How many parts there are by a file's name; 0 where it is not called like a part.
+std::size_t parts_by_name(const std::filesystem::path& path) {
+  static const std::regex pattern(R"(.*-\d{5}-of-(\d{5})\.gguf)");
+  std::smatch match;
+  const std::string name = path.filename().string();
+  return std::regex_match(name, match, pattern) ? std::stoul(match[1].str()) : 0;
+}
+
+std::filesystem::path first_part(const std::filesystem::path& path) {
+  const std::size_t count = parts_by_name(path);
+  if (count < 2) return path;
+  const std::filesystem::path first = part_path(path, 1, count);
+  return std::filesystem::exists(first) ? first : path;
+}
+
+}  // namespace
+
+GgufFile::GgufFile(const std::filesystem::path& path) : GgufFile(first_part(path), Parts::all) {
+  const std::int64_t count = find_integer("split.count").value_or(1);
+  if (count <= 1) return;
+  validate(
+      find_integer("split.no").value_or(0) == 0 && std::cmp_equal(parts_by_name(file_.path()), count),
+      "cannot use {} (it is one part of a model split into {}, and they are not called …-00001-of-{:05}.gguf and so "
+      "on) fetch all of them, with their names",
+      file_.path(), count, count);
+  for (std::size_t number = 2; std::cmp_less_equal(number, count); ++number) {
+    add_part(number, static_cast<std::size_t>(count));
+  }
+  const std::int64_t total = find_integer("split.tensors.count").value_or(std::ssize(tensors_));
+  validate(total == std::ssize(tensors_), "{} is damaged (its parts have {} tensors, {} expected)", file_.path(),
+           tensors_.size(), total);
+}
+
+void GgufFile::add_part(std::size_t number, std::size_t count) {
+  const std::filesystem::path path = part_path(file_.path(), number, count);
+  validate(std::filesystem::exists(path), "{} is incomplete (its part {} is missing) fetch it again", file_.path(),
+           path.filename().string());
+  GgufFile part(path, Parts::one);
+  validate(std::cmp_equal(part.find_integer("split.no").value_or(-1), number - 1) &&
+               std::cmp_equal(part.find_integer("split.count").value_or(-1), count),
+           "{} does not belong to {} (it is not its part {} of {}) fetch them again", path.string(), file_.path(),
+           number, count);
+  for (auto& [name, tensor] : part.tensors_) {
+    tensor.part = number - 1;
+    validate(tensors_.emplace(name, tensor).second, "{} is damaged (tensor '{}' stands in an earlier part too)",
+             path.string(), name);
+  }
+  other_parts_.push_back(std::move(part));
+}
+
+GgufFile::GgufFile(const std::filesystem::path& path, Parts) : file_(path) {
   Reader reader(file_, 0);
   validate(std::memcmp(reader.take(4), "GGUF", 4) == 0, "{} is not a GGUF file (it does not start with GGUF)",
            path.string());

@@ -23,9 +23,11 @@ struct GgufTensor {
   std::vector<index_t> dims;                  ///< innermost first: a matrix (rows, cols) has dims {cols, rows}
   std::uint64_t offset = 0;                   ///< from the start of the file
   std::uint64_t bytes = 0;
+  std::size_t part = 0;  ///< of a split file
 };
 
-/// One GGUF file, version 2 or 3, little-endian: its metadata and its table of tensors. The file is not trusted: every
+/// One GGUF file, version 2 or 3, little-endian: its metadata and its table of tensors. Of a split one, whose parts are
+/// called NAME-00001-of-00003.gguf and so on, any part stands for all of them. The file is not trusted: every
 /// length, count and offset is checked before it is used, and what is wrong is an Error naming the file and the key or
 /// tensor.
 class GgufFile {
@@ -59,10 +61,13 @@ class GgufFile {
   const GgufTensor* find_tensor(std::string_view name) const;
   /// The tensor's bytes, row after row.
   std::span<const std::byte> tensor_bytes(const GgufTensor& tensor) const {
-    return file_.bytes(tensor.offset, tensor.bytes);
+    return file_of(tensor).bytes(tensor.offset, tensor.bytes);
   }
 
-  const io::MappedFile& file() const { return file_; }
+  /// The file, or part, in which a tensor lies.
+  const io::MappedFile& file_of(const GgufTensor& tensor) const {
+    return tensor.part == 0 ? file_ : other_parts_[tensor.part - 1].file_;
+  }
 
  private:
   /// An array left in the file: where its elements start and what they are.
@@ -79,7 +84,10 @@ class GgufFile {
     std::uint64_t end;
   };
   class Reader;
+  enum class Parts { all, one };
 
+  GgufFile(const std::filesystem::path& path, Parts parts);
+  void add_part(std::size_t number, std::size_t count);
   void read_values(Reader& reader, std::uint64_t count);
   Value read_value(Reader& reader, std::uint32_t type, const std::string& key) const;
   void read_tensors(Reader& reader, std::uint64_t count);
@@ -88,6 +96,7 @@ class GgufFile {
   const Array& array(std::string_view key) const;
 
   io::MappedFile file_;
+  std::vector<GgufFile> other_parts_;  // of a split file, from the second on
   std::map<std::string, PlacedValue, std::less<>> values_;
   std::map<std::string, GgufTensor, std::less<>> tensors_;
 };

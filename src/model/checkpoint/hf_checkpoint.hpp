@@ -10,7 +10,7 @@
 
 namespace hack::model {
 
-/// A Hugging Face directory: config.json, tokenizer.json, and model.safetensors or the shards that
+/// A Hugging Face directory: config.json, tokenizer.json (or tokenizer.model), and model.safetensors or the shards that
 /// model.safetensors.index.json lists (of both, the single file is read, as transformers does). End tokens are those of
 /// generation_config.json where it names any, else those of config.json. Tensors may stand under another prefix than
 /// "model.", as the embedding table's name says; those that no part of a Llama has are in warnings().

@@ -33,6 +33,8 @@ JsonObject::JsonObject(const nlohmann::json& object, std::string where) : object
   validate(object.is_object(), "cannot use {} (not a JSON object)", where_);
 }
 
+bool JsonObject::has(const std::string& key) const { return object_->find(key) != object_->end(); }
+
 const nlohmann::json* JsonObject::find(const std::string& key) const {
   const auto at = object_->find(key);
   return at == object_->end() || at->is_null() ? nullptr : &*at;

@@ -23,6 +23,8 @@ class JsonObject {
 
   const std::string& where() const { return where_; }
 
+  /// Whether the key is there, whatever its value: null too.
+  bool has(const std::string& key) const;
   /// Null if absent.
   const nlohmann::json* find(const std::string& key) const;
 

@@ -75,6 +75,7 @@ namespace presence {
 inline constexpr Presence always = [](const LlamaConfig&) { return true; };
 inline constexpr Presence never = [](const LlamaConfig&) { return false; };
 inline constexpr Presence attention_bias = [](const LlamaConfig& config) { return config.attention_bias; };
+inline constexpr Presence qkv_bias = [](const LlamaConfig& config) { return config.qkv_bias; };
 inline constexpr Presence mlp_bias = [](const LlamaConfig& config) { return config.mlp_bias; };
 inline constexpr Presence qk_norm = [](const LlamaConfig& config) { return config.qk_norm; };
 inline constexpr Presence own_head = [](const LlamaConfig& config) { return !config.tied_embeddings; };
@@ -86,11 +87,11 @@ inline constexpr std::array layer_tensors = {
     LayerTensor{Norm::input, "", "input_layernorm", "attn_norm",
                 Extent::one, Extent::hidden, presence::always, presence::never, false},
     LayerTensor{Linear::q, "q", "self_attn.q_proj", "attn_q",
-                Extent::queries, Extent::hidden, presence::always, presence::attention_bias, true},
+                Extent::queries, Extent::hidden, presence::always, presence::qkv_bias, true},
     LayerTensor{Linear::k, "k", "self_attn.k_proj", "attn_k",
-                Extent::keys, Extent::hidden, presence::always, presence::attention_bias, true},
+                Extent::keys, Extent::hidden, presence::always, presence::qkv_bias, true},
     LayerTensor{Linear::v, "v", "self_attn.v_proj", "attn_v",
-                Extent::keys, Extent::hidden, presence::always, presence::attention_bias, false},
+                Extent::keys, Extent::hidden, presence::always, presence::qkv_bias, false},
     LayerTensor{Norm::q, "", "self_attn.q_norm", "attn_q_norm",
                 Extent::one, Extent::head, presence::qk_norm, presence::never, false},
     LayerTensor{Norm::k, "", "self_attn.k_norm", "attn_k_norm",

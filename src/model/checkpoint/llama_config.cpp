@@ -1,5 +1,6 @@
 #include "model/checkpoint/llama_config.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <numbers>
@@ -14,7 +15,7 @@ namespace hack::model {
 
 namespace {
 
-constexpr std::array<std::string_view, 3> rope_names = {"none", "linear", "llama3"};
+constexpr std::array<std::string_view, 5> rope_names = {"none", "linear", "dynamic", "yarn", "llama3"};
 
 void check_rope(const LlamaConfig& config, const std::string& where) {
   const RopeScaling& rope = config.rope;
@@ -24,6 +25,12 @@ void check_rope(const LlamaConfig& config, const std::string& where) {
     validate(std::isfinite(single) && single > 0, "cannot use {} ({} of the rotary embedding is {})", where, what, x);
   };
   for (const RopeField& field : rope_fields()) positive(rope.*field.member, field.name);
+  positive(rope.beta_fast, "beta_fast");
+  positive(rope.beta_slow, "beta_slow");
+  positive(rope.attention_factor, "attention_factor");
+  validate(rope.type != RopeType::yarn || (rope.theta > 1 && rope.beta_slow < rope.beta_fast),
+           "cannot use {} (yarn with the base {}, beta_slow {} and beta_fast {})", where, rope.theta, rope.beta_slow,
+           rope.beta_fast);
   constexpr index_t most = index_t{1} << 28;
   validate(rope.original_context >= 1 && rope.original_context <= most,
            "cannot use {} (original context of the rotary embedding is {})", where, rope.original_context);
@@ -55,8 +62,48 @@ void check(const LlamaConfig& config, const std::string& where) {
     validate(id >= 0 && id < config.vocab_size, "cannot use {} (end token {} is outside the vocabulary of {})", where,
              id, config.vocab_size);
   }
+  constexpr index_t longest_window = index_t{1} << 28;
+  validate(config.sliding_window >= 0 && config.sliding_window <= longest_window && config.first_window_layer >= 0,
+           "cannot use {} (a sliding window of {} from layer {} on)", where, config.sliding_window,
+           config.first_window_layer);
   check_rope(config, where);
 }
+
+void check_length(const LlamaConfig& config, index_t tokens) {
+  const index_t most = config.rope.original_context;
+  validate(config.rope.type != RopeType::dynamic || tokens <= most,
+           "the model's rotary embedding changes with the length of the text beyond {} tokens (dynamic), which is not "
+           "supported (there are {}); use at most {} tokens",
+           most, tokens, most);
+}
+
+namespace {
+
+/// For each pair of dimensions the share (0 to 1) by which yarn slows it down.
+std::vector<float> yarn_ramp(const LlamaConfig& config) {
+  const RopeScaling& rope = config.rope;
+  const auto dim = static_cast<double>(config.head_dim);
+  const auto place_of = [&](double turns) {  // that many turns in the original context
+    return dim * std::log(static_cast<double>(rope.original_context) / (turns * 2 * std::numbers::pi)) /
+           (2 * std::log(rope.theta));
+  };
+  double first = place_of(rope.beta_fast), last = place_of(rope.beta_slow);
+  if (rope.truncates) {
+    first = std::floor(first);
+    last = std::ceil(last);
+  }
+  first = std::max(first, 0.0);
+  last = std::min(last, dim - 1);
+  if (first == last) last += 0.001;
+  std::vector<float> out(static_cast<std::size_t>(config.head_dim / 2));
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    const float share = (static_cast<float>(i) - static_cast<float>(first)) / static_cast<float>(last - first);
+    out[i] = std::clamp(share, 0.0f, 1.0f);
+  }
+  return out;
+}
+
+}  // namespace
 
 std::vector<float> inverse_frequencies(const LlamaConfig& config) {
   const RopeScaling& rope = config.rope;
@@ -68,14 +115,19 @@ std::vector<float> inverse_frequencies(const LlamaConfig& config) {
   const double longest = static_cast<double>(rope.original_context) / rope.low_freq_factor;
   const double shortest = static_cast<double>(rope.original_context) / rope.high_freq_factor;
   const auto width = static_cast<float>(rope.high_freq_factor - rope.low_freq_factor);
+  const std::vector<float> ramp = rope.type == RopeType::yarn ? yarn_ramp(config) : std::vector<float>{};
   std::vector<float> out(static_cast<std::size_t>(config.head_dim / 2));  // (head_dim / 2)
   for (index_t i = 0; i < config.head_dim / 2; ++i) {
     const float exponent = static_cast<float>(2 * i) / static_cast<float>(config.head_dim);
-    float f = 1.0f / std::pow(theta, exponent);
+    const float slowness = std::pow(theta, exponent);
+    float f = 1.0f / slowness;
     if (!config.rope_factors.empty()) {
       f /= config.rope_factors[static_cast<std::size_t>(i)];
     } else if (rope.type == RopeType::linear) {
       f /= factor;
+    } else if (rope.type == RopeType::yarn) {
+      const float kept = 1.0f - ramp[static_cast<std::size_t>(i)];
+      f = 1.0f / (factor * slowness) * (1.0f - kept) + f * kept;
     } else if (rope.type == RopeType::llama3) {
       const float wavelength = static_cast<float>(2.0 * std::numbers::pi) / f;
       if (wavelength > static_cast<float>(longest)) {
@@ -97,9 +149,19 @@ void to_json(nlohmann::json& out, const LlamaConfig& config) {
   for (const SizeField& field : size_fields()) out[field.name] = config.*field.member;
   for (const FlagField& field : flag_fields()) out[field.name] = config.*field.member;
   for (const NumberField& field : number_fields()) out[field.name] = config.*field.member;
+  if (config.sliding_window > 0) {
+    out["sliding_window"] = config.sliding_window;
+    out["first_window_layer"] = config.first_window_layer;
+  }
   nlohmann::json& rope = out["rope"];
   rope = {{"type", rope_names[static_cast<std::size_t>(config.rope.type)]},
           {"original_context", config.rope.original_context}};
+  if (config.rope.type == RopeType::yarn) {
+    rope["beta_fast"] = config.rope.beta_fast;
+    rope["beta_slow"] = config.rope.beta_slow;
+    rope["attention_factor"] = config.rope.attention_factor;
+    rope["truncates"] = config.rope.truncates;
+  }
   for (const RopeField& field : rope_fields()) rope[field.name] = config.rope.*field.member;
 }
 

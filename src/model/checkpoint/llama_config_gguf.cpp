@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "kernels/error.hpp"
@@ -23,6 +24,23 @@ index_t vocabulary(const GgufFile& file) {
   return embedding->dims.size() >= 2 ? embedding->dims[1] : 1;
 }
 
+void read_yarn(const GgufFile& file, const std::string& family, RopeScaling& out) {
+  out.type = RopeType::yarn;
+  const std::string key = family + "rope.scaling.";
+  const std::string context = family + "context_length";
+  out.original_context =
+      needed(file.find_integer(file.has(key + "original_context_length") ? key + "original_context_length" : context),
+             file, context);
+  out.beta_fast = file.find_number(key + "yarn_beta_fast").value_or(out.beta_fast);
+  out.beta_slow = file.find_number(key + "yarn_beta_slow").value_or(out.beta_slow);
+  for (const char* name : {"yarn_log_multiplier", "yarn_ext_factor", "yarn_attn_factor"}) {
+    validate(!file.has(key + name), "cannot use {} ({} is not supported)", file.path(), key + name);
+  }
+  // As llama.cpp has it: attn_factor beside the factor of the paper.
+  const double scale = out.factor <= 1 ? 1.0 : 0.1 * std::log(out.factor) + 1.0;
+  out.attention_factor = scale * file.find_number(key + "attn_factor").value_or(1.0);
+}
+
 RopeScaling read_rope(const GgufFile& file, const std::string& family) {
   RopeScaling out;
   out.theta = file.find_number(family + "rope.freq_base").value_or(out.theta);
@@ -30,13 +48,17 @@ RopeScaling read_rope(const GgufFile& file, const std::string& family) {
   const std::string type_key = family + "rope.scaling.type";
   const bool typed = file.has(type_key);
   const std::string type = file.find_string(type_key).value_or("linear");
-  validate(type == "none" || type == "linear", "cannot use {} ({} is '{}'; none and linear are supported)", file.path(),
-           type_key, type);
+  validate(type == "none" || type == "linear" || type == "yarn",
+           "cannot use {} ({} is '{}'; none, linear and yarn are supported)", file.path(), type_key, type);
   if (type == "none") return out;
   const std::string key = family + (typed ? "rope.scaling.factor" : "rope.scale_linear");
   validate(!typed || file.has(key), "cannot use {} (it has no metadata key '{}')", file.path(), key);
   out.factor = file.find_number(key).value_or(1.0);
-  if (out.factor != 1.0) out.type = RopeType::linear;
+  if (type == "yarn") {
+    read_yarn(file, family, out);
+  } else if (out.factor != 1.0) {
+    out.type = RopeType::linear;
+  }
   return out;
 }
 
@@ -59,9 +81,6 @@ std::string family_of(const GgufFile& file) {
   const std::string family = std::string(architecture_of(file).gguf) + ".";
   validate(file.find_integer(family + "expert_count").value_or(0) == 0,
            "cannot use {} (it is a mixture of experts; dense Llama models are supported)", file.path());
-  validate(file.find_integer("split.count").value_or(1) <= 1,
-           "cannot use {} (it is one part of a split model) merge the parts first, for example with llama-gguf-split",
-           file.path());
   return family;
 }
 
@@ -112,6 +131,7 @@ LlamaConfig llama_config_from_gguf(const GgufFile& file) {
   for (const FlagField& field : flag_fields()) {
     out.*field.member = (file.find_tensor(field.gguf_tensor) == nullptr) == field.if_absent;
   }
+  out.sliding_window = file.find_integer(family + "attention.sliding_window").value_or(0);
   for (const char* name : {"attention.value_length", "rope.dimension_count"}) {
     const std::string key = family + name;
     const index_t length = file.find_integer(key).value_or(out.head_dim);

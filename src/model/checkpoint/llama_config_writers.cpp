@@ -48,12 +48,33 @@ RopeScaling rule_of_factors(const LlamaConfig& config) {
 double as_written(float x) { return std::stod(fmt::format("{}", x)); }
 
 nlohmann::ordered_json rope_scaling(const RopeScaling& rope) {
-  nlohmann::ordered_json out = {{"rope_type", rope.type == RopeType::linear ? "linear" : "llama3"}};
+  constexpr const char* names[] = {"default", "linear", "dynamic", "yarn", "llama3"};
+  nlohmann::ordered_json out = {{"rope_type", names[static_cast<std::size_t>(rope.type)]}};
   for (const RopeField& field : rope_fields()) {
     if (field.from != RopeType::none && field.from <= rope.type) out[std::string(field.hf)] = rope.*field.member;
   }
-  if (rope.type == RopeType::llama3) out["original_max_position_embeddings"] = rope.original_context;
+  if (rope.type >= RopeType::yarn) out["original_max_position_embeddings"] = rope.original_context;
+  if (rope.type == RopeType::yarn) {
+    out["beta_fast"] = rope.beta_fast;
+    out["beta_slow"] = rope.beta_slow;
+    out["attention_factor"] = rope.attention_factor;
+    if (!rope.truncates) out["truncate"] = false;
+  }
   return out;
+}
+
+void add_yarn(GgufWriter& writer, const std::string& family, const RopeScaling& rope) {
+  validate(rope.truncates,
+           "cannot write GGUF (yarn without truncation has no place in it); export a Hugging Face "
+           "directory");
+  const std::string key = family + "rope.scaling.";
+  writer.add_text(key + "type", "yarn");
+  writer.add_number(key + "factor", static_cast<float>(rope.factor));
+  writer.add_integer(key + "original_context_length", static_cast<std::uint32_t>(rope.original_context));
+  writer.add_number(key + "yarn_beta_fast", static_cast<float>(rope.beta_fast));
+  writer.add_number(key + "yarn_beta_slow", static_cast<float>(rope.beta_slow));
+  const double usual = rope.factor <= 1 ? 1.0 : 0.1 * std::log(rope.factor) + 1.0;
+  writer.add_number(key + "attn_factor", static_cast<float>(rope.attention_factor / usual));
 }
 
 }  // namespace
@@ -61,8 +82,7 @@ nlohmann::ordered_json rope_scaling(const RopeScaling& rope) {
 const Architecture& architecture_of(const LlamaConfig& config) {
   const Architecture* found = nullptr;
   for (const Architecture& architecture : architectures()) {
-    const bool fits = architecture.implies == nullptr || config.*architecture.implies;
-    if (fits && (found == nullptr || architecture.implies != nullptr)) found = &architecture;
+    if (architecture.fits(config)) found = &architecture;
   }
   return *found;
 }
@@ -77,6 +97,13 @@ nlohmann::ordered_json to_hf_config(const LlamaConfig& config) {
   for (const NumberField& field : number_fields()) out[std::string(field.hf)] = as_written(config.*field.member);
   for (const FlagField& field : flag_fields()) {
     if (!field.hf.empty()) out[std::string(field.hf)] = config.*field.member;
+  }
+  if (config.sliding_window > 0) {
+    out["sliding_window"] = config.sliding_window;
+    if (architecture.window == WindowRule::flagged) {
+      out["use_sliding_window"] = true;
+      out["max_window_layers"] = config.first_window_layer;
+    }
   }
   out["rope_theta"] = rope.theta;
   if (rope.type != RopeType::none) out["rope_scaling"] = rope_scaling(rope);
@@ -107,6 +134,15 @@ void add_config(GgufWriter& writer, const LlamaConfig& config) {
   if (config.rope.type == RopeType::linear) {
     writer.add_text(family + "rope.scaling.type", "linear");
     writer.add_number(family + "rope.scaling.factor", static_cast<float>(config.rope.factor));
+  } else if (config.rope.type == RopeType::yarn) {
+    add_yarn(writer, family, config.rope);
+  }
+  if (config.sliding_window > 0) {
+    validate(
+        config.first_window_layer == 0,
+        "cannot write GGUF (a sliding window from layer {} on has no place in it); export a Hugging Face directory",
+        config.first_window_layer);
+    add_size("attention.sliding_window", config.sliding_window);
   }
 }
 

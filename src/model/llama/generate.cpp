@@ -8,6 +8,24 @@
 #include "model/llama/new_text.hpp"
 
 namespace hack::model {
+namespace {
+
+/// Token after token behind `state`, the last of the prompt, until something ends it; `watch` runs since the prompt.
+template <class AnyDecoder, class State>
+Generated decode(AnyDecoder decoder, State state, const comm::Communicator& tensor, const GenerateOptions& options,
+                 const std::function<bool(int)>& on_token, Stopwatch watch) {
+  Generated result;
+  NewText text(tensor, options, on_token);
+  bool goes_on = text.add(decoder.first(state));
+  result.prefill_seconds = watch.seconds();
+  watch.restart();
+  while (goes_on) goes_on = text.add(decoder.next());
+  result.decode_seconds = watch.seconds();
+  result.ids = text.ids();
+  return result;
+}
+
+}  // namespace
 
 template <Device D>
 Generated generate(Llama<D>& llama, std::span<const int> prompt, const GenerateOptions& options, Sampler& sampler,
@@ -15,23 +33,18 @@ Generated generate(Llama<D>& llama, std::span<const int> prompt, const GenerateO
   validate(!prompt.empty(), "the prompt has no tokens");
   const index_t prompt_tokens = std::ssize(prompt);
   KvCache<D> cache = llama.make_cache(prompt_tokens + options.max_tokens);
-  Generated result;
-  if (options.max_tokens <= 0) return result;
+  if (options.max_tokens <= 0) return {};
 
-  Stopwatch watch;
+  const Stopwatch watch;
   MatrixView<const float, D> states;
   for (index_t begin = 0; begin < prompt_tokens; begin += chunk_tokens) {
     states = llama.last_state(prompt.subspan(begin, std::min(chunk_tokens, prompt_tokens - begin)), cache);
   }
-  Decoder<D> decoder(llama, cache, sampler, prompt);
-  NewText text(llama.tensor(), options, on_token);
-  bool goes_on = text.add(decoder.first(states.rows_from(states.rows - 1, 1)));
-  result.prefill_seconds = watch.seconds();
-  watch.restart();
-  while (goes_on) goes_on = text.add(decoder.next());
-  result.decode_seconds = watch.seconds();
-  result.ids = text.ids();
-  return result;
+  const auto last = states.rows_from(states.rows - 1, 1);
+  if (sampler.is_for_devices()) {
+    return decode(Decoder<D>(llama, cache, sampler, prompt), last, llama.tensor(), options, on_token, watch);
+  }
+  return decode(HostDecoder<D>(llama, cache, sampler, prompt), last, llama.tensor(), options, on_token, watch);
 }
 
 #define HACK_INSTANTIATE(D)                                                                      \

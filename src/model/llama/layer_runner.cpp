@@ -66,6 +66,8 @@ auto LayerRunner<D>::attention_mix(const LlamaLayer<D>& layer, Input input, std:
   kernels::rope<D>(queue_, config_.head_dim, position, inverse_frequencies_.data(), k);
   kernels::append_to_cache<D>(queue_, k, position, keys);
   kernels::append_to_cache<D>(queue_, v, position, values);
+  keys.window = layer.window;
+  keys.score_factor = score_factor(config_);
   const PhaseTimer::Scope<D> timed(queue_, Phase::attention);
   kernels::attention<D>(queue_, q, keys, values, kv_of_head, position, mixed);
   return mixed;

@@ -46,6 +46,7 @@ Llama<D>::Llama(const WeightSource& source, const comm::Communicator& tensor, Qu
 
 template <Device D>
 KvCache<D> Llama<D>::make_cache(index_t capacity) const {
+  check_length(config_, capacity);
   return {config_.layers, plan_.kv_heads.size(), capacity, config_.head_dim};
 }
 

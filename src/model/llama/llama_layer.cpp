@@ -23,6 +23,7 @@ template <Device D>
 LlamaLayer<D> read_layer(const WeightSource& source, const ShardPlan& plan, index_t layer, bool adds_bias) {
   const LlamaConfig& config = source.checkpoint.config();
   LlamaLayer<D> out;
+  out.window = window_of(config, layer);
   for (const LayerTensor& tensor : layer_tensors) {
     if (!tensor.has_weight(config)) continue;
     const std::string name = layer_prefix(layer) + std::string(tensor.path);

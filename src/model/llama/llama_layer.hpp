@@ -14,6 +14,7 @@ template <Device D>
 struct LlamaLayer {
   std::array<Buffer<float, D>, norm_count> norms;  ///< by Norm; empty where the model has none
   std::vector<LinearLayer<D>> linears;             ///< by Linear: (own rows, own columns)
+  index_t window = 0;                              ///< positions that its attention sees; 0: all
 
   LinearLayer<D>& operator[](Linear linear) { return linears[index_of(linear)]; }
   const LinearLayer<D>& operator[](Linear linear) const { return linears[index_of(linear)]; }

@@ -7,6 +7,8 @@ namespace hack::model {
 Sampler::Sampler(const SamplerOptions& options) : options_(options), random_(options.seed) {
   validate(options.temperature >= 0, "a temperature of {} is negative", options.temperature);
   validate(options.top_p > 0 && options.top_p <= 1, "a top-p of {} does not lie in (0, 1]", options.top_p);
+  validate(options.top_k >= 0, "a top-k of {} is negative", options.top_k);
+  validate(options.min_p >= 0 && options.min_p <= 1, "a min-p of {} does not lie in [0, 1]", options.min_p);
   validate(options.repetition_penalty > 0, "a repetition penalty of {} is not above 0", options.repetition_penalty);
 }
 

@@ -18,13 +18,13 @@ namespace hack::model {
 /// have one. O(n log n) in the word's length.
 class BytePairEncoder {
  public:
-  /// Takes vocabulary (ids already checked), alphabet, merges or scores, ignore_merges, unknown_token and what goes with
-  /// it. An Error if a merge names or makes a token that the vocabulary lacks, or is listed twice.
+  /// Takes vocabulary (ids already checked), alphabet, merges or scores, ignore_merges, unknown_token and what goes
+  /// with it. An Error if a merge names or makes a token that the vocabulary lacks, or is listed twice.
   explicit BytePairEncoder(const TokenizerDescription& description);
 
-  /// Appends the ids of `word`: any bytes, or UTF-8 in the alphabet of characters. A byte outside the vocabulary becomes
-  /// the unknown token and, where there is none, vanishes, as in Hugging Face tokenizers; a character becomes the tokens
-  /// of its bytes first, where the file has them.
+  /// Appends the ids of `word`: any bytes, or UTF-8 in the alphabet of characters. A byte outside the vocabulary
+  /// becomes the unknown token and, where there is none, vanishes, as in Hugging Face tokenizers; a character becomes
+  /// the tokens of its bytes first, where the file has them.
   void encode(std::string_view word, std::vector<int>& ids) const;
 
  private:
@@ -49,9 +49,9 @@ class BytePairEncoder {
     std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
   };
 
-  std::array<int, 256> byte_ids_{};                                          // byte → id, -1 if there is none
-  std::unordered_map<std::uint64_t, Merge> merges_;                          // ids of both → merge
-  std::unordered_map<std::string, int, StringHash, std::equal_to<>> words_;  // bytes → id; only to ignore merges
+  std::array<int, 256> byte_ids_{};                                               // byte → id, -1 if there is none
+  std::unordered_map<std::uint64_t, Merge> merges_;                               // ids of both → merge
+  std::unordered_map<std::string, int, StringHash, std::equal_to<>> words_;       // bytes → id; only to ignore merges
   std::unordered_map<std::string, int, StringHash, std::equal_to<>> characters_;  // of that alphabet → id
   Alphabet alphabet_;
   bool fuses_unknown_;

@@ -2,15 +2,17 @@
 
 #include "kernels/error.hpp"
 #include "model/checkpoint/gguf_file.hpp"
+#include "model/checkpoint/hf_cache.hpp"
 
 namespace hack::model {
 
 Tokenizer open_tokenizer(const std::filesystem::path& path) {
   validate(std::filesystem::exists(path),
-           "{}: no such file or directory; give a Hugging Face directory, a tokenizer.json, a tokenizer.model or a .gguf file",
+           "{}: no such file or directory; give a Hugging Face directory, a tokenizer.json, a tokenizer.model or a "
+           ".gguf file",
            path.string());
   if (path.extension() == ".gguf") return Tokenizer::from_gguf(GgufFile(path));
-  return Tokenizer(read_tokenizer(std::filesystem::is_directory(path) ? tokenizer_file(path) : path));
+  return Tokenizer(read_tokenizer(std::filesystem::is_directory(path) ? tokenizer_file(model_directory(path)) : path));
 }
 
 std::filesystem::path tokenizer_file(const std::filesystem::path& directory) {

@@ -6,7 +6,8 @@ std::string with_marked_spaces(std::string_view piece, const SpaceRule& rule, bo
   std::string out;
   if (piece.empty()) return out;
   out.reserve(piece.size() + piece.size() / 2 + space_mark.size());
-  const bool is_asked = rule.prefix == SpaceRule::Prefix::always || (rule.prefix == SpaceRule::Prefix::first && at_start);
+  const bool is_asked =
+      rule.prefix == SpaceRule::Prefix::always || (rule.prefix == SpaceRule::Prefix::first && at_start);
   const bool has_one = piece.front() == ' ' || piece.starts_with(space_mark);
   if (is_asked && !(rule.keeps_one && has_one)) out += space_mark;
   for (const char c : piece) {

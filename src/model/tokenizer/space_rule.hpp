@@ -9,11 +9,11 @@ namespace hack::model {
 struct SpaceRule {
   enum class Prefix { never, first, always };
 
-  bool marks = false;              ///< spaces become U+2581; where they do not, the rest has no meaning
-  Prefix prefix = Prefix::never;   ///< which pieces between added tokens get one: none, that at the text's start, all
-  bool keeps_one = false;          ///< none is put in front of a piece that begins with one
-  bool is_normalizer = false;      ///< done before tokens marked as normalized are looked for, not after
-  bool strips_first = false;       ///< a decoded text loses one space at its start
+  bool marks = false;             ///< spaces become U+2581; where they do not, the rest has no meaning
+  Prefix prefix = Prefix::never;  ///< which pieces between added tokens get one: none, that at the text's start, all
+  bool keeps_one = false;         ///< none is put in front of a piece that begins with one
+  bool is_normalizer = false;     ///< done before tokens marked as normalized are looked for, not after
+  bool strips_first = false;      ///< a decoded text loses one space at its start
 
   bool operator==(const SpaceRule&) const = default;
 };

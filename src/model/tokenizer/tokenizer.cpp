@@ -132,6 +132,7 @@ Tokenizer::Tokenizer(const TokenizerDescription& description)
     : bytes_(ByteTable(description).take()),
       prefix_(checked_ids(description, description.prefix, bytes_.size())),
       suffix_(checked_ids(description, description.suffix, bytes_.size())),
+      chat_template_(description.chat_template),
       raw_tokens_(tokens_where(description, false)),
       normalized_tokens_(tokens_where(description, true)),
       composes_(description.composes),

@@ -64,6 +64,13 @@ class Tokenizer {
   /// models have for it ("<|eot_id|>", "<|im_end|>", …), whatever the files name.
   std::vector<int> ends() const;
 
+  /// The chat template of the files (Jinja); empty where they have none.
+  const std::string& chat_template() const { return chat_template_; }
+
+  /// The tokens that begin and end a text by the file's word, as chat templates print them; empty where there is none.
+  std::string bos_text() const { return named_bos_ ? std::string(text(*named_bos_)) : ""; }
+  std::string eos_text() const { return eos_ ? std::string(text(*eos_)) : ""; }
+
   /// The id that ends a text by the file's word, if it has one.
   std::optional<int> eos() const { return eos_; }
 
@@ -78,6 +85,7 @@ class Tokenizer {
   std::vector<int> suffix_;
   std::optional<int> named_bos_;
   std::optional<int> eos_;
+  std::string chat_template_;
   AddedTokens raw_tokens_;
   AddedTokens normalized_tokens_;
   bool composes_;

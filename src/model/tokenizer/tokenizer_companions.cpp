@@ -39,7 +39,6 @@ std::string whole_text(const std::filesystem::path& path) {
   return {reinterpret_cast<const char*>(file.bytes().data()), static_cast<std::size_t>(file.size())};
 }
 
-
 }  // namespace
 
 Json read_companions(const std::filesystem::path& beside, TokenizerDescription& description) {

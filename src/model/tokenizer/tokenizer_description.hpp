@@ -65,8 +65,8 @@ struct TokenizerDescription {
 /// chat template. An Error names the file and what in it is damaged or of a kind that is not known.
 TokenizerDescription read_tokenizer_json(const std::filesystem::path& tokenizer_json);
 
-/// Reads a tokenizer.model of SentencePiece in the same way, and from the files beside it added tokens and whether texts
-/// get first and last tokens. Of its kinds BPE is supported.
+/// Reads a tokenizer.model of SentencePiece in the same way, and from the files beside it added tokens and whether
+/// texts get first and last tokens. Of its kinds BPE is supported.
 TokenizerDescription read_tokenizer_model(const std::filesystem::path& tokenizer_model);
 
 /// Reads the metadata tokenizer.ggml.* in the same way.

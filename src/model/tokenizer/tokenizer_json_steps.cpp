@@ -18,8 +18,9 @@ class StepReader {
            "only both together are");
     const Json& pre_tokenizer = member(root, "pre_tokenizer");
     each_step(pre_tokenizer, "pretokenizers", [&](const Json& step) { read_pre_tokenizer(step); });
-    expect(description_, maps_bytes_ || spaces().marks, "pre-tokenizer without ByteLevel or Metaspace:",
-           type_of(pre_tokenizer, "without a type"), "ByteLevel must be the last");
+    expect(description_, maps_bytes_ || spaces().marks,
+           "pre-tokenizer without ByteLevel or Metaspace:", type_of(pre_tokenizer, "without a type"),
+           "ByteLevel must be the last");
     description_.alphabet = maps_bytes_ ? Alphabet::bytes : Alphabet::characters;
     each_step(member(root, "decoder"), "decoders", [&](const Json& step) { read_decoder(step); });
   }
@@ -73,8 +74,8 @@ class StepReader {
   void read_metaspace(const Json& step) {
     expect(description_, description_.patterns.empty(), "pre-tokenizer Metaspace behind", "other steps",
            "only alone is");
-    expect(description_, step.at("replacement") == space_mark, "pre-tokenizer Metaspace with another",
-           "replacement", "only U+2581 is");
+    expect(description_, step.at("replacement") == space_mark, "pre-tokenizer Metaspace with another", "replacement",
+           "only U+2581 is");
     const char* const otherwise = flag(step, "add_prefix_space", true) ? "always" : "never";
     const std::string scheme = step.value("prepend_scheme", std::string(otherwise));
     expect(description_, scheme == "first" || scheme == "always" || scheme == "never",
@@ -106,9 +107,9 @@ class StepReader {
              "Strip of something else", "only of one space at the start is");
       spaces().strips_first = true;
     } else {
-      const bool is_usual = type == "ByteFallback" || type == "Fuse" ||
-                            (type == "Replace" && member(step.at("pattern"), "String") == space_mark &&
-                             step.at("content") == " ");
+      const bool is_usual =
+          type == "ByteFallback" || type == "Fuse" ||
+          (type == "Replace" && member(step.at("pattern"), "String") == space_mark && step.at("content") == " ");
       expect(description_, is_usual, "decoder", type, "only Replace of U+2581, ByteFallback, Fuse and Strip are");
     }
   }

@@ -33,7 +33,8 @@ TokenizerScheme scheme_named(const std::string& name, const std::string& source)
     if (known.name == name) return known.scheme;
   }
   fail(
-      "{}: tokenizer.ggml.pre '{}' is not supported (smollm, llama-bpe, llama3, llama-v3, gpt-2, qwen2, tekken and default are); "
+      "{}: tokenizer.ggml.pre '{}' is not supported (smollm, llama-bpe, llama3, llama-v3, gpt-2, qwen2, tekken and "
+      "default are); "
       "use the model's Hugging Face directory",
       source, name);
 }

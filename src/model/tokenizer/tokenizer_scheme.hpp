@@ -24,8 +24,8 @@ TokenizerScheme scheme_named(const std::string& name, const std::string& source)
 /// The name of the scheme by which a tokenizer cuts words; nothing where there is none.
 std::optional<std::string_view> scheme_name_of(const TokenizerDescription& description);
 
-/// The kinds of tokens, as SentencePiece and tokenizer.ggml.token_type number them. Control and user-defined tokens are recognised in
-/// text.
+/// The kinds of tokens, as SentencePiece and tokenizer.ggml.token_type number them. Control and user-defined tokens are
+/// recognised in text.
 struct TokenType {
   enum Number : std::int32_t { normal = 1, unknown = 2, control = 3, user_defined = 4, unused = 5, byte = 6 };
 };

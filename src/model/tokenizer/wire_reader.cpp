@@ -25,7 +25,8 @@ std::uint64_t WireReader::varint() {
 std::uint64_t WireReader::fixed(std::size_t bytes) {
   const std::string_view from = take(bytes);
   std::uint64_t value = 0;  // little-endian
-  for (std::size_t i = 0; i < bytes; ++i) value |= static_cast<std::uint64_t>(static_cast<unsigned char>(from[i])) << (8 * i);
+  for (std::size_t i = 0; i < bytes; ++i)
+    value |= static_cast<std::uint64_t>(static_cast<unsigned char>(from[i])) << (8 * i);
   return value;
 }
 
@@ -34,11 +35,20 @@ std::optional<WireReader::Field> WireReader::next() {
   const std::uint64_t key = varint();
   Field field{key >> 3, 0, {}};
   switch (key & 7) {
-    case 0: field.whole = varint(); break;
-    case 1: field.whole = fixed(8); break;
-    case 2: field.bytes = take(varint()); break;
-    case 5: field.whole = fixed(4); break;
-    default: fail("{} is damaged (a field of kind {}, 0, 1, 2 or 5 expected)", source_, key & 7);
+    case 0:
+      field.whole = varint();
+      break;
+    case 1:
+      field.whole = fixed(8);
+      break;
+    case 2:
+      field.bytes = take(varint());
+      break;
+    case 5:
+      field.whole = fixed(4);
+      break;
+    default:
+      fail("{} is damaged (a field of kind {}, 0, 1, 2 or 5 expected)", source_, key & 7);
   }
   return field;
 }
