@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <utility>
 
+#include <nlohmann/json.hpp>
+
+#include "io/json_text.hpp"
 #include "kernels/error.hpp"
 #include "model/chat/expression_parser.hpp"
 #include "model/chat/template_parts.hpp"
-#include "model/checkpoint/json_object.hpp"
 
 namespace hack::model {
 namespace {
@@ -215,7 +217,7 @@ std::vector<ChatMessage> read_chat(const std::string& text, const std::string& w
   const std::size_t first = text.find_first_not_of(" \t\r\n");
   validate(first != std::string::npos, "{}: is empty; give a JSON list of turns", where);
   if (text[first] == '[' || nlohmann::json::accept(text)) {
-    nlohmann::json json = parse_json(text.data(), text.data() + text.size(), where);
+    nlohmann::json json = io::parse_json(text, where);
     if (json.is_object() && json.contains("messages")) json = nlohmann::json(json["messages"]);
     if (json.is_object()) json = nlohmann::json::array({json});
     validate(json.is_array(), "{}: is no list of turns; give a JSON list of {{\"role\", \"content\"}}", where);
@@ -225,7 +227,7 @@ std::vector<ChatMessage> read_chat(const std::string& text, const std::string& w
       const std::size_t end = std::min(text.find('\n', at), text.size());
       const std::string place = where + ", line " + std::to_string(line);
       if (text.find_first_not_of(" \t\r", at) < end) {
-        messages.push_back(message_of(parse_json(text.data() + at, text.data() + end, place), place));
+        messages.push_back(message_of(io::parse_json(std::string_view(text).substr(at, end - at), place), place));
       }
       at = end + 1;
     }
