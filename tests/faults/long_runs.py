@@ -3,7 +3,7 @@
 
   long_runs.py --program build/bin/hack [--mpirun mpirun] [--windows 2000] [--tokens 20000] [--ranks 1,2] [--json FILE]
 
-A run's first fifth is its warm-up. From there to its end the resident memory of each rank may grow by 1 % (beside the
+A run's first tenth, by windows or tokens, is its warm-up. From there to its end the resident memory of each rank may grow by 1 % (beside the
 keys and values of generated tokens, which have their place from the start and are touched one by one), and the number
 of open files not at all. Exit status 1 where it did.
 """
@@ -33,8 +33,12 @@ def sample(process):
         return None
 
 
-def watch(command, program, work):
-    """Runs a command; returns its status and, for each rank, times and samples."""
+def size_of(path):
+    return path.stat().st_size if path.exists() else 0
+
+
+def watch(command, program, work, progress):
+    """Runs a command; returns its status and, for each rank, samples with the size of the file that grows meanwhile."""
     mark = f"{os.getpid()}-long"
     processes = Processes(mark, program)
     series = {}
@@ -45,8 +49,8 @@ def watch(command, program, work):
             for rank, process in processes.ranks().items():
                 found = sample(process)
                 if found and found[0] > 0:
-                    series.setdefault(rank, []).append((time.monotonic(), *found))
-            time.sleep(0.1)
+                    series.setdefault(rank, []).append((size_of(progress), *found))
+            time.sleep(0.05)
     return run.returncode, series
 
 
@@ -54,12 +58,14 @@ def judge(name, series, allowance):
     """A row for each rank: memory and files after the warm-up and at the end."""
     rows = []
     for rank, samples in sorted(series.items()):
-        begin, end = samples[0][0], samples[-1][0]
-        warm = next(s for s in samples if s[0] >= begin + 0.2 * (end - begin))
-        # The very last samples may fall into the end of the run, when memory is given back.
+        whole = samples[-1][0]
+        samples = [s for s in samples if 0.1 * whole <= s[0] <= 0.99 * whole]
+        if len(samples) < 2:
+            sys.exit(f"{name}: too short to be watched")
+        warm = samples[0]
         last = max(samples[-10:], key=lambda s: s[1])
         grown = last[1] - warm[1] - allowance
-        rows.append({"run": name, "rank": rank, "seconds": round(end - begin, 1), "samples": len(samples),
+        rows.append({"run": name, "rank": rank, "samples": len(samples),
                      "resident_after_warm_up": warm[1], "resident_at_end": last[1], "touched_cache": allowance,
                      "growth": round(grown / warm[1], 5), "files_after_warm_up": warm[2],
                      "files_at_end": max(s[2] for s in samples[-10:]),
@@ -87,12 +93,14 @@ def main():
             launcher = [options.mpirun, "-n", str(ranks)] if ranks > 1 else []
             runs = {f"{options.windows} windows": (
                         ["perplexity", str(work / "model"), "--text", str(work / "text"), "--context", "48",
-                         "--windows", str(options.windows), "--quiet"], 0),
+                         "--windows", str(options.windows), "--records", str(work / f"losses-{ranks}"), "--quiet"],
+                        0, work / f"losses-{ranks}"),
                     f"{options.tokens} tokens": (
                         ["generate", str(work / "model"), "--prompt", "the lamp", "--max-tokens", str(options.tokens),
-                         "--quiet"], int(0.8 * options.tokens) * CACHE_BYTES // ranks)}
-            for name, (arguments, allowance) in runs.items():
-                status, series = watch([*launcher, str(program), *arguments, "--threads", "1"], program, work)
+                         "--quiet"], int(0.9 * options.tokens) * CACHE_BYTES // ranks, work / "out")}
+            for name, (arguments, allowance, progress) in runs.items():
+                status, series = watch([*launcher, str(program), *arguments, "--threads", "1"], program, work,
+                                       progress)
                 if status != 0 or len(series) != ranks:
                     sys.exit(f"{name} on {ranks} ranks ends with {status}: " + (work / "err").read_text())
                 for row in judge(name, series, allowance):

@@ -44,6 +44,19 @@ class Processes:
             found[int(rank)] = process
         return found
 
+    def are_in_mpi_init(self):
+        """Whether a rank has not come out of MPI_Init: MPI's shared memory has a name still, and there is none to
+        remove it where the launcher is killed in that moment."""
+        for process in self.ranks().values():
+            try:
+                maps = pathlib.Path(f"/proc/{process}/maps").read_text().splitlines()
+            except OSError:
+                continue
+            named = [line for line in maps if "_segment." in line and not line.endswith("(deleted)")]
+            if named or not any("_segment." in line for line in maps):
+                return True
+        return False
+
     def wait_for_none(self, seconds):
         """Whether all ended within so many seconds."""
         end = time.monotonic() + seconds

@@ -119,7 +119,9 @@ FactorArchiveWriter::FactorArchiveWriter(const comm::Communicator& comm, const s
                                          const ArchiveInfo& info)
     : comm_(comm), compression_(info.compression), temporary_(path) {
   const comm::Deadline::Wait wait("H5Fcreate");
+  if (comm_.is_root()) io::CompanionFiles::remove(temporary_.path());
   file_ = create_parallel_file(comm_, temporary_.path());
+  companions_.guard(temporary_.path());
   write_header(file_, info);
   matrices_ = create_group(file_, "matrices");
 }

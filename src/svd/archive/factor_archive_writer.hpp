@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "comm/communicator.hpp"
+#include "io/companion_files.hpp"
 #include "io/temporary_file.hpp"
 #include "svd/archive/archive_info.hpp"
 #include "svd/archive/archive_seal.hpp"
@@ -49,6 +50,7 @@ class FactorArchiveWriter {
   const comm::Communicator& comm_;
   CompressOptions compression_;
   io::TemporaryFile temporary_;
+  io::CompanionFiles companions_;
   Hdf5Id file_;
   Hdf5Id matrices_;
   std::vector<FileRange> digested_;  // datasets whose bytes have digests of their own
