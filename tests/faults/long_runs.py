@@ -3,9 +3,9 @@
 
   long_runs.py --program build/bin/hack [--mpirun mpirun] [--windows 2000] [--tokens 20000] [--ranks 1,2] [--json FILE]
 
-A run's first tenth, by windows or tokens, is its warm-up. From there to its end the resident memory of each rank may grow by 1 % (beside the
-keys and values of generated tokens, which have their place from the start and are touched one by one), and the number
-of open files not at all. Exit status 1 where it did.
+A run's first tenth, by windows or tokens, is its warm-up. From there to its end the resident memory of each
+rank may grow by 1 % beside the answer itself (losses and places of windows, ids of tokens), and the number of open files
+not at all. Exit status 1 where it did.
 """
 
 import argparse
@@ -20,8 +20,9 @@ import time
 import tiny_files
 from processes import Processes
 
-HIDDEN, LAYERS = 32, 1
-CACHE_BYTES = LAYERS * 2 * 2 * (HIDDEN // 4) * 4   # of a token: keys and values of two heads, f32
+CONTEXT = 48
+WINDOW_BYTES = 4 * (CONTEXT - 1) + 80   # losses in f32; where its record stands
+TOKEN_BYTES = 2 * 4                     # ids of what was generated and of what was seen
 
 
 def sample(process):
@@ -54,7 +55,7 @@ def watch(command, program, work, progress):
     return run.returncode, series
 
 
-def judge(name, series, allowance):
+def judge(name, series, answer):
     """A row for each rank: memory and files after the warm-up and at the end."""
     rows = []
     for rank, samples in sorted(series.items()):
@@ -64,12 +65,13 @@ def judge(name, series, allowance):
             sys.exit(f"{name}: too short to be watched")
         warm = samples[0]
         last = max(samples[-10:], key=lambda s: s[1])
-        grown = last[1] - warm[1] - allowance
+        grown = last[1] - warm[1] - answer
+        files = min(s[2] for s in samples[-10:])   # one that is being appended to is open for a moment
         rows.append({"run": name, "rank": rank, "samples": len(samples),
-                     "resident_after_warm_up": warm[1], "resident_at_end": last[1], "touched_cache": allowance,
+                     "resident_after_warm_up": warm[1], "resident_at_end": last[1], "answer_bytes": answer,
                      "growth": round(grown / warm[1], 5), "files_after_warm_up": warm[2],
-                     "files_at_end": max(s[2] for s in samples[-10:]),
-                     "flat": grown <= 0.01 * warm[1] and max(s[2] for s in samples[-10:]) <= warm[2]})
+                     "files_at_end": files,
+                     "flat": grown <= 0.01 * warm[1] and files <= warm[2]})
     return rows
 
 
@@ -86,24 +88,24 @@ def main():
     rows = []
     with tempfile.TemporaryDirectory(prefix="hack-long-") as folder:
         work = pathlib.Path(folder)
-        tiny_files.write_model(work / "model", hidden=HIDDEN, intermediate=64, layers=LAYERS,
+        tiny_files.write_model(work / "model", hidden=32, intermediate=64, layers=1,
                                context=options.tokens + 64)
-        tiny_files.write_text(work / "text", options.windows * 48 // 60 + 100)
+        tiny_files.write_text(work / "text", options.windows * CONTEXT // 60 + 100)
         for ranks in [int(word) for word in options.ranks.split(",")]:
             launcher = [options.mpirun, "-n", str(ranks)] if ranks > 1 else []
             runs = {f"{options.windows} windows": (
-                        ["perplexity", str(work / "model"), "--text", str(work / "text"), "--context", "48",
+                        ["perplexity", str(work / "model"), "--text", str(work / "text"), "--context", str(CONTEXT),
                          "--windows", str(options.windows), "--records", str(work / f"losses-{ranks}"), "--quiet"],
-                        0, work / f"losses-{ranks}"),
+                        int(0.9 * options.windows) * WINDOW_BYTES, work / f"losses-{ranks}"),
                     f"{options.tokens} tokens": (
                         ["generate", str(work / "model"), "--prompt", "the lamp", "--max-tokens", str(options.tokens),
-                         "--quiet"], int(0.9 * options.tokens) * CACHE_BYTES // ranks, work / "out")}
-            for name, (arguments, allowance, progress) in runs.items():
+                         "--quiet"], int(0.9 * options.tokens) * TOKEN_BYTES, work / "out")}
+            for name, (arguments, answer, progress) in runs.items():
                 status, series = watch([*launcher, str(program), *arguments, "--threads", "1"], program, work,
                                        progress)
                 if status != 0 or len(series) != ranks:
                     sys.exit(f"{name} on {ranks} ranks ends with {status}: " + (work / "err").read_text())
-                for row in judge(name, series, allowance):
+                for row in judge(name, series, answer):
                     rows.append({"ranks": ranks, **row})
                     print("{run} on {ranks} ranks, rank {rank}: {resident_after_warm_up} bytes, at the end "
                           "{resident_at_end} ({growth:+.2%}); {files_after_warm_up} files, at the end {files_at_end}"
