@@ -166,6 +166,20 @@ INSTANTIATE_TEST_SUITE_P(Protocols, RealProtocol,
                                            ProtocolCase{"llama.cpp", "llama.cpp", "4", 0, {3}},
                                            ProtocolCase{"stride", "stride_context1024_stride512", "4", 1, {3}}));
 
+// What tests/evaluation_twins.py lm-eval prints of the model's weights, rounded to bf16, in transformers.
+TEST_F(RealModel, WordAndBytePerplexityAreThoseOfTransformers) {
+  const json results =
+      run(2, {"perplexity", model_, "--text", HACK_SOURCE_DIR "/tests/data/lighthouse.txt", "--dtype", "f32",
+              "--protocol", "lm-eval", "--context", "512", "--tensor-parallel", "1"});
+  EXPECT_EQ(results["tokens_scored"], 4631);
+  EXPECT_EQ(results["words"], 3782);
+  EXPECT_EQ(results["bytes"], 19293);
+  EXPECT_LT(relative(results["nll_sum"], 15478.114251378534), 1e-3);
+  EXPECT_LT(relative(results["word_perplexity"], 59.893850492750325), 1e-3);
+  EXPECT_LT(relative(results["byte_perplexity"], 2.2305892961251805), 1e-3);
+  EXPECT_LT(relative(results["bits_per_byte"], 1.1574249039950555), 1e-3);
+}
+
 TEST_F(RealModel, LossesOfTokensAreTheReferences) {
   const json results = perplexity(4, {"--windows", "1", "--tensor-parallel", "2", "--per-token", file("losses.csv")});
   ASSERT_FALSE(results.is_null());

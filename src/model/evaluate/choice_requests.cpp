@@ -32,9 +32,9 @@ class ChoiceEncoder {
   explicit ChoiceEncoder(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
 
   EncodedChoice encode(const std::string& context, const std::string& choice) const {
-    std::string before = context, whole = context + target_delimiter + choice;
-    before.resize(before.size() - trailing_space(before));
-    if (before.empty()) return behind_start(whole.substr(context.size()));
+    const std::string before = context.substr(0, context.size() - trailing_space(context));
+    const std::string whole = context + target_delimiter + choice;
+    if (before.empty()) return behind_start(whole);
     EncodedChoice out{with_bos(whole), std::ssize(with_bos(before))};
     out.context = std::min(out.context, std::ssize(out.ids));
     return out;
