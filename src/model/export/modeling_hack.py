@@ -98,15 +98,14 @@ class HackLinear(nn.Module):
         values = values.to(scales.dtype) * wide[..., 0]
         return values + wide[..., 1] if batch.scale_count == 2 else values
 
-    def skeleton(self, batch, part):
-        """Rows of the tiles, those of the skeleton first: (terms, h)."""
+    def order(self, batch, part):
+        """Where each row of a tile is among its skeleton rows, followed by the others: (terms, h)."""
         h, count = batch.height, part.stop - part.start
-        if batch.rank == h:
-            return torch.arange(h, device=self.terms.device).expand(count, h)
         size = (h + 7) // 8
         bits = self.marks[batch.marks + part.start * size : batch.marks + part.stop * size].view(count, size, 1)
         bits = (bits >> torch.arange(8, dtype=torch.uint8, device=bits.device)) & 1
-        return bits.view(count, 8 * size)[:, :h].argsort(dim=1, descending=True, stable=True)
+        is_kept = bits.view(count, 8 * size)[:, :h].long()
+        return torch.where(is_kept == 1, is_kept.cumsum(1) - 1, batch.rank + (1 - is_kept).cumsum(1) - 1)
 
     def add_part(self, batch, part, x, y):
         """Adds what some terms of a batch make of x (tokens, cols) to y (tokens, rows)."""
@@ -117,19 +116,20 @@ class HackLinear(nn.Module):
         def times(which, inputs):
             return torch.bmm(inputs, self.array(batch, which, part).to(x.dtype).transpose(1, 2))
 
-        order = torch.arange(batch.height, device=x.device)
         if batch.structure == DENSE:
             out = times(0, tiles)
         elif batch.structure == LOW_RANK:
             sigma = self.sigma[batch.sigma + part.start * batch.rank : batch.sigma + part.stop * batch.rank]
-            inner = times(1, tiles) * sigma.view(-1, 1, batch.rank)
-            out = times(0, inner.to(x.dtype))
+            out = times(0, (times(1, tiles) * sigma.view(-1, 1, batch.rank)).to(x.dtype))
         else:
-            inner = times(1, tiles)
-            out = torch.cat((inner, times(0, inner)), dim=2)
-            order = self.skeleton(batch, part)
-        rows = (table[:, :1] + order).flatten()
-        y.index_add_(1, rows, out.transpose(0, 1).reshape(x.shape[0], -1).to(y.dtype))
+            out = times(1, tiles)
+            if batch.rank < batch.height:
+                out = torch.cat((out, times(0, out)), dim=2)
+                out = out.gather(2, self.order(batch, part).unsqueeze(1).expand_as(out))
+        first_rows, which = torch.unique(table[:, 0], return_inverse=True)
+        sums = torch.zeros(len(first_rows), *out.shape[1:], dtype=y.dtype, device=y.device)
+        sums.index_add_(0, which, out.to(y.dtype))
+        y[:, first_rows[:, None] + torch.arange(batch.height, device=x.device)] += sums.transpose(0, 1)
 
     def forward(self, x):
         flat = x.reshape(-1, self.cols)

@@ -79,13 +79,16 @@ std::span<const std::byte> ForeignTensors::bytes(const std::string& name) const 
 void ForeignTensors::read(const std::string& name, index_t row, MatrixView<float> out) const {
   const Codec codec = codec_of_type(at(name).entry->type);
   const std::byte* from = bytes(name).data();
+  const index_t stride = out.cols * size_of(plain_type(codec));
   for (index_t i = 0; i < out.rows; ++i) {
-    const index_t stride = out.cols * size_of(plain_type(codec));
     dequantize(*ggml_type_of(codec), from + (row + i) * stride, 0, out.cols, out.row(i));
     validate(std::all_of(out.row(i), out.row(i) + out.cols, [](float x) { return std::isfinite(x); }),
              "tensor '{}' of {} holds NaN or infinity (row {})", name, path_.string(), row + i);
   }
+  at(name).file->file().release({from + row * stride, from + (row + out.rows) * stride});
 }
+
+void ForeignTensors::release(const std::string& name) const { at(name).file->file().release(bytes(name)); }
 
 std::vector<std::string> ForeignTensors::unused() const {
   std::vector<std::string> names;

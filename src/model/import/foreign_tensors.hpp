@@ -30,9 +30,11 @@ class ForeignTensors {
   /// Its shape and type, whatever they are; nothing is noted. An Error if it is not there.
   const SafetensorsEntry& entry(const std::string& name) const;
   std::span<const std::byte> bytes(const std::string& name) const;
+  /// Gives the pages of a tensor that was read back.
+  void release(const std::string& name) const;
 
-  /// Reads rows [row, row + out.rows) of a tensor of plain numbers; a vector is one row. An Error names it where a
-  /// number is NaN or infinite.
+  /// Reads rows [row, row + out.rows) of a tensor of plain numbers; a vector is one row. Gives their pages back. An
+  /// Error names the tensor where a number is NaN or infinite.
   void read(const std::string& name, index_t row, MatrixView<float> out) const;
 
   /// Names that were not asked for, sorted.

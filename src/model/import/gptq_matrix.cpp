@@ -15,25 +15,20 @@ namespace {
 constexpr index_t word_bits = 32, tile_size = 128;
 constexpr std::string_view integers[] = {"I32"};
 
-/// Integers of some bits, side by side in the words of a tensor; nothing is aligned.
+/// Integers of some bits in the words of a tensor, the first one in the lowest bits; nothing is aligned.
 class PackedIntegers {
  public:
-  PackedIntegers(const std::byte* words, index_t bits) : words_(words), bits_(bits), in_word_(word_bits / bits) {}
+  PackedIntegers(const std::byte* words, index_t bits) : words_(words), bits_(bits) {}
 
-  /// The i-th of a column of words of which each row has `stride`, that begins at word `first`.
-  int down(index_t first, index_t stride, index_t i) const { return at(first + i / in_word_ * stride, i % in_word_); }
-  /// The i-th of consecutive words from `first` on.
-  int along(index_t first, index_t i) const { return at(first + i / in_word_, i % in_word_); }
-
- private:
   int at(index_t word, index_t place) const {
     std::uint32_t bits = 0;
     std::memcpy(&bits, words_ + 4 * word, sizeof bits);
     return static_cast<int>(bits >> (place * bits_) & ((1u << bits_) - 1));
   }
 
+ private:
   const std::byte* words_;
-  index_t bits_, in_word_;
+  index_t bits_;
 };
 
 class GptqMatrix final : public ForeignMatrix {
@@ -94,28 +89,41 @@ class GptqMatrix final : public ForeignMatrix {
     }
   }
 
+  /// Zero points of a group: (rows).
+  std::vector<int> read_zeros(index_t group) const {
+    const PackedIntegers stored(tensors_.bytes(tensor("qzeros")).data(), format_.bits);
+    const index_t in_word = word_bits / format_.bits;
+    std::vector<int> zeros(static_cast<std::size_t>(of_.rows));
+    for (index_t r = 0; r < of_.rows; ++r) {
+      const int zero = stored.at((group * of_.rows + r) / in_word, r % in_word);
+      validate(
+          format_.zero_offset == 0 || zero < (1 << format_.bits) - 1,
+          "'{}' of {} cannot be held (row {} of group {} has the zero point 0, which the format gptq stores in two "
+          "ways); save it as gptq_v2",
+          tensor("qzeros"), from(), r, group);
+      zeros[static_cast<std::size_t>(r)] = zero + format_.zero_offset;
+    }
+    return zeros;
+  }
+
   /// Code less zero point of every number.
   std::vector<std::int8_t> read_levels() const {
     const PackedIntegers codes(tensors_.bytes(tensor("qweight")).data(), format_.bits);
-    const PackedIntegers zeros(tensors_.bytes(tensor("qzeros")).data(), format_.bits);
     const index_t in_word = word_bits / format_.bits;
-    const int most = (1 << format_.bits) - 1;
     std::vector<std::int8_t> levels(static_cast<std::size_t>(of_.rows * of_.cols));  // (rows, cols)
-    for (index_t c = 0; c < of_.cols; ++c) {
-      const index_t group = group_of_block_[static_cast<std::size_t>(c / block_)];
+    for (index_t b = 0; b < std::ssize(group_of_block_); ++b) {
+      const std::vector<int> zeros = read_zeros(group_of_block_[static_cast<std::size_t>(b)]);
       for (index_t r = 0; r < of_.rows; ++r) {
-        const int stored = zeros.along(group * (of_.rows / in_word), r);
-        validate(format_.zero_offset == 0 || stored < most,
-                 "'{}' of {} cannot be held (row {} of group {} has the zero point 0, which the format gptq stores in "
-                 "two ways); save it as gptq_v2",
-                 tensor("qzeros"), from(), r, group);
-        const int level = codes.down(r, of_.rows, c) - stored - format_.zero_offset;
-        validate(level >= -128 && level <= 127,
-                 "'{}' of {} cannot be held (number ({}, {}) is {} scales, beyond 8 bits); quantise it symmetrically",
-                 of_.module(), from(), r, c, level);
-        levels[static_cast<std::size_t>(r * of_.cols + c)] = static_cast<std::int8_t>(level);
+        for (index_t c = b * block_; c < (b + 1) * block_; ++c) {
+          const int level = codes.at(c / in_word * of_.rows + r, c % in_word) - zeros[static_cast<std::size_t>(r)];
+          validate(level >= -128 && level <= 127,
+                   "'{}' of {} cannot be held (number ({}, {}) is {} scales, beyond 8 bits); quantise it symmetrically",
+                   of_.module(), from(), r, c, level);
+          levels[static_cast<std::size_t>(r * of_.cols + c)] = static_cast<std::int8_t>(level);
+        }
       }
     }
+    tensors_.release(tensor("qweight"));
     return levels;
   }
 
