@@ -3,10 +3,10 @@
 archive: transformers of dense and factored directories, llama.cpp of GGUF files; bytes of quantised tensors with the
 archive's codes and scales. Prints and writes a record; exit status 1 where a figure is beyond its bound.
 
-  PEERS/bin/python tests/check_exports.py MODEL --text FILE --output RECORD.json [--windows N] [--program build/bin/hack]
+  PEERS/bin/python tests/check_exports.py MODEL --text FILE --output RECORD.json [--windows N] [--threads N] [--program FILE]
 
 MODEL is a Hugging Face directory. PEERS has numpy, h5py, torch, transformers, gguf and llama-cpp-python. Files lie in
-RECORD.json.work, which is made anew. Minutes on two cores.
+RECORD.json.work, which is made anew. Minutes on two cores. The record is written after each comparison.
 """
 import argparse
 import filecmp
@@ -16,6 +16,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 
 import h5py
 import numpy as np
@@ -64,6 +65,7 @@ class Check:
         import torch
         from transformers import AutoModelForCausalLM
 
+        torch.set_num_threads(self.given.threads)
         model = AutoModelForCausalLM.from_pretrained(directory, trust_remote_code=True, dtype=torch.float32).eval()
         loss = 0.0
         with torch.inference_mode():
@@ -80,7 +82,7 @@ class Check:
         from llama_cpp import Llama
 
         model = Llama(file, n_ctx=CONTEXT, n_batch=CONTEXT, n_ubatch=CONTEXT, logits_all=True, type_k=0, type_v=0,
-                      n_threads=2, n_threads_batch=2, verbose=False)
+                      n_threads=self.given.threads, n_threads_batch=self.given.threads, verbose=False)
         loss = 0.0
         for window in self.windows():
             model.reset()
@@ -93,13 +95,21 @@ class Check:
 
     def compare(self, what, ours, theirs, bound):
         apart = abs(theirs / ours - 1)
-        self.rows.append({"what": what, "hack": ours, "other": theirs, "apart": apart, "bound": bound,
-                          "holds": apart <= bound})
-        print(json.dumps(self.rows[-1]), flush=True)
+        self.note(what, ours, theirs, apart <= bound, apart=apart, bound=bound)
 
     def equal(self, what, ours, theirs):
-        self.rows.append({"what": what, "hack": ours, "other": theirs, "holds": ours == theirs})
+        self.note(what, ours, theirs, ours == theirs)
+
+    def note(self, what, ours, theirs, holds, **more):
+        self.rows.append({"what": what, "hack": ours, "other": theirs, **more, "holds": holds})
         print(json.dumps(self.rows[-1]), flush=True)
+        record = {"what": f"exports of a compressed model in other programs; windows of {CONTEXT}: {self.given.windows}",
+                  "command": "tests/check_exports.py", "model": os.path.basename(os.path.normpath(self.given.model)),
+                  "versions": {m: version(m) for m in ("transformers", "torch", "llama_cpp_python", "gguf")},
+                  "rows": self.rows}
+        with open(self.given.output, "w") as file:
+            json.dump(record, file, indent=2)
+            file.write("\n")
 
     def compress(self, name, how):
         archive = self.file(name + ".h5")
@@ -190,18 +200,12 @@ def main():
     parser.add_argument("--text", required=True)
     parser.add_argument("--output", required=True)
     parser.add_argument("--windows", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1, help="of transformers and llama.cpp")
     parser.add_argument("--program", default="build/bin/hack")
     check = Check(parser.parse_args())
     check_low_rank(check)
     for codec in BLOCKS:
         check_codec(check, codec)
-    record = {"what": f"exports of a compressed model in other programs; {check.given.windows} windows of {CONTEXT}",
-              "command": "tests/check_exports.py", "model": os.path.basename(os.path.normpath(check.given.model)),
-              "versions": {m: __import__(m).__version__ for m in ("transformers", "llama_cpp", "torch")},
-              "rows": check.rows}
-    with open(check.given.output, "w") as file:
-        json.dump(record, file, indent=2)
-        file.write("\n")
     sys.exit(0 if all(row["holds"] for row in check.rows) else 1)
 
 
