@@ -28,6 +28,7 @@
 //     load16(address, words)                     16 bytes from an address divisible by 16
 //     load_floats(address, to) store_floats      four floats at 16 bytes, which this launch may write
 //     read16(shared, i, to) write16(…, from)     floats i to i + 3 of an array in shared memory, at 16 bytes
+//     turn(angle, cosine, sine)                  both of an angle in f32, rounded from double
 //     widen(x) narrow<T>(x)                      number types, to nearest even
 //     mma<T>(a, b, sums)                         sums (16, 8) += a (16, 16) b (16, 8), the fragments of mma.m16n8k16
 
@@ -138,6 +139,14 @@ class CudaExecution {
   }
   __device__ void read16(const float* shared, int i, float (&to)[4]) const { load_floats(shared + i, to); }
   __device__ void write16(float* shared, int i, const float (&from)[4]) const { store_floats(shared + i, from); }
+
+  // In double and halves of turns: what reduces large angles in f32 would take local memory.
+  __device__ void turn(float angle, float& cosine, float& sine) const {
+    double c, s;
+    sincospi(static_cast<double>(angle) * 0.31830988618379067154, &s, &c);
+    cosine = static_cast<float>(c);
+    sine = static_cast<float>(s);
+  }
 
   __device__ float widen(float x) const { return x; }
   __device__ float widen(bf16 x) const { return __uint_as_float(static_cast<std::uint32_t>(x.bits) << 16); }

@@ -5,6 +5,7 @@
 #include "kernels/cuda/llama/attention.cuh"
 #include "kernels/cuda/factorize/batched_algebra.cuh"
 #include "kernels/cuda/llama/elementwise.cuh"
+#include "kernels/cuda/llama/head_projection.cuh"
 #include "kernels/cuda/train/attention_gradient.cuh"
 #include "kernels/cuda/train/back_propagation.cuh"
 #include "kernels/cuda/train/batched_products.cuh"
@@ -36,6 +37,7 @@
   HACK_ATTENTION_GRADIENT_KERNELS(X) \
   HACK_INTERPOLATIVE_KERNELS(X)      \
   HACK_NORM_KERNELS(X)               \
+  HACK_HEAD_PROJECTION_KERNELS(X)    \
   HACK_PEER_KERNELS(X)               \
   HACK_ATTENTION_KERNELS(X)          \
   HACK_VOCABULARY_KERNELS(X)         \

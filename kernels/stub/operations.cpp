@@ -8,6 +8,7 @@
 #include "kernels/gated_linear.hpp"
 #include "kernels/gradient.hpp"
 #include "kernels/gram.hpp"
+#include "kernels/head_projection.hpp"
 #include "kernels/linear.hpp"
 #include "kernels/interpolative.hpp"
 #include "kernels/replay.hpp"
@@ -46,6 +47,11 @@ void clear<D>(Queue<D>&, Y) {
 
 template <>
 void add<D>(Queue<D>&, X, Y) {
+  refuse();
+}
+
+template <>
+bool project_heads<D>(Queue<D>&, X, const HeadProjection<D>&, Y) {
   refuse();
 }
 

@@ -57,6 +57,13 @@ expect '"part": "model", "outcome": "failed"' "$work/gpu.json"
 expect '{"name": "decode, 8B, 4 layers, dense", "unit": "tokens/s", "value": 12.5, "limit": 25}' "$work/gpu.json"
 expect '"part": "operations, racecheck", "outcome": "passed"' "$work/gpu.json"
 
+# The page puts it beside what was expected.
+if command -v python3 >/dev/null; then
+  python3 "$source/tests/gpu/figures.py" "$work/gpu.json" --output "$work/page.md"
+  expect '| decode, 8B, 4 layers, dense | 12.5 tokens/s | 25 tokens/s | 0.50 |' "$work/page.md"
+  expect '| operations, racecheck | passed |' "$work/page.md"
+fi
+
 # A library that is not there is told before anything runs.
 script "$work/bin/ldd" 'echo "libcublasLt.so.13 => not found"'
 if run 100; then echo "a missing library was not seen"; failed=1; fi

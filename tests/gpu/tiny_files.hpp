@@ -28,11 +28,11 @@ class TinyFiles {
   }
   ~TinyFiles() { world_.barrier(); }
 
-  /// Factorizes all projections without a text.
-  void compress(const svd::CompressOptions& options) {
+  /// Factorizes all projections, or those whose names have `part` in them, without a text.
+  void compress(const svd::CompressOptions& options, const std::string& part = "") {
     std::vector<svd::MatrixSource> sources;
     for (const std::string& name : checkpoint_->names()) {
-      if (name.find("_proj.weight") == std::string::npos) continue;
+      if (name.find("_proj.weight") == std::string::npos || name.find(part) == std::string::npos) continue;
       const model::TensorInfo info = checkpoint_->info(name);
       sources.push_back({name, info.rows, info.cols, [this, name](index_t row, index_t col, MatrixView<float> out) {
                            checkpoint_->read(name, row, col, out);

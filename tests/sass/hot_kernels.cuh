@@ -5,6 +5,7 @@
 #include "kernels/cuda/linear/gated_linear.cuh"
 #include "kernels/cuda/linear/linear.cuh"
 #include "kernels/cuda/llama/attention.cuh"
+#include "kernels/cuda/llama/head_projection.cuh"
 #include "kernels/cuda/llama/norm.cuh"
 #include "kernels/cuda/llama/peer_reduction.cuh"
 
@@ -37,6 +38,7 @@
   S(84, MatVec<Q8_0Codes, 1>)      \
   S(90, MatVec<Q4_0Codes, 1>)      \
   S(32, MatVecGated<bf16, 1>)      \
+  S(32, ProjectHeads<bf16>)        \
   S(90, MatVecGated<Q4_0Codes, 1>) \
   S(84, MatVec<bf16, 8>)           \
   S(84, MatVecGated<bf16, 8>)

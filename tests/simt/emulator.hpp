@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <functional>
@@ -196,6 +197,11 @@ class Execution {
   float fresh(const float* address) const { return *address; }
   void fresh_floats(const float* address, float (&to)[4]) const { load_floats(address, to); }
 
+  void turn(float angle, float& cosine, float& sine) const {
+    cosine = static_cast<float>(std::cos(static_cast<double>(angle)));
+    sine = static_cast<float>(std::sin(static_cast<double>(angle)));
+  }
+
   float widen(float x) const { return x; }
   float widen(bf16 x) const { return to_float(x); }
   float widen(f16 x) const { return to_float(x); }
@@ -227,6 +233,9 @@ std::set<std::string>& kernels_run();
 /// Shared memory that a block can ask for; tests take some away.
 inline index_t shared_bytes = kernels::cuda::most_shared_bytes;
 
+/// Launches so far, of any kernel that has blocks.
+inline index_t launches = 0;
+
 /// The most bytes of the device's memory that were in use at once; tests begin it anew.
 inline std::size_t peak_bytes = 0;
 
@@ -250,6 +259,7 @@ kernels::cuda::Geometry checked_geometry(const Kernel& kernel) {
 template <class Kernel>
 void launch(const Kernel& kernel) {
   const kernels::cuda::Geometry geometry = checked_geometry(kernel);
+  launches += geometry.blocks > 0;
   for (index_t b = 0; b < geometry.blocks; ++b) {
     Block(Kernel::name, b, geometry, order_seed).run([&](Execution& exec) { kernel(exec); });
   }

@@ -70,6 +70,16 @@ struct SwiGlu {
   }
 };
 
+/// Rotates a number of the first half of a head and its partner in the second.
+template <class Exec>
+HACK_BODY void rotate(Exec& exec, float angle, float& low, float& high) {
+  float cosine, sine;
+  exec.turn(angle, cosine, sine);
+  const float a = low, b = high;
+  low = a * cosine - b * sine;
+  high = b * cosine + a * sine;
+}
+
 /// Each number of the first halves and its partner.
 struct Rope {
   static constexpr const char* name = "Rope";
@@ -86,11 +96,7 @@ struct Rope {
     for_each_in_piece(exec, x.cols / 2, [&](index_t t, index_t pair) {
       const index_t i = pair % half;
       float* low = x.row(t) + pair / half * head_dim + i;
-      const float angle = static_cast<float>(first_position + t) * inverse_frequencies[i];
-      const float cosine = cosf(angle), sine = sinf(angle);
-      const float a = low[0], b = low[half];
-      low[0] = a * cosine - b * sine;
-      low[half] = b * cosine + a * sine;
+      rotate(exec, static_cast<float>(first_position + t) * inverse_frequencies[i], low[0], low[half]);
     });
   }
 };

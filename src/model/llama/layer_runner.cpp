@@ -5,6 +5,7 @@
 #include "kernels/attention.hpp"
 #include "kernels/elementwise.hpp"
 #include "kernels/gated_linear.hpp"
+#include "kernels/head_projection.hpp"
 #include "model/llama/phase_timer.hpp"
 
 namespace hack::model {
@@ -57,15 +58,25 @@ auto LayerRunner<D>::attention_mix(const LlamaLayer<D>& layer, Input input, std:
   const Stream k = room(k_, input.rows, layer[Linear::k].rows());
   const Stream v = room(v_, input.rows, layer[Linear::v].rows());
   const Stream mixed = room(mixed_, input.rows, layer[Linear::q].rows());
-  layer[Linear::q].apply(queue_, input, q);
-  layer[Linear::k].apply(queue_, input, k);
-  layer[Linear::v].apply(queue_, input, v);
-  norm_heads(queue_, layer[Norm::q], config_.rms_norm_eps, q);
-  norm_heads(queue_, layer[Norm::k], config_.rms_norm_eps, k);
-  kernels::rope<D>(queue_, config_.head_dim, position, inverse_frequencies_.data(), q);
-  kernels::rope<D>(queue_, config_.head_dim, position, inverse_frequencies_.data(), k);
-  kernels::append_to_cache<D>(queue_, k, position, keys);
-  kernels::append_to_cache<D>(queue_, v, position, values);
+  const bool has_norms = layer[Norm::q].size() > 0 || layer[Norm::k].size() > 0;
+  const kernels::HeadProjection<D> heads{layer[Linear::q].view(),
+                                         layer[Linear::k].view(),
+                                         layer[Linear::v].view(),
+                                         position,
+                                         inverse_frequencies_.data(),
+                                         keys,
+                                         values};
+  if (has_norms || !kernels::project_heads<D>(queue_, input, heads, q)) {
+    layer[Linear::q].apply(queue_, input, q);
+    layer[Linear::k].apply(queue_, input, k);
+    layer[Linear::v].apply(queue_, input, v);
+    norm_heads(queue_, layer[Norm::q], config_.rms_norm_eps, q);
+    norm_heads(queue_, layer[Norm::k], config_.rms_norm_eps, k);
+    kernels::rope<D>(queue_, config_.head_dim, position, inverse_frequencies_.data(), q);
+    kernels::rope<D>(queue_, config_.head_dim, position, inverse_frequencies_.data(), k);
+    kernels::append_to_cache<D>(queue_, k, position, keys);
+    kernels::append_to_cache<D>(queue_, v, position, values);
+  }
   keys.window = layer.window;
   keys.score_factor = score_factor(config_);
   const PhaseTimer::Scope<D> timed(queue_, Phase::attention);
