@@ -168,9 +168,8 @@ INSTANTIATE_TEST_SUITE_P(Protocols, RealProtocol,
 
 // What tests/evaluation_twins.py lm-eval prints of the model's weights, rounded to bf16, in transformers.
 TEST_F(RealModel, WordAndBytePerplexityAreThoseOfTransformers) {
-  const json results =
-      run(2, {"perplexity", model_, "--text", HACK_SOURCE_DIR "/tests/data/lighthouse.txt", "--dtype", "f32",
-              "--protocol", "lm-eval", "--context", "512", "--tensor-parallel", "1"});
+  const json results = run(2, {"perplexity", model_, "--text", HACK_SOURCE_DIR "/tests/data/lighthouse.txt", "--dtype",
+                               "f32", "--protocol", "lm-eval", "--context", "512", "--tensor-parallel", "1"});
   EXPECT_EQ(results["tokens_scored"], 4631);
   EXPECT_EQ(results["words"], 3782);
   EXPECT_EQ(results["bytes"], 19293);
