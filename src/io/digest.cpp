@@ -1,6 +1,6 @@
 #include "io/digest.hpp"
 
-#include <xxhash.h>
+#include HACK_XXHASH_HEADER
 
 #include "kernels/error.hpp"
 

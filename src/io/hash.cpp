@@ -1,6 +1,6 @@
 #include "io/hash.hpp"
 
-#include <xxhash.h>
+#include HACK_XXHASH_HEADER
 
 #include <fmt/core.h>
 

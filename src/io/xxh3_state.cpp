@@ -1,6 +1,6 @@
 #include "io/xxh3_state.hpp"
 
-#include <xxhash.h>
+#include HACK_XXHASH_HEADER
 
 #include <new>
 

@@ -14,12 +14,12 @@ namespace {
 template <class Bits>
 bool are_sound(const std::byte* from, index_t n, Bits exponent, bool is_signed) {
   constexpr Bits sign = Bits{1} << (8 * sizeof(Bits) - 1);
+  const Bits most = is_signed ? static_cast<Bits>(-1) : sign;  // -0 is no less than 0
   Bits bad = 0;
   for (index_t i = 0; i < n; ++i) {
     Bits bits;
     std::memcpy(&bits, from + i * static_cast<index_t>(sizeof(Bits)), sizeof(Bits));
-    const bool is_negative = !is_signed && bits > sign;  // -0 is no less than 0
-    bad |= static_cast<Bits>((bits & exponent) == exponent || is_negative);
+    bad |= static_cast<Bits>(static_cast<int>((bits & exponent) == exponent) | static_cast<int>(bits > most));
   }
   return bad == 0;
 }
