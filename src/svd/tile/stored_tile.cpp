@@ -9,19 +9,25 @@
 namespace hack::svd {
 namespace {
 
-/// Whether numbers, which lie anywhere, are finite, and not below 0 where `is_signed` is false. Bits alone decide,
-/// without a branch: the loop is vectorized, so that the check costs little beside the digest.
+/// Whether numbers, which lie anywhere, are finite, and not below 0 where `is_signed` is false. A number is none where
+/// all bits of its exponent are set: the lowest of them, added, then runs over into the sign's place. Three
+/// instructions for a vector and no branch, so that the check costs little beside the digest.
 template <class Bits>
 bool are_sound(const std::byte* from, index_t n, Bits exponent, bool is_signed) {
-  constexpr Bits sign = Bits{1} << (8 * sizeof(Bits) - 1);
-  const Bits most = is_signed ? static_cast<Bits>(-1) : sign;  // -0 is no less than 0
-  Bits bad = 0;
-  for (index_t i = 0; i < n; ++i) {
-    Bits bits;
-    std::memcpy(&bits, from + i * static_cast<index_t>(sizeof(Bits)), sizeof(Bits));
-    bad |= static_cast<Bits>(static_cast<int>((bits & exponent) == exponent) | static_cast<int>(bits > most));
-  }
-  return bad == 0;
+  constexpr Bits sign = Bits{1} << (8 * sizeof(Bits) - 1), rest = static_cast<Bits>(~sign);
+  const Bits lowest = static_cast<Bits>(exponent & (~exponent + 1));
+  const auto any_sign = [&](auto marked) {
+    Bits all = 0;
+    for (index_t i = 0; i < n; ++i) {
+      Bits bits;
+      std::memcpy(&bits, from + i * static_cast<index_t>(sizeof(Bits)), sizeof(Bits));
+      all |= marked(bits);
+    }
+    return (all & sign) != 0;
+  };
+  if (any_sign([=](Bits bits) { return static_cast<Bits>((bits & exponent) + lowest); })) return false;
+  // -0 is no less than 0.
+  return is_signed || !any_sign([](Bits bits) { return static_cast<Bits>(bits & ((bits & rest) + rest)); });
 }
 
 /// The same of numbers of this type.
