@@ -25,7 +25,7 @@ tiny_files.write_text(sys.argv[2] + "/text", 60)
 END
 
 suppressions=()
-for file in /usr/share/openmpi/openmpi-valgrind.supp; do
+for file in /usr/share/openmpi/openmpi-valgrind.supp "$root/tests/support/memcheck.supp"; do
   [ ! -e "$file" ] || suppressions+=("--suppressions=$file")
 done
 

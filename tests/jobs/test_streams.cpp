@@ -104,6 +104,16 @@ TEST_F(Streams, SignalsThatWereIgnoredStayIgnored) {
   EXPECT_EQ(shell(fmt::format(fmt::runtime(script), "")).status, 128 + 1) << "otherwise it ends the run";
 }
 
+TEST_F(Streams, SignalsLeaveWordHowToGoOn) {
+  const ProgramResult evaluated = shell(
+      "mkfifo slow\n\"$HACK\" perplexity model --text slow --context 32 --records losses &\nrun=$!\n"
+      "exec 3>slow\nuntil [ -s losses.hack-lock ]; do :; done\nkill -TERM $run\nwait $run");
+  EXPECT_EQ(evaluated.status, 128 + 15);
+  EXPECT_NE(evaluated.err.find("finished windows stand in losses, the same command goes on"), std::string::npos)
+      << evaluated.err;
+  EXPECT_FALSE(fs::exists(folder_ / "losses.hack-lock"));
+}
+
 TEST_F(Streams, ProgramsThatSlurmStartedApartAreRefused) {
   const ProgramResult apart = shell("SLURM_STEP_NUM_TASKS=4 EVALUATE");
   EXPECT_EQ(apart.status, 1);
