@@ -14,7 +14,7 @@ namespace {
 constexpr Device G = Device::cuda;
 
 /// Large enough for all blocks of the emulated GPU.
-testing::TinyModel model_of(index_t layers) {
+testing::TinyModel model_of(index_t layers, bool has_bias) {
   testing::TinyModel tiny;
   tiny.hidden = 192;
   tiny.intermediate = 256;
@@ -22,13 +22,13 @@ testing::TinyModel model_of(index_t layers) {
   tiny.heads = 4;
   tiny.kv_heads = 2;
   tiny.head_dim = 16;
-  tiny.attention_bias = true;
+  tiny.attention_bias = has_bias;
   return tiny;
 }
 
 /// Launches of one token, behind another one.
 index_t launches_of_a_token(index_t layers, bool is_factored) {
-  tests::TinyFiles files(model_of(layers));
+  tests::TinyFiles files(model_of(layers, false));
   if (is_factored) {
     files.compress({svd::TileMode::tile, 16, {svd::RankRule::Kind::topk, 0.25}, Codec::bf16}, "mlp.");
   }
@@ -44,7 +44,7 @@ index_t launches_of_a_token(index_t layers, bool is_factored) {
 
 TEST(Launches, OfALayerAreFew) {
   // q, k, v with rotation and cache; attention and the join of its parts; o; sum and norm; gate and up; down; sum and
-  // norm. The biases of q, k and v are in the first of them.
+  // norm.
   EXPECT_EQ(launches_of_a_token(2, false) - launches_of_a_token(1, false), 8);
   // Two for gate and up, and two for down: V phase, then U phase.
   EXPECT_EQ(launches_of_a_token(2, true) - launches_of_a_token(1, true), 10);
@@ -69,7 +69,7 @@ std::vector<float> states(const tests::TinyFiles& files) {
 }
 
 TEST(Launches, GiveWhatTheCpuGives) {
-  const tests::TinyFiles files(model_of(2));
+  const tests::TinyFiles files(model_of(2, true));
   const std::vector<float> expected = states<Device::cpu>(files), found = states<G>(files);
   ASSERT_EQ(found.size(), expected.size());
   // Normed states are of order 1; sums of up to 256 terms in four matrices a layer.
