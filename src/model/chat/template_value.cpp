@@ -58,7 +58,7 @@ Value* TemplateScope::find(const std::string& name) {
 }
 
 void TemplateScope::count_step() {
-  constexpr long most = 10'000'000;
+  constexpr long most = 1'000'000;
   validate(++steps_ <= most, "the chat template takes more than {} steps; write the turns out as a prompt", most);
 }
 

@@ -98,6 +98,7 @@ TEST(LlamaConfig, KnowsThatQwen3NormsQueriesAndKeys) {
   EXPECT_FALSE(from_hf(llama_json()).qk_norm);
   json qwen = llama_json();
   qwen["model_type"] = "qwen3";
+  qwen["head_dim"] = 64;
   EXPECT_TRUE(from_hf(qwen).qk_norm);
 }
 
