@@ -14,7 +14,10 @@ namespace {
 using svd::Structure;
 using Bytes = std::vector<std::byte>;
 
-enum Flat : std::size_t { terms, numbers, levels, scales, sigma, marks, flat_count };
+struct Flat {
+  enum Name : std::size_t { terms, numbers, levels, scales, sigma, marks };
+};
+constexpr std::size_t flat_count = Flat::marks + 1;
 
 constexpr std::array<std::string_view, flat_count> flat_names = {"terms",  "numbers", "levels",
                                                                  "scales", "sigma",   "marks"};
@@ -130,14 +133,14 @@ void FactoredTensors::list_tensors() {
       const svd::TermArray& array = arrays[a];
       const index_t count = array.rows * array.cols;
       if (!array.codec) {
-        sizes[marks] += array.bytes();
+        sizes[Flat::marks] += array.bytes();
       } else if (is_sigma(term.structure, a)) {
-        sizes[sigma] += count;
+        sizes[Flat::sigma] += count;
       } else if (has_scales(*array.codec)) {
-        sizes[levels] += count;
-        sizes[scales] += array.rows * blocks_of(*array.codec, array.cols) * scales_of_block(*array.codec);
+        sizes[Flat::levels] += count;
+        sizes[Flat::scales] += array.rows * blocks_of(*array.codec, array.cols) * scales_of_block(*array.codec);
       } else {
-        sizes[numbers] += count;
+        sizes[Flat::numbers] += count;
         plain = plain.value_or(*array.codec) == *array.codec ? *array.codec : Codec::f32;
       }
     }
@@ -147,8 +150,8 @@ void FactoredTensors::list_tensors() {
   const std::array<std::string_view, flat_count> types = {"I32", plain_name, "I8", "F32", "F32", "U8"};
   const std::array<index_t, flat_count> bytes = {4, size_of(plain_type(plain_)), 1, 4, 4, 1};
   const index_t count = std::ssize(rows_);
-  tensors_.push_back({flat_names[terms], types[terms], bytes[terms], {count, std::ssize(Row{})}});
-  for (std::size_t f = numbers; f < flat_count; ++f) {
+  tensors_.push_back({flat_names[Flat::terms], types[Flat::terms], bytes[Flat::terms], {count, std::ssize(Row{})}});
+  for (std::size_t f = Flat::numbers; f < flat_count; ++f) {
     if (sizes[f] > 0) tensors_.push_back({flat_names[f], types[f], bytes[f], {sizes[f]}});
   }
 }
@@ -159,17 +162,18 @@ namespace {
 void append_array(const svd::StoredTerm& term, std::size_t a, Codec plain, std::array<Bytes, flat_count>& flat) {
   const svd::TermArrays arrays(term.structure, term.codec, term.height, term.width, term.rank);
   if (!arrays[a].codec) {
-    append(flat[marks], term.bytes.data() + arrays.bytes() - arrays[a].bytes(), arrays[a].bytes());  // the last one
+    append(flat[Flat::marks], term.bytes.data() + arrays.bytes() - arrays[a].bytes(),
+           arrays[a].bytes());  // the last one
     return;
   }
   const svd::EncodedArray array = term.array(a);
   if (is_sigma(term.structure, a)) {
-    append(flat[sigma], array.codes, arrays[a].bytes());
+    append(flat[Flat::sigma], array.codes, arrays[a].bytes());
   } else if (has_scales(array.codec)) {
-    append_levels(flat[levels], array);
-    append_scales(flat[scales], array);
+    append_levels(flat[Flat::levels], array);
+    append_scales(flat[Flat::scales], array);
   } else {
-    append_plain(flat[numbers], array, plain);
+    append_plain(flat[Flat::numbers], array, plain);
   }
 }
 
@@ -186,7 +190,7 @@ std::vector<std::vector<std::byte>> FactoredTensors::read() const {
   for (svd::StoredTerm& term : source_.read_whole_terms(matrix_)) stored.push_back(std::move(term));
 
   std::array<Bytes, flat_count> flat;
-  for (const Row& row : rows_) append(flat[terms], row.data(), std::ssize(row));
+  for (const Row& row : rows_) append(flat[Flat::terms], row.data(), std::ssize(row));
   for (std::size_t first = 0; first < rows_.size();) {
     std::size_t last = first;
     while (last < rows_.size() && std::equal(rows_[last].begin() + 2, rows_[last].end(), rows_[first].begin() + 2)) {

@@ -13,8 +13,8 @@ namespace {
 
 using svd::Structure;
 
-constexpr std::string_view weight = ".weight";
-constexpr index_t panel_rows = 256;
+constexpr std::string_view ending_of_weights = ".weight";
+constexpr index_t rows_at_a_time = 256;
 
 /// How a layout calls the two linear layers of a module.
 struct LowRankLayout {
@@ -30,8 +30,8 @@ constexpr std::array low_rank_layouts = {LowRankLayout{"_proj", "_u_proj", "_v_p
 void append_numbers(std::vector<std::byte>& to, const ForeignTensors& tensors, const std::string& name,
                     const MatrixOf& sizes, Codec codec) {
   std::vector<float> panel;
-  for (index_t i = 0; i < sizes.rows; i += panel_rows) {
-    const index_t rows = std::min(panel_rows, sizes.rows - i);
+  for (index_t i = 0; i < sizes.rows; i += rows_at_a_time) {
+    const index_t rows = std::min(rows_at_a_time, sizes.rows - i);
     panel.resize(static_cast<std::size_t>(rows * sizes.cols));
     tensors.read(name, i, {panel.data(), rows, sizes.cols});
     const std::size_t begin = to.size();
@@ -95,7 +95,7 @@ class DenseMatrix final : public ForeignMatrix {
 
 }  // namespace
 
-std::string MatrixOf::module() const { return name.substr(0, name.size() - weight.size()); }
+std::string MatrixOf::module() const { return name.substr(0, name.size() - ending_of_weights.size()); }
 
 svd::MatrixPart whole_part(const MatrixOf& of, const svd::StoredTerm& term) {
   svd::MatrixPart part{.name = of.name, .grid = of.whole(), .has_spectra = false};

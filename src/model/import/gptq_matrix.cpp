@@ -12,8 +12,8 @@
 namespace hack::model {
 namespace {
 
-constexpr index_t word_bits = 32, tile_size = 128;
-constexpr std::string_view integers[] = {"I32"};
+constexpr index_t word_bits = 32, gptq_tile = 128;
+constexpr std::string_view word_types[] = {"I32"};
 
 /// Integers of some bits in the words of a tensor, the first one in the lowest bits; nothing is aligned.
 class PackedIntegers {
@@ -41,8 +41,8 @@ class GptqMatrix final : public ForeignMatrix {
              of_.rows, of_.cols, group);
     groups_ = (of_.cols + group - 1) / group;
     using Shape = std::array<index_t, 2>;
-    tensors.find(tensor("qweight"), Shape{of_.cols / in_word, of_.rows}, integers);
-    tensors.find(tensor("qzeros"), Shape{groups_, of_.rows / in_word}, integers);
+    tensors.find(tensor("qweight"), Shape{of_.cols / in_word, of_.rows}, word_types);
+    tensors.find(tensor("qzeros"), Shape{groups_, of_.rows / in_word}, word_types);
     tensors.find(tensor("scales"), Shape{groups_, of_.rows}, plain_types);
     find_groups(tensors, group);
   }
@@ -53,7 +53,7 @@ class GptqMatrix final : public ForeignMatrix {
     tensors_.read(tensor("scales"), 0, {scales.data(), groups_, of_.rows});
     const Codec codec = codec_of_levels(levels);
     check_scales(scales, codec);
-    svd::MatrixPart part{.name = of_.name, .grid = {of_.rows, of_.cols, tile_size, tile_size}, .has_spectra = false};
+    svd::MatrixPart part{.name = of_.name, .grid = {of_.rows, of_.cols, gptq_tile, gptq_tile}, .has_spectra = false};
     for (index_t t = 0; t < part.grid.size(); ++t) {
       const svd::Tile at = part.grid.tile(t);
       part.tiles.push_back({.kind = svd::Structure::dense, .rank = static_cast<std::int32_t>(at.full_rank())});
@@ -74,7 +74,7 @@ class GptqMatrix final : public ForeignMatrix {
     for (index_t c = 0; c < of_.cols; c += block_) group_of_block_.push_back(c / group);
     const std::string name = tensor("g_idx");
     if (!tensors.contains(name)) return;
-    tensors.find(name, std::array<index_t, 1>{of_.cols}, integers);
+    tensors.find(name, std::array<index_t, 1>{of_.cols}, word_types);
     std::vector<std::int32_t> stored(static_cast<std::size_t>(of_.cols));
     std::memcpy(stored.data(), tensors_.bytes(name).data(), stored.size() * sizeof stored[0]);
     for (std::size_t c = 0; c < stored.size(); ++c) {

@@ -18,7 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr index_t rows_at_once = 256;
+constexpr index_t rows_compared = 256;
 
 /// Whether two numbers of models' shapes are the same, for messages: the field that differs.
 std::optional<std::string> differing_field(const LlamaConfig& a, const LlamaConfig& b) {
@@ -40,7 +40,7 @@ std::optional<std::string> differing_field(const LlamaConfig& a, const LlamaConf
   return {};
 }
 
-bool is_zero(const ForeignTensors& tensors, const std::string& name) {
+bool holds_zeros(const ForeignTensors& tensors, const std::string& name) {
   const auto bytes = tensors.bytes(name);
   return std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{}; });
 }
@@ -117,7 +117,7 @@ void ModelImport::find_vector(const TensorSpec& spec) {
 void ModelImport::refuse_unknown() const {
   for (const std::string& name : tensors_.unused()) {
     if (name.ends_with("rotary_emb.inv_freq") || name.ends_with(".g_idx")) continue;
-    if (name.ends_with(".bias") && is_zero(tensors_, name)) continue;
+    if (name.ends_with(".bias") && holds_zeros(tensors_, name)) continue;
     if (name == head_tensor.name && base_.config().tied_embeddings) continue;
     fail("cannot import {} (it has the tensor '{}', which is no part of {} in a form that is known)",
          tensors_.path().string(), name, base_.path().string());
@@ -139,8 +139,8 @@ bool ModelImport::is_of_model(const MatrixOf& of, const std::string& name) const
   const DType type = plain_type(codec_of_type(tensors_.entry(name).type));
   std::vector<float> own, other;
   std::vector<std::byte> narrow;
-  for (index_t i = 0; i < of.rows; i += rows_at_once) {
-    const index_t rows = std::min(rows_at_once, of.rows - i);
+  for (index_t i = 0; i < of.rows; i += rows_compared) {
+    const index_t rows = std::min(rows_compared, of.rows - i);
     own.resize(static_cast<std::size_t>(rows * of.cols));
     other.resize(own.size());
     base_.read(of.name, i, 0, {own.data(), rows, of.cols});

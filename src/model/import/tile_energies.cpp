@@ -9,7 +9,7 @@
 namespace hack::model {
 namespace {
 
-constexpr index_t panel_rows = 256;
+constexpr index_t rows_of_panel = 256;
 
 /// Rows of what a term stands for: (rows, width).
 std::vector<double> rows_of(Queue<Device::cpu>& queue, const svd::WideTerm& term, svd::Range rows, index_t width) {
@@ -33,8 +33,8 @@ void set_energies(Queue<Device::cpu>& queue, const Checkpoint& model, svd::Matri
     const svd::Tile at = part.grid.tile(static_cast<index_t>(t));
     const svd::WideTerm term(tiles[t].terms.front());
     double energy = 0, lost = 0;
-    for (index_t i = 0; i < at.height; i += panel_rows) {
-      const svd::Range rows = {i, std::min(at.height, i + panel_rows)};
+    for (index_t i = 0; i < at.height; i += rows_of_panel) {
+      const svd::Range rows = {i, std::min(at.height, i + rows_of_panel)};
       own.resize(static_cast<std::size_t>(rows.size() * at.width));
       model.read(part.name, at.row + i, at.col, {own.data(), rows.size(), at.width});
       const std::vector<double> stored = rows_of(queue, term, rows, at.width);
