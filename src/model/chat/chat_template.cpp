@@ -9,6 +9,7 @@
 #include "kernels/error.hpp"
 #include "model/chat/expression_parser.hpp"
 #include "model/chat/template_parts.hpp"
+#include "model/checkpoint/json_object.hpp"
 
 namespace hack::model {
 namespace {
