@@ -56,6 +56,10 @@ std::optional<std::int64_t> around(const TokenizerDescription& description, cons
 
 void add_tokenizer(GgufWriter& writer, const TokenizerDescription& description, index_t vocab_size,
                    const std::vector<int>& ends) {
+  validate(description.alphabet == Alphabet::bytes,
+           "{}: a tokenizer of SentencePiece is not written into GGUF files; export the model as a Hugging Face "
+           "directory, which keeps its tokenizer",
+           description.source);
   const std::optional<std::string_view> scheme = scheme_name_of(description);
   validate(
       scheme.has_value(),

@@ -320,11 +320,11 @@ TEST(Tokenizer, RefusesUnknownSteps) {
   expect_refused({
       {"normalizer",
        [](Json& j) {
-         j["normalizer"] = {{"type", "NFC"}};
+         j["normalizer"] = {{"type", "NFKC"}};
        },
-       "NFC"},
+       "NFKC"},
       {"no pre-tokenizer", [](Json& j) { j["pre_tokenizer"] = nullptr; }, "pre-tokenizer"},
-      {"pre-tokenizer", [](Json& j) { j["pre_tokenizer"]["type"] = "Metaspace"; }, "Metaspace"},
+      {"pre-tokenizer", [](Json& j) { j["pre_tokenizer"]["type"] = "Whitespace"; }, "Whitespace"},
       {"prefix space", [](Json& j) { j["pre_tokenizer"]["add_prefix_space"] = true; }, "add_prefix_space"},
       {"digits only",
        [](Json& j) {
