@@ -38,7 +38,7 @@ def draw_weights(before, after, name, output):
     axes[0].set_ylabel("output")
     drawn.colorbar(image, ax=axes, label="|weight|, mean of a block")
     error = np.linalg.norm(after - before) / max(np.linalg.norm(before), 1e-30)
-    drawn.suptitle(f"{name}, relative error {error:.3f}", fontsize=10)
+    drawn.suptitle(f"{name}, difference ÷ matrix (Frobenius): {error:.3f}", fontsize=10)
     save(drawn, output, "weights")
 
 
