@@ -203,7 +203,6 @@ nlohmann::json inspect_archive(const std::string& path) {
   fmt::print("  made by hack {} from the model with fingerprint {}\n", info.header.program_version,
              info.header.model_fingerprint);
   const nlohmann::json layers = print_layers(archive);
-  const nlohmann::json worst = print_worst_tiles(archive);
   fmt::print("  {:<44} {:>13} {:>6} {:>13} {:>6} {:>15} {:>8} {:>7}\n", "matrix", "shape", "tiles", "interpolative",
              "dense", "rank min-mean-max", "error", "bytes");
   double stored = 0, dense = 0;
@@ -219,6 +218,7 @@ nlohmann::json inspect_archive(const std::string& path) {
     dense += m["bytes_dense"].get<double>();
     matrices.push_back(m);
   }
+  const nlohmann::json worst = print_worst_tiles(archive);
   fmt::print("  {} of factors in place of {} dense: {:.2f} %\n", format_bytes(stored), format_bytes(dense),
              100 * stored / dense);
   return {{"kind", "archive"},

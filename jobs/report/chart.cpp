@@ -12,7 +12,7 @@ namespace hack::jobs {
 namespace {
 
 // Sizes in the units of the view box: a picture of 480 fills a telephone, so that its texts stay readable there.
-constexpr double width = 480, height = 320, left = 64, right = 14, top = 10, bottom = 48;
+constexpr double view_width = 480, view_height = 320, plot_left = 64, plot_right = 14, plot_top = 10, plot_bottom = 48;
 constexpr int series_colors = 6;
 
 /// One axis: where numbers lie on it, and where its marks stand.
@@ -85,23 +85,24 @@ std::string figure(const std::string& title, const std::string& view, const std:
 std::string draw_axes(const Axes& axes, const Scale& x, const Scale& y) {
   std::string svg;
   for (const double mark : y.marks()) {
-    svg += fmt::format("<path class=\"mesh\" d=\"M{:.1f} {:.1f}H{:.1f}\" />", left, y.at(mark), width - right);
-    svg += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">{}</text>\n", left - 5, y.at(mark) + 5,
+    svg += fmt::format("<path class=\"mesh\" d=\"M{:.1f} {:.1f}H{:.1f}\" />", plot_left, y.at(mark),
+                       view_width - plot_right);
+    svg += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">{}</text>\n", plot_left - 5, y.at(mark) + 5,
                        short_number(mark));
   }
   double last = -1e9;
   for (const double mark : x.marks()) {
     if (x.at(mark) - last < 42) continue;
     last = x.at(mark);
-    svg += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{}</text>\n", last, height - bottom + 18,
-                       short_number(mark));
+    svg += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{}</text>\n", last,
+                       view_height - plot_bottom + 18, short_number(mark));
   }
-  svg += fmt::format("<path class=\"axis\" d=\"M{:.1f} {:.1f}V{:.1f}H{:.1f}\" />\n", left, top, height - bottom,
-                     width - right);
-  svg += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{}</text>\n", (left + width - right) / 2,
-                     height - 8, escaped(axes.x));
+  svg += fmt::format("<path class=\"axis\" d=\"M{:.1f} {:.1f}V{:.1f}H{:.1f}\" />\n", plot_left, plot_top,
+                     view_height - plot_bottom, view_width - plot_right);
+  svg += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{}</text>\n",
+                     (plot_left + view_width - plot_right) / 2, view_height - 8, escaped(axes.x));
   return svg + fmt::format("<text transform=\"translate(14 {:.1f}) rotate(-90)\" text-anchor=\"middle\">{}</text>\n",
-                           (top + height - bottom) / 2, escaped(axes.y));
+                           (plot_top + view_height - plot_bottom) / 2, escaped(axes.y));
 }
 
 std::string draw_series(const Series& series, std::size_t number, const Scale& x, const Scale& y) {
@@ -120,7 +121,7 @@ std::string draw_series(const Series& series, std::size_t number, const Scale& x
                        at_x, at_y, color(number), escaped(point.label.empty() ? series.name : point.label),
                        format_number(point.x), format_number(point.y));
     if (point.label.empty()) continue;
-    const bool to_left = at_x > width * 0.65;
+    const bool to_left = at_x > view_width * 0.65;
     svg += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\">{}</text>\n", at_x + (to_left ? -8 : 8),
                        at_y - 6, to_left ? "end" : "start", escaped(point.label));
   }
@@ -163,11 +164,11 @@ std::string draw_chart(const std::string& title, const Axes& axes, std::vector<S
       y_low = std::min(y_low, point.y), y_high = std::max(y_high, point.y);
     }
   }
-  const Scale x(x_low, x_high, axes.log_x, left, width - right);
-  const Scale y(y_low, y_high, axes.log_y, height - bottom, top);
+  const Scale x(x_low, x_high, axes.log_x, plot_left, view_width - plot_right);
+  const Scale y(y_low, y_high, axes.log_y, view_height - plot_bottom, plot_top);
   std::string svg = draw_axes(axes, x, y);
   for (std::size_t s = 0; s < series.size(); ++s) svg += draw_series(series[s], s, x, y);
-  return figure(title, fmt::format("{} {}", width, height), svg, legend_of(series));
+  return figure(title, fmt::format("{} {}", view_width, view_height), svg, legend_of(series));
 }
 
 std::string draw_bars(const std::string& title, const std::string& unit, const std::vector<Bar>& bars) {
@@ -178,7 +179,7 @@ std::string draw_bars(const std::string& title, const std::string& unit, const s
   }
   if (most <= 0) return {};
   constexpr double step = 44, text = 18;
-  const double scale = (width - 2) / most;
+  const double scale = (view_width - 2) / most;
   std::string svg;
   double y = 0;
   for (const Bar& bar : bars) {
@@ -195,7 +196,7 @@ std::string draw_bars(const std::string& title, const std::string& unit, const s
     svg += "\n";
     y += step;
   }
-  return figure(title, fmt::format("{} {}", width, y), svg, "");
+  return figure(title, fmt::format("{} {}", view_width, y), svg, "");
 }
 
 std::string draw_grid(const std::string& title, const ValueGrid& grid) {
@@ -206,7 +207,7 @@ std::string draw_grid(const std::string& title, const ValueGrid& grid) {
   }
   if (high < low || grid.columns.empty()) return {};
   constexpr double row = 26, names = 90;
-  const double column = (width - names) / static_cast<double>(grid.columns.size());
+  const double column = (view_width - names) / static_cast<double>(grid.columns.size());
   const double stride = std::max(1.0, std::ceil(26 / column));  // columns whose names would meet go without
   std::string svg;
   for (std::size_t r = 0; r < grid.rows.size(); ++r) {
@@ -232,7 +233,7 @@ std::string draw_grid(const std::string& title, const ValueGrid& grid) {
   }
   const std::string range =
       fmt::format("<p class=\"faint\">light: {}, dark: {}</p>\n", short_number(low), short_number(high));
-  return figure(title, fmt::format("{} {}", width, end + 22), svg, range);
+  return figure(title, fmt::format("{} {}", view_width, end + 22), svg, range);
 }
 
 }  // namespace hack::jobs

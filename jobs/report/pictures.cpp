@@ -83,7 +83,7 @@ void add_rows(const RunFile& run, LossPoints& points) {
 }
 
 /// "model.layers.12.mlp.gate_proj.weight" -> (12, "gate"); -1 where no layer is named.
-std::pair<int, std::string> place_of(const std::string& name) {
+std::pair<int, std::string> layer_and_kind(const std::string& name) {
   const std::size_t at = name.find("layers.");
   int layer = -1;
   if (at == std::string::npos) return {layer, name};
@@ -100,7 +100,7 @@ std::string grid_of(const std::string& title, const json& matrices, const char* 
   std::map<std::pair<std::string, int>, double> values;
   std::set<int> layers;
   for (const json& matrix : matrices) {
-    const auto [layer, kind] = place_of(text_at(matrix, "name"));
+    const auto [layer, kind] = layer_and_kind(text_at(matrix, "name"));
     if (layer < 0) continue;
     if (std::find(kinds.begin(), kinds.end(), kind) == kinds.end()) kinds.push_back(kind);
     layers.insert(layer);

@@ -120,7 +120,7 @@ std::string headline(const RunFile& run) {
 
 std::string anchor(std::size_t number) { return fmt::format("run-{}", number + 1); }
 
-std::string machine_of(const RunFile& run) {
+std::string run_machine(const RunFile& run) {
   std::string text;
   const auto add = [&](const std::string& part) {
     if (!part.empty()) text += (text.empty() ? "" : ", ") + part;
@@ -162,7 +162,7 @@ std::string section(const RunFile& run, std::size_t number, const CLI::App& prog
   std::string html =
       fmt::format("<section id=\"{}\">\n<h2>{}: {}</h2>\n", anchor(number), escaped(run.command), escaped(run.file));
   html += fmt::format("<pre><code>{}</code></pre>\n", escaped(command_line(run, program)));
-  const std::string machine = machine_of(run);
+  const std::string machine = run_machine(run);
   if (!machine.empty()) html += fmt::format("<p class=\"faint\">{}</p>\n", escaped(machine));
   const std::string pictures = pictures_of(run);
   if (!pictures.empty()) html += "<div class=\"pictures\">\n" + pictures + "</div>\n";
