@@ -24,7 +24,7 @@ pre { background: var(--panel); border: 1px solid var(--line); padding: .6rem; w
   font: 13px/1.45 ui-monospace, monospace; }
 .scroll { overflow-x: auto; max-height: 36rem; overflow-y: auto; border: 1px solid var(--line); width: fit-content;
   max-width: 100%; }
-table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
+table { width: max-content; border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
 th, td { padding: .25rem .6rem; text-align: left; border-bottom: 1px solid var(--line); vertical-align: top; }
 td { max-width: 34rem; overflow-wrap: break-word; min-width: 3rem; }
 th { position: sticky; top: 0; background: var(--panel); padding: 0; }
