@@ -24,13 +24,15 @@ pre { background: var(--panel); border: 1px solid var(--line); padding: .6rem; w
   font: 13px/1.45 ui-monospace, monospace; }
 .scroll { overflow-x: auto; max-height: 36rem; overflow-y: auto; border: 1px solid var(--line); width: fit-content;
   max-width: 100%; }
-table { width: max-content; border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
+table { width: max-content; border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums;
+  overflow-wrap: normal; }
 th, td { padding: .25rem .6rem; text-align: left; border-bottom: 1px solid var(--line); vertical-align: top; }
 td { max-width: 34rem; overflow-wrap: break-word; min-width: 3rem; }
 th { position: sticky; top: 0; background: var(--panel); padding: 0; }
 th button { all: unset; cursor: pointer; padding: .3rem .6rem; font-weight: 600; white-space: nowrap; }
 th button:focus-visible { outline: 2px solid var(--s0); }
-th[aria-sort=ascending] button::after { content: " \2191"; } th[aria-sort=descending] button::after { content: " \2193"; }
+th[aria-sort=ascending] button::after { content: " \2191"; }
+th[aria-sort=descending] button::after { content: " \2193"; }
 td.number { text-align: right; overflow-wrap: normal; white-space: nowrap; }
 figure { margin: 1rem 0; max-width: 620px; } figcaption { font-weight: 600; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); gap: 0 1.5rem; }
