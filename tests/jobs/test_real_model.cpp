@@ -179,6 +179,18 @@ TEST_F(RealModel, WordAndBytePerplexityAreThoseOfTransformers) {
   EXPECT_LT(relative(results["bits_per_byte"], 1.1574249039950555), 1e-3);
 }
 
+// The same of tests/evaluation_twins.py choices.
+TEST_F(RealModel, ChoicesAreThoseOfTransformers) {
+  const json tasks = run(2, {"evaluate", model_, "--tasks", HACK_SOURCE_DIR "/tests/data/questions.jsonl", "--dtype",
+                             "f32", "--tensor-parallel", "1"})["tasks"];
+  EXPECT_DOUBLE_EQ(tasks["facts"]["acc"], 0.65);
+  EXPECT_DOUBLE_EQ(tasks["facts"]["acc_norm"], 0.6);
+  EXPECT_NEAR(tasks["facts"]["acc_stderr"], 0.1094243309804831, 1e-9);
+  EXPECT_DOUBLE_EQ(tasks["endings"]["acc"], 0.625);
+  EXPECT_DOUBLE_EQ(tasks["endings"]["acc_norm"], 0.875);
+  EXPECT_DOUBLE_EQ(tasks["endings"]["acc_bytes"], 0.875);
+}
+
 TEST_F(RealModel, LossesOfTokensAreTheReferences) {
   const json results = perplexity(4, {"--windows", "1", "--tensor-parallel", "2", "--per-token", file("losses.csv")});
   ASSERT_FALSE(results.is_null());
