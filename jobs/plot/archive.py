@@ -170,7 +170,8 @@ class Archive:
 
     def matrix(self, name):
         if name not in self.file["matrices"]:
-            raise SystemExit(f"plot: the archive has no matrix {name}; it has {self.names[0]} and {len(self.names) - 1} more")
+            raise SystemExit(f"plot: the archive has no matrix {name}; it has {self.names[0]} and "
+                             f"{len(self.names) - 1} more")
         return Matrix(self.file["matrices"][name], self.structures, self.codecs)
 
 

@@ -152,7 +152,8 @@ def draw_whole_model(axes, records):
     rows = read_json(records / "smollm2-135m-few-bits.json")["whole_model"]["rows"]
     ours = [row for row in rows if "llama.cpp" not in row]
     peers = [row for row in rows if "llama.cpp" in row]
-    for kind, name, some in (("quantized", "hack, one budget for all matrices", ours), ("llama.cpp", "llama.cpp", peers)):
+    for kind, name, some in (("quantized", "hack, one budget for all matrices", ours),
+                             ("llama.cpp", "llama.cpp", peers)):
         color, mark = MARKS[kind]
         axes.plot([row["bytes"] / 1e6 for row in some], [row["kl_of_the_first_window"] for row in some], mark,
                   color=color, label=name)

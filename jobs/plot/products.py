@@ -50,7 +50,8 @@ def draw_ranks(reports, output):
                 curves.setdefault(f"{row['kind']}, {row['codec']}", []).append((row["rank"], row["seconds"] * 1e3))
     settings = {setting: rows for setting, rows in settings.items() if rows[0] and rows[1]}
     if not settings:
-        raise SystemExit("products: these reports time no ranks beside a dense product; give bench apply --ranks 16,32,64")
+        raise SystemExit("products: these reports time no ranks beside a dense product; give bench apply "
+                         "--ranks 16,32,64")
     drawn, axes = figure(len(settings), width=4.6)
     for one, ((tokens, kind), (curves, dense)) in zip(axes, sorted(settings.items())):
         draw_times(one, curves, dense[0], f"{tokens} token{'' if tokens == 1 else 's'}, {kind}")
@@ -71,8 +72,8 @@ def draw_roofline(reports, output):
         for kind in sorted({row["type"] for row in report["results"]["rows"]}):
             peak = max(row["limit"] for row in report["results"]["rows"] if row["type"] == kind)
             edge = peak / bandwidth
-            axes.plot([low, min(edge, high), high], [low * bandwidth, min(edge, high) * bandwidth, min(peak, high * bandwidth)],
-                      color=GREY, linewidth=1.2)
+            roof = [low * bandwidth, min(edge, high) * bandwidth, min(peak, high * bandwidth)]
+            axes.plot([low, min(edge, high), high], roof, color=GREY, linewidth=1.2)
             axes.annotate(f"{bandwidth:.0f} GB/s, {peak:.0f} GFLOP/s in {kind}", (min(edge, high), peak), xytext=(0, 5),
                           textcoords="offset points", ha="center", fontsize=9)
     kinds = {}

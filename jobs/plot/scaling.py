@@ -43,10 +43,12 @@ def draw(study, output, name, title=""):
     drawn, axes = figure(2, height=3.7)
     most = max(draw_phase(axes, study, phase, COLORS[i]) for i, phase in enumerate(PHASES))
     if most < 2:
-        raise SystemExit(f"scaling: {name} has phases on one number of ranks alone; give the study more (--ranks 1,2,…)")
+        raise SystemExit(f"scaling: {name} has phases on one number of ranks alone; give the study more "
+                         "(--ranks 1,2,…)")
     axes[0].plot([1, most], [1, most], ":", color=GREY, label="ideal")
     axes[1].axhline(1, linestyle=":", color=GREY)
-    ticks = sorted({row["ranks"] for row in study["rows"] if "speedup" in row} | {2**i for i in range(12) if 2**i <= most})
+    measured = {row["ranks"] for row in study["rows"] if "speedup" in row}
+    ticks = sorted(measured | {2**i for i in range(12) if 2**i <= most})
     for one, text in zip(axes, ("speed-up", "efficiency")):
         one.set(xscale="log", xlabel="ranks", ylabel=text)
         plain_ticks(one.xaxis, ticks)

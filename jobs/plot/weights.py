@@ -73,7 +73,7 @@ def main():
     parser.add_argument("model", metavar="MODEL_DIRECTORY")
     parser.add_argument("archive", metavar="ARCHIVE.h5")
     parser.add_argument("--matrix", help="which matrix is drawn (default: the first)")
-    parser.add_argument("--layers", help="comma list of the layers whose singular values are drawn (default: about six)")
+    parser.add_argument("--layers", help="comma list of layers whose singular values are drawn (default: about six)")
     parser.add_argument("--output", default="runs/plot", help="folder of the pictures")
     options = parser.parse_args()
     archive = Archive(Path(options.archive))
