@@ -5,7 +5,7 @@
     python3 jobs/plot/loss_bytes.py [--output FOLDER] --records FOLDER     from jobs/results, with llama.cpp beside
 
 Reports: a `perplexity --archive A.h5` and the `compress --output A.h5` that made its archive give a point, a perplexity
-without archive the dense model's; so does each row of a sweep. Writes loss_bytes.svg and .png (default folder: runs/plot).
+without archive the dense model's; so does each row of a sweep. Writes loss_bytes.svg and .png (folder: runs/plot).
 """
 
 import argparse

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Draws a scaling study: speed-up and efficiency over ranks, measured, as the model has it, and ideal.
 
-    python3 jobs/plot/scaling.py [--output FOLDER] PREFIX.json…     (of `hack study`; writes scaling-PREFIX.svg and .png)
+    python3 jobs/plot/scaling.py [--output FOLDER] PREFIX.json…   (of `hack study`; writes scaling-PREFIX.svg and .png)
 """
 
 import argparse

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Draws every picture from small inputs, and compares archive.py with what `hack export` makes of the same archive.
 
-    test_plot.py CHECKOUT FOLDER     FOLDER: model (a Hugging Face directory), *.h5 archives of it, NAME/ their exports in f32,
-                                     runs/*.json reports, study.json
+    test_plot.py CHECKOUT FOLDER     FOLDER: model (a Hugging Face directory), *.h5 archives of it, NAME/ their exports
+                                     in f32, runs/*.json reports, study.json
 
 Exit status 77 where matplotlib or h5py is missing.
 """
