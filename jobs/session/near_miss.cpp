@@ -55,7 +55,11 @@ std::string did_you_mean(const std::string& typed, const std::vector<std::string
 
 std::string shortened(const std::string& text) {
   constexpr std::size_t most = 60;
-  return text.size() <= most ? text : text.substr(0, most) + "…";
+  std::string shown = text.substr(0, most);
+  // A zero byte would end the message, other control characters command the terminal.
+  std::replace_if(
+      shown.begin(), shown.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
+  return text.size() <= most ? shown : shown + "…";
 }
 
 }  // namespace hack::jobs

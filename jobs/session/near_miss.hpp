@@ -9,7 +9,7 @@ namespace hack::jobs {
 /// a third of its letters left out, added, exchanged or swapped with their neighbours. Else empty.
 std::string did_you_mean(const std::string& typed, const std::vector<std::string>& known);
 
-/// A text for a message: its beginning alone where it is long.
+/// A text for a message: its beginning alone where it is long, without control characters.
 std::string shortened(const std::string& text);
 
 }  // namespace hack::jobs

@@ -115,6 +115,11 @@ TEST(Options, NearestWordIsMeantOrNoneIs) {
   EXPECT_EQ(jobs::did_you_mean("", words), "");
 }
 
+TEST(Options, TextsOfMessagesHaveNoControlCharacters) {
+  EXPECT_EQ(shortened(std::string("a\0b\x1b[2J\n", 8)), "a?b?[2J?");
+  EXPECT_EQ(shortened(std::string(61, 'x')), std::string(60, 'x') + "…");
+}
+
 TEST(Options, NumbersAreNumbersHoweverTyped) {
   Parser parser;
   ASSERT_EQ(parser.refusal({"generate", "m", "--prompt", "a", "--temperature", ".7", "--top-p", "+.5", "--seed", "12"}),
