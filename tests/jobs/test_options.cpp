@@ -116,8 +116,8 @@ TEST(Options, NearestWordIsMeantOrNoneIs) {
 }
 
 TEST(Options, TextsOfMessagesHaveNoControlCharacters) {
-  EXPECT_EQ(shortened(std::string("a\0b\x1b[2J\n", 8)), "a?b?[2J?");
-  EXPECT_EQ(shortened(std::string(61, 'x')), std::string(60, 'x') + "…");
+  EXPECT_EQ(hack::jobs::shortened(std::string("a\0b\x1b[2J\n", 8)), "a?b?[2J?");
+  EXPECT_EQ(hack::jobs::shortened(std::string(61, 'x')), std::string(60, 'x') + "…");
 }
 
 TEST(Options, NumbersAreNumbersHoweverTyped) {
