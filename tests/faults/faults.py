@@ -259,7 +259,7 @@ class Trial:
         if fault in ("disk full", "file size"):
             return [["hack: "], ["cannot write", "cannot be written", "No space", "too large", "H5"]]
         if fault == "memory":
-            return [["hack: ", "signal"]]
+            return [["hack: ", "signal", "out of dynamic memory"]]   # the last by Open MPI, in MPI_Init
         if fault == "truncate":
             return [["model.safetensors"], ["rank "] if self.result["ranks"] > 1 else ["hack: "]]
         return []
