@@ -259,7 +259,8 @@ class Trial:
         if fault in ("disk full", "file size"):
             return [["hack: "], ["cannot write", "cannot be written", "No space", "too large", "H5"]]
         if fault == "memory":
-            return [["hack: ", "signal", "out of dynamic memory"]]   # the last by Open MPI, in MPI_Init
+            # In MPI_Init it is Open MPI that has no room, and the launcher that names the rank.
+            return [["hack: ", "signal", "Exit code", "MPI"]]
         if fault == "truncate":
             return [["model.safetensors"], ["rank "] if self.result["ranks"] > 1 else ["hack: "]]
         return []
