@@ -21,9 +21,19 @@ constexpr std::array examples = {
     Example{"perplexity",
             "  hack perplexity MODEL --text wiki.txt\n"
             "  mpirun -n 8 hack perplexity MODEL --archive four.h5 --text wiki.txt --divergence --report four.json"},
+    Example{"evaluate",
+            "  hack evaluate MODEL --archive four.h5 --tasks questions.jsonl\n"
+            "  mpirun -n 8 hack evaluate MODEL --tasks questions.jsonl --records questions.records --report questions.json"},
+    Example{"heal",
+            "  hack heal MODEL --archive low.h5 --output healed.h5 --text articles.txt\n"
+            "  mpirun -n 8 hack heal MODEL --archive low.h5 --output healed.h5 --text articles.txt --heal 960 --resume"},
     Example{"generate",
             "  hack generate model.gguf --archive four.h5 --prompt 'Once upon a time' --max-tokens 50\n"
-            "  hack generate MODEL --prompt-file question.txt --temperature 0.7 --top-p 0.9 --seed 1"},
+            "  hack generate MODEL --prompt-file question.txt --temperature 0.7 --top-p 0.9 --seed 1\n"
+            "  hack generate MODEL --draft four.h5 --prompt 'Once upon a time'"},
+    Example{"import",
+            "  hack import svd-llm-checkpoint --base MODEL --output low.h5\n"
+            "  hack import gptq-checkpoint --base MODEL --output four.h5"},
     Example{"export",
             "  hack export model.gguf --archive four.h5 --format gguf --output four.gguf\n"
             "  hack export MODEL --archive four.h5 --format hf --output four"},
