@@ -23,10 +23,12 @@ constexpr std::array examples = {
             "  mpirun -n 8 hack perplexity MODEL --archive four.h5 --text wiki.txt --divergence --report four.json"},
     Example{"evaluate",
             "  hack evaluate MODEL --archive four.h5 --tasks questions.jsonl\n"
-            "  mpirun -n 8 hack evaluate MODEL --tasks questions.jsonl --records questions.records --report questions.json"},
-    Example{"heal",
-            "  hack heal MODEL --archive low.h5 --output healed.h5 --text articles.txt\n"
-            "  mpirun -n 8 hack heal MODEL --archive low.h5 --output healed.h5 --text articles.txt --heal 960 --resume"},
+            "  mpirun -n 8 hack evaluate MODEL --tasks questions.jsonl --records questions.records --report "
+            "questions.json"},
+    Example{
+        "heal",
+        "  hack heal MODEL --archive low.h5 --output healed.h5 --text articles.txt\n"
+        "  mpirun -n 8 hack heal MODEL --archive low.h5 --output healed.h5 --text articles.txt --heal 960 --resume"},
     Example{"generate",
             "  hack generate model.gguf --archive four.h5 --prompt 'Once upon a time' --max-tokens 50\n"
             "  hack generate MODEL --prompt-file question.txt --temperature 0.7 --top-p 0.9 --seed 1\n"

@@ -1,5 +1,7 @@
 #include "model/heal/model_gradient.hpp"
 
+#include "kernels/error.hpp"
+
 #include <algorithm>
 #include <string>
 
@@ -55,12 +57,27 @@ WeightMatrix<D> read_head(const Checkpoint& checkpoint, const svd::FactorSource&
   return read_weights<D>(checkpoint, name, rows, {0, checkpoint.config().hidden_size}, DType::f32);
 }
 
+/// The config, if its attention is one that is differentiated: over all tokens before, by the plain scale.
+const LlamaConfig& differentiable(const LlamaConfig& config, index_t window) {
+  validate(
+      config.sliding_window == 0 || config.sliding_window >= window,
+      "training takes attention over whole windows ({} tokens, and the model's attention sees {}); take windows of "
+      "at most as many",
+      window, config.sliding_window);
+  validate(
+      score_factor(config) == 1,
+      "the model multiplies its attention's scores by {} (RoPE scaling of type yarn), which training does not know; "
+      "train a model without it",
+      score_factor(config));
+  return config;
+}
+
 }  // namespace
 
 template <Device D>
 ModelGradient<D>::ModelGradient(const Checkpoint& checkpoint, const svd::FactorSource& archive,
                                 const comm::Communicator& tensor, Queue<D>& queue, const GradientOptions& options)
-    : config_(checkpoint.config()),
+    : config_(differentiable(checkpoint.config(), options.window)),
       tensor_(tensor),
       queue_(queue),
       options_(options),
