@@ -1,13 +1,12 @@
 #include "model/heal/model_gradient.hpp"
 
-#include "kernels/error.hpp"
-
 #include <algorithm>
 #include <string>
 
 #include "comm/collectives.hpp"
 #include "kernels/copy.hpp"
 #include "kernels/elementwise.hpp"
+#include "kernels/error.hpp"
 #include "model/llama/chunk.hpp"
 #include "model/llama/embedding_table.hpp"
 #include "model/llama/names.hpp"
