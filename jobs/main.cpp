@@ -49,13 +49,20 @@ double deadline_of(int argc, char** argv) {
   return otherwise;
 }
 
-/// An Error where something that was printed got lost: on a full disk, or in a pipe that nobody reads any more.
-void check_output() {
+enum class Answer { whole, cut };
+
+/// An Error where something that was printed got lost: on a full disk, or in a pipe that nobody reads any more. Of a
+/// list whose reader has gone says that it is cut: the reader has what it wanted.
+Answer check_output(bool is_list = false) {
+  errno = 0;
   const bool is_written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
-  const char* const reason = std::strerror(errno);  // of the flush
+  const int reason = errno;  // of the flush
+  if (!is_written && is_list && reason == EPIPE) return Answer::cut;
   hack::validate(
       is_written,
-      "standard output cannot be written ({}); the answer is lost: make room, or ask for it by --report FILE", reason);
+      "standard output cannot be written ({}); the answer is lost: make room, or ask for it by --report FILE",
+      std::strerror(reason));
+  return Answer::whole;
 }
 
 int run(int argc, char** argv) {
@@ -97,12 +104,13 @@ int run(int argc, char** argv) {
     try {
       session.finish(command->app(), command->run(session));
       is_done = is_done && command->is_done();
-    } catch (const std::system_error&) {
+    } catch (const std::system_error& error) {
+      if (command->is_list() && error.code() == std::errc::broken_pipe) return 1;
       check_output();  // says what the failure means, where it is the printing that failed
       throw;
     }
+    if (check_output(command->is_list()) == Answer::cut) is_done = false;
   }
-  check_output();
   return is_done ? 0 : 1;
 }
 

@@ -251,6 +251,8 @@ class InspectCommand : public Command {
     common_.add_to(app_, {});
   }
 
+  bool is_list() const override { return true; }
+
   nlohmann::json run(Session& session) override {
     if (!session.world().is_root()) return {};
     return is_archive(path_) ? inspect_archive(path_) : inspect_model(path_);

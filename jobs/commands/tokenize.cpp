@@ -24,6 +24,8 @@ class TokenizeCommand : public Command {
     common_.add_to(app_, {});
   }
 
+  bool is_list() const override { return true; }
+
   nlohmann::json run(Session& session) override {
     if (!session.world().is_root()) return {};
     const model::Tokenizer tokenizer = model::open_tokenizer(model_);

@@ -60,6 +60,8 @@ class Command {
   /// Whether what was asked for is done, after run(); asked of rank 0. Else the exit status is 1: the command has said
   /// why.
   virtual bool is_done() const { return true; }
+  /// Whether the answer is a list of which a reader may take the beginning alone, as `head` does.
+  virtual bool is_list() const { return false; }
 
  protected:
   CLI::App& app_;

@@ -1,6 +1,7 @@
 // What surrounds a run: messages that nobody can read, answers that cannot be written, outputs that are pipes or links,
 // signals that are ignored, launchers that do not introduce ranks to each other.
 
+#include <algorithm>
 #include <fstream>
 
 #include <fmt/core.h>
@@ -64,6 +65,18 @@ TEST_F(Streams, LostAnswersAreErrors) {
     EXPECT_NE(run.err.find("standard output cannot be written"), std::string::npos) << way << run.err;
     EXPECT_TRUE(nlohmann::json::parse(read_file(file("report"))).contains("results")) << way;
   }
+}
+
+TEST_F(Streams, ListsMayBeCutByTheirReader) {
+  std::string lines;
+  for (int i = 0; i < 40000; ++i) lines += "a line of text\n";
+  write_file(folder_ / "long", lines);
+  const ProgramResult run = shell("set -o pipefail; \"$HACK\" tokenize model --text long | head -1");
+  EXPECT_EQ(run.status, 1);
+  EXPECT_EQ(run.err, "");
+  EXPECT_EQ(std::count(run.out.begin(), run.out.end(), '\n'), 1) << run.out;
+  EXPECT_EQ(shell("\"$HACK\" tokenize model --text long > /dev/full").status, 1);
+  EXPECT_NE(shell("\"$HACK\" tokenize model --text long > /dev/full").err, "");
 }
 
 TEST_F(Streams, OutputsThatArePipesAreWrittenThrough) {
