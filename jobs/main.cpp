@@ -54,7 +54,6 @@ enum class Answer { whole, cut };
 /// An Error where something that was printed got lost: on a full disk, or in a pipe that nobody reads any more. Of a
 /// list whose reader has gone says that it is cut: the reader has what it wanted.
 Answer check_output(bool is_list = false) {
-  errno = 0;
   const bool is_written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
   const int reason = errno;  // of the flush
   if (!is_written && is_list && reason == EPIPE) return Answer::cut;
