@@ -89,14 +89,14 @@ TEST(SafetensorsFile, RefusesHeadersThatAreNotWhatTheyShouldBe) {
     EXPECT_NE(error_of(file_of(header, 64)), "") << header;
   }
   const std::string t = R"("t":{"dtype":"F32","shape":[1],"data_offsets":[0,4]})";
-  EXPECT_EQ(error_of(file_of("{" + t + "}", 64)), "");
+  EXPECT_EQ(error_of(file_of("{" + t + "}", 4)), "");
   EXPECT_NE(error_of(file_of("{" + t + "," + t + "}", 64)).find("'t' appears twice"), std::string::npos);
   EXPECT_NE(error_of(file_of(std::string(100000, '['), 0)), "") << "deep nesting";
 }
 
 TEST(SafetensorsFile, RefusesTensorsThatDoNotFit) {
   EXPECT_EQ(error_of(one_tensor(R"("F32")", "[4,4]", "[0,64]")), "");
-  EXPECT_EQ(error_of(one_tensor(R"("F16")", "[0,4]", "[8,8]")), "");
+  EXPECT_NE(error_of(one_tensor(R"("F16")", "[0,4]", "[8,8]")).find("belong to no tensor"), std::string::npos);
   const char* damaged[][3] = {
       {R"("F32")", "[4,4]", "[0,60]"},                     // other size
       {R"("F32")", "[4,5]", "[0,80]"},                     // beyond the end
