@@ -12,7 +12,7 @@ namespace {
 using Value = TemplateValue;
 using Expression = TemplateExpression;
 using Scope = TemplateScope;
-using Kind = TemplateToken::Kind;
+using TokenKind = TemplateToken::Kind;
 
 Expression constant(Value value) {
   return [value = std::move(value)](Scope&) { return value; };
@@ -22,7 +22,7 @@ Expression constant(Value value) {
 
 bool ExpressionParser::is_next(std::string_view text) const {
   if (at_ == tokens_.size() || tokens_[at_].text != text) return false;
-  return tokens_[at_].kind == Kind::name || tokens_[at_].kind == Kind::sign;
+  return tokens_[at_].kind == TokenKind::name || tokens_[at_].kind == TokenKind::sign;
 }
 
 bool ExpressionParser::accept(std::string_view text) {
@@ -37,7 +37,7 @@ void ExpressionParser::expect(std::string_view text) {
 }
 
 std::string ExpressionParser::name() {
-  validate(!is_at_end() && tokens_[at_].kind == Kind::name,
+  validate(!is_at_end() && tokens_[at_].kind == TokenKind::name,
            "the chat template is damaged or of a kind that is not read (a name expected)");
   return tokens_[at_++].text;
 }
@@ -192,7 +192,7 @@ std::function<TemplateArguments(Scope&)> ExpressionParser::arguments() {
   expect("(");
   while (!accept(")")) {
     std::string key;
-    if (at_ + 1 < tokens_.size() && tokens_[at_].kind == Kind::name && tokens_[at_ + 1].text == "=") {
+    if (at_ + 1 < tokens_.size() && tokens_[at_].kind == TokenKind::name && tokens_[at_ + 1].text == "=") {
       key = name();
       expect("=");
     }
@@ -250,17 +250,18 @@ Expression ExpressionParser::primary() {
   if (accept("[")) return list();
   if (accept("{")) return object();
   const TemplateToken token = tokens_[at_++];
-  if (token.kind == Kind::text) {
+  if (token.kind == TokenKind::text) {
     std::string text = token.text;  // neighbouring texts are one
-    while (!is_at_end() && tokens_[at_].kind == Kind::text) text += tokens_[at_++].text;
+    while (!is_at_end() && tokens_[at_].kind == TokenKind::text) text += tokens_[at_++].text;
     return constant(std::move(text));
   }
-  if (token.kind == Kind::number) {
+  if (token.kind == TokenKind::number) {
     const bool is_whole = token.text.find('.') == std::string::npos;
     validate(token.text.size() <= 15, "the chat template has the number {}", token.text);
     return constant(is_whole ? Value(std::stol(token.text)) : Value(std::stod(token.text)));
   }
-  validate(token.kind == Kind::name, "the chat template is damaged or of a kind that is not read ('{}')", token.text);
+  validate(token.kind == TokenKind::name, "the chat template is damaged or of a kind that is not read ('{}')",
+           token.text);
   if (token.text == "true" || token.text == "True") return constant(true);
   if (token.text == "false" || token.text == "False") return constant(false);
   if (token.text == "none" || token.text == "None") return constant(nullptr);
