@@ -70,11 +70,11 @@ void CommonOptions::add_to(CLI::App& app, const std::vector<std::string>& comput
         ->capture_default_str()
         ->group(computing_group);
   }
-  // Scripts give it to every command: those that compute nothing take it and do not list it.
+  // Scripts give it to every command, those that compute nothing included.
   app.add_option("--threads", threads, "Threads of each rank; 0: its share of the cores")
       ->check(whole(0, 4096))
       ->capture_default_str()
-      ->group(takes("--threads") ? computing_group : "");
+      ->group(takes("--threads") ? computing_group : common_group);
   app.add_option("--deadline", deadline, "Seconds a rank waits for the others before it ends the run; 0: forever")
       ->check(number(0, longest_deadline))
       ->capture_default_str()
