@@ -159,14 +159,14 @@ Expression ExpressionParser::with_members(Expression value) {
         value = [value, member](Scope& scope) { return element_of(value(scope), member); };
       }
     } else if (accept("[")) {
-      value = subscript(std::move(value));
+      value = subscript(value);
     } else {
       return value;
     }
   }
 }
 
-Expression ExpressionParser::subscript(Expression value) {
+Expression ExpressionParser::subscript(const Expression& value) {
   std::vector<Expression> parts(1, constant(undefined_value()));
   for (bool is_given = false; !accept("]");) {
     if (accept(":")) {

@@ -47,7 +47,7 @@ class ExpressionParser {
   TemplateExpression primary();
   TemplateExpression list();
   TemplateExpression object();
-  TemplateExpression subscript(TemplateExpression value);
+  TemplateExpression subscript(const TemplateExpression& value);
   /// `operations` between operands of the next level, from the left.
   TemplateExpression chain(Level next, std::initializer_list<std::string_view> operations);
   std::function<TemplateArguments(TemplateScope&)> arguments();

@@ -17,6 +17,7 @@ namespace {
 
 std::vector<ShardPlan> plans_of(const LlamaConfig& config, const svd::FactorSource& archive, int parts) {
   std::vector<ShardPlan> plans;
+  plans.reserve(static_cast<std::size_t>(parts));
   for (int part = 0; part < parts; ++part) plans.push_back(ShardPlan::make(config, &archive, parts, part));
   return plans;
 }

@@ -36,7 +36,7 @@ class GptqMatrix final : public ForeignMatrix {
   GptqMatrix(ForeignTensors& tensors, MatrixOf of, const GptqFormat& format)
       : tensors_(tensors), of_(std::move(of)), format_(format) {
     const index_t group = format.group_size < 0 ? of_.cols : format.group_size, in_word = word_bits / format.bits;
-    validate(of_.cols % word_bits == 0 && of_.rows % in_word == 0 && group % block_ == 0,
+    validate(of_.cols % word_bits == 0 && of_.rows % in_word == 0 && group % block_length == 0,
              "'{}' of {} cannot be held ({} x {} numbers in groups of {}: no whole blocks of 32)", of_.module(), from(),
              of_.rows, of_.cols, group);
     groups_ = (of_.cols + group - 1) / group;
@@ -64,14 +64,14 @@ class GptqMatrix final : public ForeignMatrix {
   Codec codec() const override { return format_.bits == 8 ? Codec::q8_0 : Codec::q4_0; }
 
  private:
-  static constexpr index_t block_ = 32;
+  static constexpr index_t block_length = 32;
 
   std::string tensor(const char* which) const { return of_.module() + "." + which; }
   std::string from() const { return tensors_.path().string(); }
 
   /// The group of each block of columns.
   void find_groups(ForeignTensors& tensors, index_t group) {
-    for (index_t c = 0; c < of_.cols; c += block_) group_of_block_.push_back(c / group);
+    for (index_t c = 0; c < of_.cols; c += block_length) group_of_block_.push_back(c / group);
     const std::string name = tensor("g_idx");
     if (!tensors.contains(name)) return;
     tensors.find(name, std::array<index_t, 1>{of_.cols}, word_types);
@@ -80,12 +80,12 @@ class GptqMatrix final : public ForeignMatrix {
     for (std::size_t c = 0; c < stored.size(); ++c) {
       const std::int32_t g = stored[c];
       validate(g >= 0 && g < groups_, "'{}' of {} puts column {} into group {} of {}", name, from(), c, g, groups_);
-      validate(g == stored[c / block_ * block_],
+      validate(g == stored[c / block_length * block_length],
                "'{}' of {} cannot be held (its columns were quantised in the order of their activations, desc_act, so "
                "that neighbours do not share a scale); quantise without desc_act or with static_groups, or compress "
                "the original model with a codec of 4 bits",
                of_.module(), from());
-      group_of_block_[c / block_] = g;
+      group_of_block_[c / block_length] = g;
     }
   }
 
@@ -114,7 +114,7 @@ class GptqMatrix final : public ForeignMatrix {
     for (index_t b = 0; b < std::ssize(group_of_block_); ++b) {
       const std::vector<int> zeros = read_zeros(group_of_block_[static_cast<std::size_t>(b)]);
       for (index_t r = 0; r < of_.rows; ++r) {
-        for (index_t c = b * block_; c < (b + 1) * block_; ++c) {
+        for (index_t c = b * block_length; c < (b + 1) * block_length; ++c) {
           const int level = codes.at(c / in_word * of_.rows + r, c % in_word) - zeros[static_cast<std::size_t>(r)];
           validate(level >= -128 && level <= 127,
                    "'{}' of {} cannot be held (number ({}, {}) is {} scales, beyond 8 bits); quantise it symmetrically",
@@ -153,11 +153,11 @@ class GptqMatrix final : public ForeignMatrix {
     std::byte* codes = term.bytes.data();
     std::byte* to_scales = codes + array.code_bytes();
     for (index_t r = at.row; r < at.row + at.height; ++r) {
-      for (index_t c = at.col; c < at.col + at.width; c += block_) {
-        const index_t group = group_of_block_[static_cast<std::size_t>(c / block_)];
+      for (index_t c = at.col; c < at.col + at.width; c += block_length) {
+        const index_t group = group_of_block_[static_cast<std::size_t>(c / block_length)];
         pack(codec, levels.data() + r * of_.cols + c, scales[static_cast<std::size_t>(group * of_.rows + r)], codes,
              to_scales);
-        codes += block_ * spec_of(codec).code_bits / 8;
+        codes += block_length * spec_of(codec).code_bits / 8;
         to_scales += spec_of(codec).scale_bytes;
       }
     }
@@ -165,8 +165,8 @@ class GptqMatrix final : public ForeignMatrix {
   }
 
   static void pack(Codec codec, const std::int8_t* levels, float scale, std::byte* codes, std::byte* scales) {
-    std::array<std::uint8_t, block_> q{};
-    for (index_t i = 0; i < block_; ++i) {
+    std::array<std::uint8_t, block_length> q{};
+    for (index_t i = 0; i < block_length; ++i) {
       q[static_cast<std::size_t>(i)] = static_cast<std::uint8_t>(levels[i] + spec_of(codec).zero);
     }
     if (codec != Codec::q8_0) return pack_block(codec, q.data(), scale, 0, codes, scales);

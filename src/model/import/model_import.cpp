@@ -155,6 +155,7 @@ bool ModelImport::is_of_model(const MatrixOf& of, const std::string& name) const
 
 std::vector<std::string> ModelImport::matrices() const {
   std::vector<std::string> names;
+  names.reserve(items_.size());
   for (const Item& item : items_) names.push_back(item.of.name);
   return names;
 }
