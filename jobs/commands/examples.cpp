@@ -54,7 +54,7 @@ constexpr std::array examples = {
             "  mpirun -n 8 hack study weak --shape llama-3.1-8b --layers 4 --output weak"},
     Example{"plan",
             "  hack plan --shape llama-3.1-70b --gpus 8 --keep 0.3\n"
-            "  hack plan MODEL --gpus 4 --machine a100 --context 4096"},
+            "  hack plan MODEL --gpus 4 --machine a100-80gb --context 4096"},
     Example{"report",
             "  hack report compress.json perplexity.json --output run.html\n"
             "  hack report runs/demo/*.json --output demo.html --title 'The demo'"},

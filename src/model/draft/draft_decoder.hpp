@@ -32,7 +32,8 @@ struct DraftedModel {
 template <Device D>
 class DraftDecoder {
  public:
-  /// `capacity`: ids of prompt and text. All functions are collective.
+  /// `capacity`: ids of prompt and text together, for which both caches have room. Both models have one vocabulary.
+  /// References outlive this. All functions are collective, and end in an Error where numbers of a model overflow.
   DraftDecoder(const DraftedModel<D>& models, Sampler& sampler, DraftLength& length, index_t capacity);
 
   /// Reads the prompt, and returns the first new id.
@@ -40,6 +41,7 @@ class DraftDecoder {
   /// One pass: the next ids, at least one, the same on every rank.
   std::vector<int> next();
 
+  /// What next() did and took.
   const DraftPass& last_pass() const { return pass_; }
 
  private:

@@ -6,7 +6,7 @@
 
 namespace hack::model {
 
-/// What one pass of a draft and its model took.
+/// What one pass of a draft and its model did, and the seconds that it took.
 struct DraftPass {
   index_t proposed = 0;      ///< tokens of the draft; 0: the model alone
   index_t accepted = 0;      ///< of these, the first ones that the model chose too
@@ -25,7 +25,7 @@ struct DraftCosts {
   ///
   ///     (1 - a^(g+1)) / (1 - a)
   double tokens(index_t proposed) const;
-  /// These by the seconds of a pass, g d + m + g e.
+  /// The expected tokens by the seconds of a pass, m + g (d + e), of g proposed tokens: m model, d draft, e further.
   double tokens_per_second(index_t proposed) const;
 };
 
@@ -42,7 +42,9 @@ class DraftLength {
   /// fixed: that many, 1 to `largest`, in every pass but those that time the model alone; else the best number.
   explicit DraftLength(std::optional<index_t> fixed);
 
+  /// Tokens that the next pass is to propose; 0: the model alone.
   index_t next() const;
+  /// Takes what a pass did and took into account.
   void record(const DraftPass& pass);
 
   DraftCosts costs() const;

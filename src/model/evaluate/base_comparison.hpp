@@ -14,7 +14,8 @@ namespace hack::model {
 inline constexpr index_t comparison_numbers = 4;
 
 /// Compares the next-token distributions with those of a file, whose chunks are the windows of a text; `first` is the
-/// chunk of the plan's first window. The vocabulary is the file's. Works on the host.
+/// chunk of the plan's first window. The model's vocabulary is the file's. Compares on the host, and appends
+/// comparison_numbers numbers of each token to `kept`.
 template <Device D>
 void keep_comparison(Llama<D>& llama, const BaseLogitsFile& base, index_t first, const ScoredTokens<D>& tokens,
                      std::vector<float>& kept);

@@ -21,7 +21,7 @@ struct HealOptions {
   index_t batch = 1024;   ///< tokens of a step, on all ranks together
   index_t window = 1024;  ///< tokens of a window; a step takes batch / window of them, at least one
   double clip = 1;        ///< the largest norm of a step's gradient
-  index_t held_out = 4;   ///< windows at the end of the text that judge and are not trained on
+  index_t held_out = 4;   ///< windows at the text's end that judge, not trained on; at most a quarter
   int judge_every = 20;   ///< steps from one judgement, and state on disk, to the next
   std::function<void(const HealProgress&)> on_step = nullptr;
   /// After so many steps the held-out windows have this divergence.

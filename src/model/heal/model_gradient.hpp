@@ -28,7 +28,8 @@ struct GradientOptions {
 template <Device D>
 class ModelGradient {
  public:
-  /// Reads this rank's share of both models. All references outlive this.
+  /// Reads this rank's share of both models. An Error where attention is not over whole windows (a sliding window below
+  /// options.window) or its scores have a factor (yarn). All references outlive this.
   ModelGradient(const Checkpoint& checkpoint, const svd::FactorSource& archive, const comm::Communicator& tensor,
                 Queue<D>& queue, const GradientOptions& options);
 

@@ -18,8 +18,11 @@ struct TrainingLayer {
   TrainingLinear<D>& operator[](Linear linear) { return linears[index_of(linear)]; }
   const Buffer<float, D>& operator[](Norm norm) const { return norms[index_of(norm)]; }
 
+  /// Makes the weights of trained matrices from their parameters; the layer can be used until close().
   void open(Queue<D>& queue);
+  /// Lets go of the weights that open() made.
   void close();
+  /// Whether the archive has a matrix of the layer, with parameters to train.
   bool is_trained();
 };
 

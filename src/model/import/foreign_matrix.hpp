@@ -37,7 +37,7 @@ struct MatrixOf {
 /// low rank for the whole matrix, in the factors' type; singular values are 1. Null where there are none.
 std::unique_ptr<ForeignMatrix> find_low_rank(ForeignTensors& tensors, const MatrixOf& of);
 
-/// Plain numbers: one dense term for the whole matrix.
+/// Plain numbers: one dense term for the whole matrix. Null where there is no tensor of that name.
 std::unique_ptr<ForeignMatrix> find_dense(ForeignTensors& tensors, const MatrixOf& of);
 
 /// A matrix of one tile that covers it, of which a term has been made.
