@@ -30,12 +30,17 @@ struct LayerwiseRun {
 ///     4 m n                                      values of each matrix after it that has its input
 ///     4 m n + 4 p, or codes                      product and factors, or codes, of each before it in its half (all,
 ///                                                where there is a refinement)
-///     8 n² · 2, and 8 n² or 8 m n                H, the target's Cholesky factor, X or Y
-///     (8 m n + 8 p) / P + 4 p                    errors and factors of own rows of tiles, factors on their way
-///     8 (K² + (k + h) (n + K))                   of the refit, each thread: K ranks of a row, at most n
+///     8 n²                                       H
+///     the larger of
+///       8 n², and 8 n² or 8 m n                  the target's Cholesky factor, X or Y, gone when tiles are made
+///       (8 m n + 8 p) / P                        errors and factors of own rows of tiles, and of the refit, each
+///       thread,
+///         + 8 (K² + (k + h) (n + K))             K ranks of a row, at most n; or where codes are found
+///       8 n² + 8 · 352 n                         the factor of H, and what each thread takes
+///     4 p, or 8 m n                              factors, or rows of codes, on their way to all ranks
 ///
-/// or likewise at the head, where no layer is in memory any more, or at the refinement of the three together: 4 numbers
-/// for each of the factors' and those of a step's activations.
+/// or at the head, by the same terms, where no layer is in memory any more, or at the refinement of the three matrices
+/// together: 4 numbers for each number of the factors, and the numbers of a step's activations.
 double layerwise_memory(const LlamaConfig& config, const LayerwiseOptions& options, const LayerwiseRun& run);
 
 }  // namespace hack::model
