@@ -150,6 +150,10 @@ class CompressCommand : public Command {
   void check_healing() const {
     if (!heals()) return;
     validate(!options_.calibration.texts.empty(), "--heal needs a text to train on: give --calibration FILE");
+    validate(!std::filesystem::exists(unhealed()) || is_archive(unhealed()),
+             "--heal: {} is no archive (what is to be trained is written there first); move it away, or name another "
+             "--output",
+             unhealed());
     refuse({"--target-loss", "--max-rank"}, "--heal", "what is trained is an archive with its budget");
   }
 
@@ -157,7 +161,9 @@ class CompressCommand : public Command {
   bool is_left_to_heal(const model::Checkpoint& checkpoint) const {
     if (!heals() || !resume_ || !std::filesystem::exists(unhealed())) return false;
     const svd::ArchiveHeader made = svd::FactorArchive(unhealed()).info().header;
-    return made.model_fingerprint == checkpoint.fingerprint() && made.options == options_.describe().dump();
+    nlohmann::json how = nlohmann::json::parse(made.options, nullptr, false);
+    if (how.is_object()) how.erase(sketch_key);  // is of the text, no option
+    return made.model_fingerprint == checkpoint.fingerprint() && how == options_.describe();
   }
 
   /// Trains what was compressed, on the calibration text.
@@ -168,7 +174,12 @@ class CompressCommand : public Command {
     Healed healed;
     {
       const ModelFiles files(session, model_, unhealed());
-      healed = heal(session, files, healing_, output_);
+      try {
+        healed = heal(session, files, healing_, output_);
+      } catch (const Error& error) {
+        fail("{}; what was compressed is kept in {}, the same command with --resume trains it", error.what(),
+             unhealed());
+      }
     }
     session.world().barrier();
     if (session.world().is_root()) std::filesystem::remove(unhealed());

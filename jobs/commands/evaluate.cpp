@@ -71,6 +71,7 @@ class EvaluateCommand : public Command {
 
   nlohmann::json run(Session& session) override {
     report_.check();
+    const RecordsClaim records(session, scoring_, "choices");
     return with_device(session, [&]<Device D>() { return run_on<D>(session); });
   }
 

@@ -5,6 +5,7 @@
 #include "jobs/compression/healing.hpp"
 #include "jobs/session/file_options.hpp"
 #include "jobs/session/option_checks.hpp"
+#include "jobs/session/output_claim.hpp"
 
 namespace hack::jobs {
 namespace {
@@ -32,7 +33,8 @@ class HealCommand : public Command {
   }
 
   nlohmann::json run(Session& session) override {
-    for_option("--output", [&] { const io::TemporaryFile unwritable_places_are_errors_now(output_); });
+    for_option("--output", [&] { io::place_of(output_); });
+    const comm::OutputClaim claim = claim_output(session, "--output", output_);
     const ModelFiles files(session, model_, archive_);
     const Healed healed = heal(session, files, options_, output_);
     if (!session.world().is_root()) return {};

@@ -7,9 +7,12 @@
 #include <nlohmann/json.hpp>
 
 #include "comm/collectives.hpp"
+#include "io/temporary_file.hpp"
 #include "jobs/commands/commands.hpp"
 #include "jobs/compression/compression.hpp"
 #include "jobs/session/file_options.hpp"
+#include "jobs/session/option_checks.hpp"
+#include "jobs/session/output_claim.hpp"
 #include "kernels/config.hpp"
 #include "kernels/error.hpp"
 #include "model/import/model_import.hpp"
@@ -38,6 +41,8 @@ class ImportCommand : public Command {
 
   nlohmann::json run(Session& session) override {
     const comm::Communicator& world = session.world();
+    for_option("--output", [&] { io::place_of(output_); });
+    const comm::OutputClaim claim = claim_output(session, "--output", output_);
     const auto base = for_option("--base", [&] { return model::Checkpoint::open(base_); });
     for (const std::string& warning : base->warnings()) session.log().info("warning: {}", warning);
     const model::ModelImport source(*base, directory_);

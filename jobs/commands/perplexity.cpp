@@ -3,7 +3,6 @@
 #include <nlohmann/json.hpp>
 
 #include "comm/collectives.hpp"
-#include "io/last_words.hpp"
 #include "comm/process_grid.hpp"
 #include "io/file_digest.hpp"
 #include "io/replace_file.hpp"
@@ -82,16 +81,9 @@ class PerplexityCommand : public Command {
 
   nlohmann::json run(Session& session) override {
     options_.check();
+    const RecordsClaim records(session, options_.scoring, "windows");
     std::optional<comm::OutputClaim> claim;
-    std::optional<io::LastWords> last_words;
-    if (!options_.scoring.records.empty()) {
-      const std::string& records = options_.scoring.records.front();
-      claim.emplace(claim_output(session, "--records", records));
-      if (session.world().is_root()) {
-        last_words.emplace(fmt::format(
-            "ended by a signal; finished windows stand in {}, the same command goes on after them", records));
-      }
-    }
+    if (!options_.save_logits.empty()) claim.emplace(claim_output(session, "--save-all-logits", options_.save_logits));
     return with_device(session, [&]<Device D>() { return run_on<D>(session); });
   }
 

@@ -68,7 +68,8 @@ class Evaluation {
 /// Counts the lines of at least 60 bytes of `text` that stand in `other`, too; shorter ones agree by chance.
 long shared_long_lines(const std::string& text, const std::string& other);
 
-/// The key of the calibration text's sketch among the options that an archive keeps.
+/// The key of the sketch of all texts that an archive was calibrated or healed on among the options that an archive
+/// keeps.
 inline constexpr const char* sketch_key = "calibration-sketch";
 /// The share of a text's tokens that an archive was calibrated on, estimated from runs of them; 0 where the archive
 /// does not say. Warns where figures on such a text flatter the archive. `origin`: the option and its value.

@@ -1,16 +1,19 @@
 #include "jobs/compression/healing.hpp"
 
 #include <algorithm>
-#include <filesystem>
+#include <optional>
 
 #include <nlohmann/json.hpp>
 
 #include "comm/collectives.hpp"
 #include "io/hash.hpp"
+#include "io/last_words.hpp"
+#include "jobs/compression/evaluation.hpp"
 #include "jobs/session/file_options.hpp"
 #include "jobs/session/option_checks.hpp"
 #include "kernels/error.hpp"
 #include "kernels/stopwatch.hpp"
+#include "model/calibration/text_sketch.hpp"
 #include "model/heal/healed_archive.hpp"
 #include "model/heal/healer.hpp"
 
@@ -68,6 +71,20 @@ std::string key_of(const ModelFiles& files, const model::TokenWindows& windows, 
   return key.digits();
 }
 
+/// What an archive says of its making, this training included: its sketch is of all texts that it was made with.
+std::string options_of_healed(const svd::FactorArchive& archive, const model::TokenWindows& windows,
+                              const nlohmann::json& described) {
+  nlohmann::json made = nlohmann::json::parse(archive.info().header.options, nullptr, false);
+  if (!made.is_object()) made = nlohmann::json::object();
+  made["heal"] = described;
+  model::TextSketch sketch(windows.ids, windows.context);
+  if (made.contains(sketch_key) && made[sketch_key].is_string()) {
+    sketch.add(model::TextSketch::from_digits(made[sketch_key].get<std::string>()));
+  }
+  made[sketch_key] = sketch.digits();
+  return made.dump();
+}
+
 /// Says now and then how far the training is.
 class StepMessages {
  public:
@@ -120,6 +137,13 @@ Healed heal_on(Session& session, const ModelFiles& files, const HealingOptions& 
   model::Healer<D> healer(grid, gradient, host, windows, training);
   files.checkpoint().share_fingerprint(session.world(), session.threads());
   comm::Journal journal(session.world(), output + ".heal", key_of(files, windows, described, grid), options.resume);
+  std::optional<io::LastWords> last_words;
+  if (session.world().is_root()) {
+    last_words.emplace(fmt::format(
+        "ended by a signal; the state of the training stands in {}.heal, the same command with --resume goes on after "
+        "it",
+        output));
+  }
   if (journal.steps() > 0) session.log().info("resume: going on after {}", journal.record(journal.steps() - 1));
   Healed healed{.report = healer.run(&journal),
                 .parameters = healer.parameter_count(),
@@ -130,10 +154,8 @@ Healed heal_on(Session& session, const ModelFiles& files, const HealingOptions& 
     const auto found = std::ranges::find(matrices, name, [](const auto* matrix) { return matrix->name(); });
     return found == matrices.end() ? std::vector<float>() : healer.parameters(found - matrices.begin());
   };
-  nlohmann::json made = nlohmann::json::parse(files.archive()->info().header.options, nullptr, false);
-  if (!made.is_object()) made = nlohmann::json::object();
-  made["heal"] = described;
-  model::write_healed(session.world(), *files.archive(), parameters, made.dump(), output);
+  model::write_healed(session.world(), *files.archive(), parameters,
+                      options_of_healed(*files.archive(), windows, described), output);
   journal.remove();
   healed.seconds = watch.seconds();
   healed.seconds_a_step = steps > 0 ? step_seconds / steps : 0;
@@ -165,7 +187,11 @@ Healed heal(Session& session, const ModelFiles& files, const HealingOptions& opt
            "{} keeps vectors for ranks that are chosen later (there is nothing to train yet); make an archive of it "
            "with hack compress {} --keep R",
            files.archive()->path().string(), files.archive()->path().string());
-  return with_device(session, [&]<Device D>() { return heal_on<D>(session, files, options, output); });
+  try {
+    return with_device(session, [&]<Device D>() { return heal_on<D>(session, files, options, output); });
+  } catch (const comm::ResumeError& error) {
+    fail("{}; run it as it was begun, or leave out --resume to begin anew", error.what());
+  }
 }
 
 nlohmann::json report_healed(const Healed& healed, const HealingOptions& options, const std::string& output) {

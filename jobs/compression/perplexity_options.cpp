@@ -5,6 +5,7 @@
 #include <fmt/core.h>
 
 #include "io/replace_file.hpp"
+#include "io/temporary_file.hpp"
 #include "jobs/session/file_options.hpp"
 #include "jobs/session/option_checks.hpp"
 #include "kernels/error.hpp"
@@ -73,7 +74,7 @@ void PerplexityOptions::check() const {
   validate(!implies_llama_cpp() || protocol_->count() == 0 || protocol == base_protocol,
            "--protocol {}: files of base logits are of protocol llama.cpp; leave --protocol out", protocol);
   if (!save_logits.empty()) {
-    for_option("--save-all-logits", [&] { io::check_replaceable(save_logits); });
+    for_option("--save-all-logits", [&] { io::place_of(save_logits); });
   }
   validate(!lm_eval.is_wanted() || protocol == "lm-eval",
            "--lm-eval-report holds figures of protocol lm-eval; add --protocol lm-eval");

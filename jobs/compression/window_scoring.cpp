@@ -10,6 +10,7 @@
 #include "io/hash.hpp"
 #include "jobs/session/file_options.hpp"
 #include "jobs/session/option_checks.hpp"
+#include "jobs/session/output_claim.hpp"
 #include "kernels/error.hpp"
 #include "kernels/stopwatch.hpp"
 #include "model/llama/names.hpp"
@@ -31,6 +32,16 @@ void ScoringOptions::add_to(CLI::App& app, const std::string& unit) {
 comm::ProcessGrid ScoringOptions::grid(const Session& session) const {
   return for_option(fmt::format("--tensor-parallel {}", tensor_parallel),
                     [&] { return comm::ProcessGrid(session.world(), tensor_parallel); });
+}
+
+RecordsClaim::RecordsClaim(const Session& session, const ScoringOptions& options, const std::string& unit) {
+  if (options.records.empty()) return;
+  const std::string& records = options.records.front();
+  claim_.emplace(claim_output(session, "--records", records));
+  if (session.world().is_root()) {
+    last_words_.emplace(
+        fmt::format("ended by a signal; finished {} stand in {}, the same command goes on after them", unit, records));
+  }
 }
 
 WindowScoring::WindowScoring(Session& session, const ScoringTask& task, index_t numbers)

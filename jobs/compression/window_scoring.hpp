@@ -8,7 +8,9 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json_fwd.hpp>
 
+#include "comm/output_claim.hpp"
 #include "comm/process_grid.hpp"
+#include "io/last_words.hpp"
 #include "jobs/compression/model_files.hpp"
 #include "jobs/session/session.hpp"
 #include "model/evaluate/loss_records.hpp"
@@ -25,6 +27,17 @@ struct ScoringOptions {
   void add_to(CLI::App& app, const std::string& unit);
   /// The grid of a run. Collective.
   comm::ProcessGrid grid(const Session& session) const;
+};
+
+/// This run's right to append to --records, if there are any; a signal meanwhile says how to go on.
+class RecordsClaim {
+ public:
+  /// An Error where another run appends to them. `unit`: as of ScoringOptions. Collective.
+  RecordsClaim(const Session& session, const ScoringOptions& options, const std::string& unit);
+
+ private:
+  std::optional<comm::OutputClaim> claim_;
+  std::optional<io::LastWords> last_words_;
 };
 
 /// What is scored, and by which ranks. Outlives whoever works on it.

@@ -51,10 +51,10 @@ if [ -f "$demo/perplexity_8_bits.json" ]; then
   draw tiles "$demo/low_rank.h5" --report "$demo/compress_low_rank.json" --output "$output/demo"
   model=$(find "$root/downloads" -maxdepth 1 -name '*.gguf' -print -quit 2>/dev/null || true)
   if [ -n "$model" ] && [ -x "$root/build-quick/bin/hack" ]; then
-    rm -rf "$output/demo/dense"
-    "$root/build-quick/bin/hack" export "$model" --format hf --output "$output/demo/dense" --quiet >/dev/null
-    draw weights "$output/demo/dense" "$demo/low_rank.h5" --output "$output/demo"
-    rm -rf "$output/demo/dense"
+    work=$(mktemp -d "$output/demo/.dense.XXXXXX")
+    trap 'rm -rf "$work"' EXIT
+    "$root/build-quick/bin/hack" export "$model" --format hf --output "$work/dense" --quiet >/dev/null
+    draw weights "$work/dense" "$demo/low_rank.h5" --output "$output/demo"
   fi
   say "pictures of the demo: $output/demo"
 else

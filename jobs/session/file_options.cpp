@@ -8,6 +8,8 @@
 #include "io/temporary_file.hpp"
 #include "jobs/session/options.hpp"
 #include "kernels/error.hpp"
+#include "model/checkpoint/gguf_file.hpp"
+#include "model/checkpoint/hf_cache.hpp"
 
 namespace hack::jobs {
 namespace {
@@ -21,8 +23,10 @@ struct NamedFile {
 };
 
 /// What is put behind an output to name the files that are written.
-std::vector<std::string> endings(const std::string& command, const std::string& option) {
+std::vector<std::string> endings(const CLI::App& app, const std::string& option) {
   if (option != "--output") return {""};
+  const std::string command = app.get_name();
+  if (command == "compress" && app.get_option("--heal")->count() > 0) return {"", ".unhealed"};
   if (command == "study") return {".json", ".csv", ".md", ".records"};
   if (command == "sweep") return {"", ".records"};
   return {""};
@@ -48,8 +52,11 @@ void refuse_input(const std::string& option, const fs::path& output, const std::
              file.string());
   };
   if (!fs::exists(output, error) || io::is_stream(output)) return;  // streams are nobody's content
-  if (!fs::is_directory(input, error)) return refuse(input);
-  for (const fs::directory_entry& entry : fs::directory_iterator(input, error)) {
+  if (!fs::is_directory(input, error)) {
+    for (const fs::path& part : model::gguf_parts(input)) refuse(part);
+    return;
+  }
+  for (const fs::directory_entry& entry : fs::directory_iterator(model::model_directory(input), error)) {
     if (entry.is_regular_file(error)) refuse(entry.path());
   }
 }
@@ -62,7 +69,7 @@ void check_files(const CLI::App& command) {
     for (const std::string& value : option->results()) {
       if (option->get_type_name() == input_type) inputs.emplace_back(name, value);
       if (option->get_type_name() != output_type) continue;
-      for (const std::string& ending : endings(command.get_name(), name)) {
+      for (const std::string& ending : endings(command, name)) {
         outputs.push_back({fmt::format("{} {}", name, value), value + ending});
       }
     }

@@ -16,7 +16,7 @@ inline constexpr const char* output_type = "OUTPUT";  ///< a file that is writte
 /// one that another option writes. Opens nothing and changes nothing. `command` has been parsed.
 void check_files(const CLI::App& command);
 
-/// An Error where `output`, which the option writes, is this input or a file of this folder.
+/// An Error where `output`, which the option writes, is this input, another part of it, or a file of this folder.
 void refuse_input(const std::string& option, const std::filesystem::path& output, const std::string& input);
 
 }  // namespace hack::jobs

@@ -42,7 +42,7 @@ done
 cd "$root"
 folder=$root/build-fuzz
 kept=$root/runs/fuzz
-mkdir -p "$kept"
+mkdir -p "$kept" "$(dirname "$output")"
 
 step "Build, preset fuzz"
 logged "$kept/setup.log" bash "$root/jobs/setup.sh" --tests --fuzz
@@ -63,6 +63,7 @@ for program_file in "$folder"/tests/fuzz_*; do
   [ -z "$only" ] || [ "$name" = "$only" ] || continue
   step "$name"
   corpus=$kept/$name.corpus log=$kept/$name.log
+  [ -d "$corpus" ] || [ ! -d "$corpus.old" ] || mv "$corpus.old" "$corpus"
   mkdir -p "$corpus" "$kept/$name.findings"
   "$program_file" --write-seeds "$kept/$name.seeds"
   start=$SECONDS
@@ -79,7 +80,8 @@ for program_file in "$folder"/tests/fuzz_*; do
   if [ "$status" -eq 0 ]; then
     rm -rf "$corpus.new" && mkdir "$corpus.new"
     "$program_file" -merge=1 -max_len=65536 "$corpus.new" "$corpus" "$kept/$name.seeds" >"$kept/$name.merge.log" 2>&1 </dev/null
-    rm -rf "$corpus" && mv "$corpus.new" "$corpus"
+    # One of the two is whole at any time.
+    rm -rf "$corpus.old" && mv "$corpus" "$corpus.old" && mv "$corpus.new" "$corpus" && rm -rf "$corpus.old"
   fi
   inputs=$(find "$corpus" -type f | wc -l)
   say "$name: ${executions:-0} inputs in $seconds s, $([ "$status" -eq 0 ] && echo no finding || echo A FINDING)"
@@ -89,7 +91,7 @@ for program_file in "$folder"/tests/fuzz_*; do
 done
 end_step
 
-cat >"$output" <<END
+cat >"$output.part" <<END
 {
   "command": "bash tests/fuzz/run.sh --minutes $minutes --runs $runs",
   "commit": "$(git rev-parse HEAD 2>/dev/null || echo unknown)",
@@ -99,5 +101,6 @@ cat >"$output" <<END
   ]
 }
 END
+mv "$output.part" "$output"
 say "record: $output"
 [ "$findings" -eq 0 ] || die "$findings programs have a finding"

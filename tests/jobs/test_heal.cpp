@@ -133,6 +133,13 @@ TEST_F(Heal, FollowsACompression) {
   EXPECT_LT(made["heal"]["divergence_after"], made["heal"]["divergence_before"]);
   EXPECT_FALSE(std::filesystem::exists(file("both.h5.unhealed")));
   EXPECT_FALSE(std::filesystem::exists(file("both.h5.heal")));
+  // A run that was killed while it trained has left this.
+  ASSERT_EQ(run_hack(0, compression("left.h5.unhealed")).status, 0);
+  const ProgramResult resumed = run_hack(0, compression("left.h5") + training + Arguments{"--resume"});
+  EXPECT_EQ(resumed.status, 0) << resumed.err;
+  EXPECT_NE(resumed.err.find("left.h5.unhealed is whole already"), std::string::npos) << resumed.err;
+  EXPECT_TRUE(read_file(file("left.h5")) == read_file(file("both.h5")));
+  EXPECT_FALSE(std::filesystem::exists(file("left.h5.unhealed")));
 }
 
 TEST_F(Heal, RefusesWhatItCannotTrain) {
@@ -144,6 +151,9 @@ TEST_F(Heal, RefusesWhatItCannotTrain) {
   refused(with(healing("no.h5"), "--heal-context", "100000"), "give a longer text or shorter windows");
   refused({"compress", file("hf"), "--output", file("no.h5"), "--method", "plain", "--keep", "0.5", "--heal", "5"},
           "--heal needs a text");
+  write_file(file("no.h5.unhealed"), "mine");
+  refused(compression("no.h5") + Arguments{"--heal", "5"}, "no.h5.unhealed is no archive");
+  EXPECT_EQ(read_file(file("no.h5.unhealed")), "mine");
   EXPECT_FALSE(std::filesystem::exists(file("no.h5")));
 }
 

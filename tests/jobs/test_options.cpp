@@ -189,6 +189,16 @@ TEST_F(FileOptions, WhatIsReadIsNotWritten) {
          {"--output", over});
 }
 
+TEST_F(FileOptions, AllFilesOfAModelAreRead) {
+  const std::string over = "would write over";
+  const std::string first = file("m-00001-of-00002.gguf"), second = file("m-00002-of-00002.gguf");
+  fs::create_directories(file("cache/snapshots/one"));
+  for (const std::string& path : {first, second, file("cache/snapshots/one/config.json")}) write_file(path, "a model");
+  expect({"compress", first, "--keep", "0.3", "--output", second}, {"--output", "00002-of", over});
+  expect({"compress", second, "--keep", "0.3", "--output", file("b"), "--report", first}, {"--report", over});
+  expect({"inspect", file("cache"), "--report", file("cache/snapshots/one/config.json")}, {"--report", over});
+}
+
 TEST_F(FileOptions, OutputsAreApart) {
   const std::string same = "would write the same file";
   expect({"compress", file("model"), "--keep", "0.3", "--output", file("new"), "--report", file("model/../new")},
@@ -199,6 +209,15 @@ TEST_F(FileOptions, OutputsAreApart) {
   expect({"sweep", file("model"), "--text", file("text"), "--keep", "0.5", "--output", file("t"), "--report",
           file("t.records")},
          {"--output", "--report", same});
+}
+
+TEST_F(FileOptions, WhatIsWrittenOnTheWayCounts) {
+  write_file(file("o.unhealed"), "a text");
+  Arguments compress = {"compress", file("model"), "--keep",        "0.3",
+                        "--output", file("o"),     "--calibration", file("o.unhealed")};
+  EXPECT_EQ(refusal(compress), "");
+  compress.insert(compress.end(), {"--heal", "5"});
+  expect(compress, {"--output", "o.unhealed", "would write over"});
 }
 
 TEST_F(FileOptions, OtherFilesAreFine) {
@@ -219,8 +238,9 @@ TEST(FileOptionTypes, EveryOptionOfAFileSaysWhetherItIsReadOrWritten) {
     EXPECT_EQ(option->get_type_name(), type) << command.get_name() << " " << name;
   };
   for (const CLI::App* command : parser.commands()) {
-    for (const char* name : {"MODEL", "PATH", "--archive", "--text", "--calibration", "--evaluate", "--times",
-                             "--links", "--machine", "--compare", "--tasks"}) {
+    for (const char* name :
+         {"MODEL", "PATH", "--archive", "--text", "--calibration", "--evaluate", "--times", "--links", "--machine",
+          "--compare", "--tasks", "--draft", "--chat", "--prompt-file", "--base", "DIRECTORY", "RUN"}) {
       expect(*command, name, jobs::input_type);
     }
     for (const char* name :

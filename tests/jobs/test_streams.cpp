@@ -180,7 +180,9 @@ TEST_F(Streams, RecordsAndExportsAreWrittenByOneRunAtATime) {
   for (const char* line :
        {"EVALUATE --records r", "\"$HACK\" export model --format gguf --output r",
         "\"$HACK\" export model --format hf --output r/", "\"$HACK\" sweep model --text text --keep 0.5 --output r",
-        "\"$HACK\" study strong model --output r"}) {
+        "\"$HACK\" study strong model --output r", "\"$HACK\" heal model --archive text --text text --output r",
+        "\"$HACK\" import model --base model --output r", "\"$HACK\" evaluate model --tasks text --records r",
+        "EVALUATE --save-all-logits r"}) {
     const std::string lock = std::string(line).find("study") == std::string::npos ? "r" : "r.records";
     const ProgramResult run = shell(
         fmt::format("python3 - {}.hack-lock <<'END' & p=$!\n"
@@ -193,6 +195,15 @@ TEST_F(Streams, RecordsAndExportsAreWrittenByOneRunAtATime) {
     EXPECT_EQ(run.status, 1) << line << run.err;
     EXPECT_NE(run.err.find("another run is writing it (another process)"), std::string::npos) << line << run.err;
   }
+}
+
+TEST_F(Streams, DirectoriesAreWrittenWholeOrNotAtAll) {
+  // The weights are written when it comes to this.
+  fs::create_directory(folder_ / "model/LICENSE");
+  const ProgramResult run = shell(
+      "\"$HACK\" export model --format hf --output new; echo $?; mkdir empty\n"
+      "\"$HACK\" export model --format hf --output empty; echo $?; ls new empty");
+  EXPECT_EQ(run.out, "1\n1\nempty:\n") << run.err;
 }
 
 TEST_F(Streams, AModelThatIsCutShortWhileItIsReadIsNamed) {

@@ -50,6 +50,15 @@ TextSketch TextSketch::from_digits(const std::string& digits) {
   return sketch;
 }
 
+void TextSketch::add(const TextSketch& other) {
+  // A run among the smallest of both texts is among the smallest of its own.
+  std::set<std::uint64_t> both(hashes_.begin(), hashes_.end());
+  both.insert(other.hashes_.begin(), other.hashes_.end());
+  hashes_.assign(both.begin(), both.end());
+  hashes_.resize(std::min(hashes_.size(), size));
+  is_whole_ = hashes_.size() < size;
+}
+
 std::string TextSketch::digits() const {
   std::string text;
   for (const std::uint64_t hash : hashes_) text += fmt::format("{:016x}", hash);

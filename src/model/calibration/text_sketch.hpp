@@ -20,6 +20,9 @@ class TextSketch {
   /// What digits() gave; empty where the text is none of that.
   static TextSketch from_digits(const std::string& digits);
 
+  /// Makes it the sample of the runs of both texts.
+  void add(const TextSketch& other);
+
   /// As text: 16 hex digits a hash.
   std::string digits() const;
   bool is_empty() const { return hashes_.empty(); }

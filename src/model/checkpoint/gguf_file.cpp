@@ -141,6 +141,14 @@ std::filesystem::path first_part(const std::filesystem::path& path) {
 
 }  // namespace
 
+std::vector<std::filesystem::path> gguf_parts(const std::filesystem::path& path) {
+  const std::size_t count = parts_by_name(path);
+  if (count == 0) return {path};
+  std::vector<std::filesystem::path> parts;
+  for (std::size_t number = 1; number <= count; ++number) parts.push_back(part_path(path, number, count));
+  return parts;
+}
+
 GgufFile::GgufFile(const std::filesystem::path& path) : GgufFile(first_part(path), Parts::all) {
   const std::int64_t count = find_integer("split.count").value_or(1);
   if (count <= 1) return;

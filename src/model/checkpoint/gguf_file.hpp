@@ -26,6 +26,10 @@ struct GgufTensor {
   std::size_t part = 0;  ///< of a split file
 };
 
+/// All files of the model that `path` is a part of, by its name: NAME-00001-of-00003.gguf and so on; else `path` alone.
+/// They need not exist.
+std::vector<std::filesystem::path> gguf_parts(const std::filesystem::path& path);
+
 /// One GGUF file, version 2 or 3, little-endian: its metadata and its table of tensors. Of a split one, whose parts are
 /// called NAME-00001-of-00003.gguf and so on, any part stands for all of them. The file is not trusted: every
 /// length, count and offset is checked before it is used, and what is wrong is an Error naming the file and the key or

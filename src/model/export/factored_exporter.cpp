@@ -29,7 +29,7 @@ class FactoredExporter final : public ModelExporter {
       : source_(source),
         config_(hf_config_of(source.checkpoint, type)),
         directory_(directory),
-        writer_(directory_ / "model.safetensors") {
+        writer_(directory_.add("model.safetensors")) {
     validate(source.archive != nullptr, "there are no terms to write without compressed matrices; name their archive");
     nlohmann::ordered_json sizes = nlohmann::ordered_json::object();
     for (TensorSpec& spec : llama_tensors(source.checkpoint.config())) {
@@ -72,7 +72,7 @@ class FactoredExporter final : public ModelExporter {
     writer_.finish();
     directory_.write_companions(source_.checkpoint, remarks_);
     directory_.write_text("modeling_hack.py", modeling_file());
-    directory_.write_json("config.json", config_);
+    directory_.finish(config_);
   }
 
  private:

@@ -54,33 +54,41 @@ HfDirectory::HfDirectory(fs::path path) : path_(std::move(path)) {
 }
 
 HfDirectory::~HfDirectory() {
-  std::error_code is_in_use;
-  if (is_made_) fs::remove(path_, is_in_use);
+  std::error_code ignored;
+  for (const fs::path& file : written_) fs::remove(file, ignored);
+  if (is_made_) fs::remove(path_, ignored);  // not where there is anything in it
 }
 
-void HfDirectory::write_text(const char* name, std::string_view text) const {
-  io::OutputFile file(path_ / name);
+fs::path HfDirectory::add(const char* name) { return written_.emplace_back(path_ / name); }
+
+void HfDirectory::finish(const nlohmann::ordered_json& config) {
+  write_json("config.json", config);
+  written_.clear();
+}
+
+void HfDirectory::write_text(const char* name, std::string_view text) {
+  io::OutputFile file(add(name));
   file.write(text);
   file.finish();
 }
 
-void HfDirectory::write_json(const char* name, const nlohmann::ordered_json& json) const {
+void HfDirectory::write_json(const char* name, const nlohmann::ordered_json& json) {
   write_text(name, json.dump(2) + "\n");
 }
 
-void HfDirectory::write_companions(const Checkpoint& checkpoint, std::vector<std::string>& remarks) const {
+void HfDirectory::write_companions(const Checkpoint& checkpoint, std::vector<std::string>& remarks) {
   if (const auto* gguf = dynamic_cast<const GgufCheckpoint*>(&checkpoint)) {
     write_tokenizer(gguf->file(), checkpoint.config().eos_ids, remarks);
     return;
   }
   for (const char* name : companions) {
     const fs::path from = checkpoint.path() / name;
-    if (fs::exists(from)) copy_whole(from, path_ / name);
+    if (fs::exists(from)) copy_whole(from, add(name));
   }
 }
 
 void HfDirectory::write_tokenizer(const GgufFile& file, const std::vector<int>& eos_ids,
-                                  std::vector<std::string>& remarks) const {
+                                  std::vector<std::string>& remarks) {
   TokenizerDescription tokenizer;
   try {
     tokenizer = read_tokenizer_gguf(file);

@@ -15,7 +15,7 @@ class HfExporter final : public ModelExporter {
       : source_(source),
         config_(hf_config_of(source.checkpoint, type)),
         directory_(directory),
-        writer_(directory_ / "model.safetensors") {
+        writer_(directory_.add("model.safetensors")) {
     for (TensorSpec& spec : llama_tensors(source.checkpoint.config())) {
       writer_.add_tensor(spec.name, shape_of(spec), type);
       tensors_.push_back({std::move(spec), *ggml_type_of(codec_of(type))});
@@ -33,7 +33,7 @@ class HfExporter final : public ModelExporter {
   void finish() override {
     writer_.finish();
     directory_.write_companions(source_.checkpoint, remarks_);
-    directory_.write_json("config.json", config_);
+    directory_.finish(config_);
   }
 
  private:

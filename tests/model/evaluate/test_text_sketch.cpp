@@ -38,6 +38,19 @@ TEST(TextSketch, SurvivesAsDigitsAndKnowsWindows) {
   EXPECT_EQ(sketch.share_of(std::span(text).subspan(100, TextSketch::run_tokens)), 1);
 }
 
+TEST(TextSketch, OfTwoTextsIsThatOfBoth) {
+  for (const std::size_t count : {std::size_t{100}, std::size_t{5000}}) {
+    const std::vector<int> text = tokens(count, 5), other = tokens(count, 6);
+    std::vector<int> both = text;
+    both.insert(both.end(), other.begin(), other.end());
+    TextSketch sketch(text, std::ssize(text));
+    sketch.add(TextSketch(other, std::ssize(other)));
+    EXPECT_EQ(sketch.digits(), TextSketch(both, std::ssize(text)).digits());
+    EXPECT_EQ(sketch.share_of(text), 1);
+    EXPECT_EQ(sketch.share_of(other), 1);
+  }
+}
+
 TEST(TextSketch, OfNothingFindsNothing) {
   const std::vector<int> text = tokens(100, 4);
   for (const char* digits : {"", "0", "not hex at all..", "ffffffffffffffff0000000000000000"}) {
