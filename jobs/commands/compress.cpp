@@ -108,11 +108,7 @@ class CompressCommand : public Command {
              "--resume does not go with --target-loss (every attempt has other ranks); leave it out: the losses "
              "measured before are found again");
     check_healing();
-    if (is_left_to_heal(checkpoint)) {
-      session.log().info("resume: {} is whole already", unhealed());
-      const Healed healed = heal_compressed(session);
-      return session.world().is_root() ? report_healed(healed, healing_, output_) : nlohmann::json();
-    }
+    if (is_left_to_heal(checkpoint)) return heal_what_is_left(session, checkpoint);
     const DType type = common_.chosen_dtype(checkpoint.exact_type());
     Compressor compressor(session, checkpoint, type);
     // The dense model runs first: a text that is unfit is an error now, not after the compression.
@@ -164,6 +160,20 @@ class CompressCommand : public Command {
     nlohmann::json how = nlohmann::json::parse(made.options, nullptr, false);
     if (how.is_object()) how.erase(sketch_key);  // is of the text, no option
     return made.model_fingerprint == checkpoint.fingerprint() && how == options_.describe();
+  }
+
+  /// The end of a run that was killed while it trained.
+  nlohmann::json heal_what_is_left(Session& session, const model::Checkpoint& checkpoint) {
+    session.log().info("resume: {} is whole already", unhealed());
+    Evaluation evaluation(session, checkpoint, common_.held_type(), "--evaluate", evaluation_,
+                          options_.calibration.texts);
+    const Healed healed = heal_compressed(session);
+    const std::vector<TextScore> scores = evaluation.score(output_);
+    if (!session.world().is_root()) return {};
+    nlohmann::json results = {{"archive", output_}, {"heal", report_healed(healed, healing_, output_)}};
+    print_scores(scores);
+    results["evaluation"] = describe(scores);
+    return results;
   }
 
   /// Trains what was compressed, on the calibration text.
@@ -256,6 +266,13 @@ class CompressCommand : public Command {
     }
   }
 
+  static void print_scores(const std::vector<TextScore>& scores) {
+    for (const TextScore& score : scores) {
+      fmt::print("  {}: perplexity {:.4f}, dense {:.4f}; divergence {:.5f} nats a token, same top token {:.2f} %\n",
+                 score.text, score.after, score.before, score.divergence, 100 * score.same_top);
+    }
+  }
+
   /// How many matrices are in which codec.
   static std::string codecs_of(const Compressed& compressed) {
     std::map<Codec, int> counts;
@@ -297,10 +314,7 @@ class CompressCommand : public Command {
     }
     print_cost(compressed);
     if (!shape_.empty() && checkpoint != nullptr) extrapolate(*checkpoint, compressed, results);
-    for (const TextScore& score : scores) {
-      fmt::print("  {}: perplexity {:.4f}, dense {:.4f}; divergence {:.5f} nats a token, same top token {:.2f} %\n",
-                 score.text, score.after, score.before, score.divergence, 100 * score.same_top);
-    }
+    print_scores(scores);
     if (options_.stored().keeps_vectors()) {
       session.log().info(
           "these are vectors and original values, to choose ranks of: --topk, --keep or --tolerance of "

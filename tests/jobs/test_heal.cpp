@@ -135,9 +135,11 @@ TEST_F(Heal, FollowsACompression) {
   EXPECT_FALSE(std::filesystem::exists(file("both.h5.heal")));
   // A run that was killed while it trained has left this.
   ASSERT_EQ(run_hack(0, compression("left.h5.unhealed")).status, 0);
-  const ProgramResult resumed = run_hack(0, compression("left.h5") + training + Arguments{"--resume"});
+  const ProgramResult resumed =
+      run_hack(0, compression("left.h5") + training + Arguments{"--resume", "--evaluate", file("text")});
   EXPECT_EQ(resumed.status, 0) << resumed.err;
   EXPECT_NE(resumed.err.find("left.h5.unhealed is whole already"), std::string::npos) << resumed.err;
+  EXPECT_EQ(results(resumed)["evaluation"].size(), 1);
   EXPECT_TRUE(read_file(file("left.h5")) == read_file(file("both.h5")));
   EXPECT_FALSE(std::filesystem::exists(file("left.h5.unhealed")));
 }

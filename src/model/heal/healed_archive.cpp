@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "kernels/config.hpp"
 #include "svd/archive/factor_archive_writer.hpp"
 #include "svd/pipeline/collective_try.hpp"
 #include "svd/train/trained_matrix.hpp"
@@ -58,6 +59,7 @@ class HealedPart {
 void write_healed(const comm::Communicator& comm, const svd::FactorArchive& archive, const ParametersOf& parameters,
                   const std::string& options, const std::filesystem::path& output) {
   svd::ArchiveInfo info = archive.info();
+  info.header.program_version = HACK_VERSION;
   info.header.options = options;
   svd::FactorArchiveWriter writer(comm, output, info);
   for (const std::string& name : archive.matrices()) {
