@@ -25,9 +25,8 @@ tiny_files.write_text(sys.argv[2] + "/text", 60)
 END
 
 suppressions=()
-for file in /usr/share/openmpi/openmpi-valgrind.supp "$root/tests/support/memcheck.supp"; do
-  [ ! -e "$file" ] || suppressions+=("--suppressions=$file")
-done
+file=/usr/share/openmpi/openmpi-valgrind.supp
+[ ! -e "$file" ] || suppressions+=("--suppressions=$file")
 
 # Where it has to, the program starts itself anew with other settings, which is not valgrind's program any more.
 export HACK_LIBRARY_SETTINGS=1

@@ -13,6 +13,25 @@
 
 namespace hack::io {
 
+/// Structures as they lie in memory, with zeros between their members, all of which are given: what a compiler leaves
+/// there may be anything.
+template <class T, class... Members>
+std::string bytes_without_gaps(const std::vector<T>& rows, Members T::*... members) {
+  static_assert(std::is_trivially_copyable_v<T>);
+  static_assert(sizeof(T) - (sizeof(Members) + ...) < alignof(T), "a member is missing");
+  std::string bytes(rows.size() * sizeof(T), '\0');
+  char* to = bytes.data();
+  for (const T& row : rows) {
+    const auto* from = reinterpret_cast<const char*>(&row);
+    const auto copy = [&](const auto& member) {
+      std::memcpy(to + (reinterpret_cast<const char*>(&member) - from), &member, sizeof(member));
+    };
+    (copy(row.*members), ...);
+    to += sizeof(T);
+  }
+  return bytes;
+}
+
 /// Values one after the other as this machine holds them, for files that the same program reads again. No padding is
 /// made up: T is trivially copyable. It is not CBOR or MessagePack, which the JSON library would write, because their
 /// values own what they hold: a record would be copied once into a value and once into bytes, where PieceWriter copies
@@ -27,6 +46,12 @@ class ByteWriter {
     static_assert(std::is_trivially_copyable_v<T>);
     put(std::ssize(values));
     bytes_.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T));
+  }
+  /// Of structures with gaps between these, all their members; get_vector reads them.
+  template <class T, class... Members>
+  void put_rows(const std::vector<T>& rows, Members T::*... members) {
+    put(std::ssize(rows));
+    bytes_.append(bytes_without_gaps(rows, members...));
   }
   void put(const std::string& text) {
     put(std::ssize(text));
@@ -50,6 +75,13 @@ class PieceWriter {
     static_assert(std::is_trivially_copyable_v<T>);
     put(std::ssize(values));
     pieces_.push_back(std::as_bytes(std::span(values)));
+  }
+  /// As ByteWriter's; copied.
+  template <class T, class... Members>
+  void put_rows(const std::vector<T>& rows, Members T::*... members) {
+    put(std::ssize(rows));
+    const std::string bytes = bytes_without_gaps(rows, members...);
+    copy(bytes.data(), bytes.size());
   }
   void put(const std::string& text) {
     put(std::ssize(text));

@@ -99,7 +99,9 @@ template <Device D>
 void Healer<D>::save(comm::Journal& journal, int step) {
   io::PieceWriter state;
   state.put(step);
-  state.put(report_);
+  state.put(report_.before);
+  state.put(report_.after);
+  state.put(report_.best_step);
   for (const std::vector<float>* numbers : {&parameters_, &mean_, &square_, &best_}) state.put(*numbers);
   journal.append(std::string("step ") + std::to_string(step), state.pieces());
 }
@@ -110,7 +112,7 @@ int Healer<D>::take_up(const comm::Journal& journal) {
   const std::string bytes = journal.state();
   io::ByteReader state(bytes);
   const int step = state.get<int>();
-  report_ = state.get<HealReport>();
+  report_ = {state.get<double>(), state.get<double>(), state.get<int>()};
   for (std::vector<float>* numbers : {&parameters_, &mean_, &square_, &best_}) {
     const std::vector<float> from = state.get_vector<float>();
     validate(from.size() == numbers->size() || numbers == &best_, "the state of a training is of another model");

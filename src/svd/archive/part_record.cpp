@@ -44,9 +44,10 @@ void write_part(Writer& record, const MatrixPart& part) {
   record.put(part.grid.tile_width());
   record.put(part.first_tile);
   record.put(static_cast<std::uint8_t>(part.has_spectra));
-  record.put(part.tiles);
+  record.put_rows(part.tiles, &TileChoice::kind, &TileChoice::rank, &TileChoice::energy, &TileChoice::discarded);
   record.put(part.spectra);
-  record.put(part.terms);
+  record.put_rows(part.terms, &TermEntry::tile, &TermEntry::structure, &TermEntry::codec, &TermEntry::rank,
+                  &TermEntry::digest);
   record.put(part.bytes);
   record.put(part.values);
 }

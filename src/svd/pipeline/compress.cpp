@@ -30,7 +30,7 @@ struct Flight {
     for (const MatrixPart& part : parts) put_part(record, part);
     for (const CompressionSummary& summary : report.matrices) put_summary(record, summary);
     record.put(report.weighted);
-    record.put(report.refined);
+    record.put_rows(report.refined, &RefineReport::loss_before, &RefineReport::loss_after, &RefineReport::best_step);
   }
   void take_from(const std::string& bytes) {
     io::ByteReader record(bytes);
