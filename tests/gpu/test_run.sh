@@ -41,12 +41,11 @@ expect() {
 run() { bash "$top/tests/gpu/run.sh" --seconds "$1" --output "$work/gpu.json" >"$work/out" 2>&1; }
 
 # The model's test takes what is left but for the least: it and all after it are skipped, and nothing has failed.
-begin=$SECONDS
-run 6 || { echo "failed for want of time"; cat "$work/out"; failed=1; }
-[ $((SECONDS - begin)) -le 20 ] || { echo "took $((SECONDS - begin)) s"; failed=1; }
+run 12 || { echo "failed for want of time"; cat "$work/out"; failed=1; }
 expect '"part": "operations", "outcome": "passed"' "$work/gpu.json"
+expect '"part": "model", "outcome": "skipped"' "$work/gpu.json"
 expect 'not done within' "$work/gpu.json"
-expect '"part": "operations, racecheck", "outcome": "skipped", "seconds": 0, "detail": "not reached within 6 s"' "$work/gpu.json"
+expect '"part": "operations, racecheck", "outcome": "skipped", "seconds": 0, "detail": "not reached within 12 s"' "$work/gpu.json"
 expect '{"name": "copy on the device", "unit": "byte/s", "value": 4e12, "limit": null}' "$work/gpu.json"
 expect ' 0 failed, ' "$work/out"
 
@@ -56,6 +55,13 @@ if run 100; then echo "a failure was not seen"; failed=1; fi
 expect '"part": "model", "outcome": "failed"' "$work/gpu.json"
 expect '{"name": "decode, 8B, 4 layers, dense", "unit": "tokens/s", "value": 12.5, "limit": 25}' "$work/gpu.json"
 expect '"part": "operations, racecheck", "outcome": "passed"' "$work/gpu.json"
+
+# A part that stands still although there is time has failed.
+sed -i 's/^part "model" 60 /part "model" 1 /' "$top/tests/gpu/run.sh"
+script "$top/tests/gpu/test_gpu_model" 'exec sleep 60'
+if run 100; then echo "a part that stood still was not seen"; failed=1; fi
+expect '"part": "model", "outcome": "failed"' "$work/gpu.json"
+expect 'not done within 1 s' "$work/gpu.json"
 
 # The page puts it beside what was expected.
 if command -v python3 >/dev/null; then
