@@ -225,6 +225,7 @@ class Trial:
             time.sleep(1)
             return send(process, signal.SIGCONT) and met
         if fault == "memory":
+            self.result["begun in MPI_Init"] = self.processes.are_in_mpi_init()
             return limit_memory(process, self.source.choice([0, 1 << 16, 1 << 20, 1 << 22]))
         if fault == "file size":
             size = self.source.choice([0, 100, 4096, 50000, 200000])
@@ -259,8 +260,8 @@ class Trial:
         if fault in ("disk full", "file size"):
             return [["hack: "], ["cannot write", "cannot be written", "No space", "too large", "H5"]]
         if fault == "memory":
-            # In MPI_Init it is Open MPI that has no room, and the launcher that names the rank.
-            return [["hack: ", "signal", "Exit code", "MPI"]]
+            # Of MPI_Init and of libraries that end the process it is Open MPI and the launcher that tell.
+            return [["hack: ", "signal", "Exit code", "exit code", "MPI_Init", "MPI_INIT", "_init failed"]]
         if fault == "truncate":
             return [["model.safetensors"], ["rank "] if self.result["ranks"] > 1 else ["hack: "]]
         return []
@@ -283,7 +284,11 @@ class Trial:
                 self.expect(stands, "the earlier result does not stand")
         if self.result["fault"] in ("term rank", "int", "hup", "twice", "pause", "truncate") and status != 0:
             strays = [stray for stray in jobs.strays_of(self.job, self.folder) if not stray.endswith(".parts")]
-            self.expect(not strays or self.result["ranks"] == 0 and not strays, f"files are left at once: {strays}")
+            self.expect(not strays, f"files are left at once: {strays}")
+        if self.result.get("begun in MPI_Init") and status != 0 and "hack: " not in err:
+            # It ended there, said by others than the program: nothing can have been begun.
+            strays = jobs.strays_of(self.job, self.folder)
+            self.expect(not strays, f"files are left of a run that ended in MPI_Init: {strays}")
         if self.result["fault"] == "pause":
             self.expect(status == 0, f"a pause of a second ended the run with {status}")
         left = sorted(set(os.listdir("/dev/shm")) - self.shared_memory)

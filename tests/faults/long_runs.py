@@ -66,12 +66,13 @@ def judge(name, series, answer):
         warm = samples[0]
         last = max(samples[-10:], key=lambda s: s[1])
         grown = last[1] - warm[1] - answer
-        files = min(s[2] for s in samples[-10:])   # one that is being appended to is open for a moment
+        # A file that is being appended to is open for a moment.
+        files_before, files = (min(s[2] for s in part) for part in (samples[:10], samples[-10:]))
         rows.append({"run": name, "rank": rank, "samples": len(samples),
                      "resident_after_warm_up": warm[1], "resident_at_end": last[1], "answer_bytes": answer,
-                     "growth": round(grown / warm[1], 5), "files_after_warm_up": warm[2],
+                     "growth": round(grown / warm[1], 5), "files_after_warm_up": files_before,
                      "files_at_end": files,
-                     "flat": grown <= 0.01 * warm[1] and files <= warm[2]})
+                     "flat": grown <= 0.01 * warm[1] and files <= files_before})
     return rows
 
 
