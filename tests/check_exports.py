@@ -104,7 +104,9 @@ class Check:
         self.rows.append({"what": what, "hack": ours, "other": theirs, **more, "holds": holds})
         print(json.dumps(self.rows[-1]), flush=True)
         record = {"what": f"exports of a compressed model in other programs; windows of {CONTEXT}: {self.given.windows}",
-                  "command": "tests/check_exports.py", "model": os.path.basename(os.path.normpath(self.given.model)),
+                  "command": " ".join(["tests/check_exports.py", *(os.path.basename(os.path.normpath(word))
+                                                                  for word in sys.argv[1:])]),
+                  "machine": machine(), "model": os.path.basename(os.path.normpath(self.given.model)),
                   "versions": {m: version(m) for m in ("transformers", "torch", "llama_cpp_python", "gguf")},
                   "rows": self.rows}
         with open(self.given.output, "w") as file:
@@ -121,6 +123,12 @@ class Check:
         self.hack("export", self.given.model, "--archive", archive, "--format", form, "--output", output, "--type",
                   number_type, "--quiet", ranks=ranks)
         return output
+
+
+def machine():
+    with open("/proc/cpuinfo") as file:
+        names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    return f"{names[0] if names else 'unknown'}, {os.cpu_count()} cores"
 
 
 def numbers_of(archive):
@@ -157,7 +165,9 @@ def check_low_rank(check):
         ours = check.ours(check.given.model, archive)
         factored = check.export(archive, "hf-factored", storage + "-factored")
         two = check.export(archive, "hf-factored", storage + "-factored-2", ranks=2)
-        same = all(filecmp.cmp(os.path.join(factored, f), os.path.join(two, f), shallow=False) for f in os.listdir(two))
+        files = sorted(os.listdir(factored))
+        same = files == sorted(os.listdir(two)) and "model.safetensors" in files and all(
+            filecmp.cmp(os.path.join(factored, f), os.path.join(two, f), shallow=False) for f in files)
         check.equal(f"factored directory, {storage}: written by two ranks as by one", True, same)
         theirs, count = check.transformers(factored)
         check.compare(f"factored directory, {storage}: transformers", ours, theirs, EXACT)

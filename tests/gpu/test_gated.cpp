@@ -57,7 +57,8 @@ void check(index_t rows, index_t cols, index_t tokens, Codec codec, const Host& 
 
 TEST(GpuGated, MultipliesDenseMatrices) {
   for (Codec codec : tests::all_codecs()) {
-    for (const auto& [rows, cols] : std::vector<std::pair<index_t, index_t>>{{1, 1}, {19, 70}, {33, 1104}, {9, 4112}}) {
+    for (const auto& [rows, cols] :
+         std::vector<std::pair<index_t, index_t>>{{1, 1}, {19, 70}, {9, 1101}, {33, 1104}, {9, 4112}}) {
       const RandomWeights weights[] = {{rows, cols, codec, 1}, {rows, cols, codec, 2}};
       const DeviceWeights on_device[] = {DeviceWeights(weights[0].view), DeviceWeights(weights[1].view)};
       for (index_t tokens : {0, 1, 3, 8, 9}) {

@@ -197,7 +197,8 @@ TEST(GpuElementwise, ClearsRows) {
 
 TEST(GpuLinear, MultipliesAsTheCpuDoes) {
   for (Codec codec : tests::all_codecs()) {
-    for (const auto& [rows, cols] : std::vector<std::pair<index_t, index_t>>{{1, 1}, {19, 70}, {33, 1104}, {9, 4112}}) {
+    for (const auto& [rows, cols] :
+         std::vector<std::pair<index_t, index_t>>{{1, 1}, {19, 70}, {9, 1101}, {33, 1104}, {9, 4112}}) {
       const RandomWeights w(rows, cols, codec, 1);
       const DeviceWeights on_device(w.view);
       for (index_t tokens : {1, 3, 8, 9}) {
