@@ -208,18 +208,25 @@ TEST_F(Streams, DirectoriesAreWrittenWholeOrNotAtAll) {
 
 TEST_F(Streams, AModelThatIsCutShortWhileItIsReadIsNamed) {
   // The text comes through a pipe, so that the model is open and its weights are not read when it is cut.
+  const auto when_mapped_by = [](int processes) {
+    return fmt::format(
+        "exec 3>slow\nfor i in $(seq 2000); do "
+        "[ $(grep -ls \"$(pwd -P)/model/model.safetensors\" /proc/[0-9]*/maps | wc -l) -ge {} ] && break; "
+        "sleep 0.01; done\n",
+        processes);
+  };
   const ProgramResult run = shell(
-      "mkfifo slow\n\"$MPIRUN\" -n 2 \"$HACK\" perplexity model --text slow --context 32 --report report &\nrun=$!\n"
-      "exec 3>slow\nsleep 0.3\ntruncate -s 20000 model/model.safetensors\ncat text >&3\nexec 3>&-\nwait $run");
+      "mkfifo slow\n\"$MPIRUN\" -n 2 \"$HACK\" perplexity model --text slow --context 32 --report report &\nrun=$!\n" +
+      when_mapped_by(2) + "truncate -s 20000 model/model.safetensors\ncat text >&3\nexec 3>&-\nwait $run");
   EXPECT_EQ(run.status, 1) << run.err;
   EXPECT_NE(run.err.find("hack: rank "), std::string::npos) << run.err;
   EXPECT_NE(run.err.find("model/model.safetensors cannot be read at byte "), std::string::npos) << run.err;
   EXPECT_FALSE(fs::exists(folder_ / "report"));
   // Cut within its last page, it reads as zeros.
   write_hf({}, folder_ / "model");
-  const ProgramResult zeros = shell(
-      "rm slow; mkfifo slow\n\"$HACK\" perplexity model --text slow --context 32 &\nrun=$!\n"
-      "exec 3>slow\nsleep 0.3\ntruncate -s -8 model/model.safetensors\ncat text >&3\nexec 3>&-\nwait $run");
+  const ProgramResult zeros =
+      shell("rm slow; mkfifo slow\n\"$HACK\" perplexity model --text slow --context 32 &\nrun=$!\n" +
+            when_mapped_by(1) + "truncate -s -8 model/model.safetensors\ncat text >&3\nexec 3>&-\nwait $run");
   EXPECT_EQ(zeros.status, 1) << zeros.out;
   EXPECT_NE(zeros.err.find("model/model.safetensors was changed while it was read"), std::string::npos) << zeros.err;
 }
