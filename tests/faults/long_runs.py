@@ -38,20 +38,22 @@ def size_of(path):
     return path.stat().st_size if path.exists() else 0
 
 
-def watch(command, program, work, progress):
+def watch(command, ranks, program, work, progress):
     """Runs a command; returns its status and, for each rank, samples with the size of the file that grows meanwhile."""
     mark = f"{os.getpid()}-long"
     processes = Processes(mark, program)
-    series = {}
+    series, found_ranks = {}, {}
     with open(work / "out", "wb") as out, open(work / "err", "wb") as err:
         run = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
                                env=dict(os.environ, HACK_FAULT_MARK=mark))
         while run.poll() is None:
-            for rank, process in processes.ranks().items():
+            if len(found_ranks) < ranks:
+                found_ranks = processes.ranks()
+            for rank, process in found_ranks.items():
                 found = sample(process)
                 if found and found[0] > 0:
                     series.setdefault(rank, []).append((size_of(progress), *found))
-            time.sleep(0.05)
+            time.sleep(0.005)
     return run.returncode, series
 
 
@@ -102,8 +104,8 @@ def main():
                         ["generate", str(work / "model"), "--prompt", "the lamp", "--max-tokens", str(options.tokens),
                          "--quiet"], int(0.9 * options.tokens) * TOKEN_BYTES, work / "out")}
             for name, (arguments, answer, progress) in runs.items():
-                status, series = watch([*launcher, str(program), *arguments, "--threads", "1"], program, work,
-                                       progress)
+                status, series = watch([*launcher, str(program), *arguments, "--threads", "1"], ranks, program,
+                                       work, progress)
                 if status != 0 or len(series) != ranks:
                     sys.exit(f"{name} on {ranks} ranks ends with {status}: " + (work / "err").read_text())
                 for row in judge(name, series, answer):
