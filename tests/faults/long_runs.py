@@ -4,7 +4,7 @@
   long_runs.py --program build/bin/hack [--mpirun mpirun] [--windows 2000] [--tokens 20000] [--ranks 1,2] [--json FILE]
 
 A run's first tenth, by windows or tokens, is its warm-up. From there to its end the resident memory of each
-rank may grow by 1 % beside the answer itself (losses and places of windows, ids of tokens), and the number of open files
+rank may grow by 1 % beside the answer itself (losses of windows on rank 0, ids of tokens), and the number of open files
 not at all. Exit status 1 where it did.
 """
 
@@ -21,8 +21,8 @@ import tiny_files
 from processes import Processes
 
 CONTEXT = 48
-WINDOW_BYTES = 4 * (CONTEXT - 1) + 80   # losses in f32; where its record stands
-TOKEN_BYTES = 2 * 4                     # ids of what was generated and of what was seen
+WINDOW_BYTES = 4 * (CONTEXT - 1)   # losses in f32, which rank 0 alone keeps
+TOKEN_BYTES = 2 * 4                # ids of what was generated and of what was seen
 
 
 def sample(process):
@@ -57,11 +57,11 @@ def watch(command, ranks, program, work, progress):
     return run.returncode, series
 
 
-def judge(name, series, answer):
-    """A row for each rank: memory and files after the warm-up and at the end."""
+def judge(name, series, answers):
+    """A row for each rank: memory and files after the warm-up and at the end. answers: bytes on rank 0, on others."""
     rows = []
     for rank, samples in sorted(series.items()):
-        whole = samples[-1][0]
+        whole, answer = samples[-1][0], answers[rank > 0]
         samples = [s for s in samples if 0.1 * whole <= s[0] <= 0.99 * whole]
         if len(samples) < 2:
             sys.exit(f"{name}: too short to be watched")
@@ -99,16 +99,16 @@ def main():
             runs = {f"{options.windows} windows": (
                         ["perplexity", str(work / "model"), "--text", str(work / "text"), "--context", str(CONTEXT),
                          "--windows", str(options.windows), "--records", str(work / f"losses-{ranks}"), "--quiet"],
-                        int(0.9 * options.windows) * WINDOW_BYTES, work / f"losses-{ranks}"),
+                        (int(0.9 * options.windows) * WINDOW_BYTES, 0), work / f"losses-{ranks}"),
                     f"{options.tokens} tokens": (
                         ["generate", str(work / "model"), "--prompt", "the lamp", "--max-tokens", str(options.tokens),
-                         "--quiet"], int(0.9 * options.tokens) * TOKEN_BYTES, work / "out")}
-            for name, (arguments, answer, progress) in runs.items():
+                         "--quiet"], 2 * (int(0.9 * options.tokens) * TOKEN_BYTES,), work / "out")}
+            for name, (arguments, answers, progress) in runs.items():
                 status, series = watch([*launcher, str(program), *arguments, "--threads", "1"], ranks, program,
                                        work, progress)
                 if status != 0 or len(series) != ranks:
                     sys.exit(f"{name} on {ranks} ranks ends with {status}: " + (work / "err").read_text())
-                for row in judge(name, series, answer):
+                for row in judge(name, series, answers):
                     rows.append({"ranks": ranks, **row})
                     print("{run} on {ranks} ranks, rank {rank}: {resident_after_warm_up} bytes, at the end "
                           "{resident_at_end} ({growth:+.2%}); {files_after_warm_up} files, at the end {files_at_end}"

@@ -135,6 +135,8 @@ def main(arguments):
         return 77
     with open(arguments[0], encoding="utf-8") as file:
         kernels = [json.loads(line) for line in file]
+    if not kernels or len(arguments) < 2:
+        raise SystemExit("no kernels, or no cubins of them: nothing would be checked")
     rows, failed, registers_of = [], 0, {}
     for path in arguments[1:]:
         architecture = int(re.search(r"(\d+)\.cubin$", path).group(1))
