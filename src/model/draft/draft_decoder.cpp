@@ -1,29 +1,14 @@
 #include "model/draft/draft_decoder.hpp"
 
 #include <algorithm>
-#include <cmath>
 
 #include "comm/collectives.hpp"
 #include "kernels/error.hpp"
 #include "kernels/stopwatch.hpp"
-#include "model/llama/chunk.hpp"
+#include "model/llama/read_ids.hpp"
+#include "model/llama/shared_choice.hpp"
 
 namespace hack::model {
-namespace {
-
-/// Takes ids through a model in chunks; the final state of the last.
-template <Device D>
-MatrixView<const float, D> read_ids(Llama<D>& llama, std::span<const int> ids, KvCache<D>& cache) {
-  MatrixView<const float, D> state;
-  while (!ids.empty()) {
-    const auto some = ids.first(std::min(ids.size(), static_cast<std::size_t>(chunk_tokens)));
-    state = llama.last_state(some, cache);
-    ids = ids.subspan(some.size());
-  }
-  return state;
-}
-
-}  // namespace
 
 template <Device D>
 DraftDecoder<D>::DraftDecoder(const DraftedModel<D>& models, Sampler& sampler, DraftLength& length, index_t capacity)
@@ -39,8 +24,8 @@ template <Device D>
 int DraftDecoder<D>::first(std::span<const int> prompt) {
   seen_.assign(prompt.begin(), prompt.end());
   std::vector<float> logits = models_.model.logits(read_ids(models_.model, prompt, model_cache_));
-  std::vector<int> id = {choose_on_root(models_.model, logits, seen_, 0)};
-  share(models_.model, id, seen_);
+  std::vector<int> id = {choose_behind(models_.model, logits, seen_, 0)};
+  share_choices(models_.model, id, seen_);
   seen_.push_back(id[0]);
   if (!draws_.empty()) draws_.pop_front();
   read_ids(models_.draft, prompt, draft_cache_);
@@ -73,8 +58,8 @@ std::vector<int> DraftDecoder<D>::propose(index_t length) {
   for (index_t i = 0; i < length; ++i) {
     const auto unread = std::span<const int>(ids).subspan(static_cast<std::size_t>(draft_cache_.length()));
     std::vector<float> logits = models_.draft.logits(read_ids(models_.draft, unread, draft_cache_));
-    std::vector<int> id = {choose_on_root(models_.draft, logits, ids, i)};
-    share(models_.draft, id, ids);
+    std::vector<int> id = {choose_behind(models_.draft, logits, ids, i)};
+    share_choices(models_.draft, id, ids);
     ids.push_back(id[0]);
   }
   return {ids.begin() + std::ssize(seen_), ids.end()};
@@ -89,25 +74,17 @@ std::vector<int> DraftDecoder<D>::choose(std::span<const int> proposals) {
   std::vector<int> chosen;
   for (std::size_t i = 0; i < logits.size(); ++i) {
     const auto before = std::span<const int>(ids).first(seen_.size() + i);
-    chosen.push_back(choose_on_root(models_.model, logits[i], before, static_cast<index_t>(i)));
+    chosen.push_back(choose_behind(models_.model, logits[i], before, static_cast<index_t>(i)));
     if (i < proposals.size() && chosen.back() != proposals[i]) break;
   }
-  share(models_.model, chosen, ids);
+  share_choices(models_.model, chosen, ids);
   return chosen;
 }
 
 template <Device D>
-int DraftDecoder<D>::choose_on_root(const Llama<D>& llama, std::vector<float>& logits, std::span<const int> ids,
-                                    index_t ahead) {
-  if (!llama.tensor().is_root() || !llama.stream_is_sound()) return unsound;
-  const bool are_finite = std::all_of(logits.begin(), logits.end(), [](float logit) { return std::isfinite(logit); });
-  return are_finite ? sampler_.choose(logits, ids, draw(ahead)) : unsound;
-}
-
-template <Device D>
-void DraftDecoder<D>::share(Llama<D>& llama, std::vector<int>& chosen, std::span<const int> ids) {
-  comm::broadcast(llama.tensor(), chosen);
-  if (std::find(chosen.begin(), chosen.end(), unsound) != chosen.end()) fail("{}", llama.explain_overflow(ids));
+int DraftDecoder<D>::choose_behind(const Llama<D>& llama, std::vector<float>& logits, std::span<const int> ids,
+                                   index_t ahead) {
+  return choose_on_root(llama, logits, [&] { return sampler_.choose(logits, ids, draw(ahead)); });
 }
 
 template <Device D>

@@ -45,16 +45,11 @@ class DraftDecoder {
   const DraftPass& last_pass() const { return pass_; }
 
  private:
-  static constexpr int unsound = -1;
-
   std::vector<int> propose(index_t length);
   /// The model's choices behind the last id seen and behind the proposals; as many as hold.
   std::vector<int> choose(std::span<const int> proposals);
-  /// Chooses on rank 0 behind `ids` with the draw of the position `ahead` of the next one; `unsound` where numbers of
-  /// the model overflow, and on other ranks.
-  int choose_on_root(const Llama<D>& llama, std::vector<float>& logits, std::span<const int> ids, index_t ahead);
-  /// Rank 0's choices on all ranks. An Error where one is `unsound`.
-  void share(Llama<D>& llama, std::vector<int>& chosen, std::span<const int> ids);
+  /// choose_on_root() behind `ids` with the draw of the position `ahead` of the next one.
+  int choose_behind(const Llama<D>& llama, std::vector<float>& logits, std::span<const int> ids, index_t ahead);
   double draw(index_t ahead);
 
   DraftedModel<D> models_;

@@ -1,8 +1,6 @@
 #include "model/evaluate/loss_records.hpp"
 
-#include <algorithm>
 #include <array>
-#include <cmath>
 #include <cstring>
 #include <optional>
 #include <string>
@@ -11,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/error.hpp"
+#include "kernels/finite.hpp"
 
 namespace hack::model {
 namespace {
@@ -53,8 +52,8 @@ void LossRecords::read(const WindowPlan& plan, WindowLosses& losses) const {
     if (!content) continue;
     auto found = losses_in(*content, plan.windows[window], numbers_);
     if (!found) continue;
-    const bool is_finite = std::all_of(found->begin(), found->end(), [](float loss) { return std::isfinite(loss); });
-    validate(is_finite, "{}: a loss of window {} is NaN or infinity; remove the file, the window is then scored again",
+    validate(are_finite(*found),
+             "{}: a loss of window {} is NaN or infinity; remove the file, the window is then scored again",
              file_.path().string(), name);
     losses[window] = *std::move(found);
   }

@@ -1,13 +1,13 @@
 #include "model/evaluate/perplexity.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <deque>
 
 #include "comm/collectives.hpp"
 #include "comm/task_dealer.hpp"
 #include "kernels/error.hpp"
+#include "kernels/finite.hpp"
 #include "model/llama/chunk.hpp"
 
 namespace hack::model {
@@ -64,10 +64,8 @@ std::vector<float> one_window(Llama<D>& llama, KvCache<D>& cache, const WindowTa
     const index_t first = begin + skip - before, known = std::ssize(kept);
     score(llama, {states.rows_from(skip, n - skip), ids.subspan(begin + skip + 1, n - skip), task.number, first}, kept);
     const bool are_losses = std::ssize(kept) == known + n - skip;  // else there is more, in forms that are no numbers
-    const bool is_sound =
-        llama.stream_is_sound() &&
-        (!are_losses || std::all_of(kept.begin() + known, kept.end(), [](float loss) { return std::isfinite(loss); }));
-    if (!is_sound) fail("{}", llama.explain_overflow(ids.first(begin + n)));
+    const bool is_sound = !are_losses || are_finite(std::span(kept).subspan(static_cast<std::size_t>(known)));
+    if (!is_sound || !llama.stream_is_sound()) fail("{}", llama.explain_overflow(ids.first(begin + n)));
   }
   return kept;
 }

@@ -1,12 +1,12 @@
 #include "model/import/foreign_tensors.hpp"
 
 #include <algorithm>
-#include <cmath>
 
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include "kernels/error.hpp"
+#include "kernels/finite.hpp"
 #include "model/checkpoint/json_object.hpp"
 #include "model/checkpoint/layer_tensors.hpp"
 
@@ -82,7 +82,7 @@ void ForeignTensors::read(const std::string& name, index_t row, MatrixView<float
   const index_t stride = out.cols * size_of(plain_type(codec));
   for (index_t i = 0; i < out.rows; ++i) {
     dequantize(*ggml_type_of(codec), from + (row + i) * stride, 0, out.cols, out.row(i));
-    validate(std::all_of(out.row(i), out.row(i) + out.cols, [](float x) { return std::isfinite(x); }),
+    validate(are_finite({out.row(i), static_cast<std::size_t>(out.cols)}),
              "tensor '{}' of {} holds NaN or infinity (row {})", name, path_.string(), row + i);
   }
   at(name).file->file().release({from + row * stride, from + (row + out.rows) * stride});

@@ -1,11 +1,9 @@
 #include "model/llama/generate.hpp"
 
-#include <algorithm>
-
 #include "kernels/stopwatch.hpp"
-#include "model/llama/chunk.hpp"
 #include "model/llama/decoder.hpp"
 #include "model/llama/new_text.hpp"
+#include "model/llama/read_ids.hpp"
 
 namespace hack::model {
 namespace {
@@ -31,16 +29,11 @@ template <Device D>
 Generated generate(Llama<D>& llama, std::span<const int> prompt, const GenerateOptions& options, Sampler& sampler,
                    const std::function<bool(int)>& on_token) {
   validate(!prompt.empty(), "the prompt has no tokens");
-  const index_t prompt_tokens = std::ssize(prompt);
-  KvCache<D> cache = llama.make_cache(prompt_tokens + options.max_tokens);
+  KvCache<D> cache = llama.make_cache(std::ssize(prompt) + options.max_tokens);
   if (options.max_tokens <= 0) return {};
 
   const Stopwatch watch;
-  MatrixView<const float, D> states;
-  for (index_t begin = 0; begin < prompt_tokens; begin += chunk_tokens) {
-    states = llama.last_state(prompt.subspan(begin, std::min(chunk_tokens, prompt_tokens - begin)), cache);
-  }
-  const auto last = states.rows_from(states.rows - 1, 1);
+  const MatrixView<const float, D> last = read_ids(llama, prompt, cache);
   if (sampler.is_for_devices()) {
     return decode(Decoder<D>(llama, cache, sampler, prompt), last, llama.tensor(), options, on_token, watch);
   }

@@ -1,14 +1,11 @@
 #pragma once
 
-#include <algorithm>
-#include <cmath>
 #include <span>
 #include <vector>
 
-#include "comm/collectives.hpp"
-#include "kernels/error.hpp"
 #include "model/llama/llama.hpp"
 #include "model/llama/sampler.hpp"
+#include "model/llama/shared_choice.hpp"
 
 namespace hack::model {
 
@@ -25,12 +22,8 @@ class HostDecoder {
 
   int first(MatrixView<const float, D> state) {
     std::vector<float> logits = llama_.logits(state);
-    std::vector<int> id(1, unsound);
-    const bool is_sound = llama_.stream_is_sound() &&
-                          std::all_of(logits.begin(), logits.end(), [](float logit) { return std::isfinite(logit); });
-    if (llama_.tensor().is_root() && is_sound) id[0] = sampler_.choose(logits, seen_);
-    comm::broadcast(llama_.tensor(), id);
-    if (id[0] == unsound) fail("{}", llama_.explain_overflow(seen_));
+    std::vector<int> id = {choose_on_root(llama_, logits, [&] { return sampler_.choose(logits, seen_); })};
+    share_choices(llama_, id, seen_);
     seen_.push_back(id[0]);
     return id[0];
   }
@@ -39,8 +32,6 @@ class HostDecoder {
   bool is_replayed() const { return false; }
 
  private:
-  static constexpr int unsound = -1;
-
   Llama<D>& llama_;
   KvCache<D>& cache_;
   Sampler& sampler_;

@@ -11,6 +11,7 @@
 #include "io/digest.hpp"
 #include "io/json_text.hpp"
 #include "kernels/error.hpp"
+#include "kernels/finite.hpp"
 #include "svd/tile/storage.hpp"
 
 namespace hack::svd {
@@ -337,7 +338,7 @@ void FactorArchive::read_values(std::string_view name, index_t tile, MatrixView<
     validate(io::digest64(bytes) == entry.value_digests[at],
              "the bytes of tile {} in dataset 'values' are not those that were written: the file is damaged", tile);
     convert(bytes.data(), type, out.data, DType::f32, out.rows * out.cols);
-    validate(std::all_of(out.data, out.data + size / size_of(type), [](float value) { return std::isfinite(value); }),
+    validate(are_finite({out.data, static_cast<std::size_t>(out.rows * out.cols)}),
              "a value of tile {} in dataset 'values' is NaN or infinity", tile);
   });
 }
