@@ -6,28 +6,41 @@
 
 namespace hack::kernels::cuda {
 
+/// The maximum of a row of logits, and Σ exp(logit - maximum).
+struct RowExpSum {
+  static constexpr int max_threads = 256, shared_floats = 64;
+  float maximum;
+  float sum;
+
+  /// By a block of max_threads.
+  template <class Exec>
+  static HACK_BODY RowExpSum find(Exec& exec, const float* row, index_t cols) {
+    float largest = -INFINITY;
+    for (index_t i = exec.thread(); i < cols; i += max_threads) largest = fmaxf(largest, row[i]);
+    largest = block_max(exec, largest, 0);
+    float sum = 0;
+    for (index_t i = exec.thread(); i < cols; i += max_threads) sum += expf(row[i] - largest);
+    return {largest, block_sum(exec, sum, 32)};
+  }
+};
+
 /// Maximum, sum of exps and the target's logit of each row of logits; a block a token.
 struct LossOfLogits {
   static constexpr const char* name = "LossOfLogits";
-  static constexpr int max_threads = 256;
+  static constexpr int max_threads = RowExpSum::max_threads;
   Array<const float> logits;
   TokenIds targets;
   index_t first_id = 0;
   PartialLoss* out = nullptr;
 
-  Geometry geometry() const { return {logits.rows, max_threads, 64}; }
+  Geometry geometry() const { return {logits.rows, max_threads, RowExpSum::shared_floats}; }
   template <class Exec>
   HACK_BODY void operator()(Exec& exec) const {
     const float* row = logits.row(exec.block());
-    float largest = -INFINITY;
-    for (index_t i = exec.thread(); i < logits.cols; i += max_threads) largest = fmaxf(largest, row[i]);
-    largest = block_max(exec, largest, 0);
-    float sum = 0;
-    for (index_t i = exec.thread(); i < logits.cols; i += max_threads) sum += expf(row[i] - largest);
-    sum = block_sum(exec, sum, 32);
+    const RowExpSum found = RowExpSum::find(exec, row, logits.cols);
     if (exec.thread() != 0) return;
     const index_t target = targets.ids[exec.block()] - first_id;
-    out[exec.block()] = {largest, sum, target >= 0 && target < logits.cols ? row[target] : 0.0f};
+    out[exec.block()] = {found.maximum, found.sum, target >= 0 && target < logits.cols ? row[target] : 0.0f};
   }
 };
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels/cuda/llama/elementwise.cuh"
+#include "kernels/cuda/llama/vocabulary.cuh"
 
 namespace hack::kernels::cuda {
 
@@ -34,24 +35,18 @@ struct RmsNormGradient {
 /// exp_sums(): a block per token.
 struct ExpSums {
   static constexpr const char* name = "ExpSums";
-  static constexpr int max_threads = 256;
+  static constexpr int max_threads = RowExpSum::max_threads;
   Array<const float> logits;
   float* maxima = nullptr;
   float* sums = nullptr;
 
-  Geometry geometry() const { return {logits.rows, max_threads, 64}; }
+  Geometry geometry() const { return {logits.rows, max_threads, RowExpSum::shared_floats}; }
   template <class Exec>
   HACK_BODY void operator()(Exec& exec) const {
-    const float* row = logits.row(exec.block());
-    float largest = -INFINITY;
-    for (index_t i = exec.thread(); i < logits.cols; i += max_threads) largest = fmaxf(largest, row[i]);
-    largest = block_max(exec, largest, 0);
-    float sum = 0;
-    for (index_t i = exec.thread(); i < logits.cols; i += max_threads) sum += expf(row[i] - largest);
-    sum = block_sum(exec, sum, 32);
+    const RowExpSum found = RowExpSum::find(exec, logits.row(exec.block()), logits.cols);
     if (exec.thread() != 0) return;
-    maxima[exec.block()] = largest;
-    sums[exec.block()] = sum;
+    maxima[exec.block()] = found.maximum;
+    sums[exec.block()] = found.sum;
   }
 };
 

@@ -68,10 +68,7 @@ CodecChoice choose_codecs(index_t budget, std::span<const MatrixCodecs> matrices
     chosen[step.matrix] = step.to;
     result.bytes = bytes;
   }
-  for (std::size_t m = 0; m < matrices.size(); ++m) {
-    result.codecs.push_back(chosen[m].codec);
-    result.predicted_loss += matrices[m].weight * chosen[m].error;
-  }
+  for (const Option& option : chosen) result.codecs.push_back(option.codec);
   return result;
 }
 

@@ -24,7 +24,6 @@ struct MatrixCodecs {
 struct CodecChoice {
   std::vector<Codec> codecs;  ///< of each matrix
   index_t bytes = 0;
-  double predicted_loss = 0;  ///< Σ weight · error
 };
 
 /// Returns what the smallest codec of each matrix takes together.
