@@ -6,10 +6,10 @@
 #include "jobs/commands/commands.hpp"
 #include "jobs/compression/lm_eval_report.hpp"
 #include "jobs/compression/model_files.hpp"
+#include "jobs/compression/records_claim.hpp"
 #include "jobs/compression/window_scoring.hpp"
 #include "jobs/session/file_options.hpp"
 #include "jobs/session/option_checks.hpp"
-#include "kernels/error.hpp"
 #include "model/evaluate/choice_requests.hpp"
 
 namespace hack::jobs {
@@ -96,9 +96,7 @@ class EvaluateCommand : public Command {
     const ModelFiles files(session, model_, archive_, selection_);
     const index_t trained = files.checkpoint().config().context_length;
     const index_t context = context_ > 0 ? context_ : trained;
-    if (context > trained) {
-      session.log().info("warning: --context {} is longer than the {} tokens the model was made for", context, trained);
-    }
+    warn_of_context(session, context, trained);
     index_t all_items = 0;
     std::vector<ChoiceItem> items;
     ChoiceRequests requests;
@@ -164,12 +162,8 @@ class EvaluateCommand : public Command {
     results["items_in_files"] = all_items;
     fmt::print("0-shot, longest context {}, {} choices, {} tokens scored, BOS {}, {}\n", task.plan.context,
                task.plan.windows.size(), tokens, bos ? std::to_string(*bos) : "none", model::name_of(task.type));
-    nlohmann::json config = {{"model", "hack"},
-                             {"model_args", {{"pretrained", model_}}},
-                             {"batch_size", 1},
-                             {"limit", limit_ ? nlohmann::json(*limit_) : nlohmann::json()},
-                             {"dtype", results["dtype"]}};
-    if (!archive_.empty()) config["model_args"]["archive"] = archive_;
+    nlohmann::json config = lm_eval_config(model_, archive_, results["dtype"]);
+    config["limit"] = limit_ ? nlohmann::json(*limit_) : nlohmann::json();
     report_.write(for_readers, config);
     return results;
   }

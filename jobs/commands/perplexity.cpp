@@ -11,6 +11,7 @@
 #include "jobs/compression/evaluation.hpp"
 #include "jobs/compression/model_files.hpp"
 #include "jobs/compression/perplexity_options.hpp"
+#include "jobs/compression/records_claim.hpp"
 #include "jobs/compression/window_scoring.hpp"
 #include "jobs/session/file_options.hpp"
 #include "jobs/session/output_claim.hpp"
@@ -246,10 +247,7 @@ class PerplexityCommand : public Command {
                                      options_.windows);
         }));
     if (options_.chosen_protocol().bos == model::BosRule::each_window) plan.first_token = encoded.bos;
-    if (plan.context > trained) {
-      session.log().info("warning: --context {} is longer than the {} tokens the model was made for", plan.context,
-                         trained);
-    }
+    warn_of_context(session, plan.context, trained);
     return plan;
   }
 
@@ -289,11 +287,8 @@ class PerplexityCommand : public Command {
     const nlohmann::json metrics = {{"word_perplexity", per.word_perplexity},
                                     {"byte_perplexity", per.byte_perplexity},
                                     {"bits_per_byte", per.bits_per_byte}};
-    nlohmann::json config = {{"model", "hack"},
-                             {"model_args", {{"pretrained", options_.model}, {"max_length", task.plan.context}}},
-                             {"batch_size", 1},
-                             {"dtype", results["dtype"]}};
-    if (!options_.archive.empty()) config["model_args"]["archive"] = options_.archive;
+    nlohmann::json config = lm_eval_config(options_.model, options_.archive, results["dtype"]);
+    config["model_args"]["max_length"] = task.plan.context;
     options_.lm_eval.write(
         {{.name = task_of(options_.text),
           .metrics = metrics,

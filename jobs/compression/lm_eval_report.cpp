@@ -45,6 +45,13 @@ void LmEvalReport::write(const std::vector<LmEvalTask>& tasks, const nlohmann::j
   for_option("--lm-eval-report", [&] { io::replace_file(path_, text); });
 }
 
+nlohmann::json lm_eval_config(const std::string& model, const std::string& archive, const nlohmann::json& dtype) {
+  nlohmann::json config = {
+      {"model", "hack"}, {"model_args", {{"pretrained", model}}}, {"batch_size", 1}, {"dtype", dtype}};
+  if (!archive.empty()) config["model_args"]["archive"] = archive;
+  return config;
+}
+
 std::string task_of(const std::string& path) { return std::filesystem::path(path).stem().string(); }
 
 }  // namespace hack::jobs

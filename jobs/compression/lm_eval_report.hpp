@@ -32,6 +32,9 @@ class LmEvalReport {
   std::string path_;
 };
 
+/// Of which model figures are, for LmEvalReport::write(). `archive` may be empty.
+nlohmann::json lm_eval_config(const std::string& model, const std::string& archive, const nlohmann::json& dtype);
+
 /// lm-evaluation-harness's name of a file's task: the file's, without folder and ending.
 std::string task_of(const std::string& path);
 

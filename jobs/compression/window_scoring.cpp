@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <span>
 
 #include <nlohmann/json.hpp>
 
@@ -10,7 +11,6 @@
 #include "io/hash.hpp"
 #include "jobs/session/file_options.hpp"
 #include "jobs/session/option_checks.hpp"
-#include "jobs/session/output_claim.hpp"
 #include "kernels/error.hpp"
 #include "kernels/stopwatch.hpp"
 #include "model/llama/names.hpp"
@@ -32,16 +32,6 @@ void ScoringOptions::add_to(CLI::App& app, const std::string& unit) {
 comm::ProcessGrid ScoringOptions::grid(const Session& session) const {
   return for_option(fmt::format("--tensor-parallel {}", tensor_parallel),
                     [&] { return comm::ProcessGrid(session.world(), tensor_parallel); });
-}
-
-RecordsClaim::RecordsClaim(const Session& session, const ScoringOptions& options, const std::string& unit) {
-  if (options.records.empty()) return;
-  const std::string& records = options.records.front();
-  claim_.emplace(claim_output(session, "--records", records));
-  if (session.world().is_root()) {
-    last_words_.emplace(
-        fmt::format("ended by a signal; finished {} stand in {}, the same command goes on after them", unit, records));
-  }
 }
 
 WindowScoring::WindowScoring(Session& session, const ScoringTask& task, index_t numbers)
@@ -104,6 +94,11 @@ nlohmann::json key_of(const CLI::App& app, const std::vector<std::string>& witho
     key["archive"] = io::file_digest(key["archive"].get<std::string>());
   }
   return key;
+}
+
+void warn_of_context(const Session& session, index_t context, index_t trained) {
+  if (context <= trained) return;
+  session.log().info("warning: --context {} is longer than the {} tokens the model was made for", context, trained);
 }
 
 index_t tokens_of(const model::WindowPlan& plan) {

@@ -1,16 +1,13 @@
 #pragma once
 
 #include <optional>
-#include <span>
 #include <string>
 #include <vector>
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json_fwd.hpp>
 
-#include "comm/output_claim.hpp"
 #include "comm/process_grid.hpp"
-#include "io/last_words.hpp"
 #include "jobs/compression/model_files.hpp"
 #include "jobs/session/session.hpp"
 #include "model/evaluate/loss_records.hpp"
@@ -27,17 +24,6 @@ struct ScoringOptions {
   void add_to(CLI::App& app, const std::string& unit);
   /// The grid of a run. Collective.
   comm::ProcessGrid grid(const Session& session) const;
-};
-
-/// This run's right to append to --records, if there are any; a signal meanwhile says how to go on.
-class RecordsClaim {
- public:
-  /// An Error where another run appends to them. `unit`: as of ScoringOptions. Collective.
-  RecordsClaim(const Session& session, const ScoringOptions& options, const std::string& unit);
-
- private:
-  std::optional<comm::OutputClaim> claim_;
-  std::optional<io::LastWords> last_words_;
 };
 
 /// What is scored, and by which ranks. Outlives whoever works on it.
@@ -86,6 +72,9 @@ class WindowScoring {
 /// The options of a run that its numbers depend on: all but those named, and those that only choose places or speed.
 /// For the archive its digest stands.
 nlohmann::json key_of(const CLI::App& app, const std::vector<std::string>& without);
+
+/// Says that --context is longer than what a model was made for, where it is.
+void warn_of_context(const Session& session, index_t context, index_t trained);
 
 /// Tokens that go through the model, scored or not.
 index_t tokens_of(const model::WindowPlan& plan);

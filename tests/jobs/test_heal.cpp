@@ -113,10 +113,12 @@ TEST_F(Heal, GoesOnAfterAKill) {
   ASSERT_EQ(run_hack(2, healing("whole.h5")).status, 0);
   std::string command = "\"$MPIRUN\" -n 2 \"$HACK\"";
   for (const std::string& argument : healing("killed.h5")) command += " '" + argument + "'";
-  // The state of step 20 is on disk when there is a second record of it; then the run is ended.
+  // The state of step 20 is on disk when there is a second record of it; then the run is ended, with all its ranks.
   const ProgramResult killed = run_shell(fmt::format(
-      "{} & run=$!; for i in $(seq 600); do [ -e '{}/rank-1.state-0' ] && break; sleep 0.05; done; kill -KILL $run; "
-      "wait $run",
+      "{} & run=$!; for i in $(seq 600); do [ -e '{}/rank-1.state-0' ] && break; sleep 0.05; done\n"
+      "ranks=$(pgrep -P $run); kill -KILL $run; wait $run; status=$?\n"
+      "for rank in $ranks; do for i in $(seq 600); do [ -e /proc/$rank/exe ] || break; sleep 0.05; done; done\n"
+      "exit $status",
       command, file("killed.h5.heal")));
   EXPECT_NE(killed.status, 0);
   if (std::filesystem::exists(file("killed.h5"))) GTEST_SKIP() << "the run was over before it was killed";
