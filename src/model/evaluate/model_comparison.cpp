@@ -1,9 +1,7 @@
 #include "model/evaluate/model_comparison.hpp"
 
-#include <algorithm>
-
 #include "kernels/stopwatch.hpp"
-#include "model/llama/chunk.hpp"
+#include "model/evaluate/window_walk.hpp"
 #include "model/llama/names.hpp"
 
 namespace hack::model {
@@ -20,24 +18,18 @@ ComparedModel run_windows(Llama<D>& model, std::span<const int> ids, const Windo
   for (const Window& window : plan.windows) {
     std::vector<float>& of_window = out.losses.emplace_back();
     const std::vector<int> tokens = plan.tokens_of(window, ids);
-    cache.clear();
-    const index_t inputs = window.size() - 1;  // the last token is only a target
-    for (index_t begin = 0; begin < inputs; begin += chunk_tokens) {
-      const index_t n = std::min(chunk_tokens, inputs - begin);
-      const Stopwatch watch;
-      const auto chunk = std::span(tokens).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(n + 1));
-      const MatrixView<const float, D> all = model.forward(chunk.first(static_cast<std::size_t>(n)), cache);
-      // State t predicts token t + 1, so the first state that counts is first_scored - 1.
-      const index_t skip = std::clamp<index_t>(window.first_scored - 1 - begin, 0, n);
-      const MatrixView<const float, D> states = all.rows_from(skip, n - skip);
-      std::vector<float> part;
-      if (skip < n) part = model.losses(states, chunk.subspan(static_cast<std::size_t>(skip + 1)));
+    Stopwatch watch;  // of the passes, not of the visits
+    const auto keep = [&](const ScoredTokens<D>& chunk, std::span<const int> seen) {
+      const std::vector<float> losses = model.losses(chunk.states, chunk.targets);
       out.seconds += watch.seconds();
-      if (part.empty()) continue;
-      of_window.insert(of_window.end(), part.begin(), part.end());
-      visit(states, scored);
-      scored += states.rows;
-    }
+      check_losses(model, losses, seen);
+      of_window.insert(of_window.end(), losses.begin(), losses.end());
+      visit(chunk.states, scored);
+      scored += chunk.states.rows;
+      watch.restart();
+    };
+    walk_window(
+        model, cache, {std::ssize(out.losses) - 1, window.first_scored, tokens}, [](bool) {}, keep);
     progress(std::ssize(out.losses), std::ssize(plan.windows));
   }
   return out;

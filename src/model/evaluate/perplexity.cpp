@@ -6,9 +6,6 @@
 
 #include "comm/collectives.hpp"
 #include "comm/task_dealer.hpp"
-#include "kernels/error.hpp"
-#include "kernels/finite.hpp"
-#include "model/llama/chunk.hpp"
 
 namespace hack::model {
 namespace {
@@ -37,36 +34,20 @@ class WindowSource {
   comm::TaskDealer* dealer_;
 };
 
-/// A window of a plan, and its tokens as the model sees them.
-struct WindowTask {
-  index_t number;
-  index_t first_scored;
-  std::span<const int> ids;
-};
-
 /// What is kept of one window, computed on one copy of the model.
 template <Device D>
 std::vector<float> one_window(Llama<D>& llama, KvCache<D>& cache, const WindowTask& task, const ScoreTokens<D>& score,
                               WindowSource& source) {
   std::vector<float> kept;
-  cache.clear();
-  const std::span<const int> ids = task.ids;
-  const index_t before = task.first_scored - 1;  // states before the first that counts
-  // The last token is only a target.
-  const index_t inputs = std::ssize(ids) - 1;
-  for (index_t begin = 0; begin < inputs; begin += chunk_tokens) {
-    const index_t n = std::min(chunk_tokens, inputs - begin);
-    source.before_chunk(begin + n == inputs);
-    const MatrixView<const float, D> states = llama.forward(ids.subspan(begin, n), cache);
-    // State t predicts token t + 1.
-    const index_t skip = std::clamp<index_t>(before - begin, 0, n);
-    if (skip == n) continue;
-    const index_t first = begin + skip - before, known = std::ssize(kept);
-    score(llama, {states.rows_from(skip, n - skip), ids.subspan(begin + skip + 1, n - skip), task.number, first}, kept);
-    const bool are_losses = std::ssize(kept) == known + n - skip;  // else there is more, in forms that are no numbers
-    const bool is_sound = !are_losses || are_finite(std::span(kept).subspan(static_cast<std::size_t>(known)));
-    if (!is_sound || !llama.stream_is_sound()) fail("{}", llama.explain_overflow(ids.first(begin + n)));
-  }
+  const auto keep = [&](const ScoredTokens<D>& tokens, std::span<const int> seen) {
+    const std::size_t known = kept.size();
+    score(llama, tokens, kept);
+    std::span<const float> losses = std::span(kept).subspan(known);
+    if (losses.size() != tokens.targets.size()) losses = {};  // there is more, in forms that are no numbers
+    check_losses(llama, losses, seen);
+  };
+  walk_window(
+      llama, cache, task, [&](bool is_last) { source.before_chunk(is_last); }, keep);
   return kept;
 }
 

@@ -6,6 +6,7 @@
 
 #include "comm/process_grid.hpp"
 #include "model/evaluate/perplexity_protocol.hpp"
+#include "model/evaluate/window_walk.hpp"
 #include "model/llama/llama.hpp"
 
 namespace hack::model {
@@ -22,15 +23,6 @@ struct WindowRun {
   /// What need not be computed, one entry a window, empty ones of those to compute.
   WindowLosses known = {};
   OnWindow on_window = [](index_t, std::vector<float>&) {};
-};
-
-/// Some scored tokens of a window and the final states that predict them.
-template <Device D>
-struct ScoredTokens {
-  MatrixView<const float, D> states;  // (tokens, hidden)
-  std::span<const int> targets;       // (tokens)
-  index_t window;                     ///< in the plan
-  index_t first;                      ///< how many scored tokens of the window came before
 };
 
 /// Appends to `kept` what is kept of some tokens. All ranks of one copy of the model call it together; what the copy's
