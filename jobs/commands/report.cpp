@@ -8,7 +8,6 @@
 #include "jobs/report/sections.hpp"
 #include "jobs/session/file_options.hpp"
 #include "kernels/config.hpp"
-#include "kernels/error.hpp"
 
 namespace hack::jobs {
 namespace {

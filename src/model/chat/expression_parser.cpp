@@ -1,6 +1,5 @@
 #include "model/chat/expression_parser.hpp"
 
-#include <memory>
 #include <utility>
 #include <vector>
 

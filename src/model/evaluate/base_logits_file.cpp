@@ -1,6 +1,5 @@
 #include "model/evaluate/base_logits_file.hpp"
 
-#include <array>
 #include <cstring>
 #include <limits>
 #include <string_view>

@@ -5,7 +5,6 @@
 #include <optional>
 #include <utility>
 
-#include "kernels/error.hpp"
 #include "svd/tile/stored_tile.hpp"
 
 namespace hack::model {

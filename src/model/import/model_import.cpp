@@ -4,7 +4,6 @@
 #include <cmath>
 #include <utility>
 
-#include <fmt/core.h>
 #include <nlohmann/json.hpp>
 
 #include "kernels/error.hpp"

@@ -1,7 +1,6 @@
 // Tokenizer::from_model: a tokenizer.model of SentencePiece, read into a TokenizerDescription. Numbers of fields are
 // those of sentencepiece_model.proto.
 
-#include <algorithm>
 #include <bit>
 #include <utility>
 
