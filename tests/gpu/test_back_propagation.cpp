@@ -4,6 +4,7 @@
 
 #include "kernels/back_propagation.hpp"
 #include "tests/gpu/device_data.hpp"
+#include "tests/gpu/near_numbers.hpp"
 #include "tests/kernels/random_data.hpp"
 
 namespace hack::kernels {
@@ -11,20 +12,13 @@ namespace {
 
 using tests::DeviceMatrix;
 using tests::eps;
+using tests::expect_near;
 using tests::in_several_orders;
 using tests::random_floats;
 using tests::view_of;
+using tests::zeros;
 
 constexpr Device G = Device::cuda;
-
-void expect_close(const std::vector<float>& actual, const std::vector<float>& expected, double bound) {
-  ASSERT_EQ(actual.size(), expected.size());
-  for (std::size_t i = 0; i < actual.size(); ++i) {
-    ASSERT_NEAR(actual[i], expected[i], bound * (1 + std::fabs(expected[i]))) << "number " << i;
-  }
-}
-
-std::vector<float> zeros(index_t n) { return std::vector<float>(static_cast<std::size_t>(n)); }
 
 TEST(GpuBackPropagation, OfNorms) {
   for (const auto& [tokens, n] : {std::pair<index_t, index_t>{1, 1}, {5, 70}, {3, 300}, {0, 4}}) {
@@ -40,7 +34,7 @@ TEST(GpuBackPropagation, OfNorms) {
       Queue<G> queue(1);
       rms_norm_gradient<G>(queue, dy_there.in(), x_there.in(), weight_there.data(), 1e-3f, dx_there.view());
       // Factors up to 1 / √1e-3, of sums of n terms.
-      expect_close(dx_there.host(), dx, 30 * static_cast<double>(n + 4) * eps);
+      expect_near(dx_there.host(), dx, 30 * static_cast<double>(n + 4) * eps);
     });
   }
 }
@@ -62,10 +56,10 @@ TEST(GpuBackPropagation, OfTheDivergence) {
       divergence_gradient<G>(queue, l_there.in(), {log_l_there.data(), log_m_there.data()}, 0.3f, m_there.view(),
                              found.view().data);
       EXPECT_EQ(maxima_there.host(), maxima);
-      expect_close(sums_there.host(), sums, static_cast<double>(n) * eps);
+      expect_near(sums_there.host(), sums, static_cast<double>(n) * eps);
       // Terms of at most e² (2 + 4), n of them.
-      expect_close(found.host(), divergences, 50 * static_cast<double>(n) * eps);
-      expect_close(m_there.host(), gradient, 16 * eps);
+      expect_near(found.host(), divergences, 50 * static_cast<double>(n) * eps);
+      expect_near(m_there.host(), gradient, 16 * eps);
     });
   }
 }
@@ -105,9 +99,9 @@ TEST(GpuBackPropagation, OfAttention) {
                             dout_there.in(), {dq_there.view(), dk_there.view(), dv_there.view()});
       // Sums over tokens and dimensions of terms of order 1, on both sides.
       const double bound = static_cast<double>(tokens + 2 * dim) * 4 * eps;
-      expect_close(dq_there.host(), dq, bound);
-      expect_close(dk_there.host(), dk, bound);
-      expect_close(dv_there.host(), dv, bound);
+      expect_near(dq_there.host(), dq, bound);
+      expect_near(dk_there.host(), dk, bound);
+      expect_near(dv_there.host(), dv, bound);
     });
   }
 }

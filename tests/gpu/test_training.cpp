@@ -4,6 +4,7 @@
 
 #include "kernels/gradient.hpp"
 #include "tests/gpu/device_data.hpp"
+#include "tests/gpu/near_numbers.hpp"
 #include "tests/kernels/random_data.hpp"
 
 namespace hack::kernels {
@@ -11,20 +12,13 @@ namespace {
 
 using tests::DeviceMatrix;
 using tests::eps;
+using tests::expect_near;
 using tests::in_several_orders;
 using tests::random_floats;
 using tests::view_of;
+using tests::zeros;
 
 constexpr Device G = Device::cuda;
-
-void expect_near(const std::vector<float>& actual, const std::vector<float>& expected, double bound) {
-  ASSERT_EQ(actual.size(), expected.size());
-  for (std::size_t i = 0; i < actual.size(); ++i) {
-    ASSERT_NEAR(actual[i], expected[i], bound * (1 + std::fabs(expected[i]))) << "number " << i;
-  }
-}
-
-std::vector<float> room(index_t n) { return std::vector<float>(static_cast<std::size_t>(n)); }
 
 struct Shape {
   index_t tokens, out, in;
@@ -36,7 +30,7 @@ TEST(GpuGradient, OfWeightsAndInputs) {
     SCOPED_TRACE(testing::Message() << tokens << ", " << out << ", " << in);
     const std::vector<float> dy = random_floats(tokens * out, 1), x = random_floats(tokens * in, 2);
     const std::vector<float> w = random_floats(out * in, 3);
-    std::vector<float> dw = room(out * in), dx = room(tokens * in);
+    std::vector<float> dw = zeros(out * in), dx = zeros(tokens * in);
     Queue<Device::cpu> host(1);
     weight_gradient<Device::cpu>(host, view_of(dy, tokens, out), view_of(x, tokens, in), view_of(dw, out, in));
     input_gradient<Device::cpu>(host, view_of(dy, tokens, out), view_of(w, out, in), view_of(dx, tokens, in));
@@ -58,7 +52,7 @@ TEST(GpuGradient, OfSwiGlu) {
     for (float& a : gate) a *= 30;  // where exp is tiny and where it is huge
     if (!gate.empty()) gate[0] = 200;
     const std::vector<float> up = random_floats(tokens * n, 2), dout = random_floats(tokens * n, 3);
-    std::vector<float> out = room(tokens * n), d_gate = gate, d_up = up;
+    std::vector<float> out = zeros(tokens * n), d_gate = gate, d_up = up;
     Queue<Device::cpu> host(1);
     swiglu_into<Device::cpu>(host, view_of(gate, tokens, n), view_of(up, tokens, n), view_of(out, tokens, n));
     swiglu_gradient<Device::cpu>(host, view_of(dout, tokens, n), view_of(d_gate, tokens, n), view_of(d_up, tokens, n));
@@ -79,7 +73,7 @@ TEST(GpuGradient, OfSquaredErrors) {
     const std::vector<float> target = random_floats(tokens * n, 1), y = random_floats(tokens * n, 2);
     const std::vector<float> weights = random_floats(tokens, 3);
     for (const bool is_weighted : {false, true}) {
-      std::vector<float> d_y = y, squares = room(tokens);
+      std::vector<float> d_y = y, squares = zeros(tokens);
       Queue<Device::cpu> host(1);
       output_error<Device::cpu>(host, view_of(target, tokens, n), is_weighted ? weights.data() : nullptr, 0.3f,
                                 view_of(d_y, tokens, n), squares.data());
@@ -117,14 +111,14 @@ std::vector<FactorTile<D>> tiles_of(const float* numbers, float* gradients) {
 TEST(GpuGradient, OfTileFactors) {
   const index_t rows = 101, cols = 41, count = 9000;
   const std::vector<float> numbers = random_floats(count, 1), dw = random_floats(rows * cols, 2);
-  std::vector<float> w(static_cast<std::size_t>(rows * cols), 7.0f), gradients = room(count);
+  std::vector<float> w(static_cast<std::size_t>(rows * cols), 7.0f), gradients = zeros(count);
   Queue<Device::cpu> host(1);
   const auto tiles = tiles_of<Device::cpu>(numbers.data(), gradients.data());
   multiply_factors<Device::cpu>(host, tiles, view_of(w, rows, cols));
   factor_gradients<Device::cpu>(host, view_of(dw, rows, cols), tiles);
   const DeviceMatrix<> numbers_there(numbers, 1, count), dw_there(dw, rows, cols);
   in_several_orders([&] {
-    DeviceMatrix<> w_there(std::vector<float>(w.size(), 7.0f), rows, cols), gradients_there(room(count), 1, count);
+    DeviceMatrix<> w_there(std::vector<float>(w.size(), 7.0f), rows, cols), gradients_there(zeros(count), 1, count);
     const auto there = tiles_of<G>(numbers_there.data(), gradients_there.view().data);
     Queue<G> queue(1);
     multiply_factors<G>(queue, there, w_there.view());
@@ -137,7 +131,7 @@ TEST(GpuGradient, OfTileFactors) {
 
 TEST(GpuAdam, StepsAsTheCpuDoes) {
   for (const index_t n : {0, 1, 1030, 2049}) {
-    std::vector<float> mean = room(n), square = room(n), x = random_floats(n, 1);
+    std::vector<float> mean = zeros(n), square = zeros(n), x = random_floats(n, 1);
     DeviceMatrix<> mean_there(mean, 1, n), square_there(square, 1, n), x_there(x, 1, n);
     Queue<Device::cpu> host(1);
     Queue<G> queue(1);

@@ -263,11 +263,29 @@ TEST(BrokenInputs, IndexesOfShards) {
   expect_refused(model, "nothing", "weight_map");
 }
 
-std::pair<json, std::string> header_and_data(const std::string& file) {
-  std::uint64_t length = 0;
-  std::memcpy(&length, file.data(), sizeof(length));
-  return {json::parse(file.substr(8, length)), file.substr(8 + length)};
-}
+/// A model with one safetensors file.
+struct SmallSafetensors {
+  SmallSafetensors() {
+    write_hf(small(), model);
+    whole = read_file(path);
+    std::uint64_t length = 0;
+    std::memcpy(&length, whole.data(), sizeof(length));
+    header = json::parse(whole.substr(8, length));
+    data = whole.substr(8 + length);
+    at = header[name]["data_offsets"].get<std::vector<std::int64_t>>();
+  }
+  void write(const json& changed, const std::string& with) const {
+    write_file(path, ByteString().add_text(changed.dump()).add_bytes(with).bytes());
+  }
+
+  TemporaryDirectory folder;
+  fs::path model = folder / "model";
+  fs::path path = model / "model.safetensors";
+  std::string name = "model.norm.weight";  // (12) of F32
+  std::string whole, data;
+  json header;
+  std::vector<std::int64_t> at;  // where this tensor lies
+};
 
 /// Another value in the header's entry of a tensor.
 struct EntryCase {
@@ -303,62 +321,40 @@ std::vector<EntryCase> entry_cases(const std::vector<std::int64_t>& at) {
 
 /// The header of a safetensors file with another entry for one tensor.
 TEST(BrokenInputs, SafetensorsOfModels) {
-  const TemporaryDirectory folder;
-  const fs::path model = folder / "model";
-  write_hf(small(), model);
-  const fs::path path = model / "model.safetensors";
-  const std::string whole = read_file(path);
-  const auto parts = header_and_data(whole);
-  const json& header = parts.first;
-  const std::string& data = parts.second;
-  const std::string name = "model.norm.weight";  // (12) of F32
-  const auto write = [&](const json& changed, const std::string& with) {
-    write_file(path, ByteString().add_text(changed.dump()).add_bytes(with).bytes());
-  };
-  write(header, data);
+  const SmallSafetensors file;
+  const auto& [folder, model, path, name, whole, data, header, at] = file;
+  file.write(header, data);
   ASSERT_EQ(refusal(model), "");
-  const std::vector<std::int64_t> at = header[name]["data_offsets"];
   for (const EntryCase& broken : entry_cases(at)) {
     json changed = header;
     changed[name][broken.key] = broken.value;
-    write(changed, data);
+    file.write(changed, data);
     expect_refused(model, broken.key + broken.value.dump(), broken.says);
   }
 }
 
 TEST(BrokenInputs, SafetensorsWithOtherBytes) {
-  const TemporaryDirectory folder;
-  const fs::path model = folder / "model";
-  write_hf(small(), model);
-  const fs::path path = model / "model.safetensors";
-  const std::string whole = read_file(path);
-  const auto parts = header_and_data(whole);
-  const json& header = parts.first;
-  const std::string& data = parts.second;
-  const std::string name = "model.norm.weight";
+  const SmallSafetensors file;
+  const auto& [folder, model, path, name, whole, data, header, at] = file;
   const std::size_t length = whole.size() - 8 - data.size();
-  const std::vector<std::int64_t> at = header[name]["data_offsets"];
-  const auto write = [&](const json& changed, const std::string& with) {
-    write_file(path, ByteString().add_text(changed.dump()).add_bytes(with).bytes());
-  };
   json renamed = header;
   renamed[""] = renamed[name];
   renamed.erase(name);
-  write(renamed, data);
+  file.write(renamed, data);
   expect_refused(model, "a tensor without a name", "incomplete");
-  write(header, data + std::string(4, '\0'));
+  file.write(header, data + std::string(4, '\0'));
   expect_refused(model, "bytes behind the last tensor", "last 4 bytes belong to no tensor");
   json moved = header;
   for (auto& [tensor, entry] : moved.items()) {
     if (tensor == "__metadata__") continue;
     for (json& offset : entry["data_offsets"]) offset = offset.get<std::int64_t>() + 8;
   }
-  write(moved, std::string(8, '\0') + data);
+  file.write(moved, std::string(8, '\0') + data);
   expect_refused(model, "bytes before the first tensor", "8 bytes before tensor");
   for (const float bad : {std::nanf(""), std::numeric_limits<float>::infinity()}) {
     std::string numbers = data;
     std::memcpy(numbers.data() + at[0], &bad, sizeof(bad));
-    write(header, numbers);
+    file.write(header, numbers);
     expect_refused(model, "a number that is none", "NaN or infinity");
   }
   for (const std::uint64_t size :
