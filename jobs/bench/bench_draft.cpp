@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "jobs/bench/bench_timing.hpp"
+#include "jobs/session/token_ids.hpp"
 #include "kernels/error.hpp"
 
 namespace hack::jobs {
@@ -10,9 +11,7 @@ namespace {
 
 std::vector<int> prompt_ids(const Session& session, const model::Checkpoint& checkpoint, const std::string& prompt) {
   if (!prompt.empty()) return encode_on_root(session.world(), checkpoint, "--prompt", prompt).ids;
-  std::vector<int> ids(16);
-  for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<int>(i) * 7919 % checkpoint.config().vocab_size;
-  return ids;
+  return spread_ids(16, {0, checkpoint.config().vocab_size});
 }
 
 /// A model and its draft, which decode the same text in turn.

@@ -6,6 +6,7 @@
 #include "jobs/bench/bench_timing.hpp"
 #include "comm/collective_timer.hpp"
 #include "jobs/session/system_info.hpp"
+#include "jobs/session/token_ids.hpp"
 #include "kernels/stopwatch.hpp"
 #include "model/llama/decoder.hpp"
 #include "model/llama/llama.hpp"
@@ -13,13 +14,6 @@
 
 namespace hack::jobs {
 namespace {
-
-template <Device D>
-std::vector<int> spread_ids(const model::Llama<D>& llama, index_t n) {
-  std::vector<int> ids(static_cast<std::size_t>(n));
-  for (index_t i = 0; i < n; ++i) ids[i] = static_cast<int>(i * 7919 % llama.config().vocab_size);
-  return ids;
-}
 
 /// What a row says of every case.
 nlohmann::json describe(const char* part, const Session& session, const BenchModel& model,
@@ -79,7 +73,7 @@ struct Runner {
       : queue(session.threads(), session.products()),
         llama(model.source(type), session.world(), queue),
         cache(llama.make_cache(capacity)),
-        ids(spread_ids(llama, capacity)) {}
+        ids(spread_ids(capacity, {0, llama.config().vocab_size})) {}
 };
 
 struct TimedRuns {

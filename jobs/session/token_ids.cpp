@@ -23,4 +23,10 @@ std::vector<int> parse_ids(const std::string& text) {
   return ids;
 }
 
+std::vector<int> spread_ids(index_t n, svd::Range vocabulary) {
+  std::vector<int> ids;
+  for (index_t i = 0; i < n; ++i) ids.push_back(static_cast<int>(vocabulary.begin + i * 7919 % vocabulary.size()));
+  return ids;
+}
+
 }  // namespace hack::jobs

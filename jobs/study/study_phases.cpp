@@ -11,6 +11,7 @@
 #include "comm/process_grid.hpp"
 #include "jobs/session/read_bandwidth.hpp"
 #include "jobs/session/system_info.hpp"
+#include "jobs/session/token_ids.hpp"
 #include "jobs/study/decode_run.hpp"
 #include "kernels/stopwatch.hpp"
 #include "kernels/tile_svd.hpp"
@@ -23,14 +24,6 @@ namespace hack::jobs {
 namespace {
 
 constexpr index_t tile_size = 128;
-
-/// Ids spread over a part of the vocabulary, because the ids of a text touch rows all over the embedding.
-std::vector<int> spread_ids(index_t n, svd::Range vocabulary) {
-  std::vector<int> ids(static_cast<std::size_t>(n));
-  for (index_t i = 0; i < n; ++i)
-    ids[static_cast<std::size_t>(i)] = static_cast<int>(vocabulary.begin + i * 7919 % vocabulary.size());
-  return ids;
-}
 
 /// Ids of the whole vocabulary, or of the part whose embedding a lone slice has: states of other ids would be zeros.
 template <class Llama>
