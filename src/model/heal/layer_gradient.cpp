@@ -8,6 +8,7 @@
 #include "kernels/copy.hpp"
 #include "kernels/elementwise.hpp"
 #include "kernels/gradient.hpp"
+#include "model/llama/room.hpp"
 
 namespace hack::model {
 
@@ -22,16 +23,6 @@ LayerGradient<D>::LayerGradient(const LlamaConfig& config, const ShardPlan& plan
   const index_t caches = tokens * plan.kv_heads.size() * config.head_dim;
   keys_ = Buffer<float, D>(caches);
   values_ = Buffer<float, D>(caches);
-}
-
-/// Room for (rows, cols); it grows to the largest asked for and stays.
-template <Device D>
-auto LayerGradient<D>::room(Buffer<float, D>& buffer, index_t rows, index_t cols) -> Stream {
-  if (buffer.size() < rows * cols) {
-    buffer = {};  // the old goes before the larger one comes
-    buffer = Buffer<float, D>(rows * cols);
-  }
-  return {buffer.data(), rows, cols};
 }
 
 template <Device D>

@@ -36,7 +36,6 @@ class LayerGradient {
   void backward(TrainingLayer<D>& layer, Input x, Stream dx, bool is_last);
 
  private:
-  Stream room(Buffer<float, D>& buffer, index_t rows, index_t cols);
   kernels::CacheView<D> cache(Buffer<float, D>& buffer, index_t tokens);
   void norm(Input x, const Buffer<float, D>& weight, Stream out);
   void norm_heads(const Buffer<float, D>& weight, Stream x, Buffer<float, D>& kept);

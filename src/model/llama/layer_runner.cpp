@@ -7,19 +7,10 @@
 #include "kernels/gated_linear.hpp"
 #include "kernels/head_projection.hpp"
 #include "model/llama/phase_timer.hpp"
+#include "model/llama/room.hpp"
 
 namespace hack::model {
 namespace {
-
-/// Room for (rows, cols); it grows to the largest asked for and stays.
-template <Device D>
-MatrixView<float, D> room(Buffer<float, D>& buffer, index_t rows, index_t cols) {
-  if (buffer.size() < rows * cols) {
-    buffer = {};  // the old goes before the larger one comes
-    buffer = Buffer<float, D>(rows * cols);
-  }
-  return {buffer.data(), rows, cols};
-}
 
 /// Norms each head's part of x (tokens, heads * head_dim) by itself, where the model has such norms: weight (head_dim).
 template <Device D>
