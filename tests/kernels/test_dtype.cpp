@@ -1,11 +1,13 @@
 #include "kernels/dtype.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include <gtest/gtest.h>
 
 #include "kernels/error.hpp"
+#include "kernels/finite.hpp"
 #include "tests/kernels/random_data.hpp"
 
 namespace hack {
@@ -44,6 +46,34 @@ TEST(DType, EveryHalfSurvivesTheWayThroughFloat) {
       } else {
         ASSERT_EQ(wide[i], expected) << to_string(type) << " " << i;
         ASSERT_EQ(back[i], all[i]) << to_string(type);
+      }
+    }
+  }
+}
+
+/// One number of all bit patterns of the upper half among sound ones, at every place, in and behind whole vectors.
+TEST(DType, NumbersThatAreNotFiniteAreSeenWhereverTheyStand) {
+  for (DType type : tests::all_types) {
+    const index_t size = size_of(type);
+    for (const index_t n : {0, 1, 31, 33, 64, 129}) {
+      std::vector<std::byte> bytes(static_cast<std::size_t>(n * size + 1));
+      std::byte* numbers = bytes.data() + 1;  // nothing is aligned
+      EXPECT_TRUE(are_finite(numbers, type, n));
+      EXPECT_TRUE(are_finite_from_zero(numbers, type, n));
+      for (index_t at = 0; at < n; ++at) {
+        for (std::uint32_t upper = 0; upper < 65536; upper += n < 129 ? 251 : 4093) {
+          for (const std::uint32_t half : {upper, upper | 0x7f80, upper & 0x8000}) {
+            const std::uint32_t bits = type == DType::f32 ? half << 16 : half;
+            std::memcpy(numbers + at * size, &bits, static_cast<std::size_t>(size));
+            std::uint32_t aligned = bits;
+            float number = 0;
+            convert(&aligned, type, &number, DType::f32, 1);
+            ASSERT_EQ(are_finite(numbers, type, n), std::isfinite(number)) << to_string(type) << " " << half;
+            ASSERT_EQ(are_finite_from_zero(numbers, type, n), std::isfinite(number) && number >= 0)
+                << to_string(type) << " " << half;
+          }
+        }
+        std::memset(numbers + at * size, 0, static_cast<std::size_t>(size));
       }
     }
   }

@@ -1,10 +1,16 @@
 #include "svd/archive/archive_seal.hpp"
 
 #include <algorithm>
+#include <array>
 #include <bit>
+#include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <span>
 #include <string>
+
+#include <fcntl.h>
+#include <unistd.h>
 
 #include "io/digest.hpp"
 #include "kernels/error.hpp"
@@ -28,28 +34,54 @@ std::span<const std::byte> bytes_of(const T& value) {
   return std::as_bytes(std::span(&value, 1));
 }
 
-/// Reads `size` bytes at `begin` in pieces.
-void add_range(std::ifstream& file, std::uint64_t begin, std::uint64_t size, io::Digest& digest) {
-  std::vector<char> piece(static_cast<std::size_t>(std::min<std::uint64_t>(size, 1 << 20)));
-  file.seekg(static_cast<std::streamoff>(begin));
+/// A file that is read at any place, each of its bytes about once: without the buffer of a stream, which takes longer
+/// than the digest.
+class PlacedReads {
+ public:
+  explicit PlacedReads(const std::filesystem::path& path) : file_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+    validate(file_ >= 0, "cannot read {} ({})", path.string(), std::strerror(errno));
+  }
+  ~PlacedReads() { ::close(file_); }
+  PlacedReads(const PlacedReads&) = delete;
+  PlacedReads& operator=(const PlacedReads&) = delete;
+
+  /// Reads the bytes from `begin` on; an Error where there are not as many.
+  void read(std::uint64_t begin, std::span<std::byte> to) const {
+    while (!to.empty()) {
+      const ::ssize_t count = ::pread(file_, to.data(), to.size(), static_cast<::off_t>(begin));
+      if (count < 0 && errno == EINTR) continue;
+      validate(count > 0, "it cannot be read to its end ({})", count == 0 ? "it became shorter" : std::strerror(errno));
+      to = to.subspan(static_cast<std::size_t>(count));
+      begin += static_cast<std::uint64_t>(count);
+    }
+  }
+
+ private:
+  int file_;
+};
+
+/// Adds `size` bytes from `begin` on, in pieces that stay in the cache until they are digested.
+void add_range(const PlacedReads& file, std::uint64_t begin, std::uint64_t size, std::span<std::byte> piece,
+               io::Digest& digest) {
   while (size > 0) {
-    const auto count = std::min<std::uint64_t>(size, piece.size());
-    file.read(piece.data(), static_cast<std::streamsize>(count));
-    validate(static_cast<std::uint64_t>(file.gcount()) == count, "it cannot be read to its end");
-    digest.add(std::as_bytes(std::span(piece).first(static_cast<std::size_t>(count))));
-    size -= count;
+    const std::span now = piece.first(static_cast<std::size_t>(std::min<std::uint64_t>(size, piece.size())));
+    file.read(begin, now);
+    digest.add(now);
+    begin += now.size();
+    size -= now.size();
   }
 }
 
 /// Of the file's first `size` bytes without the ranges, and of the seal's ranges and count.
-std::uint64_t digest_outside(std::ifstream& file, std::uint64_t size, const std::vector<FileRange>& ranges) {
+std::uint64_t digest_outside(const PlacedReads& file, std::uint64_t size, const std::vector<FileRange>& ranges) {
   io::Digest digest;
+  std::vector<std::byte> piece(64 << 10);
   std::uint64_t begin = 0;
   for (const FileRange& range : ranges) {
-    add_range(file, begin, range.begin - begin, digest);
+    add_range(file, begin, range.begin - begin, piece, digest);
     begin = range.begin + range.size;
   }
-  add_range(file, begin, size - begin, digest);
+  add_range(file, begin, size - begin, piece, digest);
   const auto count = static_cast<std::uint64_t>(ranges.size());
   digest.add(std::as_bytes(std::span(ranges)));
   digest.add(bytes_of(count));
@@ -66,22 +98,18 @@ bool are_apart(const std::vector<FileRange>& ranges, std::uint64_t size) {
   return true;
 }
 
-bool is_hdf5(std::ifstream& file) {
-  char signature[8] = {};
-  file.seekg(0);
-  file.read(signature, sizeof(signature));
-  return file.gcount() == sizeof(signature) && std::memcmp(signature, "\x89HDF\r\n\x1a\n", sizeof(signature)) == 0;
+bool is_hdf5(const PlacedReads& file, std::uint64_t file_size) {
+  std::array<char, 8> signature{};
+  if (file_size < signature.size()) return false;
+  file.read(0, std::as_writable_bytes(std::span(signature)));
+  return std::memcmp(signature.data(), "\x89HDF\r\n\x1a\n", signature.size()) == 0;
 }
 
-std::vector<FileRange> read_seal(std::ifstream& file, std::uint64_t file_size) {
+std::vector<FileRange> read_seal(const PlacedReads& file, std::uint64_t file_size) {
   Tail tail;
-  if (file_size >= sizeof(tail)) {
-    file.seekg(static_cast<std::streamoff>(file_size - sizeof(tail)));
-    file.read(reinterpret_cast<char*>(&tail), sizeof(tail));
-  }
+  if (file_size >= sizeof(tail)) file.read(file_size - sizeof(tail), std::as_writable_bytes(std::span(&tail, 1)));
   if (std::memcmp(tail.magic, magic, sizeof(magic)) != 0) {
-    file.clear();
-    validate(is_hdf5(file), "this is not a factor archive (it is no HDF5 file)");
+    validate(is_hdf5(file, file_size), "this is not a factor archive (it is no HDF5 file)");
     throw UnreadableArchive(
         "it does not end as a factor archive does: it is damaged, cut short, or of a version of the format that is no "
         "longer read");
@@ -90,9 +118,8 @@ std::vector<FileRange> read_seal(std::ifstream& file, std::uint64_t file_size) {
   validate(tail.count <= room, "its seal lists {} ranges, for which the file is too small: it is damaged", tail.count);
   const std::uint64_t hdf5_size = file_size - sizeof(tail) - tail.count * sizeof(FileRange);
   std::vector<FileRange> ranges(static_cast<std::size_t>(tail.count));
-  file.seekg(static_cast<std::streamoff>(hdf5_size));
-  file.read(reinterpret_cast<char*>(ranges.data()), static_cast<std::streamsize>(ranges.size() * sizeof(FileRange)));
-  validate(file.good() && are_apart(ranges, hdf5_size), "the ranges of its seal are impossible: it is damaged");
+  file.read(hdf5_size, std::as_writable_bytes(std::span(ranges)));
+  validate(are_apart(ranges, hdf5_size), "the ranges of its seal are impossible: it is damaged");
   validate(digest_outside(file, hdf5_size, ranges) == tail.digest,
            "its bytes are not those that were written (the digest of its tables differs): it is damaged; copy or make "
            "it anew");
@@ -106,10 +133,7 @@ void seal_archive(const std::filesystem::path& path, const std::vector<FileRange
   HACK_EXPECT(are_apart(ranges, size));
   Tail tail{.count = ranges.size()};
   std::memcpy(tail.magic, magic, sizeof(magic));
-  {
-    std::ifstream file(path, std::ios::binary);
-    tail.digest = digest_outside(file, size, ranges);
-  }
+  tail.digest = digest_outside(PlacedReads(path), size, ranges);
   std::ofstream file(path, std::ios::binary | std::ios::app);
   file.write(reinterpret_cast<const char*>(ranges.data()),
              static_cast<std::streamsize>(ranges.size() * sizeof(FileRange)));
@@ -122,8 +146,7 @@ std::vector<FileRange> check_seal(const std::filesystem::path& path) {
   std::error_code missing;
   const auto size = std::filesystem::file_size(path, missing);
   validate(!missing, "cannot read {} ({})", path.string(), missing.message());
-  std::ifstream file(path, std::ios::binary);
-  validate(file.is_open(), "cannot read {} (it cannot be opened)", path.string());
+  const PlacedReads file(path);
   try {
     return read_seal(file, static_cast<std::uint64_t>(size));
   } catch (const UnreadableArchive& error) {

@@ -286,10 +286,12 @@ std::vector<StoredTerm> FactorArchive::read_terms(std::string_view name, Range t
       const TermEntry& of = entry.terms[static_cast<std::size_t>(t)];
       const Tile at = entry.extent_of(of);
       const std::byte* first = bytes.data() + entry.term_offsets[static_cast<std::size_t>(t)] - begin;
-      StoredTerm term{of.structure, of.codec, of.rank, at.height, at.width, {first, first + entry.bytes_of(of)}};
-      validate(io::digest64(term.bytes) == of.digest,
+      const std::span own(first, static_cast<std::size_t>(entry.bytes_of(of)));
+      // Before they are copied: what the digest has brought into the cache is copied from there.
+      validate(io::digest64(own) == of.digest,
                "the bytes of tile ({}, {}) in dataset 'bytes' are not those that were written: the file is damaged",
                at.i, at.j);
+      StoredTerm term{of.structure, of.codec, of.rank, at.height, at.width, {own.begin(), own.end()}};
       naming("dataset 'bytes'", [&] { check_term(at, term); });
       out.push_back(std::move(term));
     }

@@ -4,37 +4,11 @@
 #include <cstring>
 
 #include "kernels/error.hpp"
+#include "kernels/finite.hpp"
 #include "kernels/row_marks.hpp"
 
 namespace hack::svd {
 namespace {
-
-/// Whether numbers, which lie anywhere, are finite, and not below 0 where `is_signed` is false. A number is none where
-/// all bits of its exponent are set: the lowest of them, added, then runs over into the sign's place. Three
-/// instructions for a vector and no branch, so that the check costs little beside the digest.
-template <class Bits>
-bool are_sound(const std::byte* from, index_t n, Bits exponent, bool is_signed) {
-  constexpr Bits sign = Bits{1} << (8 * sizeof(Bits) - 1), rest = static_cast<Bits>(~sign);
-  const Bits lowest = static_cast<Bits>(exponent & (~exponent + 1));
-  const auto any_sign = [&](auto marked) {
-    Bits all = 0;
-    for (index_t i = 0; i < n; ++i) {
-      Bits bits;
-      std::memcpy(&bits, from + i * static_cast<index_t>(sizeof(Bits)), sizeof(Bits));
-      all |= marked(bits);
-    }
-    return (all & sign) != 0;
-  };
-  if (any_sign([=](Bits bits) { return static_cast<Bits>((bits & exponent) + lowest); })) return false;
-  // -0 is no less than 0.
-  return is_signed || !any_sign([](Bits bits) { return static_cast<Bits>(bits & ((bits & rest) + rest)); });
-}
-
-/// The same of numbers of this type.
-bool are_sound(const std::byte* from, DType type, index_t n, bool is_signed) {
-  if (type == DType::f32) return are_sound<std::uint32_t>(from, n, 0x7f800000u, is_signed);
-  return are_sound<std::uint16_t>(from, n, type == DType::bf16 ? 0x7f80 : 0x7c00, is_signed);
-}
 
 /// Scales of one array, or the numbers of a codec that has none.
 void check_numbers(const Tile& at, const EncodedArray& array) {
@@ -45,7 +19,7 @@ void check_numbers(const Tile& at, const EncodedArray& array) {
   const index_t numbers = array.rows * of_row;
   const std::byte* first = scaled ? array.scales : array.codes;
   const bool is_signed = !scaled || spec.has_signed_scales;
-  if (are_sound(first, type, numbers, is_signed)) return;
+  if (is_signed ? are_finite(first, type, numbers) : are_finite_from_zero(first, type, numbers)) return;
   for (index_t n = 0; n < numbers; ++n) {
     std::uint32_t aligned = 0;
     std::memcpy(&aligned, first + n * hack::size_of(type), static_cast<std::size_t>(hack::size_of(type)));
@@ -56,7 +30,8 @@ void check_numbers(const Tile& at, const EncodedArray& array) {
   }
 }
 
-void check_sigma(const Tile& at, const StoredTerm& term) {
+void check_sigma(const Tile& at, const StoredTerm& term, const std::byte* bytes) {
+  if (are_finite_from_zero(bytes, DType::f32, term.rank)) return;
   for (const float s : term.sigma()) {
     validate(std::isfinite(s) && s >= 0, "a singular value of tile ({}, {}) is {}", at.i, at.j, s);
   }
@@ -110,15 +85,16 @@ std::vector<index_t> StoredTerm::skeleton() const {
 void check_term(const Tile& at, const StoredTerm& term) {
   const TermArrays arrays(term.structure, term.codec, term.height, term.width, term.rank);
   HACK_EXPECT(std::ssize(term.bytes) == arrays.bytes());
-  if (term.structure == Structure::low_rank) check_sigma(at, term);
   const std::byte* next = term.bytes.data();
-  for (std::size_t a = 0; a < arrays.size(); ++a) {
-    if (!arrays[a].codec) {
-      if (arrays[a].rows > 0) check_marks(at, term, next);
+  for (const TermArray& array : arrays) {
+    if (!array.codec) {
+      if (array.rows > 0) check_marks(at, term, next);
+    } else if (term.structure == Structure::low_rank && &array == arrays.end() - 1) {
+      check_sigma(at, term, next);
     } else {
-      check_numbers(at, term.array(a));
+      check_numbers(at, {*array.codec, array.rows, array.cols, next, next + array.code_bytes()});
     }
-    next += arrays[a].bytes();
+    next += array.bytes();
   }
 }
 
