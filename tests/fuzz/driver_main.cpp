@@ -1,6 +1,8 @@
 // Runs a target on seeded mutations of its seeds, for builds without libFuzzer: the same inputs on every machine.
 //
 //   PROGRAM [--runs N] [--seed S]     N mutations; the first ones are the seeds as they are
+//   PROGRAM --made N [--seed S]       N inputs made from random numbers, where the target makes such
+//   … --json FILE                     a record: how many readings ended in which way
 //   PROGRAM --write-seeds FOLDER      the seed corpus
 //   PROGRAM FILE…                     these inputs
 //
@@ -8,6 +10,7 @@
 
 #include <unistd.h>
 
+#include <cmath>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -15,9 +18,11 @@
 #include <fstream>
 
 #include <fmt/core.h>
+#include <nlohmann/json.hpp>
 
-#include "tests/support/mutator.hpp"
+#include "kernels/stopwatch.hpp"
 #include "tests/fuzz/session.hpp"
+#include "tests/support/mutator.hpp"
 #include "tests/support/temporary_directory.hpp"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -54,16 +59,55 @@ void run(std::string bytes) {
   alarm(0);
 }
 
-int main_of(const std::vector<std::string>& arguments) {
+struct Options {
   long runs = 1000;
   std::uint64_t seed = 1;
+  bool is_made = false;
+  std::string record;
+};
+
+void write_record(const Options& options, std::size_t seeds, double seconds) {
+  nlohmann::ordered_json record = {{"target", target().name},
+                                   {options.is_made ? "made" : "mutations", options.runs},
+                                   {"seeds", seeds},
+                                   {"seed", options.seed},
+                                   {"seconds", std::round(seconds)},
+                                   {"findings", 0}};
+  long accepted = 0, refused = 0;
+  for (const auto& [kind, count] : outcomes()) (kind == "accepted" ? accepted : refused) += count;
+  record["readings"] = {{"accepted", accepted}, {"refused with the file's name", refused}};
+  record["outcomes"] = outcomes();
+  testing::write_file(options.record, record.dump(1, ' ', true) + "\n");
+}
+
+/// Seeds and mutations, or made inputs.
+int run_all(const Options& options) {
+  const Stopwatch watch;
+  const std::vector<std::string> seeds = options.is_made ? std::vector<std::string>() : target().seeds();
+  for (const std::string& bytes : seeds) run(bytes);
+  std::mt19937_64 random(options.seed);
+  testing::Mutator mutator(seeds, options.seed);
+  for (long n = 0; n < options.runs; ++n) run(options.is_made ? target().make(random) : mutator.next());
+  if (!options.record.empty()) write_record(options, seeds.size(), watch.seconds());
+  fmt::print("{}: {} seeds and {} {}, no finding\n", target().name, seeds.size(), options.runs,
+             options.is_made ? "made inputs" : "mutations");
+  return 0;
+}
+
+int main_of(const std::vector<std::string>& arguments) {
+  Options options;
   std::vector<std::string> files;
   for (std::size_t i = 0; i < arguments.size(); ++i) {
     const bool has_value = i + 1 < arguments.size();
     if (arguments[i] == "--runs" && has_value) {
-      runs = std::stol(arguments[++i]);
+      options.runs = std::stol(arguments[++i]);
+    } else if (arguments[i] == "--made" && has_value && target().make != nullptr) {
+      options.runs = std::stol(arguments[++i]);
+      options.is_made = true;
     } else if (arguments[i] == "--seed" && has_value) {
-      seed = std::stoull(arguments[++i]);
+      options.seed = std::stoull(arguments[++i]);
+    } else if (arguments[i] == "--json" && has_value) {
+      options.record = arguments[++i];
     } else if (arguments[i] == "--write-seeds" && has_value) {
       write_seeds(arguments[++i]);
       return 0;
@@ -72,13 +116,7 @@ int main_of(const std::vector<std::string>& arguments) {
     }
   }
   for (const std::string& file : files) run(testing::read_file(file));
-  if (!files.empty()) return 0;
-  const std::vector<std::string> seeds = target().seeds();
-  for (const std::string& bytes : seeds) run(bytes);
-  testing::Mutator mutator(seeds, seed);
-  for (long n = 0; n < runs; ++n) run(mutator.next());
-  fmt::print("{}: {} seeds and {} mutations, no finding\n", target().name, seeds.size(), runs);
-  return 0;
+  return files.empty() ? run_all(options) : 0;
 }
 
 }  // namespace

@@ -346,10 +346,19 @@ void read(std::string_view bytes) {
   accepts(file.path(), [] { use(file.path()); });
 }
 
+/// Edits of a sound archive, one to eight, or an archive of numbers: half of each.
+std::string make(std::mt19937_64& random) {
+  const bool is_edit = random() % 2 == 0;
+  std::string bytes{is_edit ? '\1' : '\2'};
+  const std::size_t length = is_edit ? 12 * (1 + random() % 8) : random() % 4096;
+  while (bytes.size() <= length) bytes += static_cast<char>(random());
+  return bytes;
+}
+
 }  // namespace
 
 const Target& target() {
-  static const Target here{"archive", seeds, read};
+  static const Target here{"archive", seeds, read, make};
   return here;
 }
 

@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <regex>
+#include <utility>
 
 #include "tests/support/temporary_directory.hpp"
 
@@ -31,6 +33,34 @@ void report_finding(const std::string& what) {
   std::fprintf(stderr, "finding: %s\n", what.c_str());
   std::abort();
 }
+
+namespace {
+
+std::map<std::string, long>& counts() {
+  static std::map<std::string, long> all;
+  return all;
+}
+
+/// Two messages that differ in names, places and numbers alone are of one kind.
+std::string kind_of(std::string_view message) {
+  constexpr std::size_t longest = 80;
+  static const std::string folder = std::regex_replace(scratch_folder().string(), std::regex(R"([.+])"), R"(\$&)");
+  static const std::pair<std::regex, const char*> rules[] = {
+      {std::regex(folder + "[^ :,)]*:? ?"), ""},
+      {std::regex("'[^']*'"), "''"},
+      {std::regex("matrix [^ :,]+: "), "matrix: "},
+      {std::regex("[^ -~]+"), ""},
+      {std::regex(R"(-?\b(nan|inf)\b|-?[0-9][0-9.]*(e[+-]?[0-9]+)?)"), "#"}};
+  // std::regex calls itself for each character.
+  std::string kind(message.substr(0, 1000));
+  for (const auto& [what, by] : rules) kind = std::regex_replace(kind, what, by);
+  return kind.substr(0, longest);
+}
+
+}  // namespace
+
+void note_outcome(std::string_view message) { ++counts()[kind_of(message)]; }
+const std::map<std::string, long>& outcomes() { return counts(); }
 
 std::vector<std::string_view> sections_of(std::string_view bytes, std::size_t count) {
   std::vector<std::string_view> sections;

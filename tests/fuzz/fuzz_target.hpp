@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
+#include <map>
+#include <random>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,6 +21,9 @@ struct Target {
   /// Gives the bytes to the reader. Whatever it says must be an Error that names the file; anything else that is thrown
   /// is a finding, as what the sanitizers see is.
   void (*read)(std::string_view bytes);
+  /// Makes an input with a structure from random numbers, for readers whose digests refuse nearly every change of
+  /// bytes.
+  std::string (*make)(std::mt19937_64& random) = nullptr;
 };
 const Target& target();
 
@@ -43,16 +48,22 @@ std::filesystem::path scratch_folder();
 /// Ends the program, as a finding.
 [[noreturn]] void report_finding(const std::string& what);
 
+/// Counts how a reading ended: "accepted", or the message of an Error without its names and numbers.
+void note_outcome(std::string_view message);
+const std::map<std::string, long>& outcomes();
+
 /// Whether `read` accepts; an Error that does not name the file is a finding.
 template <class F>
 bool accepts(const std::filesystem::path& file, F read) {
   try {
     read();
+    note_outcome("accepted");
     return true;
   } catch (const Error& error) {
     if (std::string_view(error.what()).find(file.string()) == std::string_view::npos) {
       report_finding(std::string("an Error that does not name ") + file.string() + ": " + error.what());
     }
+    note_outcome(error.what());
     return false;
   }
 }

@@ -6,7 +6,8 @@
 #
 #   --minutes M    of each program (default: 10); 120 is the recorded run
 #   --runs N       inputs of each program in place of a time
-#   --only NAME    one program: archive, checkpoint, gguf, journal, records, reports, safetensors, text or tokenizer
+#   --only NAME    one program: archive, base_logits, checkpoint, gguf, import, journal, pieces, records, reports,
+#                  safetensors, text, tokenizer or turns
 #   --output FILE  the record (default: runs/fuzz/record.json)
 #
 # Exit status 1 where there is a finding; its input is under runs/fuzz/NAME.findings.
