@@ -138,16 +138,23 @@ class Edits {
     }
   }
 
+  /// Of one that is small: a number written into a dataset without data gives it all the bytes that its shape claims.
   index_t size_of(const std::string& dataset) const {
+    constexpr index_t most = 1 << 20;
     index_t size = 1;
-    for (const index_t extent : svd::shape_of(editor_.open(dataset))) size *= extent;
+    for (const index_t extent : svd::shape_of(editor_.open(dataset))) {
+      validate(extent == 0 || size <= most / extent, "'{}' is too large to be edited", dataset);
+      size *= extent;
+    }
     return size;
   }
 
   void edit_integers(Numbers& numbers) {
     constexpr const char* names[] = {"extent", "structure", "codec", "rank", "digest", "values_digest"};
     const std::string dataset = group_ + "/" + names[numbers.below(std::size(names))];
-    const auto at = static_cast<index_t>(numbers.below(static_cast<std::size_t>(size_of(dataset))));
+    const index_t size = size_of(dataset);
+    if (size == 0) return;
+    const auto at = static_cast<index_t>(numbers.below(static_cast<std::size_t>(size)));
     editor_.set_number(dataset, H5T_NATIVE_INT64, at, hostile_integer(numbers));
   }
   void edit_reals(Numbers& numbers) {
@@ -166,6 +173,7 @@ class Edits {
       constexpr std::uint8_t hostile[] = {0x7f, 0x80, 0xff, 0xc0, 0xbf, 0x7c, 0xfc, 0x00};
       editor_.set_number(dataset, H5T_STD_U8LE, at, hostile[numbers.below(std::size(hostile))]);
     }
+    size_of(group_ + "/digest");
     editor_.renew_digests(base_.matrices[matrix_], base_.term_offsets[matrix_]);
   }
   void edit_sizes(Numbers& numbers) {
