@@ -72,8 +72,10 @@ class CompressCommand : public Command {
     }
     rule->require_option(1, 2);
     app_.add_flag("--resume", resume_,
-                  "Go on after the layers that a killed run has finished; they are kept in OUTPUT.parts until the "
-                  "archive is whole. Without it such a folder is removed and all begins anew");
+                  "Go on where a killed run has ended: after the layers in OUTPUT.parts; with --heal after those in "
+                  "OUTPUT.unhealed.parts, then with OUTPUT.unhealed, the archive before the training, and the "
+                  "training's state in OUTPUT.heal. They are kept until the archive is whole. Without it they are "
+                  "made anew. Measurements of the model (*.records beside OUTPUT) serve every run");
     options_.add_to(app_);
     healing_.add_to(app_, 0);
     evaluation_.add_to(app_, "--evaluate");

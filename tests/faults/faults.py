@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Disturbs runs of hack at random moments and looks at how they end.
 
-Compressions, evaluations, generations, sweeps and exports of a tiny model run on 1 to 4 ranks, each is met by one fault,
+Compressions, healings, imports, evaluations, generations, sweeps and exports of a tiny model run on 1 to 4 ranks, each is met by one fault,
 and then:
 
   - all processes have ended within the deadline (and a grace for the launcher and a busy machine),
@@ -76,8 +76,10 @@ class Driver:
         self.archive = self.reference("compress iq4_nl", 1)["folder"] / "a.h5"
 
     def command(self, job, ranks, folder, model=None, more=()):
-        names = {"model": model or self.inputs / "model", "text": self.inputs / "text", "archive": self.archive,
-                 "out": folder}
+        names = {name: self.inputs / name for name in ("model", "factors", "questions", "text")}
+        names.update(archive=self.archive, out=folder)
+        if model:
+            names["model"] = model
         words = [word.format(**names) for word in shlex.split(job.line)]
         command = [str(self.program), *words, "--threads", "1", "--deadline", str(DEADLINE), *more]
         if ranks == 0:
@@ -283,7 +285,8 @@ class Trial:
                 stands = path.exists() and path.read_bytes() in (self.earlier, self.reference["answer"])
                 self.expect(stands, "the earlier result does not stand")
         if self.result["fault"] in ("term rank", "int", "hup", "twice", "pause", "truncate") and status != 0:
-            strays = [stray for stray in jobs.strays_of(self.job, self.folder) if not stray.endswith(".parts")]
+            kept = (".parts", ".heal", ".unhealed")   # what --resume goes on from
+            strays = [stray for stray in jobs.strays_of(self.job, self.folder) if not stray.endswith(kept)]
             self.expect(not strays, f"files are left at once: {strays}")
         if self.result.get("begun in MPI_Init") and status != 0 and "hack: " not in err:
             # It ended there, said by others than the program: nothing can have been begun.

@@ -13,7 +13,7 @@ CALIBRATION = "--tile 32 --calibration {text} --calibration-context 64 --calibra
 
 class Job:
     def __init__(self, line, output, resumes=False, earlier=True, others=()):
-        self.line = line            # of hack, with {model}, {text}, {archive} and {out}, the folder of results
+        self.line = line            # of hack, with the inputs' names in braces and {out}, the folder of results
         self.output = output        # in that folder; None: the answer on standard output
         self.resumes = resumes      # whether --resume may be added
         self.earlier = earlier      # whether the output may be there before
@@ -34,6 +34,14 @@ JOBS = {
                                     "a.h5", resumes=True, others=("*.records",)),
     "compress mixed codecs": Job("compress {model} --output {out}/a.h5 --keep 0.3 " + CALIBRATION, "a.h5", resumes=True,
                                  others=("*.records",)),
+    "heal": Job("heal {model} --archive {archive} --output {out}/h.h5 --text {text} --heal 12 --heal-batch 256 "
+                "--heal-context 64 --quiet", "h.h5", resumes=True),
+    "compress iq4_nl, healed": Job(
+        "compress {model} --output {out}/a.h5 --codec iq4_nl --heal 8 --heal-batch 256 --heal-context 64 " + CALIBRATION,
+        "a.h5", resumes=True, others=("*.records",)),
+    "import": Job("import {factors} --base {model} --output {out}/i.h5 --quiet", "i.h5"),
+    "evaluate": Job("evaluate {model} --archive {archive} --tasks {questions} --records {out}/losses --quiet", None,
+                    others=("losses",)),
     "perplexity": Job("perplexity {model} --archive {archive} --text {text} --context 64 --windows 40 --quiet "
                       "--records {out}/losses --per-token {out}/tokens.csv", "tokens.csv", others=("losses",)),
     "generate": Job("generate {model} --archive {archive} --prompt 'the lamp' --max-tokens 100 --quiet", None),
@@ -77,7 +85,9 @@ def strays_of(job, folder):
 
 def write_inputs(folder):
     folder = pathlib.Path(folder)
-    tiny_files.write_model(folder / "model")
+    model = tiny_files.write_model(folder / "model")
+    tiny_files.write_low_rank(folder / "factors", model)
+    tiny_files.write_questions(folder / "questions", 60)
     tiny_files.write_text(folder / "text", 300)
 
 

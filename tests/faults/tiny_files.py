@@ -32,7 +32,8 @@ def tokenizer():
 
 
 def write_model(folder, hidden=96, intermediate=256, layers=4, context=256, seed=1):
-    """Writes a Hugging Face directory; weights are uniform with a variance of 1 / columns, norms are 1."""
+    """Writes a Hugging Face directory; weights are uniform with a variance of 1 / columns, norms are 1. Returns its
+    config, and shapes and numbers of its tensors."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     heads, kv_heads, head = 4, 2, hidden // 4
@@ -55,20 +56,58 @@ def write_model(folder, hidden=96, intermediate=256, layers=4, context=256, seed
                         prefix + "mlp.up_proj.weight": (intermediate, hidden),
                         prefix + "mlp.down_proj.weight": (hidden, intermediate)})
     source = random.Random(seed)
+    numbers = {name: random_numbers(shape, source) for name, shape in tensors.items()}
+    write_tensors(folder, tensors, numbers)
+    write_config(folder, config)
+    return config, tensors, numbers
+
+
+def random_numbers(shape, source):
+    count = shape[0] * (shape[1] if len(shape) > 1 else 1)
+    reach = (3.0 / shape[-1]) ** 0.5
+    return [1.0] * count if len(shape) == 1 else [source.uniform(-reach, reach) for _ in range(count)]
+
+
+def write_tensors(folder, shapes, numbers):
     header, data = {"__metadata__": {"format": "pt"}}, bytearray()
-    for name, shape in tensors.items():
-        count = shape[0] * (shape[1] if len(shape) > 1 else 1)
-        reach = (3.0 / shape[-1]) ** 0.5
-        values = [1.0] * count if len(shape) == 1 else [source.uniform(-reach, reach) for _ in range(count)]
+    for name, shape in shapes.items():
         begin = len(data)
-        data += struct.pack(f"<{count}f", *values)
+        data += struct.pack(f"<{len(numbers[name])}f", *numbers[name])
         header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [begin, len(data)]}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + data)
+
+
+def write_config(folder, config):
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer()))
     (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|end|>", "bos_token": "<|end|>"}))
+
+
+def write_low_rank(folder, model, rank=24, seed=2):
+    """Writes a checkpoint in which another program has made two linear layers of each of the MLP's; `model` is what
+    write_model() returned."""
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    config, shapes, numbers = model[0], dict(model[1]), dict(model[2])
+    source = random.Random(seed)
+    for name in [name for name in shapes if ".mlp." in name]:
+        (rows, cols), module = shapes.pop(name), name.removesuffix(".weight")
+        for layer, shape in (("ALinear", (rows, rank)), ("BLinear", (rank, cols))):
+            shapes[f"{module}.{layer}.weight"] = shape
+            numbers[f"{module}.{layer}.weight"] = random_numbers(shape, source)
+    write_tensors(folder, shapes, numbers)
+    write_config(folder, config)
+
+
+def write_questions(path, count, seed=3):
+    source = random.Random(seed)
+    words = "lamp hour winter thing water other burned inner".split()
+    lines = [json.dumps({"context": f"the {source.choice(words)} and then",
+                         "choices": [" " + " ".join(source.choices(words, k=6)) for _ in range(3)], "answer": i % 3})
+             for i in range(count)]
+    pathlib.Path(path).write_text("\n".join(lines) + "\n")
 
 
 def write_text(path, sentences, seed=1):
