@@ -1,12 +1,17 @@
 #include "model/tokenizer/pre_tokenizer.hpp"
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include "kernels/error.hpp"
+#include "model/tokenizer/tokenizer_scheme.hpp"
 #include "model/tokenizer/unicode.hpp"
+#include "tests/support/paths.hpp"
+#include "tests/support/temporary_directory.hpp"
 
 namespace hack::model {
 namespace {
@@ -45,6 +50,22 @@ TEST(PreTokenizer, FoldsCaseAsUnicodeDoes) {
   // U+017F, the long s, is an s in another case.
   EXPECT_EQ(split_llama3("a'\xC5\xBF"), (Words{"a", "'\xC5\xBF"}));
   EXPECT_EQ(split_byte_level("a'\xC5\xBF"), (Words{"a", "'", "\xC5\xBF"}));
+}
+
+// What Hugging Face's tokenizers make of it: tests/check_tokenizers.py --sample.
+TEST(PreTokenizer, CutsMixedTextAsEachFamilyDoes) {
+  const std::filesystem::path data = std::filesystem::path(HACK_SOURCE_DIR) / "tests/data/mixed.json";
+  const auto sample = nlohmann::json::parse(testing::read_file(data));
+  const std::pair<const char*, const char*> families[] = {
+      {"GPT-2", "gpt-2"}, {"SmolLM2", "smollm"}, {"Llama-3", "llama-bpe"}, {"Qwen2", "qwen2"}, {"Tekken", "tekken"}};
+  for (const auto& [family, scheme_name] : families) {
+    const TokenizerScheme scheme = scheme_named(scheme_name, "test");
+    const auto text = sample.at("text").get<std::string>();
+    const Words words = split(scheme.patterns, scheme.composes ? std::string(composed(text)) : text);
+    std::size_t sum = 0;
+    for (std::size_t i = 0; i < words.size(); ++i) sum += (i + 1) * words[i].size();
+    EXPECT_EQ((std::vector<std::size_t>{words.size(), sum}), sample.at("cuts").at(family)) << family;
+  }
 }
 
 TEST(PreTokenizer, KnowsTheWhiteSpaceOfUnicode) {
