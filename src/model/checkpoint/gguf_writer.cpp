@@ -60,6 +60,11 @@ void GgufWriter::add_integers(std::string_view key, std::span<const std::int32_t
   for (const std::int32_t value : values) append(metadata_, value);
 }
 
+void GgufWriter::add_numbers(std::string_view key, std::span<const float> values) {
+  add_array(key, GgufKind::f32, values.size());
+  for (const float value : values) append(metadata_, value);
+}
+
 void GgufWriter::add_texts(std::string_view key, std::span<const std::string> values) {
   add_array(key, GgufKind::text, values.size());
   for (const std::string& value : values) append_text(metadata_, value);

@@ -29,6 +29,7 @@ class GgufWriter {
   void add_flag(std::string_view key, bool value);
   void add_text(std::string_view key, std::string_view value);
   void add_integers(std::string_view key, std::span<const std::int32_t> values);
+  void add_numbers(std::string_view key, std::span<const float> values);
   void add_texts(std::string_view key, std::span<const std::string> values);
   /// The value that another file has under the key, byte for byte.
   void copy(std::string_view key, const GgufFile& from);

@@ -11,6 +11,7 @@
 #include "model/checkpoint/gguf_writer.hpp"
 #include "model/export/leaving_rows.hpp"
 #include "model/export/leaving_type.hpp"
+#include "model/tokenizer/open_tokenizer.hpp"
 #include "model/tokenizer/tokenizer_writers.hpp"
 
 namespace hack::model {
@@ -54,8 +55,9 @@ class GgufExporter final : public ModelExporter {
     } else {
       list_tensors();
       add_config(writer_, config());
-      add_tokenizer(writer_, read_tokenizer_json(source.checkpoint.path() / "tokenizer.json"), config().vocab_size,
-                    config().eos_ids);
+      const auto remark = add_tokenizer(writer_, read_tokenizer(tokenizer_file(source.checkpoint.path())),
+                                        config().vocab_size, config().eos_ids);
+      if (remark) remarks_.push_back(*remark);
       writer_.add_integer(quantization_key, 2);
     }
     if (const std::optional<std::uint32_t> number = file_type(most_common_type())) {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <optional>
+#include <string>
 #include <vector>
 
 #include <nlohmann/json_fwd.hpp>
@@ -17,9 +19,10 @@ nlohmann::ordered_json tokenizer_config_of(const TokenizerDescription& descripti
 
 /// Adds what read_tokenizer_gguf() reads. Ids up to the vocabulary's size that no token has become unused tokens, as
 /// llama.cpp wants as many tokens as there are embedded ones. Of `ends`, the ids that end a text, three have a place in
-/// the file. An Error says which part of the tokenizer GGUF cannot hold: a way to cut words without a name, ids around
-/// texts beyond one, tokens that take white space along.
-void add_tokenizer(GgufWriter& writer, const TokenizerDescription& description, index_t vocab_size,
-                   const std::vector<int>& ends);
+/// the file. Pieces of SentencePiece leave with scores, which merges are turned into. Returns what programs that read
+/// such files do in another way, if they do. An Error says which part of the tokenizer GGUF cannot hold: a way to cut
+/// words without a name, merges that follow no scores, ids around texts beyond one, tokens that take white space along.
+std::optional<std::string> add_tokenizer(GgufWriter& writer, const TokenizerDescription& description,
+                                         index_t vocab_size, const std::vector<int>& ends);
 
 }  // namespace hack::model

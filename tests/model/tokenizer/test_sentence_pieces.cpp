@@ -9,7 +9,9 @@
 
 #include "kernels/error.hpp"
 #include "model/checkpoint/gguf_file.hpp"
+#include "model/checkpoint/gguf_writer.hpp"
 #include "model/tokenizer/open_tokenizer.hpp"
+#include "model/tokenizer/tokenizer_writers.hpp"
 #include "tests/support/gguf_writer.hpp"
 #include "tests/support/temporary_directory.hpp"
 
@@ -182,6 +184,61 @@ TEST(SentencePieces, OfGgufFilesAreJoinedByScores) {
   writer.add_flag("tokenizer.ggml.add_bos_token", false);
   write_file(directory / "a.gguf", writer.bytes() + std::string(64, '\0'));
   EXPECT_EQ(open_tokenizer(directory / "a.gguf").encode("abc", AddSpecial::yes), Ids{abc});
+}
+
+TokenizerDescription description_of(const Json& root) {
+  const TemporaryDirectory directory;
+  write_file(directory / "tokenizer.json", root.dump());
+  return read_tokenizer_json(directory / "tokenizer.json");
+}
+
+/// The tokenizer of a GGUF file that the description is written to.
+Tokenizer sent(const TokenizerDescription& description, std::optional<std::string>* remark = nullptr) {
+  const TemporaryDirectory directory;
+  GgufWriter writer(directory / "a.gguf");
+  const auto said = add_tokenizer(writer, description, std::ssize(description.vocabulary) + 2, {2});
+  writer.finish();
+  if (remark != nullptr) *remark = said;
+  return open_tokenizer(directory / "a.gguf");
+}
+
+std::string obstacle_of(const TokenizerDescription& description) {
+  try {
+    sent(description);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(SentencePieces, LeaveInGgufFilesWithScores) {
+  std::optional<std::string> remark;
+  const Tokenizer tokenizer = sent(description_of(json_file(true, "", false)), &remark);
+  expect_common_ids(tokenizer);
+  EXPECT_EQ(tokenizer.encode("a</s>a", AddSpecial::no), (Ids{space, a, 2, space, a}));
+  EXPECT_EQ(tokenizer.size(), s + 3) << "unused tokens up to the model's vocabulary";
+  EXPECT_FALSE(remark.has_value());
+  expect_common_ids(sent(description_of(json_file(false, "first", false)), &remark));
+  EXPECT_TRUE(remark.has_value()) << "llama.cpp puts a space behind special tokens too";
+  EXPECT_EQ(sent(description_of(json_file(false, "never", false))).encode("abc", AddSpecial::no), Ids{abc});
+}
+
+TEST(SentencePieces, SayWhyTheyCannotLeaveInGgufFiles) {
+  const TokenizerDescription whole = description_of(json_file(true, "", false));
+  TokenizerDescription other = whole;
+  other.merges.pop_back();
+  EXPECT_NE(obstacle_of(other).find("no order of pieces"), std::string::npos) << "one way to make abc is not there";
+  other = whole;
+  std::swap(other.merges[6], other.merges[5]);
+  EXPECT_NE(obstacle_of(other).find("no order of pieces"), std::string::npos) << "bc stands between two for abc";
+  other = whole;
+  other.patterns = {"a"};
+  EXPECT_NE(obstacle_of(other).find("cut by patterns"), std::string::npos);
+  other = description_of(json_file(false, "first", true));
+  EXPECT_NE(obstacle_of(other).find("cut by patterns"), std::string::npos) << "a piece of two marks";
+  other = whole;
+  other.vocabulary[5].first = "five";
+  EXPECT_NE(obstacle_of(other).find("without bytes"), std::string::npos);
 }
 
 std::string varint(std::uint64_t x) {
