@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Makes a tiny random model of every architecture that `hack` reads and compares perplexity and greedy ids with
-transformers, at several numbers of ranks. Prints and writes a record; exit status 1 where one is not equal.
+transformers, at several numbers of ranks, and the perplexity of its GGUF file in llama.cpp. Prints and writes a record;
+exit status 1 where one is not equal.
 
   PEERS/bin/python tests/check_architectures.py --output RECORD.json [--ranks LIST] [--program FILE]
 
-PEERS has torch, transformers and tokenizers. Models lie in RECORD.json.work, which is made anew. Two minutes on two
-cores.
+PEERS has torch, transformers, tokenizers and llama-cpp-python. Models lie in RECORD.json.work, which is made anew. Two
+minutes on two cores.
 """
 import argparse
 import json
@@ -17,11 +18,13 @@ import subprocess
 import sys
 from importlib.metadata import version
 
+import numpy as np
 import torch
 import transformers
+from llama_cpp import Llama
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-CONTEXT, WINDOWS, NEW_TOKENS, BOUND = 128, 3, 30, 1e-4
+CONTEXT, WINDOWS, NEW_TOKENS, BOUND, FILE_BOUND = 128, 3, 30, 1e-4, 1e-3
 LLAMA = dict(hidden_size=96, intermediate_size=200, num_hidden_layers=3, num_attention_heads=6, num_key_value_heads=2,
              max_position_embeddings=256, rms_norm_eps=1e-5, tie_word_embeddings=False, bos_token_id=0, eos_token_id=0)
 LLAMA3_ROPE = dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
@@ -133,6 +136,25 @@ def transformers_figures(folder, ids, prompt):
     return math.exp(loss / (CONTEXT - 1) / WINDOWS), out[0, len(prompt) :].tolist()
 
 
+def llama_cpp_perplexity(program, folder, ids):
+    """Perplexity of the model's GGUF file over the same windows, or why there is no such file."""
+    file = folder + ".gguf"
+    done = subprocess.run([program, "export", folder, "--format", "gguf", "--type", "f32", "--output", file, "--quiet"],
+                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        return done.stderr.strip()
+    model = Llama(file, n_ctx=CONTEXT, n_batch=CONTEXT, n_ubatch=CONTEXT, logits_all=True, type_k=0, type_v=0,
+                  n_threads=1, n_threads_batch=1, verbose=False)
+    loss = 0.0
+    for begin in range(0, CONTEXT * WINDOWS, CONTEXT):
+        window = ids[begin : begin + CONTEXT]
+        model.reset()
+        model.eval(window)
+        logits = torch.from_numpy(np.array(model.scores[: CONTEXT - 1], np.float64))
+        loss += torch.nn.functional.cross_entropy(logits, torch.tensor(window[1:]), reduction="sum").item()
+    return math.exp(loss / (CONTEXT - 1) / WINDOWS)
+
+
 def results_of(program, ranks, work, command, *arguments):
     report = os.path.join(work, "report.json")
     launcher = ["mpirun", "-n", str(ranks)] if ranks > 1 else []
@@ -179,13 +201,19 @@ def main():
                              str(NEW_TOKENS))["ids"]
             row["greedy_ids_equal"][ranks] = new == greedy
         row["apart"] = max(abs(ours / theirs - 1) for ours in row["hack"].values())
+        row["llama.cpp"] = llama_cpp_perplexity(given.program, folder, ids)
         row["holds"] = row["apart"] <= BOUND and all(row["greedy_ids_equal"].values())
+        if isinstance(row["llama.cpp"], float):
+            row["file_apart"] = abs(row["llama.cpp"] / theirs - 1)
+            row["holds"] = row["holds"] and row["file_apart"] <= FILE_BOUND
         rows.append(row)
         print(json.dumps(row), flush=True)
     record = {"what": f"tiny random models: perplexity of {WINDOWS} windows of {CONTEXT} tokens and {NEW_TOKENS} greedy "
-                      "ids by transformers, and by hack at each number of ranks; apart: as a share",
+                      "ids by transformers, and by hack at each number of ranks; in llama.cpp the GGUF file in f32, "
+                      "or why there is none; apart: as a share",
               "command": " ".join(["tests/check_architectures.py", *map(os.path.basename, sys.argv[1:])]),
-              "machine": machine(), "versions": {m: version(m) for m in ("transformers", "torch", "tokenizers")},
+              "machine": machine(),
+              "versions": {m: version(m) for m in ("transformers", "torch", "tokenizers", "llama_cpp_python")},
               "bound": BOUND, "rows": rows}
     with open(given.output, "w") as file:
         json.dump(record, file, indent=2)

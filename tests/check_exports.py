@@ -176,6 +176,7 @@ def check_low_rank(check):
             continue
         dense = check.export(archive, "hf", storage)
         check.compare("dense directory, f32: transformers", ours, check.transformers(dense)[0], EXACT)
+        check.compare("dense directory, f32: hack", ours, check.ours(dense), EXACT)
         shutil.rmtree(dense)
         file = check.export(archive, "gguf", storage + ".gguf")
         check.compare("GGUF, low rank multiplied out to f32: llama.cpp", ours, check.llama_cpp(file), FILE_EXACT)
@@ -200,6 +201,12 @@ def check_codec(check, codec):
             found = tensors[f"blk.{layer}.{names[module]}.weight"].data
             equal += np.array_equal(found.reshape(int(matrix.attrs["rows"]), -1), blocks_of(matrix, codec))
         check.equal(f"GGUF, {codec}: tensors equal byte for byte", len(stored["matrices"]), equal)
+    again = check.file(codec + "-again.gguf")
+    check.hack("export", file, "--format", "gguf", "--output", again, "--quiet")
+    read = {t.name: t for t in gguf.GGUFReader(again).tensors}
+    same = sum(name in read and read[name].tensor_type == tensor.tensor_type and
+               np.array_equal(read[name].data, tensor.data) for name, tensor in tensors.items())
+    check.equal(f"GGUF, {codec}: tensors that hack reads and writes again byte for byte", len(tensors), same)
     factored = check.export(archive, "hf-factored", codec + "-factored")
     check.compare(f"factored directory, {codec}: transformers", ours, check.transformers(factored)[0], EXACT)
 

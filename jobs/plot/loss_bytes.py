@@ -45,7 +45,7 @@ def points_of_reports(reports):
         results, config = report["results"], report["config"]
         if report["command"] == "perplexity":
             windows = "1 window" if results["windows"] == 1 else f"{results['windows']} windows"
-            setting = f"{Path(config['text']).name}, {windows} of {results['context']}, {results['protocol']}"
+            setting = f"{Path(config['text']).name}, {windows} of {results['context']}, protocol {results['protocol']}"
             if not config.get("archive"):
                 yield setting, "dense", "dense, 16 bits", 1.0, results
             elif (source := made.get(Path(config["archive"]).resolve())) is not None:
