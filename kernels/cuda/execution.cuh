@@ -24,8 +24,11 @@
 //     shuffle_xor(x, mask)                       x, float or int, of lane ^ mask
 //     publish(flag, value)                       shows what this thread has seen written, then the value, to all GPUs
 //     wait_for(flag, value)                      until the flag (modulo 2^32) has come to the value
+//     take_ticket(counter, all)                  counter before this thread adds 1, all to 0 at `all`; what blocks that
+//                                                took earlier tickets had written, behind a barrier, can be seen
 //     fresh(address) fresh_floats(address, to)   a number, or four at 16 bytes, that another GPU may have written
-//     load16(address, words)                     16 bytes from an address divisible by 16
+//     load16(address, words)                     16 bytes of weights from an address divisible by 16
+//     weight(number)                             a number of weights in memory, or of their scales
 //     load_floats(address, to) store_floats      four floats at 16 bytes, which this launch may write
 //     read16(shared, i, to) write16(…, from)     floats i to i + 3 of an array in shared memory, at 16 bytes
 //     turn(angle, cosine, sine)                  both of an angle in f32, rounded from double
@@ -110,6 +113,14 @@ class CudaExecution {
       asm volatile("ld.acquire.sys.global.u32 %0, [%1];" : "=r"(seen) : "l"(flag) : "memory");
     } while (static_cast<std::int32_t>(seen - value) < 0);
   }
+  __device__ std::uint32_t take_ticket(std::uint32_t* counter, std::uint32_t all) const {
+    std::uint32_t before;
+    asm volatile("atom.acq_rel.gpu.global.inc.u32 %0, [%1], %2;"
+                 : "=r"(before)
+                 : "l"(counter), "r"(all - 1)
+                 : "memory");
+    return before;
+  }
   __device__ float fresh(const float* address) const { return __ldcv(address); }
   __device__ void fresh_floats(const float* address, float (&to)[4]) const {
     const float4 read = __ldcv(reinterpret_cast<const float4*>(address));
@@ -119,6 +130,10 @@ class CudaExecution {
     to[3] = read.w;
   }
 
+  template <class T>
+  __device__ T weight(const T& number) const {
+    return number;
+  }
   __device__ void load16(const void* address, std::uint32_t (&words)[4]) const {
     const uint4 loaded = __ldg(static_cast<const uint4*>(address));
     words[0] = loaded.x;
@@ -207,36 +222,6 @@ HACK_BODY float block_max(Exec& exec, float x, int scratch) {
   exec.sync();
   x = exec.lane() < exec.threads() / 32 ? static_cast<float>(parts[exec.lane()]) : -INFINITY;
   return exec.warp_max(x);
-}
-
-/// Takes value and id from the lane whose value is largest, of equal ones that of the lowest id.
-template <class Exec>
-HACK_BODY void warp_largest(Exec& exec, float& value, int& id) {
-  for (int mask = 16; mask > 0; mask /= 2) {
-    const float other = exec.shuffle_xor(value, mask);
-    const int other_id = exec.shuffle_xor(id, mask);
-    if (other > value || (other == value && other_id < id)) {
-      value = other;
-      id = other_id;
-    }
-  }
-}
-
-/// Likewise from the block's threads. `scratch`: 64 words of shared memory, free for other use after the next barrier.
-template <class Exec>
-HACK_BODY void block_largest(Exec& exec, float& value, int& id, int scratch) {
-  const auto values = exec.template shared<float>(scratch);
-  const auto ids = exec.template shared<int>(scratch + 32);
-  warp_largest(exec, value, id);
-  if (exec.lane() == 0) {
-    values[exec.warp()] = value;
-    ids[exec.warp()] = id;
-  }
-  exec.sync();
-  const int from = exec.lane() < exec.threads() / 32 ? exec.lane() : 0;
-  value = values[from];
-  id = ids[from];
-  warp_largest(exec, value, id);
 }
 
 }  // namespace hack::kernels::cuda

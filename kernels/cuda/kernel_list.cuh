@@ -17,6 +17,7 @@
 #include "kernels/cuda/factorize/gram_svd.cuh"
 #include "kernels/cuda/factorize/kept_vectors.cuh"
 #include "kernels/cuda/linear/linear.cuh"
+#include "kernels/cuda/linear/tile_product.cuh"
 #include "kernels/cuda/llama/norm.cuh"
 #include "kernels/cuda/llama/peer_reduction.cuh"
 #include "kernels/cuda/factorize/interpolative.cuh"
@@ -31,6 +32,7 @@
   HACK_FACTORED_KERNELS(X)           \
   HACK_FACTORED_PRODUCT_KERNELS(X)   \
   HACK_GATED_KERNELS(X)              \
+  HACK_TILE_PRODUCT_KERNELS(X)       \
   HACK_SAMPLING_KERNELS(X)           \
   HACK_GRADIENT_KERNELS(X)           \
   HACK_BACK_PROPAGATION_KERNELS(X)   \

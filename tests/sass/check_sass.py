@@ -34,10 +34,26 @@ def is_wide_load(instruction):
     return instruction.name == "LDG" and "128" in instruction.modifiers
 
 
-def hot_loop(function):
-    """The innermost loop that loads 16 bytes at a time and multiplies most."""
-    loops = [loop for loop in function.loops() if any(map(is_wide_load, loop))]
+def is_load(kernel, instruction):
+    """Of weights: 16 bytes, or, of codecs whose blocks are no whole loads of these, any."""
+    return instruction.name == "LDG" if kernel.get("runs") else is_wide_load(instruction)
+
+
+def loads_of(kernel, loop):
+    """Loads of 16 bytes of a turn of the loop, or runs of a block."""
+    return kernel.get("runs") or sum(map(is_wide_load, loop))
+
+
+def hot_loop(kernel, function):
+    """The innermost loop that loads weights and multiplies most."""
+    loops = [loop for loop in function.loops() if any(is_load(kernel, i) for i in loop)]
     return max(loops, key=lambda loop: sum(i.name in MULTIPLY for i in loop), default=[])
+
+
+def tile_loops(kernel, function):
+    """The innermost loops that load weights and multiply more than scales: of right rows and of left rows."""
+    return [loop for loop in function.loops()
+            if any(is_load(kernel, i) for i in loop) and sum(i.name in MULTIPLY for i in loop) >= 32]
 
 
 def body_of(loop):
@@ -48,12 +64,12 @@ def body_of(loop):
 
 def faults_of_stream(kernel, loop):
     loads = [i for i in loop if i.name == "LDG"]
-    wide = sum(map(is_wide_load, loads))
-    if wide == 0:
+    wide = loads_of(kernel, loads)
+    if not loads or wide == 0:
         return ["no loop with loads of 16 bytes"]
     faults = []
     narrow = len(loads) - wide
-    if narrow > (wide if kernel["has_scales"] else 0):
+    if not kernel.get("runs") and narrow > (wide if kernel["has_scales"] else 0):
         faults.append(f"{narrow} loads of weights of less than 16 bytes in the loop")
     count = len(loop) / wide
     if count > kernel["instructions"]:
@@ -61,7 +77,8 @@ def faults_of_stream(kernel, loop):
     branches = [i.text for i in body_of(loop) if i.name in BRANCHES]
     if branches:
         faults.append(f"branches in the loop: {branches[0]}")
-    others = sorted({i.name for i in loop if i.name in NOT_IN_STREAMS})
+    forbidden = NOT_IN_STREAMS - {"SHFL"} if kernel["kind"] == "tiles" else NOT_IN_STREAMS
+    others = sorted({i.name for i in loop if i.name in forbidden})
     if others:
         faults.append(f"{', '.join(others)} in the loop")
     narrow_shared = sum(i.name == "LDS" and "128" not in i.modifiers for i in loop)
@@ -78,7 +95,13 @@ def faults_of(kernel, function, registers, architecture):
         faults.append(f"{spills} accesses to local memory")
     names = collections.Counter(i.name for i in function.instructions)
     if kernel["kind"] == "stream":
-        faults += faults_of_stream(kernel, hot_loop(function))
+        faults += faults_of_stream(kernel, hot_loop(kernel, function))
+    if kernel["kind"] == "tiles":
+        loops = tile_loops(kernel, function)
+        if len(loops) != 2:
+            faults.append(f"{len(loops)} loops with loads of 16 bytes, of right rows and of left rows, 2 are meant")
+        for loop in loops:
+            faults += faults_of_stream(kernel, loop)
     if kernel["kind"] == "product" and not names["HMMA"]:
         faults.append("no instruction of tensor cores")
     if kernel["kind"] == "wide" and not any(map(is_wide_load, function.instructions)):
@@ -115,9 +138,9 @@ def find_function(functions, kernel):
 
 
 def row_of(kernel, function, registers, architecture):
-    loop = hot_loop(function)
-    wide = sum(map(is_wide_load, loop))
-    count = f"{len(loop) / wide:.1f}" if kernel["kind"] == "stream" and wide else "–"
+    loops = {"stream": [hot_loop(kernel, function)], "tiles": tile_loops(kernel, function)}.get(kernel["kind"], [])
+    counts = [len(loop) / max(loads_of(kernel, loop), 1) for loop in loops]
+    count = ", ".join(f"{count:.1f}" for count in counts) or "–"
     limit = kernel["instructions"] or "–"
     products = sum(i.name == "HMMA" for i in function.instructions) or "–"
     blocks = blocks_of(kernel, registers, architecture)

@@ -125,6 +125,8 @@ def mangled(kernel):
         plain = {"float": "f", "std::int8_t": "a", "bf16": "NS_4bf16E", "f16": "NS_3f16E"}
         if argument in plain:
             out += plain[argument]
+        elif argument in ("true", "false"):
+            out += f"Lb{int(argument == 'true')}E"
         elif argument.isdigit():
             out += f"Li{argument}E"
         else:

@@ -4,6 +4,7 @@
 #include "kernels/cuda/linear/factored_product.cuh"
 #include "kernels/cuda/linear/gated_linear.cuh"
 #include "kernels/cuda/linear/linear.cuh"
+#include "kernels/cuda/linear/tile_product.cuh"
 #include "kernels/cuda/llama/attention.cuh"
 #include "kernels/cuda/llama/head_projection.cuh"
 #include "kernels/cuda/llama/norm.cuh"
@@ -36,12 +37,42 @@
   S(32, MatVec<f16, 1>)            \
   S(64, MatVec<std::int8_t, 1>)    \
   S(84, MatVec<Q8_0Codes, 1>)      \
+  S(90, MatVec<Q4_1Codes, 1>)      \
   S(90, MatVec<Q4_0Codes, 1>)      \
+  S(999, MatVec<Iq4NlCodes, 1>)    \
+  S(999, MatVec<Q2_64Codes, 1>)    \
+  S(999, MatVec<Q4KCodes, 1>)      \
   S(32, MatVecGated<bf16, 1>)      \
   S(32, ProjectHeads<bf16>)        \
   S(90, MatVecGated<Q4_0Codes, 1>) \
   S(84, MatVec<bf16, 8>)           \
   S(84, MatVecGated<bf16, 8>)
+
+/// The same of codecs whose blocks are no whole loads of 16 bytes: instructions for a run of 16 numbers.
+#define HACK_SASS_RUN_STREAMS(S) \
+  S(999, MatVec<Q5_1Codes, 1>)   \
+  S(999, MatVec<Q5_0Codes, 1>)   \
+  S(999, MatVec<Q3_64Codes, 1>)  \
+  S(999, MatVec<Q6KCodes, 1>)    \
+  S(999, MatVec<Q5KCodes, 1>)
+
+/// R(instructions, kernel): tiles, whose loops of right and of left rows are both held to the number.
+#define HACK_SASS_TILES(R)                 \
+  R(20, TileProduct<float, 1, true>)       \
+  R(32, TileProduct<bf16, 1, true>)        \
+  R(32, TileProduct<f16, 1, true>)         \
+  R(84, TileProduct<std::int8_t, 1, true>) \
+  R(104, TileProduct<Q8_0Codes, 1, true>)  \
+  R(110, TileProduct<Q4_1Codes, 1, true>)  \
+  R(110, TileProduct<Q4_0Codes, 1, true>)  \
+  R(999, TileProduct<Iq4NlCodes, 1, true>) \
+  R(999, TileProduct<Q2_64Codes, 1, true>) \
+  R(40, TileProduct<bf16, 1, false>)       \
+  R(120, TileProduct<bf16, 8, true>)
+#define HACK_SASS_RUN_TILES(R)            \
+  R(999, TileProduct<Q5_1Codes, 1, true>) \
+  R(999, TileProduct<Q5_0Codes, 1, true>) \
+  R(999, TileProduct<Q3_64Codes, 1, true>)
 
 /// T(kernel): tensor cores.
 #define HACK_SASS_PRODUCTS(T) \
@@ -55,9 +86,7 @@
   L(AddNorm)              \
   L(ReduceAddNorm)        \
   L(Project<bf16, 1>)     \
-  L(Expand<bf16, 1>)      \
-  L(ProjectPair<bf16, 1>) \
-  L(ExpandGated<bf16, 1>)
+  L(Expand<bf16, 1>)
 
 /// N(kernel): no spills.
 #define HACK_SASS_OTHERS(N) \

@@ -42,7 +42,7 @@ class CheckSass(unittest.TestCase):
 
     def test_takes_the_loop_as_it_is(self):
         self.assertEqual(faults_of(recorded()), [])
-        loop = check_sass.hot_loop(function_of(recorded()))
+        loop = check_sass.hot_loop(KERNEL, function_of(recorded()))
         self.assertEqual(sum(map(check_sass.is_wide_load, loop)), 4)
 
     def test_reads_what_cuobjdump_prints(self):
@@ -77,7 +77,7 @@ class CheckSass(unittest.TestCase):
         self.assert_fault(faults_of(after_first(recorded(), "LDG", "LDS R4, [R5]")), "shared memory")
 
     def test_counts_instructions(self):
-        count = len(check_sass.hot_loop(function_of(recorded()))) / 4
+        count = len(check_sass.hot_loop(KERNEL, function_of(recorded()))) / 4
         self.assertEqual(faults_of(recorded(), dict(KERNEL, instructions=count)), [])
         self.assert_fault(faults_of(recorded(), dict(KERNEL, instructions=count - 0.25)), "instructions for a load")
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <utility>
 
 #include <boost/context/pooled_fixedsize_stack.hpp>
@@ -133,6 +134,11 @@ void Block::release(int first, int count) {
     states_[static_cast<std::size_t>(t)] = State::ready;
     ready_.push_back(t);
   }
+}
+
+void Block::count_weights(const void* address, std::size_t bytes) {
+  const auto* first = static_cast<const std::byte*>(address);
+  for (std::size_t i = 0; counts_weights && i < bytes; ++i) weights_.insert(first + i);
 }
 
 void Block::sync(int thread) {
@@ -274,6 +280,7 @@ void Execution::expect_aligned(const void* address) const {
 }
 
 void Execution::load16(const void* address, std::uint32_t (&words)[4]) const {
+  block_.count_weights(address, 16);
   expect_aligned(address);
   std::memcpy(words, address, 16);
 }
@@ -348,6 +355,13 @@ void Execution::multiply(const std::uint32_t (&a)[4], const std::uint32_t (&b)[2
   std::memcpy(lane.words + 6, sums, 16);
   block_.meet(thread_, Block::Together::multiply, is_bf16 ? 1 : 0, multiply_fragments, lane);
   std::memcpy(sums, lane.words + 6, 16);
+}
+
+std::vector<index_t> order_of_blocks(index_t blocks) {
+  std::vector<index_t> order(static_cast<std::size_t>(blocks));
+  std::iota(order.begin(), order.end(), index_t{0});
+  std::shuffle(order.begin(), order.end(), std::minstd_rand(static_cast<std::uint32_t>(order_seed + 7)));
+  return order;
 }
 
 void SideBySide::run() {

@@ -10,6 +10,7 @@
 #include <set>
 #include <stdexcept>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include <boost/context/fiber.hpp>
@@ -60,6 +61,11 @@ class Block {
   void meet(int thread, Together what, int parameter, void (*combine)(Lane (&lanes)[32], int parameter), Lane& lane);
   std::uint32_t read(int thread, int word);
   void write(int thread, int word, std::uint32_t value);
+
+  /// Keeps in mind that these bytes were read, where weights are counted.
+  void count_weights(const void* address, std::size_t bytes);
+  /// Bytes of weights that were read, each counted once: what a multiprocessor's cache holds for the block.
+  index_t weight_bytes() const { return std::ssize(weights_); }
 
   index_t number() const { return number_; }
   int threads() const { return geometry_.threads; }
@@ -115,6 +121,7 @@ class Block {
   int at_barrier_ = 0;
   int epoch_ = 0;
   std::string fault_;
+  std::unordered_set<const std::byte*> weights_;
 };
 
 /// An array in shared memory whose every access is watched.
@@ -184,6 +191,11 @@ class Execution {
   float shuffle_xor(float x, int mask);
   int shuffle_xor(int x, int mask);
   void load16(const void* address, std::uint32_t (&words)[4]) const;
+  template <class T>
+  T weight(const T& number) const {
+    block_.count_weights(&number, sizeof(T));
+    return number;
+  }
   void load_floats(const float* address, float (&to)[4]) const;
   void store_floats(float* address, const float (&from)[4]) const;
   void read16(const Shared<float>& shared, int i, float (&to)[4]) const;
@@ -194,6 +206,11 @@ class Execution {
     std::atomic_ref<std::uint32_t>(*flag).store(value, std::memory_order_release);
   }
   void wait_for(const std::uint32_t* flag, std::uint32_t value) { block_.wait_for(thread_, flag, value); }
+  std::uint32_t take_ticket(std::uint32_t* counter, std::uint32_t all) {
+    const std::uint32_t before = *counter;
+    *counter = before + 1 < all ? before + 1 : 0;
+    return before;
+  }
   float fresh(const float* address) const { return *address; }
   void fresh_floats(const float* address, float (&to)[4]) const { load_floats(address, to); }
 
@@ -236,6 +253,10 @@ inline index_t shared_bytes = kernels::cuda::most_shared_bytes;
 /// Launches so far, of any kernel that has blocks.
 inline index_t launches = 0;
 
+/// Whether bytes of weights that blocks read are counted, and how many they were so far.
+inline bool counts_weights = false;
+inline index_t weight_bytes = 0;
+
 /// The most bytes of the device's memory that were in use at once; tests begin it anew.
 inline std::size_t peak_bytes = 0;
 
@@ -256,12 +277,17 @@ kernels::cuda::Geometry checked_geometry(const Kernel& kernel) {
   return geometry;
 }
 
+/// Numbers of blocks in a random order, another one for every seed: GPUs promise none.
+std::vector<index_t> order_of_blocks(index_t blocks);
+
 template <class Kernel>
 void launch(const Kernel& kernel) {
   const kernels::cuda::Geometry geometry = checked_geometry(kernel);
   launches += geometry.blocks > 0;
-  for (index_t b = 0; b < geometry.blocks; ++b) {
-    Block(Kernel::name, b, geometry, order_seed).run([&](Execution& exec) { kernel(exec); });
+  for (const index_t b : order_of_blocks(geometry.blocks)) {
+    Block block(Kernel::name, b, geometry, order_seed);
+    block.run([&](Execution& exec) { kernel(exec); });
+    weight_bytes += block.weight_bytes();
   }
 }
 

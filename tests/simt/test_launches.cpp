@@ -46,8 +46,8 @@ TEST(Launches, OfALayerAreFew) {
   // q, k, v with rotation and cache; attention and the join of its parts; o; sum and norm; gate and up; down; sum and
   // norm.
   EXPECT_EQ(launches_of_a_token(2, false) - launches_of_a_token(1, false), 8);
-  // Two for gate and up, and two for down: V phase, then U phase.
-  EXPECT_EQ(launches_of_a_token(2, true) - launches_of_a_token(1, true), 10);
+  // Of tiles likewise: right and left rows of a run of tiles in one launch.
+  EXPECT_EQ(launches_of_a_token(2, true) - launches_of_a_token(1, true), 8);
 }
 
 /// The last states after some tokens at once, and after one more.

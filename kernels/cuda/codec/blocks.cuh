@@ -27,14 +27,14 @@ HACK_BODY void load_shared(Exec& exec, const W& block, int part, std::uint32_t (
     exec.load16(block.words, words);
   } else {
     HACK_UNROLL
-    for (int i = 0; i < 4; ++i) words[i] = block.words[i];
+    for (int i = 0; i < 4; ++i) words[i] = exec.weight(block.words[i]);
   }
   HACK_UNROLL
   for (int i = 0; i < 4; ++i) {
     words[i] = words[i] >> (shared * part) & mask;
     if constexpr (bits != shared) {
       // Four bits, one to each byte: shifted copies of them do not meet.
-      const std::uint32_t four = block.words[4 + part / 2] >> (run_length * (part % 2) + 4 * i) & 15u;
+      const std::uint32_t four = exec.weight(block.words[4 + part / 2]) >> (run_length * (part % 2) + 4 * i) & 15u;
       words[i] |= (four * 0x00204081u & 0x01010101u) << shared;
     }
   }

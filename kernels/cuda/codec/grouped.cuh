@@ -31,14 +31,16 @@ struct GroupedCodec : AffineCodec<W, which> {
     const int group = part / 2;
     load_shared<BlockCodec<W, which>::bits>(exec, block.runs[group], part % 2, run.words);
     const auto* halves = reinterpret_cast<const f16*>(scales);
-    const auto* words = reinterpret_cast<const std::uint32_t*>(scales) + 1;
+    const auto* small_words = reinterpret_cast<const std::uint32_t*>(scales) + 1;
+    const std::uint32_t words[3] = {exec.weight(small_words[0]), exec.weight(small_words[1]),
+                                    exec.weight(small_words[2])};
     const int byte = 8 * (group % 4);
     const auto small = [&](std::uint32_t own, int last) {
       return static_cast<float>(group < 4 ? own >> byte & 63u
                                           : (words[2] >> (byte + last) & 15u) | (own >> (byte + 6) & 3u) << 4);
     };
-    run.d = exec.widen(halves[0]) * small(words[0], 0);
-    run.minimum = -(exec.widen(halves[1]) * small(words[1], 4));
+    run.d = exec.widen(exec.weight(halves[0])) * small(words[0], 0);
+    run.minimum = -(exec.widen(exec.weight(halves[1])) * small(words[1], 4));
     return run;
   }
 };
@@ -64,11 +66,11 @@ struct CodecOf<Q6KCodes> : AffineCodec<Q6KCodes, Codec::q6_k> {
     const int half = part % 2;
     HACK_UNROLL
     for (int i = 0; i < 4; ++i) {
-      const std::uint32_t two = codes.words[4 + i % 2] >> (4 * half + 2 * (i / 2)) & 0x03030303u;
-      run.words[i] = (codes.words[i] >> (4 * half) & 0x0f0f0f0fu) | two << 4;
+      const std::uint32_t two = exec.weight(codes.words[4 + i % 2]) >> (4 * half + 2 * (i / 2)) & 0x03030303u;
+      run.words[i] = (exec.weight(codes.words[i]) >> (4 * half) & 0x0f0f0f0fu) | two << 4;
     }
-    const float d = exec.widen(*reinterpret_cast<const f16*>(scales + 16));
-    run.d = d * static_cast<float>(reinterpret_cast<const std::int8_t*>(scales)[part]);
+    const float d = exec.widen(exec.weight(*reinterpret_cast<const f16*>(scales + 16)));
+    run.d = d * static_cast<float>(exec.weight(reinterpret_cast<const std::int8_t*>(scales)[part]));
     run.minimum = -zero * run.d;
     return run;
   }

@@ -23,7 +23,7 @@ struct CodecOf<std::int8_t> {
   }
   template <class Exec>
   HACK_BODY static float scale(Exec& exec, const std::byte* scales, index_t row) {
-    return exec.widen(reinterpret_cast<const bf16*>(scales)[row]);
+    return exec.widen(exec.weight(reinterpret_cast<const bf16*>(scales)[row]));
   }
 };
 

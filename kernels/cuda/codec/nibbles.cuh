@@ -26,9 +26,9 @@ struct NibbleCodec : AffineCodec<W, which> {
     Run run;
     load_shared<BlockCodec<W, which>::bits>(exec, block, part, run.words);
     const auto* halves = reinterpret_cast<const f16*>(scales);
-    run.d = exec.widen(halves[0]);
+    run.d = exec.widen(exec.weight(halves[0]));
     if constexpr (has_minimum) {
-      run.minimum = exec.widen(halves[1]);
+      run.minimum = exec.widen(exec.weight(halves[1]));
     } else {
       run.minimum = -zero * run.d;
     }

@@ -20,7 +20,7 @@ struct CodecOf<Q8_0Codes> : BlockCodec<Q8_0Codes, Codec::q8_0> {
   HACK_BODY static Run load(Exec& exec, const Q8_0Codes& block, const std::byte* scales, int part) {
     Run run;
     exec.load16(block.numbers + part * run_length, run.words);
-    run.scale = exec.widen(*reinterpret_cast<const f16*>(scales));
+    run.scale = exec.widen(exec.weight(*reinterpret_cast<const f16*>(scales)));
     return run;
   }
 

@@ -25,7 +25,7 @@ struct ShiftedCodec : BlockCodec<W, which> {
     Run run;
     load_shared<BlockCodec<W, which>::bits>(exec, block, part, run.words);
     // ShiftedScale::from() is the host's.
-    const std::uint16_t bits = reinterpret_cast<const f16*>(scales)->bits;
+    const std::uint16_t bits = exec.weight(*reinterpret_cast<const f16*>(scales)).bits;
     run.d = exec.widen(f16{static_cast<std::uint16_t>(bits & ShiftedScale::d_bits)}) * (1.0f / ShiftedScale::unit);
     run.minimum = run.d * static_cast<float>((bits & 31) - 32 * (bits >> 15));
     return run;

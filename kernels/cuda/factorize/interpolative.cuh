@@ -1,5 +1,6 @@
 #pragma once
 
+#include "kernels/cuda/largest.cuh"
 #include "kernels/cuda/execution.cuh"
 
 namespace hack::kernels::cuda {

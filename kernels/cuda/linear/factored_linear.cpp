@@ -5,6 +5,7 @@
 
 #include "kernels/cuda/linear/factored_linear.cuh"
 #include "kernels/cuda/linear/factored_product.cuh"
+#include "kernels/cuda/linear/tile_launch.hpp"
 #include "kernels/cuda/memory/resources.hpp"
 
 namespace hack::kernels {
@@ -56,7 +57,9 @@ void apply(Queue<D>& queue, Array<const float> x, const FactoredView<D>& w, Arra
   const Array<float> z{queue.resources().workspace<float>(Workspace::rank_space, x.rows * length), x.rows, length,
                        length};
   const Array<const float> projected{z.data, z.rows, z.cols, z.ld};
-  if (x.rows == 1) {
+  if (x.rows <= cuda::few_tokens && shares.tiles.count > 0) {
+    cuda::multiply_tiles<W>(queue, x, {w, nullptr}, nullptr, y, adds);
+  } else if (x.rows == 1) {
     project<W, 1>(queue, shares, v, w.scale, x, z);
     expand<W, 1>(queue, shares, u, projected, y, adds);
   } else if (x.rows <= cuda::few_tokens) {

@@ -1,9 +1,11 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <map>
 #include <span>
 #include <vector>
 
+#include "kernels/cuda/linear/tile_runs.hpp"
 #include "kernels/cuda/linear/factored_plan.cuh"
 #include "kernels/cuda/memory/resources.hpp"
 #include "kernels/factored_linear.hpp"
@@ -41,6 +43,7 @@ class Lists {
   std::vector<Panel> panels;
   std::vector<ExpansionShare> few, many, split;
   std::vector<std::uint32_t> skeleton;
+  std::map<std::pair<index_t, index_t>, cuda::KeptRows> kept;  // of each interpolative tile
   index_t splits = 1, projection_splits = 1;
   const index_t multiprocessors = cuda::multiprocessors();
 
@@ -125,7 +128,7 @@ class Lists {
       const RankPiece piece{.u = tile.left,
                             .u_scales = tile.left_scales,
                             .ld = narrow(padded_length(w_.codec, tile.size)),
-                            .skeleton = is_interpolative ? add_skeletons(marks_ + tile.marks, height) : -1,
+                            .skeleton = is_interpolative ? add_skeletons(i, j, height) : -1,
                             .first_skeleton = narrow(tile.first_skeleton)};
       add_pieces(narrow(tile.block), narrow(tile.size), piece, first_panel);
     }
@@ -163,8 +166,10 @@ class Lists {
     ++panels.back().last_piece;
   }
 
-  int add_skeletons(const std::uint8_t* marks, index_t height) {
+  int add_skeletons(index_t i, index_t j, index_t height) {
+    const std::uint8_t* marks = marks_ + w_.tile(i, j).marks;
     const int start = narrow(std::ssize(skeleton));
+    kept[{i, j}] = {start, narrow(count_marks(marks, height))};
     for (index_t eight = 0; eight < mark_bytes(height); ++eight) {
       const auto above = static_cast<std::uint32_t>(count_marks(marks, std::min(8 * eight, height)));
       HACK_EXPECT(above < (1u << 24));
@@ -191,6 +196,9 @@ std::size_t append(std::vector<std::byte>& all, const std::vector<T>& list) {
 FactoredPlan<Device::cuda>::FactoredPlan(const View& view, const std::uint8_t* marks)
     : shares_(static_cast<index_t>(sizeof(FactoredPlanLists))) {
   const Lists lists(view, marks);
+  const cuda::TileRunLists tiles(view, lists.multiprocessors, [&](index_t i, index_t j) {
+    return lists.kept.at({i, j});
+  });
   std::vector<std::byte> all;
   const std::size_t projections = append(all, lists.projections);
   const std::size_t pieces = append(all, lists.pieces);
@@ -199,8 +207,14 @@ FactoredPlan<Device::cuda>::FactoredPlan(const View& view, const std::uint8_t* m
   const std::size_t many = append(all, lists.many);
   const std::size_t split = append(all, lists.split);
   const std::size_t skeleton = append(all, lists.skeleton);
+  const std::size_t runs = append(all, tiles.runs);
+  const std::size_t parts = append(all, tiles.parts);
+  const std::size_t loads = append(all, tiles.loads);
+  const std::size_t skeletons = append(all, tiles.skeletons);
+  const std::size_t counts = append(all, tiles.counts);
+  const std::size_t tickets = append(all, std::vector<std::uint32_t>(tiles.counts.size()));
   lists_ = to_device<Device::cuda>(all.data(), std::ssize(all));
-  const std::byte* data = lists_.data();
+  std::byte* data = lists_.data();
   const FactoredPlanLists shares{.projections = reinterpret_cast<const ProjectionShare*>(data + projections),
                                  .pieces = reinterpret_cast<const RankPiece*>(data + pieces),
                                  .panels = reinterpret_cast<const Panel*>(data + panels),
@@ -214,7 +228,16 @@ FactoredPlan<Device::cuda>::FactoredPlan(const View& view, const std::uint8_t* m
                                  .projection_count = std::ssize(lists.projections),
                                  .few_count = std::ssize(lists.few),
                                  .many_count = std::ssize(lists.many),
-                                 .split_count = std::ssize(lists.split)};
+                                 .split_count = std::ssize(lists.split),
+                                 .tiles = {.runs = reinterpret_cast<const cuda::TileRun*>(data + runs),
+                                           .parts = reinterpret_cast<const cuda::RunPart*>(data + parts),
+                                           .loads = reinterpret_cast<const cuda::RunLoad*>(data + loads),
+                                           .skeletons = reinterpret_cast<const cuda::RunSkeleton*>(data + skeletons),
+                                           .counts = reinterpret_cast<const int*>(data + counts),
+                                           .tickets = reinterpret_cast<std::uint32_t*>(data + tickets),
+                                           .count = std::ssize(tiles.runs),
+                                           .most = tiles.most,
+                                           .is_aligned = tiles.is_aligned}};
   std::memcpy(shares_.data(), &shares, sizeof(shares));
 }
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kernels/cuda/execution.cuh"
+#include "kernels/cuda/linear/tile_runs.cuh"
 
 namespace hack::kernels::cuda {
 
@@ -85,6 +85,7 @@ struct FactoredPlanLists {
   index_t few_count = 0;
   index_t many_count = 0;
   index_t split_count = 0;
+  TileRuns tiles;  // for few tokens, where tiles are small
 };
 
 /// What row `row` of a tile row (counted there) is in an interpolative tile: a skeleton row, or a row of coefficients.

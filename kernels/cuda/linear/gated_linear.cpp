@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "kernels/cuda/linear/gated_linear.cuh"
+#include "kernels/cuda/linear/tile_launch.hpp"
 #include "kernels/cuda/memory/resources.hpp"
 #include "kernels/elementwise.hpp"
 
@@ -16,67 +17,16 @@ using X = MatrixView<const float, D>;
 using Y = MatrixView<float, D>;
 using View = AffineView<D>;
 using cuda::array_of;
-using cuda::GatedSide;
 
 /// Whether blocks that own rows of one matrix own the same rows of the other.
 bool have_same_rows(const FactoredView<D>& a, const FactoredView<D>& b) {
   return a.codec == b.codec && std::ranges::equal(a.row_offsets, b.row_offsets);
 }
 
-template <class W>
-GatedSide<W> side_of(const View& view) {
-  const FactoredView<D>& w = view.planes.front();
-  GatedSide<W> side;
-  std::memcpy(&side.w, w.plan->shares(), sizeof(side.w));
-  side.u = {reinterpret_cast<const W*>(w.u), w.u_scales};
-  side.v = {reinterpret_cast<const W*>(w.v), w.v_scales};
-  side.scale = w.scale;
-  side.bias = view.bias;
-  const bool is_split = side.w.splits > 1;
-  side.expansions = is_split ? side.w.split : side.w.few;
-  side.expansion_count = is_split ? side.w.split_count : side.w.few_count;
-  return side;
-}
-
-/// V phases: z of gate and of up, side by side in one matrix.
-template <class W, int T>
-void project(Queue<D>& queue, X x, GatedSide<W>& gate, GatedSide<W>& up, index_t of_gate, index_t of_up) {
-  const index_t length = of_gate + of_up;
-  const index_t most = std::max(gate.w.projection_splits, up.w.projection_splits);
-  const index_t splits = cuda::splits_of(gate.w.projection_count + up.w.projection_count, most, gate.w.multiprocessors);
-  auto* z = queue.resources().workspace<float>(cuda::Workspace::rank_space, x.rows * length);
-  auto* sums =
-      splits == 1 ? z : queue.resources().workspace<float>(cuda::Workspace::split_sums, splits * x.rows * length);
-  gate.z = {sums, splits * x.rows, of_gate, length};
-  up.z = {sums + of_gate, splits * x.rows, of_up, length};
-  cuda::launch(queue, cuda::ProjectPair<W, T>{gate, up, array_of(x), splits});
-  gate.z = {z, x.rows, of_gate, length};
-  up.z = {z + of_gate, x.rows, of_up, length};
-  if (splits == 1) return;
-  cuda::launch(queue, cuda::AddSplits{{sums, splits * x.rows, length, length}, splits, {z, x.rows, length, length}});
-}
-
-/// U phases: one launch, or, where rows are few, sums of splits, and another that adds them up.
-template <class W, int T>
-void expand(Queue<D>& queue, GatedSide<W>& gate, GatedSide<W>& up, Y out) {
-  if (gate.w.splits == 1 && up.w.splits == 1) {
-    cuda::launch(queue, cuda::ExpandGated<W, T>{gate, up, array_of(out)});
-    return;
-  }
-  const index_t of_gate = gate.w.splits * out.rows, of_up = up.w.splits * out.rows;
-  auto* sums = queue.resources().workspace<float>(cuda::Workspace::split_sums, (of_gate + of_up) * out.cols);
-  gate.sums = {sums, of_gate, out.cols, out.cols};
-  up.sums = {sums + of_gate * out.cols, of_up, out.cols, out.cols};
-  cuda::launch(queue, cuda::ExpandPair<W, T>{gate, up});
-  const auto read = [](const cuda::Array<float>& a) { return cuda::Array<const float>{a.data, a.rows, a.cols, a.ld}; };
-  cuda::launch(queue, cuda::AddGated{read(gate.sums), read(up.sums), gate.bias, up.bias, array_of(out)});
-}
-
-template <class W, int T>
-void multiply_tiles(Queue<D>& queue, X x, const View& gate, const View& up, Y out) {
-  auto first = side_of<W>(gate), second = side_of<W>(up);
-  project<W, T>(queue, x, first, second, gate.planes[0].rank_space(), up.planes[0].rank_space());
-  expand<W, T>(queue, first, second, out);
+bool has_runs(const FactoredView<D>& w) {
+  cuda::FactoredPlanLists lists;
+  std::memcpy(&lists, w.plan->shares(), sizeof(lists));
+  return lists.tiles.count > 0;
 }
 
 /// Calls multiply.operator()<T>() with the tokens that a kernel takes at once.
@@ -106,10 +56,12 @@ bool multiply_dense(Queue<D>& queue, X x, const View& gate, const View& up, Y ou
 bool multiply_both(Queue<D>& queue, X x, const View& gate, const View& up, Y out) {
   if (x.rows > cuda::few_tokens) return false;
   if (gate.planes.size() == 1 && up.planes.size() == 1) {
-    if (!have_same_rows(gate.planes[0], up.planes[0])) return false;
+    const FactoredView<D>&a = gate.planes[0], &b = up.planes[0];
+    if (!have_same_rows(a, b) || !has_runs(a) || !has_runs(b)) return false;
     HACK_EXPECT(x.cols == gate.cols() && x.cols == up.cols());
-    cuda::with_term_codec(gate.planes[0].codec, [&]<class W>() {
-      for_tokens(x.rows, [&]<int T>() { multiply_tiles<W, T>(queue, x, gate, up, out); });
+    cuda::with_term_codec(a.codec, [&]<class W>() {
+      const cuda::TileFactor second{b, up.bias};
+      cuda::multiply_tiles<W>(queue, array_of(x), {a, gate.bias}, &second, array_of(out), false);
     });
     return true;
   }
