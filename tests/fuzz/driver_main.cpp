@@ -8,6 +8,7 @@
 //
 // An input that takes more than ten seconds is a finding. What was read last is left in ./NAME.finding.
 
+#include <execinfo.h>
 #include <unistd.h>
 
 #include <cmath>
@@ -47,6 +48,16 @@ extern "C" void end_of_patience(int) {
   keep_input();
   std::_Exit(1);
 }
+
+#if !defined(__SANITIZE_ADDRESS__)
+extern "C" void end_of_crash(int signal) {
+  std::fprintf(stderr, "finding: signal %d\n", signal);
+  void* frames[30];
+  backtrace_symbols_fd(frames, backtrace(frames, 30), STDERR_FILENO);
+  keep_input();
+  std::_Exit(1);
+}
+#endif
 
 void run(std::string bytes) {
   input_now = std::move(bytes);
@@ -126,6 +137,8 @@ int main(int argc, char** argv) {
   hack::fuzz::begin(argc, argv);
 #if defined(__SANITIZE_ADDRESS__)
   __sanitizer_set_death_callback(hack::fuzz::keep_input);
+#else
+  for (const int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT}) std::signal(signal, hack::fuzz::end_of_crash);
 #endif
   std::signal(SIGALRM, hack::fuzz::end_of_patience);
   return hack::fuzz::main_of({argv + 1, argv + argc});

@@ -88,7 +88,7 @@ Hdf5Id memory_space(index_t count) {
 void transfer_contract(const std::vector<index_t>& shape, index_t first, index_t count) {
   index_t size = 1;
   for (index_t extent : shape) size *= extent;
-  HACK_EXPECT(first >= 0 && count >= 0 && first + count <= size);
+  HACK_EXPECT(!shape.empty() && first >= 0 && count >= 0 && first + count <= size);
 }
 
 }  // namespace
