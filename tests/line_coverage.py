@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Sums up what gcov counted: lines that ran, by folder.
 
-    python3 tests/line_coverage.py BUILD [--files]
+    python3 tests/line_coverage.py BUILD [--files] [--json FILE]
 
 BUILD is a build with --coverage whose programs have run. A line counts once, however many sources include it, and has
-run if it ran in one of them. With --files the twenty files with most lines that did not run follow.
+run if it ran in one of them. With --files the twenty files with most lines that did not run follow; with
+--json the lines of each file that ran are written, for tests/mutants.
 """
 import collections
 import json
@@ -58,6 +59,9 @@ def main():
             folders[name][1] += run
     total = folders.pop("total")
     print_table("folder", [(name, *folders[name]) for name in sorted(folders)] + [("total", *total)])
+    if "--json" in sys.argv[2:-1]:
+        with open(sys.argv[sys.argv.index("--json") + 1], "w") as file:
+            json.dump({path: sorted(n for n, did in lines.items() if did) for path, lines in sorted(ran.items())}, file)
     if "--files" in sys.argv[2:]:
         worst = sorted(sums, key=lambda path: sums[path][1] - sums[path][0])[:20]
         print_table("\nfile", [(path, *sums[path]) for path in worst])
