@@ -371,9 +371,6 @@ std::string make(std::mt19937_64& random) {
 }  // namespace
 
 const Target& target() {
-  // Links in a circle, which edits make, leave objects open that HDF5 crashes on when the program ends. Readers leave
-  // none: read() looks.
-  static const herr_t stays_quiet [[maybe_unused]] = H5dont_atexit();
   static const Target here{"archive", seeds, read, make};
   return here;
 }
