@@ -37,12 +37,16 @@ void read(std::string_view bytes) {
     ids = tokenizer().encode(bytes, model::AddSpecial::no);
     // Every byte has a token: nothing of a text may be lost.
     if (tokenizer().decode(ids) != bytes) report_finding("the ids of a text stand for another text");
+    note_outcome("accepted");
   } catch (const Error& error) {
+    note_outcome(error.what());
     if (std::string_view(error.what()).find("UTF-8") == std::string_view::npos) report_finding(error.what());
   }
   try {
     tokenizer().decode(jobs::parse_ids(std::string(bytes)));
+    note_outcome("accepted");
   } catch (const Error& error) {
+    note_outcome(error.what());
     if (std::string_view(error.what()).find("token id") == std::string_view::npos) report_finding(error.what());
   }
   model::TextStream stream({"\n\n", "<|end|>", std::string(bytes.substr(0, 3)) + "x"});
