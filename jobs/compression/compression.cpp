@@ -95,10 +95,11 @@ Compressed Compressor::run(const CompressionOptions& options, const std::filesys
   Progress progress(session_.log(), "compress", plan.unit);
   nlohmann::json how = options.describe();
   if (!plan.sketch.empty()) how[sketch_key] = plan.sketch;
-  svd::Destination to{{HACK_VERSION, checkpoint_.fingerprint(), nlohmann::json(checkpoint_.config()).dump(),
-                       options.calibration.method, how.dump()},
-                      output,
-                      [&](index_t done, index_t total) { progress.update(done, total); }};
+  svd::Destination to{
+      {HACK_VERSION, checkpoint_.fingerprint(), nlohmann::json(checkpoint_.config()).dump(), options.calibration.method,
+       how.dump()},
+      output,
+      [&](index_t done, index_t total, std::optional<int> slowest) { progress.update(done, total, slowest); }};
   std::unique_ptr<comm::Journal> journal;
   Compressed result;
   try {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <numeric>
+#include <optional>
 #include <span>
 
 #include <nlohmann/json.hpp>
@@ -71,12 +73,21 @@ model::WindowLosses WindowScoring::run(const model::ScoreTokens<D>& score, const
   model::Llama<D> llama(task_.files.source(task_.type), task_.grid.tensor(), queue);
   bytes_held_ = llama.bytes_held();
   Progress progress(session_.log(), label, unit);
-  index_t done = 0;
-  model::WindowRun run{.known = std::move(known_), .on_window = [&](index_t window, std::vector<float>& kept) {
-                         if (on_window) on_window(window, kept);
-                         if (records_) records_->append(task_.plan, window, kept);
-                         progress.update(++done, windows - known_windows_);
-                       }};
+  model::WindowRun run{
+      .known = std::move(known_),
+      .on_window =
+          [&](index_t window, std::vector<float>& kept) {
+            if (on_window) on_window(window, kept);
+            if (records_) records_->append(task_.plan, window, kept);
+          },
+      .on_progress =
+          [&](std::span<const index_t> of_copies) {
+            const auto [least, most] = std::minmax_element(of_copies.begin(), of_copies.end());
+            std::optional<int> slowest;  // a copy's first rank; copies that are dealt to in turn differ by one
+            if (*most > *least + 1) slowest = static_cast<int>(least - of_copies.begin()) * task_.grid.tensor().size();
+            progress.update(std::accumulate(of_copies.begin(), of_copies.end(), index_t{0}), windows - known_windows_,
+                            slowest);
+          }};
   const Stopwatch watch;
   model::WindowLosses kept = model::score_windows<D>(llama, task_.grid, task_.ids, task_.plan, std::move(run), score);
   seconds_ = watch.seconds();

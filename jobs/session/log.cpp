@@ -14,7 +14,7 @@ Progress::~Progress() {
   if (drawn_ && terminal_) io::print_message("\n");
 }
 
-void Progress::update(long done, long total) {
+void Progress::update(long done, long total, std::optional<int> slowest) {
   if (!log_.speaks()) return;
   const double seconds = watch_.seconds();
   const bool finished = done >= total;
@@ -24,8 +24,9 @@ void Progress::update(long done, long total) {
   const double rate = seconds > 0 ? static_cast<double>(done) / seconds : 0;
   const double left = rate > 0 ? static_cast<double>(total - done) / rate : 0;
   const std::string line =
-      fmt::format("{}: {} of {} {} ({:.3g} a second{})", what_, done, total, unit_, rate,
-                  finished ? ", " + format_seconds(seconds) : ", " + format_seconds(left) + " left");
+      fmt::format("{}: {} of {} {} ({:.3g} a second{}{})", what_, done, total, unit_, rate,
+                  finished ? ", " + format_seconds(seconds) : ", " + format_seconds(left) + " left",
+                  slowest ? fmt::format(", rank {} is the slowest", *slowest) : "");
   io::print_message(fmt::format("{}{}{}", terminal_ ? "\r" : "", line, terminal_ ? "\033[K" : "\n"));
   drawn_ = true;
 }

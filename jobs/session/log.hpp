@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include <fmt/core.h>
@@ -24,8 +25,8 @@ class Log {
   bool speaks_;
 };
 
-/// How far a loop is, its rate and the time left: a line that redraws itself on a terminal, in a log a plain line after
-/// two seconds and then every ten.
+/// How far a loop is, its rate, the time left and the slowest rank: a line that redraws itself on a terminal, in a log
+/// a plain line after two seconds and then every ten.
 class Progress {
  public:
   Progress(const Log& log, std::string what, std::string unit);
@@ -33,7 +34,8 @@ class Progress {
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
-  void update(long done, long total);
+  /// `slowest`: the rank that the others wait for, where there is one.
+  void update(long done, long total, std::optional<int> slowest = {});
 
  private:
   const Log& log_;

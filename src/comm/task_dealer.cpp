@@ -21,7 +21,8 @@ TaskDealer::TaskDealer(const Communicator& comm, std::deque<index_t> tasks, OnRe
     : comm_(comm),
       tasks_(std::move(tasks)),
       on_result_(std::move(on_result)),
-      unfinished_ranks_(comm.is_root() ? comm.size() - 1 : 0) {
+      unfinished_ranks_(comm.is_root() ? comm.size() - 1 : 0),
+      results_of_ranks_(comm.is_root() ? static_cast<std::size_t>(comm.size()) : 0) {
   deal_first_tasks();
 }
 
@@ -110,6 +111,7 @@ void TaskDealer::answer_one(const MPI_Status& status) {
   index_t task = 0;
   std::memcpy(&task, message.data(), sizeof(task));
   --open_tasks_;
+  ++results_of_ranks_[static_cast<std::size_t>(from)];
   on_result_(task, std::span(message).subspan(sizeof(task)));
 }
 
@@ -126,7 +128,10 @@ void TaskDealer::serve() {
 
 /// One result is on its way at a time: message_ must not change before its send is complete.
 void TaskDealer::deliver(index_t task, std::vector<std::byte> result) {
-  if (comm_.is_root()) return on_result_(task, result);
+  if (comm_.is_root()) {
+    ++results_of_ranks_.front();
+    return on_result_(task, result);
+  }
   wait(delivering_);
   message_.resize(sizeof(task) + result.size());
   std::memcpy(message_.data(), &task, sizeof(task));

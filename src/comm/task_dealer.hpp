@@ -44,6 +44,9 @@ class TaskDealer {
   /// Hands over the result of this rank's task.
   void deliver(index_t task, std::vector<std::byte> result);
 
+  /// How many results of each rank have come, on rank 0.
+  std::span<const index_t> results_of_ranks() const { return results_of_ranks_; }
+
   /// Returns when, on rank 0, all results have come, and elsewhere all of this rank's have gone.
   void finish();
 
@@ -59,6 +62,7 @@ class TaskDealer {
   // far.
   int unfinished_ranks_ = 0;
   index_t open_tasks_ = 0;
+  std::vector<index_t> results_of_ranks_;
   // On the other ranks: the question on its way, its answer, and the last result.
   bool asked_ = false;
   index_t answer_ = 0;

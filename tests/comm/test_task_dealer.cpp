@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstring>
+#include <numeric>
 #include <thread>
 
 #include <gtest/gtest.h>
@@ -47,6 +48,10 @@ index_t run(const Communicator& world, const std::deque<index_t>& tasks, int slo
   if (world.is_root()) {
     std::sort(results.begin(), results.end());
     EXPECT_EQ(results, std::vector<index_t>(tasks.begin(), tasks.end()));
+    const auto of_ranks = dealer.results_of_ranks();
+    EXPECT_EQ(std::ssize(of_ranks), world.size());
+    EXPECT_EQ(of_ranks[0], done);
+    EXPECT_EQ(std::accumulate(of_ranks.begin(), of_ranks.end(), index_t{0}), std::ssize(tasks));
   }
   return done;
 }

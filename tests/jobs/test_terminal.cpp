@@ -12,6 +12,7 @@
 #include "jobs/commands/commands.hpp"
 #include "jobs/compression/archive_glance.hpp"
 #include "jobs/session/completion.hpp"
+#include "jobs/session/log.hpp"
 #include "jobs/session/options.hpp"
 #include "jobs/session/usage_error.hpp"
 #include "tests/support/program.hpp"
@@ -116,6 +117,18 @@ TEST(Completion, IsWrittenForZshAndForNoOtherShell) {
   const TemporaryDirectory folder;
   write_file(folder / "_hack", zsh.out);
   EXPECT_EQ(run_shell(fmt::format("zsh -n {}", (folder / "_hack").string())).status, 0);
+}
+
+TEST(Progress, NamesTheSlowestRankWhereThereIsOne) {
+  const auto shown = [](std::optional<int> slowest) {
+    ::testing::internal::CaptureStderr();
+    const jobs::Log log(true);
+    jobs::Progress(log, "compress", "layers").update(4, 4, slowest);
+    return ::testing::internal::GetCapturedStderr();
+  };
+  EXPECT_NE(shown(2).find("compress: 4 of 4 layers ("), std::string::npos) << shown(2);
+  EXPECT_NE(shown(2).find(", rank 2 is the slowest)"), std::string::npos) << shown(2);
+  EXPECT_EQ(shown({}).find("slowest"), std::string::npos) << shown({});
 }
 
 TEST(Inspect, ShowsLayersInOrderAndTheWorstTiles) {

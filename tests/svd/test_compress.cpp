@@ -341,8 +341,9 @@ TEST_F(CompressTest, TellsProgress) {
   std::vector<index_t> done;
   Queue<Device::cpu> queue(1);
   const std::vector<MatrixSource> sources = {source("w", 1, 64, 64)};
-  const auto tell = [&](index_t tiles, index_t all) {
+  const auto tell = [&](index_t tiles, index_t all, std::optional<int> slowest) {
     EXPECT_EQ(all, 256);
+    EXPECT_LT(slowest.value_or(0), world_.size());
     done.push_back(tiles);
   };
   compress(world_, queue, sources, {TileMode::tile, 4, {}, Codec::bf16}, {{}, folder_ / "all.h5", tell});

@@ -88,6 +88,7 @@ WindowLosses score_windows(Llama<D>& llama, const comm::ProcessGrid& grid, std::
       std::vector<float> numbers = numbers_of(result);
       run.on_window(window, numbers);
       kept[window] = std::move(numbers);
+      run.on_progress(dealer->results_of_ranks());
     });
   }
   WindowSource source(grid.tensor(), dealer ? &*dealer : nullptr);

@@ -18,11 +18,13 @@ using WindowLosses = std::vector<std::vector<float>>;
 /// what is kept of it.
 using OnWindow = std::function<void(index_t window, std::vector<float>& kept)>;
 
-/// How windows are run. Both count on world rank 0 alone.
+/// How windows are run. All count on world rank 0 alone.
 struct WindowRun {
   /// What need not be computed, one entry a window, empty ones of those to compute.
   WindowLosses known = {};
   OnWindow on_window = [](index_t, std::vector<float>&) {};
+  /// Hears afterwards how many windows each copy of the model has done.
+  std::function<void(std::span<const index_t> of_copies)> on_progress = [](std::span<const index_t>) {};
 };
 
 /// Appends to `kept` what is kept of some tokens. All ranks of one copy of the model call it together; what the copy's

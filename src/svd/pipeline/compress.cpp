@@ -81,6 +81,7 @@ class Pipeline {
       } else {
         make(*step_);
         record(*step_);
+        find_slowest();
       }
       done_ += step_->step->size();
       if (step_->number >= recorded_) tell_progress(done_);
@@ -159,8 +160,17 @@ class Pipeline {
   }
 
   void tell_progress(index_t done) {
-    if (to_.progress && done > told_) to_.progress(done, fit_.size());
+    if (to_.progress && done > told_) to_.progress(done, fit_.size(), slowest_);
     told_ = std::max(told_, done);
+  }
+
+  void find_slowest() {
+    if (!measures_idle_ || !to_.progress || comm_.size() == 1) return;
+    const double own = clock_.waited();
+    const std::vector<double> waited = comm::all_gather(comm_, std::span<const double>(&own, 1));
+    const auto [least, most] = std::minmax_element(waited.begin(), waited.end());
+    slowest_.reset();
+    if (*most - *least > 0.02 * clock_.since_start()) slowest_ = static_cast<int>(least - waited.begin());
   }
 
   void add_to_report(const StepReport& step) {
@@ -188,6 +198,7 @@ class Pipeline {
   index_t begun_ = 0;  // steps
   index_t done_ = 0;   // of the fit's size
   index_t told_ = 0;
+  std::optional<int> slowest_;  // rank
   // The thread that writes to the journal uses one of the first two: they outlive it.
   std::unique_ptr<Flight> last_, step_, next_;
   std::future<void> recording_;

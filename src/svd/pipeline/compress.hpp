@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <span>
 
 #include "comm/communicator.hpp"
@@ -14,8 +15,9 @@
 
 namespace hack::svd {
 
-/// Told of progress on every rank: an estimate from this rank's share, out of the fit's size.
-using Progress = std::function<void(index_t done, index_t total)>;
+/// Told of progress on every rank: an estimate from this rank's share, out of the fit's size; and the rank that has
+/// waited least for others, if waiting times differ so far by more than a fiftieth of the time.
+using Progress = std::function<void(index_t done, index_t total, std::optional<int> slowest)>;
 
 /// Where a compression goes, and what goes along with it.
 struct Destination {
