@@ -139,12 +139,17 @@ def transformers_figures(folder, ids, prompt):
 def llama_cpp_perplexity(program, folder, ids):
     """Perplexity of the model's GGUF file over the same windows, or why there is no such file."""
     file = folder + ".gguf"
-    done = subprocess.run([program, "export", folder, "--format", "gguf", "--type", "f32", "--output", file, "--quiet"],
+    done = subprocess.run([program, "export", folder, "--format", "gguf", "--type", "f32", "--output", file],
                           stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    said = done.stderr.strip().splitlines()
     if done.returncode:
-        return done.stderr.strip()
+        return said[-1].split(file + ": ")[-1]
+    for line in said:
+        if line.startswith("llama.cpp "):  # it knows less than the file says
+            return line
     model = Llama(file, n_ctx=CONTEXT, n_batch=CONTEXT, n_ubatch=CONTEXT, logits_all=True, type_k=0, type_v=0,
-                  n_threads=1, n_threads_batch=1, verbose=False)
+                  n_threads=1, n_threads_batch=1, verbose=False, yarn_attn_factor=-1.0, yarn_beta_fast=-1.0,
+                  yarn_beta_slow=-1.0)  # these as the file has them
     loss = 0.0
     for begin in range(0, CONTEXT * WINDOWS, CONTEXT):
         window = ids[begin : begin + CONTEXT]
@@ -208,8 +213,8 @@ def main():
             row["holds"] = row["holds"] and row["file_apart"] <= FILE_BOUND
         rows.append(row)
         print(json.dumps(row), flush=True)
-    record = {"what": f"tiny random models: perplexity of {WINDOWS} windows of {CONTEXT} tokens and {NEW_TOKENS} greedy "
-                      "ids by transformers, and by hack at each number of ranks; in llama.cpp the GGUF file in f32, "
+    record = {"what": f"tiny random models: perplexity of {WINDOWS} windows of {CONTEXT} tokens and {NEW_TOKENS} "
+                      "greedy ids by transformers, and by hack at each number of ranks; in llama.cpp the GGUF file in f32, "
                       "or why there is none; apart: as a share",
               "command": " ".join(["tests/check_architectures.py", *map(os.path.basename, sys.argv[1:])]),
               "machine": machine(),

@@ -162,6 +162,22 @@ TEST(Export, RoundsADirectoryToItsType) {
   EXPECT_EQ(read_all(*to, name), expected);
 }
 
+TEST(Export, SaysWhatLlamaCppDoesNotRead) {
+  TinyModel window, betas;
+  window.sliding_window = 24;
+  betas.rope = {.type = RopeType::yarn, .factor = 4, .original_context = 64};
+  const auto said_of = [](const TinyModel& tiny) {
+    const TemporaryDirectory folder;
+    write_hf(tiny, folder / "a");
+    const std::vector<std::string> said = send(*Checkpoint::open(folder / "a"), Format::gguf, folder / "a.gguf");
+    return said.empty() ? std::string() : said.front();
+  };
+  EXPECT_TRUE(contains(said_of(window), "24 tokens")) << said_of(window);
+  EXPECT_EQ(said_of(betas), "");
+  betas.rope.beta_slow = 2;
+  EXPECT_TRUE(contains(said_of(betas), "--yarn-beta-fast 32 --yarn-beta-slow 2")) << said_of(betas);
+}
+
 TEST(Export, RefusesWhatWouldBeLost) {
   const TemporaryDirectory folder;
   write_hf({}, folder / "a");

@@ -58,6 +58,7 @@ class GgufExporter final : public ModelExporter {
       const auto remark = add_tokenizer(writer_, read_tokenizer(tokenizer_file(source.checkpoint.path())),
                                         config().vocab_size, config().eos_ids);
       if (remark) remarks_.push_back(*remark);
+      remark_on_config();
       writer_.add_integer(quantization_key, 2);
     }
     if (const std::optional<std::uint32_t> number = file_type(most_common_type())) {
@@ -86,6 +87,23 @@ class GgufExporter final : public ModelExporter {
 
  private:
   const LlamaConfig& config() const { return source_.checkpoint.config(); }
+
+  /// What llama.cpp reads of no file of these families.
+  void remark_on_config() {
+    if (config().sliding_window > 0) {
+      remarks_.push_back(fmt::format(
+          "llama.cpp gives models of this family no sliding window: texts longer than its {} tokens have other figures "
+          "there",
+          config().sliding_window));
+    }
+    const RopeScaling& rope = config().rope;
+    const RopeScaling usual;
+    if (rope.type != RopeType::yarn || (rope.beta_fast == usual.beta_fast && rope.beta_slow == usual.beta_slow)) return;
+    remarks_.push_back(
+        fmt::format("llama.cpp does not read yarn's betas from files of this family: give it --yarn-beta-fast {} "
+                    "--yarn-beta-slow {}",
+                    rope.beta_fast, rope.beta_slow));
+  }
 
   bool is_compressed(const TensorSpec& spec) const {
     return source_.archive != nullptr && source_.archive->contains(spec.name);
