@@ -214,8 +214,8 @@ def main():
         rows.append(row)
         print(json.dumps(row), flush=True)
     record = {"what": f"tiny random models: perplexity of {WINDOWS} windows of {CONTEXT} tokens and {NEW_TOKENS} "
-                      "greedy ids by transformers, and by hack at each number of ranks; in llama.cpp the GGUF file in f32, "
-                      "or why there is none; apart: as a share",
+                      "greedy ids by transformers, and by hack at each number of ranks; in llama.cpp the GGUF file "
+                      "in f32, or why not; apart: as a share",
               "command": " ".join(["tests/check_architectures.py", *map(os.path.basename, sys.argv[1:])]),
               "machine": machine(),
               "versions": {m: version(m) for m in ("transformers", "torch", "tokenizers", "llama_cpp_python")},

@@ -180,6 +180,11 @@ TEST(Export, SaysWhatLlamaCppDoesNotRead) {
 
 TEST(Export, RefusesWhatWouldBeLost) {
   const TemporaryDirectory folder;
+  TinyModel biased;
+  biased.qk_norm = biased.attention_bias = true;
+  write_hf(biased, folder / "biased");
+  const std::string said = error_of(*Checkpoint::open(folder / "biased"), Format::gguf, folder / "biased.gguf");
+  EXPECT_TRUE(contains(said, "biases of attention")) << said;
   write_hf({}, folder / "a");
   write_gguf({}, folder / "a.gguf", GgmlType::f32);
   const auto hf = Checkpoint::open(folder / "a"), gguf = Checkpoint::open(folder / "a.gguf");

@@ -121,6 +121,9 @@ void add_config(GgufWriter& writer, const LlamaConfig& config) {
   const auto add_size = [&](const std::string& key, index_t n) {
     writer.add_integer(family + key, static_cast<std::uint32_t>(n));
   };
+  validate(!config.qk_norm || !config.attention_bias,
+           "cannot write GGUF (biases of attention beside norms of q and k have no place in it); export a Hugging Face "
+           "directory");
   writer.add_text("general.architecture", architecture.gguf);
   writer.add_text("general.type", "model");
   for (const SizeField& field : size_fields()) {
