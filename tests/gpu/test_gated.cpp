@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "kernels/cuda/memory/resources.hpp"
 #include "kernels/gated_linear.hpp"
 #include "tests/gpu/device_factors.hpp"
 
@@ -138,6 +139,14 @@ TEST(GpuGated, MultipliesTilesThatBeginElsewhere) {
   const auto form = [](index_t i, index_t j) { return i == j ? dense : factors(3 + j); };
   const RandomFactors gate(130, 67, 64, DType::bf16, form), up(130, 67, 50, DType::bf16, form);
   for (index_t tokens : {1, 5}) check_tiles(gate, up, tokens);
+}
+
+TEST(GpuGated, WaitsForTheRunsOfBoth) {
+  // As many tile rows as fill the GPU; the first matrix has more numbers than fit one block, the second has not.
+  const index_t rows = 48 * cuda::multiprocessors();
+  const RandomFactors gate(rows, 1024, 16, DType::bf16, [](index_t, index_t j) { return j == 0 ? factors(1) : dense; });
+  const RandomFactors up(rows, 1024, 16, DType::bf16, [](index_t, index_t j) { return factors(j % 9 == 0); });
+  check_tiles(gate, up, 1);
 }
 
 TEST(GpuGated, MultipliesADenseMatrixAndTiles) {

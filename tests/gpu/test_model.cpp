@@ -22,9 +22,9 @@ std::vector<int> some_ids(index_t n) {
 /// Losses of a text: twelve tokens at once, two, then token by token. The CPU takes the twelve in halves: with more
 /// tokens at once one that has products of bf16 pairs rounds what it multiplies.
 template <Device D>
-std::vector<float> losses_of(const TinyFiles& files, DType type) {
+std::vector<float> losses_of(const TinyFiles& files, DType type, Products products = Products::fast) {
   const std::vector<int> ids = some_ids(17);
-  Queue<D> queue(1);
+  Queue<D> queue(1, products);
   Llama<D> llama(files.source(type), files.world(), queue);
   KvCache<D> cache = llama.make_cache(std::ssize(ids));
   std::vector<float> losses;
@@ -39,8 +39,8 @@ std::vector<float> losses_of(const TinyFiles& files, DType type) {
   return losses;
 }
 
-void expect_twins(const TinyFiles& files, DType type, double bound) {
-  const std::vector<float> expected = losses_of<Device::cpu>(files, type);
+void expect_twins(const TinyFiles& files, DType type, double bound, Products products = Products::fast) {
+  const std::vector<float> expected = losses_of<Device::cpu>(files, type, products);
   const std::vector<float> actual = losses_of<Device::cuda>(files, type);
   ASSERT_EQ(actual.size(), expected.size());
   for (std::size_t t = 0; t < actual.size(); ++t) EXPECT_NEAR(actual[t], expected[t], bound) << "token " << t;
@@ -79,6 +79,18 @@ TEST(GpuLlama, RunsOnFactors) {
   TinyFiles files({.layers = 1});
   files.compress({svd::TileMode::tile, 50, {Kind::keep, 0.8}, Codec::bf16});
   expect_twins(files, DType::bf16, bound_of_narrow);
+}
+
+TEST(GpuLlama, RunsOnTermsOfEveryCodec) {
+  for (const CodecSpec& spec : term_codec_specs) {
+    SCOPED_TRACE(::testing::Message() << spec.name);
+    for (const auto storage : {kernels::Structure::low_rank, kernels::Structure::interpolative}) {
+      TinyFiles files({.layers = 1});
+      files.compress({svd::TileMode::tile, 64, {svd::RankRule::Kind::topk, 0.4}, spec.codec, storage});
+      // The fast products of CPUs round tokens to eight bits where weights are integers.
+      expect_twins(files, plain_type(spec.codec), bound_of_narrow, Products::exact);
+    }
+  }
 }
 
 template <Device D>

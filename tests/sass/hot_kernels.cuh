@@ -39,22 +39,23 @@
   S(84, MatVec<Q8_0Codes, 1>)      \
   S(90, MatVec<Q4_1Codes, 1>)      \
   S(90, MatVec<Q4_0Codes, 1>)      \
-  S(999, MatVec<Iq4NlCodes, 1>)    \
-  S(999, MatVec<Q2_64Codes, 1>)    \
-  S(999, MatVec<Q4KCodes, 1>)      \
+  S(200, MatVec<Iq4NlCodes, 1>)    \
+  S(130, MatVec<Q2_64Codes, 1>)    \
   S(32, MatVecGated<bf16, 1>)      \
   S(32, ProjectHeads<bf16>)        \
   S(90, MatVecGated<Q4_0Codes, 1>) \
   S(84, MatVec<bf16, 8>)           \
   S(84, MatVecGated<bf16, 8>)
 
-/// The same of codecs whose blocks are no whole loads of 16 bytes: instructions for a run of 16 numbers.
+/// The same of codecs whose blocks are no whole loads of 16 bytes, or have scales of groups beside them: instructions
+/// for a run of 16 numbers.
 #define HACK_SASS_RUN_STREAMS(S) \
-  S(999, MatVec<Q5_1Codes, 1>)   \
-  S(999, MatVec<Q5_0Codes, 1>)   \
-  S(999, MatVec<Q3_64Codes, 1>)  \
-  S(999, MatVec<Q6KCodes, 1>)    \
-  S(999, MatVec<Q5KCodes, 1>)
+  S(112, MatVec<Q4KCodes, 1>)    \
+  S(112, MatVec<Q5_1Codes, 1>)   \
+  S(112, MatVec<Q5_0Codes, 1>)   \
+  S(152, MatVec<Q3_64Codes, 1>)  \
+  S(112, MatVec<Q6KCodes, 1>)    \
+  S(136, MatVec<Q5KCodes, 1>)
 
 /// R(instructions, kernel): tiles, whose loops of right and of left rows are both held to the number.
 #define HACK_SASS_TILES(R)                 \
@@ -65,14 +66,14 @@
   R(104, TileProduct<Q8_0Codes, 1, true>)  \
   R(110, TileProduct<Q4_1Codes, 1, true>)  \
   R(110, TileProduct<Q4_0Codes, 1, true>)  \
-  R(999, TileProduct<Iq4NlCodes, 1, true>) \
-  R(999, TileProduct<Q2_64Codes, 1, true>) \
+  R(220, TileProduct<Iq4NlCodes, 1, true>) \
+  R(150, TileProduct<Q2_64Codes, 1, true>) \
   R(40, TileProduct<bf16, 1, false>)       \
   R(120, TileProduct<bf16, 8, true>)
 #define HACK_SASS_RUN_TILES(R)            \
-  R(999, TileProduct<Q5_1Codes, 1, true>) \
-  R(999, TileProduct<Q5_0Codes, 1, true>) \
-  R(999, TileProduct<Q3_64Codes, 1, true>)
+  R(134, TileProduct<Q5_1Codes, 1, true>) \
+  R(134, TileProduct<Q5_0Codes, 1, true>) \
+  R(172, TileProduct<Q3_64Codes, 1, true>)
 
 /// T(kernel): tensor cores.
 #define HACK_SASS_PRODUCTS(T) \

@@ -25,11 +25,12 @@ struct NibbleCodec : AffineCodec<W, which> {
   HACK_BODY static Run load(Exec& exec, const W& block, const std::byte* scales, int part) {
     Run run;
     load_shared<BlockCodec<W, which>::bits>(exec, block, part, run.words);
-    const auto* halves = reinterpret_cast<const f16*>(scales);
-    run.d = exec.widen(exec.weight(halves[0]));
     if constexpr (has_minimum) {
-      run.minimum = exec.widen(exec.weight(halves[1]));
+      const std::uint32_t both = exec.weight(*reinterpret_cast<const std::uint32_t*>(scales));
+      run.d = exec.widen(f16{static_cast<std::uint16_t>(both)});
+      run.minimum = exec.widen(f16{static_cast<std::uint16_t>(both >> 16)});
     } else {
+      run.d = exec.widen(exec.weight(*reinterpret_cast<const f16*>(scales)));
       run.minimum = -zero * run.d;
     }
     return run;

@@ -10,7 +10,7 @@ template <class W, int T>
 struct MatVecGated {
   static constexpr const char* name = "MatVecGated";
   static constexpr int max_threads = 256;
-  static constexpr int least_blocks = T > 1 ? 1 : per_load<W> == 16 ? 3 : 4;
+  static constexpr int least_blocks = T > 1 ? 1 : blocks_of_stream<W>;
   static constexpr int warps = max_threads / 32;
   static constexpr int rows_of_warp = T == 1 ? 1 : 2;  // of each matrix
   using Stream = RowStream<W, T, 2 * rows_of_warp>;

@@ -11,7 +11,7 @@ template <class W, int T>
 struct MatVec {
   static constexpr const char* name = "MatVec";
   static constexpr int max_threads = 256;
-  static constexpr int least_blocks = T > 1 ? 1 : per_load<W> == 16 ? 3 : 4;
+  static constexpr int least_blocks = T > 1 ? 1 : blocks_of_stream<W>;
   static constexpr int warps = max_threads / 32;
   static constexpr int rows_of_warp = T == 1 ? 2 : 4;
   using Stream = RowStream<W, T, rows_of_warp>;

@@ -73,7 +73,7 @@ struct RunRows {
       }
       stage(exec, x, part.col, part.width);
       HACK_NO_UNROLL
-      for (int first = 0; first < part.rows; first += 4 * rows) multiply_right(exec, side.v, part, first);
+      for (int first = 0; first < part.rows; first += 4 * rows) multiply_right(exec, side.v, part, first, z);
       exec.sync_warp();  // z, to be scaled by other lanes; x has been read
       const int row = exec.lane();
       if (row >= part.rows || (!CodecOf<W>::scales_rows && part.scale < 0)) continue;
@@ -149,8 +149,9 @@ struct RunRows {
   }
 
   /// z of `rows` rows for each of the warp's four groups of lanes.
-  template <class Exec>
-  HACK_BODY static void multiply_right(Exec& exec, const Factors<W>& v, const RunPart& part, int first) {
+  template <class Exec, class Words>
+  HACK_BODY static void multiply_right(Exec& exec, const Factors<W>& v, const RunPart& part, int first,
+                                       const Words& words) {
     const int group = exec.lane() / lanes, lane = exec.lane() % lanes;
     typename Load::Load taken[loads_of_row][rows];
     int counts[loads_of_row];
@@ -167,10 +168,9 @@ struct RunRows {
     float sums[rows][T] = {};
     HACK_UNROLL
     for (int u = 0; u < loads_of_row; ++u) {
-      const auto numbers = exec.template shared<float>(x_of_warp(exec.warp()) + 4 * (lane + u * lanes));
+      const auto numbers = words + (x_of_warp(exec.warp()) + 4 * (lane + u * lanes));
       multiply_loads<W, Aligned, X>(exec, taken[u], numbers, counts[u], sums);
     }
-    const auto words = exec.template shared<float>(0);
     const int row = first + group + 4 * lane;  // lane r of a group keeps the sum of the r-th row
     HACK_UNROLL
     for (int t = 0; t < T; ++t) {
