@@ -144,7 +144,8 @@ TEST(GpuGated, MultipliesTilesThatBeginElsewhere) {
 TEST(GpuGated, WaitsForTheRunsOfBoth) {
   // As many tile rows as fill the GPU; the first matrix has more numbers than fit one block, the second has not.
   const index_t rows = 48 * cuda::multiprocessors();
-  const RandomFactors gate(rows, 1024, 16, DType::bf16, [](index_t, index_t j) { return j == 0 ? factors(1) : dense; });
+  const RandomFactors gate(rows, 1024, 16, DType::bf16,
+                           [](index_t, index_t j) { return j == 0 ? factors(16) : dense; });
   const RandomFactors up(rows, 1024, 16, DType::bf16, [](index_t, index_t j) { return factors(j % 9 == 0); });
   check_tiles(gate, up, 1);
 }

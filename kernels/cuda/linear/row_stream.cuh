@@ -109,11 +109,12 @@ struct RowCursor<W> {
   }
 };
 
-/// Blocks of one token that a multiprocessor's registers are shared out to: codes of five bits take most to widen.
+/// Blocks of one token that a multiprocessor's registers are shared out to: codes of five bits and levels take most to
+/// widen.
 template <class W>
-constexpr int blocks_of_stream = per_load<W> != 16                           ? 4
-                                 : spec_of(CodecOf<W>::codec).code_bits == 5 ? 2
-                                                                             : 3;
+constexpr int blocks_of_stream = per_load<W> != 16                                                                 ? 4
+                                 : spec_of(CodecOf<W>::codec).code_bits == 5 || CodecOf<W>::codec == Codec::iq4_nl ? 2
+                                                                                                                   : 3;
 
 /// A warp's share of products of few tokens: Rows rows of weights are streamed through its registers and multiplied
 /// with T vectors, of which each number is read once for all rows.

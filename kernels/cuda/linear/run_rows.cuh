@@ -98,22 +98,21 @@ struct RunRows {
     for (int c = lane; c < loads; c += turn * lanes) {
       typename Load::Load taken[turn][left_rows];
       float scales[turn][left_rows];
-      int counts[turn];
       HACK_UNROLL
       for (int u = 0; u < turn; ++u)
-        take_left(exec, side.u, words, entries + u * lanes * load_words, first, taken[u], scales[u], counts[u]);
+        take_left(exec, side.u, words, entries + u * lanes * load_words, first, taken[u], scales[u]);
       HACK_UNROLL
       for (int u = 0; u < turn; ++u) {
         if constexpr (CodecOf<W>::scales_rows) {
           float parts[left_rows][T] = {};
-          multiply_loads<W, Aligned, Z>(exec, taken[u], numbers + 4 * u * lanes, counts[u], parts);
+          multiply_loads<W, Aligned, Z>(exec, taken[u], numbers + 4 * u * lanes, parts);
           HACK_UNROLL
           for (int r = 0; r < left_rows; ++r) {
             HACK_UNROLL
             for (int t = 0; t < T; ++t) sums[r][t] = fmaf(scales[u][r], parts[r][t], sums[r][t]);
           }
         } else {
-          multiply_loads<W, Aligned, Z>(exec, taken[u], numbers + 4 * u * lanes, counts[u], sums);
+          multiply_loads<W, Aligned, Z>(exec, taken[u], numbers + 4 * u * lanes, sums);
         }
       }
       numbers = numbers + 4 * turn * lanes;
@@ -154,11 +153,9 @@ struct RunRows {
                                        const Words& words) {
     const int group = exec.lane() / lanes, lane = exec.lane() % lanes;
     typename Load::Load taken[loads_of_row][rows];
-    int counts[loads_of_row];
     HACK_UNROLL
     for (int u = 0; u < loads_of_row; ++u) {
       const int at = (lane + u * lanes) * n < part.width ? (lane + u * lanes) * n : 0;
-      counts[u] = part.width - (lane + u * lanes) * n;
       HACK_UNROLL
       for (int r = 0; r < rows; ++r) {
         const int own = first + group + 4 * r, row = own < part.rows ? own : part.rows - 1;
@@ -169,7 +166,7 @@ struct RunRows {
     HACK_UNROLL
     for (int u = 0; u < loads_of_row; ++u) {
       const auto numbers = words + (x_of_warp(exec.warp()) + 4 * (lane + u * lanes));
-      multiply_loads<W, Aligned, X>(exec, taken[u], numbers, counts[u], sums);
+      multiply_loads<W, Aligned, X>(exec, taken[u], numbers, sums);
     }
     const int row = first + group + 4 * lane;  // lane r of a group keeps the sum of the r-th row
     HACK_UNROLL
@@ -206,7 +203,7 @@ struct RunRows {
   /// The run's load that `entry` says, of four rows from row `first` on; zeros of skeleton rows.
   template <class Exec, class Words>
   HACK_BODY static void take_left(Exec& exec, const Factors<W>& u, const Words& words, const Words& entry, int first,
-                                  typename Load::Load (&taken)[left_rows], float (&scales)[left_rows], int& count) {
+                                  typename Load::Load (&taken)[left_rows], float (&scales)[left_rows]) {
     RunLoad load;
     float halves[2][4], table[4];
     exec.read16(entry, 0, halves[0]);
@@ -215,14 +212,14 @@ struct RunRows {
     int stored[4];
     exec.read16(words, tables_at + (load.table_and_part & RunLoad::table_mask) + first, table);
     memcpy(stored, table, sizeof(stored));
-    count = load.table_and_part >> RunLoad::part_at;
+    const int part = load.table_and_part >> RunLoad::part_at;
     const auto* codes = reinterpret_cast<const std::byte*>(u.codes) + load.codes;
     HACK_UNROLL
     for (int r = 0; r < left_rows; ++r) {
       const bool is_there = stored[r] >= 0;
       const int row = is_there ? stored[r] : 0;
       const std::byte* own = u.scales + load.scales + static_cast<index_t>(row) * load.row_scales;
-      taken[r] = Load::take_if(exec, is_there, codes + static_cast<index_t>(row) * load.row_bytes, own, count);
+      taken[r] = Load::take_if(exec, is_there, codes + static_cast<index_t>(row) * load.row_bytes, own, part);
       if constexpr (CodecOf<W>::scales_rows) scales[r] = is_there ? CodecOf<W>::scale(exec, own, 0) : 0.0f;
     }
   }

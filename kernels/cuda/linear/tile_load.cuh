@@ -42,7 +42,7 @@ struct TileLoad {
       std::uint32_t words[8];
       load_words(exec, low, words);
       load_words(exec, goes_on ? low + 16 : low, words + 4);
-      return shifted(words, before);
+      return first_of(shifted(words, before), part);
     }
   }
 
@@ -81,6 +81,16 @@ struct TileLoad {
     for (int i = 0; i < 4; ++i) to[i] = words[i];
   }
 
+  /// Zeros behind the first `count` numbers: what lies beside a row may be no number.
+  HACK_BODY static Load first_of(Load load, int count) {
+    HACK_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      const int bits = 8 * static_cast<int>(sizeof(W)) * count - 32 * i;
+      load.words[i] &= bits >= 32 ? ~0u : bits <= 0 ? 0u : (1u << bits) - 1;
+    }
+    return load;
+  }
+
   /// 16 bytes of 32, from byte `first` < 16 on: whole words by choices of two, then bytes.
   HACK_BODY static Load shifted(const std::uint32_t (&words)[8], int first) {
     std::uint32_t six[6], five[5];
@@ -113,10 +123,10 @@ struct LoadPlanes {
 };
 
 /// sums[r][t] += the products of Rows rows' loads with the numbers of T vectors that begin at `numbers`, in the order
-/// of the columns, of which the first `count` are the rows'.
+/// of the columns.
 template <class W, bool Aligned, class Planes, int Rows, int T, class Exec, class Numbers>
 HACK_BODY void multiply_loads(Exec& exec, const typename TileLoad<W, Aligned>::Load (&loads)[Rows],
-                              const Numbers& numbers, int count, float (&sums)[Rows][T]) {
+                              const Numbers& numbers, float (&sums)[Rows][T]) {
   HACK_UNROLL
   for (int four = 0; four < Planes::fours; ++four) {
     float weights[Rows][4];
@@ -131,7 +141,6 @@ HACK_BODY void multiply_loads(Exec& exec, const typename TileLoad<W, Aligned>::L
       exec.read16(numbers, t * Planes::vector + four * Planes::plane, x);
       HACK_UNROLL
       for (int q = 0; q < 4; ++q) {
-        if (!Aligned && 4 * four + q >= count) continue;  // what lies beside the rows may be no number
         HACK_UNROLL
         for (int r = 0; r < Rows; ++r) sums[r][t] = fmaf(weights[r][q], x[q], sums[r][t]);
       }
