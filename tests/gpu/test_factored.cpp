@@ -76,6 +76,18 @@ TEST(GpuFactored, MixesTilesOfAllKindsAndEmptyOnes) {
   }
 }
 
+TEST(GpuFactored, MultipliesRowsThatAreWholeLoads) {
+  for (Codec codec : tests::term_codecs()) {
+    const RandomFactors w(130, 192, 64, codec, [](index_t i, index_t j) {
+      return (i + j) % 3 == 0 ? dense : (i + j) % 3 == 1 ? factors(16 * (i + 1)) : interpolative(16);
+    });
+    cuda::FactoredPlanLists shares;
+    std::memcpy(&shares, DeviceFactors(w).view().plan->shares(), sizeof(shares));
+    EXPECT_TRUE(shares.tiles.is_aligned);
+    for (index_t tokens : {1, 3}) check(w, tokens);
+  }
+}
+
 TEST(GpuFactored, TakesDenseTilesAlone) {
   for (Codec codec : tests::term_codecs()) {
     for (index_t tile : {40, 64}) {  // of blocks of 32 some tiles begin and end within one
