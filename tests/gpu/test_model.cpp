@@ -82,6 +82,7 @@ TEST(GpuLlama, RunsOnFactors) {
 }
 
 TEST(GpuLlama, RunsOnTermsOfEveryCodec) {
+  if (comm::Communicator::world().size() > 1) GTEST_SKIP() << "terms of every codec are compared on one rank";
   for (const CodecSpec& spec : term_codec_specs) {
     SCOPED_TRACE(::testing::Message() << spec.name);
     for (const auto storage : {kernels::Structure::low_rank, kernels::Structure::interpolative}) {
