@@ -11,9 +11,11 @@
 #include "jobs/compression/evaluation.hpp"
 #include "jobs/session/file_options.hpp"
 #include "jobs/session/option_checks.hpp"
+#include "jobs/session/system_info.hpp"
 #include "kernels/error.hpp"
 #include "kernels/stopwatch.hpp"
 #include "model/calibration/text_sketch.hpp"
+#include "model/heal/heal_memory.hpp"
 #include "model/heal/healed_archive.hpp"
 #include "model/heal/healer.hpp"
 
@@ -109,6 +111,20 @@ class StepMessages {
   Stopwatch watch_;
 };
 
+/// What the rank that needs most is going to need, with what the program has now.
+double expected_memory(const Session& session, const ModelFiles& files, const model::TokenWindows& windows,
+                       const comm::ProcessGrid& grid) {
+  const model::HealMemory memory = model::heal_memory({files.checkpoint(),
+                                                       *files.archive(),
+                                                       held_type(session, files),
+                                                       windows.context,
+                                                       session.threads(),
+                                                       {grid.tensor().rank(), grid.tensor().size()}});
+  const double most = comm::all_reduce_max(session.world(), peak_memory_bytes() + memory.total());
+  session.log().info("heal: at most {:.0f} MiB of memory each by the formula", most / (1 << 20));
+  return most;
+}
+
 template <Device D>
 Healed heal_on(Session& session, const ModelFiles& files, const HealingOptions& options, const std::string& output) {
   const Stopwatch watch;
@@ -117,6 +133,7 @@ Healed heal_on(Session& session, const ModelFiles& files, const HealingOptions& 
   const comm::ProcessGrid grid = for_option(fmt::format("--tensor-parallel {}", options.tensor_parallel), [&] {
     return comm::ProcessGrid(session.world(), tensor_size(session, options));
   });
+  const double memory = expected_memory(session, files, windows, grid);
   Queue<D> queue(session.threads(), session.products());
   Queue<Device::cpu> host(session.threads());
   model::ModelGradient<D> gradient(
@@ -148,7 +165,8 @@ Healed heal_on(Session& session, const ModelFiles& files, const HealingOptions& 
   Healed healed{.report = healer.run(&journal),
                 .parameters = healer.parameter_count(),
                 .tensor_parallel = grid.tensor().size(),
-                .data_parallel = grid.data().size()};
+                .data_parallel = grid.data().size(),
+                .memory = memory};
   const auto& matrices = gradient.matrices();
   const auto parameters = [&](const std::string& name) {
     const auto found = std::ranges::find(matrices, name, [](const auto* matrix) { return matrix->name(); });
@@ -207,6 +225,7 @@ nlohmann::json report_healed(const Healed& healed, const HealingOptions& options
           {"parameters_on_rank_0", healed.parameters},
           {"tensor_parallel", healed.tensor_parallel},
           {"data_parallel", healed.data_parallel},
+          {"memory_formula_bytes", healed.memory},
           {"seconds", healed.seconds},
           {"seconds_a_step", healed.seconds_a_step},
           {"archive", output}};

@@ -30,6 +30,7 @@ struct Healed {
   index_t parameters = 0;  ///< of this rank
   int tensor_parallel = 1;
   int data_parallel = 1;
+  double memory = 0;  ///< bytes by the formula, of the rank that needs most; device and host together
   double seconds = 0;
   double seconds_a_step = 0;  ///< of the steps of this run, judgements left out
 };

@@ -130,6 +130,32 @@ TEST_F(Heal, GoesOnAfterAKill) {
   EXPECT_FALSE(std::filesystem::exists(file("killed.h5.heal")));
 }
 
+TEST_F(Heal, TakesTheMemoryThatItSays) {
+#ifdef __SANITIZE_ADDRESS__
+  GTEST_SKIP() << "sanitizers take memory of their own";
+#endif
+  TinyModel wide;
+  wide.hidden = 256;
+  wide.intermediate = 2048;
+  wide.layers = 4;
+  write_hf(wide, file("wide"));
+  for (const Arguments& terms : {Arguments{"--keep", "0.6"}, Arguments{"--codec", "q2_64"}}) {
+    std::filesystem::remove(file("wide.h5"));
+    const ProgramResult made = run_hack(
+        0, Arguments{"compress", file("wide"), "--output", file("wide.h5"), "--method", "plain", "--threads", "2"} +
+               terms);
+    ASSERT_EQ(made.status, 0) << made.err;
+    for (const int ranks : {0, 2}) {
+      Arguments training = with(with(healing("trained.h5"), "--heal", "2"), "--archive", file("wide.h5"));
+      training[1] = file("wide");
+      const json found = results(run_hack(ranks, training + Arguments{"--tensor-parallel", ranks == 2 ? "2" : "1"}));
+      const auto peaks = found["peak_memory_bytes"].get<std::vector<double>>();
+      const double most = *std::max_element(peaks.begin(), peaks.end());
+      EXPECT_NEAR(found["memory_formula_bytes"].get<double>() / most, 1, 0.1) << ranks << " ranks, " << terms[1];
+    }
+  }
+}
+
 TEST_F(Heal, FollowsACompression) {
   const Arguments training = {"--heal", "10",       "--heal-rate",      "3e-3", "--heal-batch", "128", "--heal-context",
                               "64",     "--report", file("report.json")};

@@ -32,9 +32,6 @@ ValueParameters::ValueParameters(StoredTerm term) : term_(std::move(term)) {
   const CodecSpec& spec = spec_of(term_.codec);
   span_ = spec.levels.empty() ? static_cast<float>((1 << spec.code_bits) - 1)
                               : static_cast<float>(spec.levels.back() - spec.levels.front());
-  levels_.resize(static_cast<std::size_t>(term_.height * term_.width));
-  widen(term_.codec, term_.left().codes, unit_scales(spec, term_.height * blocks()).data(), term_.height, term_.width,
-        levels_.data());
 }
 
 void ValueParameters::start(float* parameters) const { std::fill_n(parameters, count(), 0.0f); }
@@ -87,11 +84,17 @@ void ValueParameters::round(const float* parameters, MatrixView<float> out) cons
 void ValueParameters::add_gradients(MatrixView<const float> values, float* gradients) const {
   if (count() == 0) return;
   const index_t block = spec_of(term_.codec).block;
+  const EncodedArray array = term_.left();
+  const std::vector<std::byte> unit = unit_scales(spec_of(term_.codec), blocks());
+  std::vector<float> levels(
+      static_cast<std::size_t>(term_.width));  // of a row; in memory for all they are 4 bytes each
   for (index_t i = 0; i < term_.height; ++i) {
+    widen(term_.codec, array.codes + i * code_bytes(array.codec, array.cols), unit.data(), 1, array.cols,
+          levels.data());
     for (index_t b = 0; b < blocks(); ++b) {
       double of_scale = 0, of_minimum = 0;
       for (index_t j = b * block; j < std::min((b + 1) * block, term_.width); ++j) {
-        of_scale += static_cast<double>(levels_[static_cast<std::size_t>(i * term_.width + j)]) * values(i, j);
+        of_scale += static_cast<double>(levels[static_cast<std::size_t>(j)]) * values(i, j);
         of_minimum += values(i, j);
       }
       const float first = stored(i, b).scale;

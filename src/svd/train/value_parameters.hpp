@@ -53,8 +53,7 @@ class ValueParameters {
   std::vector<std::byte> scales(const float* parameters) const;
 
   StoredTerm term_;
-  float span_ = 0;             ///< L_last - L_first
-  std::vector<float> levels_;  // (h, w) L(q)
+  float span_ = 0;  ///< L_last - L_first
 };
 
 }  // namespace hack::svd
