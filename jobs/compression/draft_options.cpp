@@ -1,5 +1,6 @@
 #include "jobs/compression/draft_options.hpp"
 
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "jobs/session/file_options.hpp"
@@ -33,6 +34,9 @@ svd::FactorArchive DraftOptions::open(const Session& session, const ModelFiles& 
 nlohmann::json DraftOptions::report(const model::DraftedText& drafted) const {
   const auto count = [](index_t n) { return static_cast<double>(n); };
   const model::DraftCosts& costs = drafted.costs;
+  const index_t length = tokens_ ? *tokens_ : drafted.best_length;
+  const double expected = costs.model_seconds > 0 ? costs.tokens_per_second(length) : 0;
+  const double reached = ratio(count(std::ssize(drafted.text.ids)) - 1, drafted.text.decode_seconds);
   return {
       {"archive", archive_},
       {"passes", drafted.passes},
@@ -45,27 +49,47 @@ nlohmann::json DraftOptions::report(const model::DraftedText& drafted) const {
       {"model_seconds", costs.model_seconds},
       {"further_seconds", costs.further_seconds},
       {"best_tokens", drafted.best_length},
-      {"tokens_per_second", ratio(count(std::ssize(drafted.text.ids)) - 1, drafted.text.decode_seconds)},
+      {"is_fixed", tokens_.has_value()},
+      {"tokens_per_second", reached},
       {"plain_tokens_per_second", ratio(1, costs.model_seconds)},
-      {"expected_tokens_per_second", costs.model_seconds > 0 ? costs.tokens_per_second(drafted.best_length) : 0},
+      {"expected_tokens", length},
+      {"expected_tokens_per_pass", costs.tokens(length)},
+      {"expected_tokens_per_second", expected},
+      {"share_of_expected", ratio(reached, expected)},
   };
+}
+
+std::string DraftOptions::words(const nlohmann::json& report) {
+  const auto number = [&](const char* key) { return report[key].get<double>(); };
+  const double draft = ratio(number("draft_seconds"), number("model_seconds"));
+  const double further = ratio(number("further_seconds"), number("model_seconds"));
+  const long length = report["expected_tokens"].get<long>();
+  std::string words = fmt::format(
+      "acceptance {:.2f}; a token of the draft takes {:.2f} of the model's time, each proposed one adds {:.2f} to the "
+      "model's pass\n",
+      number("acceptance"), draft, further);
+  words += fmt::format(
+      "{} proposed a pass: (1 - a^{}) / (1 - a) = {:.2f} tokens at a cost of 1 + {} ({:.2f} + {:.2f}) = {:.2f}, "
+      "{:.1f} tokens/s; {:.2f} of it reached",
+      length, length + 1, number("expected_tokens_per_pass"), length, draft, further,
+      1 + static_cast<double>(length) * (draft + further), number("expected_tokens_per_second"),
+      number("share_of_expected"));
+  if (report["best_tokens"] == 0) {
+    words += report["is_fixed"].get<bool>()
+                 ? "\nthe draft does not pay on this text; without --draft-tokens the model alone decodes most of it"
+                 : "\nthe draft does not pay on this text: the model alone decoded most of it";
+  }
+  return words;
 }
 
 void DraftOptions::log(const Session& session, const nlohmann::json& report) {
   const auto number = [&](const char* key) { return report[key].get<double>(); };
   session.log().info(
-      "draft: {:.0f} of {:.0f} proposed tokens accepted, {:.2f} tokens a pass; a token of the draft takes {:.2f} of "
-      "the "
-      "model's time, each proposed one adds {:.2f} to its pass",
-      number("accepted"), number("proposed"), number("tokens_per_pass"),
-      ratio(number("draft_seconds"), number("model_seconds")),
-      ratio(number("further_seconds"), number("model_seconds")));
-  if (report["best_tokens"] == 0) {
-    session.log().info("the draft does not pay on this text: the model alone decoded most of it");
-  }
-  session.log().info("{:.1f} tokens/s, the model alone {:.1f}; expected with {} proposed tokens a pass: {:.1f}",
-                     number("tokens_per_second"), number("plain_tokens_per_second"), report["best_tokens"].get<long>(),
-                     number("expected_tokens_per_second"));
+      "draft: {:.0f} of {:.0f} proposed tokens accepted, {:.2f} tokens a pass; {:.1f} tokens/s, the "
+      "model alone {:.1f}",
+      number("accepted"), number("proposed"), number("tokens_per_pass"), number("tokens_per_second"),
+      number("plain_tokens_per_second"));
+  session.log().info("{}", words(report));
 }
 
 }  // namespace hack::jobs

@@ -23,7 +23,10 @@ class DraftOptions {
 
   /// What the draft did, for a report.
   nlohmann::json report(const model::DraftedText& drafted) const;
-  /// The same in words, on rank 0.
+  /// Acceptance, costs, what they allow by the formula of model::DraftCosts, how much of it was reached, and whether
+  /// the draft pays at all; lines without the last line's end.
+  static std::string words(const nlohmann::json& report);
+  /// Says it, on rank 0.
   static void log(const Session& session, const nlohmann::json& report);
 
  private:
