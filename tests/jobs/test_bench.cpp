@@ -7,6 +7,7 @@
 
 #include "tests/support/program.hpp"
 #include "tests/support/temporary_directory.hpp"
+#include "tests/support/tiny_model.hpp"
 
 namespace hack::testing {
 namespace {
@@ -116,6 +117,25 @@ TEST_F(Bench, FactorizesBesideTheLibrary) {
     EXPECT_GT(rows[1]["sgesdd_tiles_per_second"], 0);
     EXPECT_GT(rows[1]["ratio"], 0);
     EXPECT_GT(rows[1]["limit"], 0);
+  }
+}
+
+TEST_F(Bench, SaysWhatADraftCostsAndWhatThatAllows) {
+  write_hf({}, (folder_.path() / "hf").string());
+  ASSERT_EQ(
+      run_shell(fmt::format("cd '{}' && \"$HACK\" compress hf --output a.h5 --codec q8_0 --method plain --tile 32",
+                            folder_.path().string()))
+          .status,
+      0);
+  const json row = results("decode hf --draft a.h5 --draft-tokens 3 --tokens 40")["rows"][0];
+  const double a = row["acceptance"], model = row["model_seconds"];
+  const double pass = model + 3 * (row["draft_seconds"].get<double>() + row["further_seconds"].get<double>());
+  EXPECT_NEAR(row["expected_tokens_per_second"].get<double>(), (1 + a + a * a + a * a * a) / pass, 1e-6 / pass);
+  EXPECT_NEAR(row["share_of_expected"].get<double>() * row["expected_tokens_per_second"].get<double>(),
+              row["tokens_per_second"], 1e-6 * row["tokens_per_second"].get<double>());
+  const std::string words = run("decode hf --draft a.h5 --tokens 20 --repeats 1").out;
+  for (const char* part : {"acceptance", "of the model's time", "proposed a pass", "of it reached"}) {
+    EXPECT_NE(words.find(part), std::string::npos) << words;
   }
 }
 
