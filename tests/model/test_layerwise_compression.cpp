@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <numeric>
+#include <optional>
 #include <random>
 
 #include "comm/collectives.hpp"
@@ -56,7 +57,7 @@ class Layerwise : public ::testing::Test {
   /// With a journal, and an end after `layers` of them.
   svd::CompressReport compress_until(index_t layers, const std::string& name) {
     comm::Journal journal(world_, shared_ / (name + ".parts"), "key", true);
-    const auto end_there = [&](index_t done, index_t) { validate(done != layers, "ended"); };
+    const auto end_there = [&](index_t done, index_t, std::optional<int>) { validate(done != layers, "ended"); };
     const auto fit = make_layerwise_fit(world_, queue_, {*checkpoint_, windows_}, options_);
     return svd::compress(world_, *fit, {{}, shared_ / name, end_there, &journal});
   }
