@@ -213,19 +213,23 @@ TEST_P(ModelGradientTest, IsTheCentralDifferencesOfTheTwinInDouble) {
   const SharedTiny files(small_with(GetParam().tiny));
   const MemoryFactors factors = hack::testing::every_term(*files, GetParam().in_other_codecs);
   const std::vector<std::vector<int>> windows = {some_ids(5, 0), some_ids(5, 11)};
+  // Threads of several ranks on few cores wait for each other more than they work.
+  const int threads = files.world().size() > 1 ? 1 : 2;
   std::vector<Gradients> found;
   for (int tensor = files.world().size(); tensor > 0; --tensor) {
     if (files.world().size() % tensor != 0) continue;
     const comm::ProcessGrid grid(files.world(), tensor);
-    found.push_back(gradients_on(grid, *files, factors, windows, 2));
-    const Gradients again = gradients_on(grid, *files, factors, windows, 1);
-    EXPECT_EQ(again.of, found.back().of) << "bits do not depend on threads";
+    found.push_back(gradients_on(grid, *files, factors, windows, threads));
+    if (threads > 1) {
+      const Gradients again = gradients_on(grid, *files, factors, windows, 1);
+      EXPECT_EQ(again.of, found.back().of) << "bits do not depend on threads";
+    }
   }
   EXPECT_EQ(found[0].names.size(), factors.matrices().size());
   if (files.world().is_root() && files.world().size() > 1) {
     // One rank's are compared with differences where there is one.
     const comm::ProcessGrid alone(comm::Communicator::self(), 1);
-    expect_same(gradients_on(alone, *files, factors, windows, 2), found);
+    expect_same(gradients_on(alone, *files, factors, windows, threads), found);
   } else if (files.world().is_root()) {
     SlowGradient slow(*files, factors, windows);
     expect_differences(slow, found);
@@ -304,7 +308,7 @@ class HealerTest : public ::testing::Test {
   SharedTiny files_{small_with({})};
   MemoryFactors factors_;
   comm::ProcessGrid grid_;
-  Queue<cpu> queue_{2};
+  Queue<cpu> queue_{files_.world().size() > 1 ? 1 : 2};
   TokenWindows text_;
   HealOptions options_;
 };
