@@ -24,6 +24,8 @@ import transformers
 from llama_cpp import Llama
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from machine import machine
+
 CONTEXT, WINDOWS, NEW_TOKENS, BOUND, FILE_BOUND = 128, 3, 30, 1e-4, 1e-3
 LLAMA = dict(hidden_size=96, intermediate_size=200, num_hidden_layers=3, num_attention_heads=6, num_key_value_heads=2,
              max_position_embeddings=256, rms_norm_eps=1e-5, tie_word_embeddings=False, bos_token_id=0, eos_token_id=0)
@@ -170,12 +172,6 @@ def results_of(program, ranks, work, command, *arguments):
         sys.exit(f"{' '.join(line)}\n{done.stderr}")
     with open(report) as file:
         return json.load(file)["results"]
-
-
-def machine():
-    with open("/proc/cpuinfo") as file:
-        names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
-    return f"{names[0] if names else 'unknown'}, {os.cpu_count()} cores"
 
 
 def main():

@@ -21,6 +21,8 @@ from importlib.metadata import version
 import h5py
 import numpy as np
 
+from machine import machine
+
 CONTEXT = 512
 LOW_RANK = ["--keep", "0.8", "--terms", "lowrank", "--method", "plain"]
 # What is compressed how, and how far perplexities may be apart, as a share.
@@ -123,12 +125,6 @@ class Check:
         self.hack("export", self.given.model, "--archive", archive, "--format", form, "--output", output, "--type",
                   number_type, "--quiet", ranks=ranks)
         return output
-
-
-def machine():
-    with open("/proc/cpuinfo") as file:
-        names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
-    return f"{names[0] if names else 'unknown'}, {os.cpu_count()} cores"
 
 
 def numbers_of(archive):

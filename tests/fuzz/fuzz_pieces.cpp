@@ -1,8 +1,7 @@
 // tokenizer.model, SentencePiece's file, with the tokenizer_config.json beside it, and a text for the tokenizer that
 // they make.
 
-#include "model/tokenizer/tokenizer.hpp"
-#include "tests/fuzz/fuzz_target.hpp"
+#include "tests/fuzz/tokenizer_use.hpp"
 
 namespace hack::fuzz {
 namespace {
@@ -61,22 +60,8 @@ void read(std::string_view bytes) {
   static const ScratchFile file("tokenizer.model"), config("tokenizer_config.json");
   const std::vector<std::string_view> sections = sections_of(bytes, 3);
   file.write(sections[2]);
-  if (sections[1].empty()) {
-    std::filesystem::remove(config.path());
-  } else {
-    config.write(sections[1]);
-  }
-  accepts(scratch_folder(), [&] {
-    const model::Tokenizer tokenizer = model::Tokenizer::from_model(file.path());
-    try {
-      tokenizer.decode(tokenizer.encode(sections[0], model::AddSpecial::yes));
-    } catch (const Error& error) {
-      const std::string_view problem = error.what();
-      const bool is_known = problem.find("UTF-8") != problem.npos || problem.find(file.path().string()) != problem.npos;
-      if (!is_known) report_finding(error.what());
-    }
-    tokenizer.ends();
-  });
+  write_or_remove(config, sections[1]);
+  accepts(scratch_folder(), [&] { use_all(model::Tokenizer::from_model(file.path()), sections[0], file.path()); });
 }
 
 }  // namespace

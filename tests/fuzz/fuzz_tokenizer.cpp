@@ -1,7 +1,6 @@
 // tokenizer.json with its tokenizer_config.json, and a text for the tokenizer that they make.
 
-#include "model/tokenizer/tokenizer.hpp"
-#include "tests/fuzz/fuzz_target.hpp"
+#include "tests/fuzz/tokenizer_use.hpp"
 #include "tests/support/temporary_directory.hpp"
 #include "tests/support/tiny_model.hpp"
 
@@ -47,23 +46,8 @@ void read(std::string_view bytes) {
   static const ScratchFile file("tokenizer.json"), config("tokenizer_config.json");
   const std::vector<std::string_view> sections = sections_of(bytes, 3);
   file.write(sections[0]);
-  if (sections[1].empty()) {
-    std::filesystem::remove(config.path());
-  } else {
-    config.write(sections[1]);
-  }
-  accepts(scratch_folder(), [&] {
-    const model::Tokenizer tokenizer = model::Tokenizer::from_json(file.path());
-    try {
-      const std::vector<int> ids = tokenizer.encode(sections[2], model::AddSpecial::yes);
-      tokenizer.decode(ids);
-    } catch (const Error& error) {
-      const std::string_view problem = error.what();
-      const bool is_known = problem.find("UTF-8") != problem.npos || problem.find(file.path().string()) != problem.npos;
-      if (!is_known) report_finding(error.what());
-    }
-    tokenizer.ends();
-  });
+  write_or_remove(config, sections[1]);
+  accepts(scratch_folder(), [&] { use_all(model::Tokenizer::from_json(file.path()), sections[2], file.path()); });
 }
 
 }  // namespace

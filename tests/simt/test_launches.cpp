@@ -3,9 +3,8 @@
 
 #include <gtest/gtest.h>
 
-#include "model/llama/llama.hpp"
 #include "tests/gpu/device_data.hpp"
-#include "tests/gpu/tiny_files.hpp"
+#include "tests/simt/decoded_token.hpp"
 #include "tests/simt/emulator.hpp"
 
 namespace hack::model {
@@ -13,40 +12,24 @@ namespace {
 
 constexpr Device G = Device::cuda;
 
-/// Large enough for all blocks of the emulated GPU.
-testing::TinyModel model_of(index_t layers, bool has_bias) {
-  testing::TinyModel tiny;
-  tiny.hidden = 192;
-  tiny.intermediate = 256;
-  tiny.layers = layers;
-  tiny.heads = 4;
-  tiny.kv_heads = 2;
-  tiny.head_dim = 16;
-  tiny.attention_bias = has_bias;
-  return tiny;
-}
-
-/// Launches of one token, behind another one.
+/// Launches of one token, behind others.
 index_t launches_of_a_token(index_t layers, bool is_factored) {
-  tests::TinyFiles files(model_of(layers, false));
+  tests::TinyFiles files(tests::aligned_model(layers));
   if (is_factored) {
     files.compress({svd::TileMode::tile, 16, {svd::RankRule::Kind::topk, 0.25}, Codec::bf16}, "mlp.");
   }
-  const comm::Communicator self = comm::Communicator::self();
-  Queue<G> queue(1);
-  Llama<G> llama(files.source(DType::bf16), self, queue);
-  KvCache<G> cache = llama.make_cache(4);
-  llama.forward(std::vector<int>{1, 2}, cache);
-  const index_t before = simt::launches;
-  llama.forward(std::vector<int>{3}, cache);
-  return simt::launches - before;
+  return tests::while_decoding(files, [](const auto& decode) {
+    const index_t before = simt::launches;
+    decode();
+    return simt::launches - before;
+  });
 }
 
 TEST(Launches, OfALayerAreFew) {
   // q, k, v with rotation and cache; attention and the join of its parts; o; sum and norm; gate and up; down; sum and
   // norm.
   EXPECT_EQ(launches_of_a_token(2, false) - launches_of_a_token(1, false), 8);
-  // Of tiles likewise: right and left rows of a run of tiles in one launch.
+  // A product with tiles is one launch too: right and left rows of a run of tiles.
   EXPECT_EQ(launches_of_a_token(2, true) - launches_of_a_token(1, true), 8);
 }
 
@@ -69,7 +52,9 @@ std::vector<float> states(const tests::TinyFiles& files) {
 }
 
 TEST(Launches, GiveWhatTheCpuGives) {
-  const tests::TinyFiles files(model_of(2, true));
+  testing::TinyModel tiny = tests::aligned_model(2);
+  tiny.attention_bias = true;
+  const tests::TinyFiles files(tiny);
   const std::vector<float> expected = states<Device::cpu>(files), found = states<G>(files);
   ASSERT_EQ(found.size(), expected.size());
   // Normed states are of order 1; sums of up to 256 terms in four matrices a layer.

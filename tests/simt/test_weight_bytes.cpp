@@ -3,9 +3,8 @@
 
 #include <gtest/gtest.h>
 
-#include "model/llama/llama.hpp"
 #include "tests/gpu/device_factors.hpp"
-#include "tests/gpu/tiny_files.hpp"
+#include "tests/simt/decoded_token.hpp"
 #include "tests/simt/emulator.hpp"
 
 namespace hack::model {
@@ -65,27 +64,15 @@ TEST(WeightBytes, OfAProductWithTilesAreTheTerms) {
   }
 }
 
-/// Of a token behind another one, by layers.
+/// Of a token behind others, by layers.
 index_t bytes_of_a_token(index_t layers, bool is_factored) {
-  testing::TinyModel tiny;
-  tiny.hidden = 192;
-  tiny.intermediate = 256;
-  tiny.layers = layers;
-  tiny.heads = 4;
-  tiny.kv_heads = 2;
-  tiny.head_dim = 16;
-  tests::TinyFiles files(tiny);
+  tests::TinyFiles files(tests::aligned_model(layers));
   if (is_factored) {
     files.compress(
         {svd::TileMode::tile, 64, {svd::RankRule::Kind::topk, 0.25}, Codec::bf16, kernels::Structure::low_rank},
         "mlp.");
   }
-  const comm::Communicator self = comm::Communicator::self();
-  Queue<G> queue(1);
-  Llama<G> llama(files.source(DType::bf16), self, queue);
-  KvCache<G> cache = llama.make_cache(4);
-  llama.forward(std::vector<int>{1, 2}, cache);
-  return bytes_read([&] { llama.forward(std::vector<int>{3}, cache); });
+  return tests::while_decoding(files, [](const auto& decode) { return bytes_read(decode); });
 }
 
 TEST(WeightBytes, OfALayerAreItsMatrices) {

@@ -86,8 +86,8 @@ void ValueParameters::add_gradients(MatrixView<const float> values, float* gradi
   const index_t block = spec_of(term_.codec).block;
   const EncodedArray array = term_.left();
   const std::vector<std::byte> unit = unit_scales(spec_of(term_.codec), blocks());
-  std::vector<float> levels(
-      static_cast<std::size_t>(term_.width));  // of a row; in memory for all they are 4 bytes each
+  // Of one row: kept for all rows they would take 4 bytes a number.
+  std::vector<float> levels(static_cast<std::size_t>(term_.width));
   for (index_t i = 0; i < term_.height; ++i) {
     widen(term_.codec, array.codes + i * code_bytes(array.codec, array.cols), unit.data(), 1, array.cols,
           levels.data());
